@@ -1,0 +1,1 @@
+"""The experiment, once for all backends."""

@@ -1,0 +1,114 @@
+"""What a backend plugin provides: environment, device, compiled loops."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+
+from echobench.core.sequences import Floats, Integers
+
+if TYPE_CHECKING:
+    from echobench.core.program import Program
+
+
+class Trainer(Protocol):
+    """Training, driven by an engine. Every method returns when the device is done."""
+
+    def reset(self, weights: list[Floats]) -> None:
+        """Forget everything and start from these weights."""
+
+    def train(self, rows: Integers) -> tuple[Floats, Floats]:
+        """Train one epoch on each of rows [epochs, sequences, length].
+
+        Returns:
+            Loss and accuracy, each [epochs, batches] where the engine knows
+            them for every update, [epochs, 1] where only their mean.
+        """
+
+    def first_losses(self, rows: Integers) -> Floats:
+        """Train as `train` does, and return the loss of every update, [epochs * batches]."""
+
+    def weights(self) -> list[Floats]:
+        """Return the weights now, in the model's order."""
+
+
+class Predictor(Protocol):
+    """The network's answers. It returns when the device is done."""
+
+    def __call__(self, weights: list[Floats], rows: Integers) -> Integers:
+        """Echo rows [count, length]: integers [count, samples, n_out]."""
+
+
+class Backend(ABC):
+    """A framework that runs the networks.
+
+    Attributes:
+        name: what `--backend` takes.
+        keras_backend: what `KERAS_BACKEND` is set to in the worker.
+        requires: distributions that must be installed.
+        extra: echobench's extra that installs them, if any.
+        reference: whether the tutorial's program on this backend is what the
+            parity gate compares with; true for one installed backend.
+        lstm_options: arguments that `keras.layers.LSTM` needs here to train statefully.
+    """
+
+    name: ClassVar[str]
+    keras_backend: ClassVar[str]
+    requires: ClassVar[tuple[str, ...]]
+    extra: ClassVar[str | None] = None
+    reference: ClassVar[bool] = False
+    lstm_options: ClassVar[dict[str, Any]] = {}
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of what this backend requires, without importing it."""
+        found = {}
+        for requirement in (*self.requires, "keras", "numpy"):
+            if importlib.util.find_spec(requirement) is not None:
+                found[requirement] = importlib.metadata.version(requirement)
+        return found
+
+    def why_unavailable(self) -> str | None:
+        """Return why this backend cannot be used here, or None when it can."""
+        missing = [name for name in self.requires if importlib.util.find_spec(name) is None]
+        if not missing:
+            return None
+        package = f"'echobench[{self.extra}]'" if self.extra else " ".join(missing)
+        return f"{', '.join(missing)} not installed; run: pip install {package}"
+
+    @abstractmethod
+    def environment(self, device: str, threads: int) -> dict[str, str]:
+        """Return variables for the worker, set before anything is imported."""
+
+    @abstractmethod
+    def configure(self, device: str, threads: int) -> None:
+        """Set threads and precision, in the worker, before the first tensor."""
+
+    @abstractmethod
+    def devices(self) -> list[str]:
+        """Return the kinds of device visible to the worker: `cpu`, `gpu`."""
+
+    @abstractmethod
+    def trainer(self, program: Program, chunk: int) -> Trainer:
+        """Return the fused engine: up to `chunk` epochs in one dispatch."""
+
+    @abstractmethod
+    def predictor(self, program: Program) -> Predictor:
+        """Return the compiled forward pass."""
+
+    @abstractmethod
+    def facts(self) -> dict[str, Any]:
+        """Return the path really taken: compiler, kernels, threads, precision."""
+
+
+def padded(rows: Integers, chunk: int) -> NDArrayInt32:
+    """Return int32 rows, filled up with zeros along the first axis to `chunk`."""
+    filled = np.zeros((chunk, *rows.shape[1:]), np.int32)
+    filled[: len(rows)] = rows
+    return filled
+
+
+NDArrayInt32 = np.ndarray[Any, np.dtype[np.int32]]

@@ -1,0 +1,115 @@
+"""The tutorial's own program, brought up to date: pandas and `model.fit`, epoch by epoch.
+
+What a reader of the tutorial would run, and so the baseline. It is the same
+code on every backend.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from echobench.core.architectures import PlainForm
+from echobench.core.program import BETA_1, BETA_2, EPSILON, Program
+from echobench.core.sequences import Floats, Integers, one_hot
+from echobench.core.task import Recipe
+
+
+class FitTrainer:
+    """One `model.fit` an epoch, the layers stateful and reset after each.
+
+    Args:
+        program: the cell.
+        lstm_options: what the backend needs to train a stateful LSTM.
+    """
+
+    def __init__(self, program: Program, lstm_options: dict[str, Any]) -> None:
+        self._task, self._recipe = program.task, program.recipe
+        self._batches = program.batches
+        self._batch = self._recipe.batch * self._recipe.sequences
+        form = PlainForm(self._batch, **lstm_options)
+        self._model = self._task.network(form, self._recipe.units).model
+
+    def reset(self, weights: list[Floats]) -> None:
+        """Set the weights, and start Adam anew."""
+        optimizer = keras.optimizers.Adam(
+            schedule(self._recipe), beta_1=BETA_1, beta_2=BETA_2, epsilon=EPSILON
+        )
+        self._model.set_weights(weights)
+        self._reset_states()
+        self._model.compile(
+            loss="categorical_crossentropy", optimizer=optimizer, metrics=["accuracy"]
+        )
+
+    def train(self, rows: Integers) -> tuple[Floats, Floats]:
+        """Train an epoch on each of rows; losses and accuracies [epochs, 1]."""
+        histories = [self._epoch(sequences) for sequences in rows]
+        losses = np.array([[h.history["loss"][0]] for h in histories], np.float32)
+        accuracies = np.array([[h.history["accuracy"][0]] for h in histories], np.float32)
+        return losses, accuracies
+
+    def first_losses(self, rows: Integers) -> Floats:
+        """Train as `train` does; the loss of every update, from Keras' running means."""
+        losses: list[float] = []
+        for sequences in rows:
+            means = _RunningMeans()
+            self._epoch(sequences, means)
+            sums = np.array(means.losses) * np.arange(1, self._batches + 1)
+            losses += np.diff(sums, prepend=0.0).tolist()
+        return np.array(losses, np.float32)
+
+    def weights(self) -> list[Floats]:
+        """Return the weights now."""
+        return [np.asarray(w) for w in self._model.get_weights()]
+
+    def _epoch(self, sequences: Integers, *callbacks: keras.callbacks.Callback) -> Any:
+        framed = [self._task.supervised(sequence) for sequence in sequences]
+        x = self._side_by_side([x for x, _ in framed])
+        y = self._side_by_side([y for _, y in framed])
+        history = self._model.fit(
+            one_hot(x, self._task.symbols),
+            one_hot(y, self._task.symbols),
+            batch_size=self._batch,
+            epochs=1,
+            shuffle=False,
+            verbose=0,
+            callbacks=list(callbacks),
+        )
+        self._reset_states()
+        return history
+
+    def _side_by_side(self, samples: list[Integers]) -> Integers:
+        """Order the samples of parallel sequences by batch: [samples of all, n]."""
+        stacked = np.stack(samples).reshape(len(samples), self._batches, self._recipe.batch, -1)
+        return stacked.swapaxes(0, 1).reshape(-1, stacked.shape[-1])
+
+    def _reset_states(self) -> None:
+        for layer in self._model.layers:
+            if getattr(layer, "stateful", False):
+                layer.reset_states()
+
+
+class _RunningMeans(keras.callbacks.Callback):  # type: ignore[misc] # Keras is untyped
+    def __init__(self) -> None:
+        super().__init__()
+        self.losses: list[float] = []
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any]) -> None:
+        self.losses.append(float(logs["loss"]))
+
+
+def schedule(recipe: Recipe) -> Any:
+    """Return the recipe's learning rate as Keras writes it: a number or a schedule."""
+    if not recipe.warmup and not recipe.decay:
+        return recipe.learning_rate
+    if not recipe.decay:
+        return keras.optimizers.schedules.PolynomialDecay(
+            0.0, recipe.warmup, end_learning_rate=recipe.learning_rate
+        )
+    if not recipe.warmup:
+        return keras.optimizers.schedules.CosineDecay(recipe.learning_rate, recipe.decay)
+    return keras.optimizers.schedules.CosineDecay(
+        0.0, recipe.decay, warmup_target=recipe.learning_rate, warmup_steps=recipe.warmup
+    )

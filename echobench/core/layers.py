@@ -1,0 +1,87 @@
+"""Keras' LSTM written for compilers: same weights, same function, unrolled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+Tensor = Any
+
+
+class UnrolledLSTM(keras.layers.Layer):
+    """An LSTM whose steps lie in the open, so that a compiler can see through them.
+
+    It holds the weights of `keras.layers.LSTM` (kernel [features, 4 units],
+    recurrent kernel [units, 4 units], bias [4 units], gates in the order input,
+    forget, cell, output), in that order, and computes the same function
+    (Hochreiter and Schmidhuber 1997, with a forget gate). It differs in work:
+    the inputs of all steps are projected in one product, one-hot inputs arrive
+    as integers and are looked up instead of multiplied, a repeated input is
+    projected once, and nothing is multiplied by a state that is zero.
+
+    Args:
+        units: width of the state.
+        return_sequences: return [samples, steps, units] instead of [samples, units].
+        symbols: the input is integers [samples, steps] below this number, in
+            place of their one-hot encoding.
+        repeat: the input is one vector [samples, features], fed this many times.
+
+    Called with `initial_state` [h, c] it returns (y, h, c), else y.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        *,
+        return_sequences: bool = False,
+        symbols: int | None = None,
+        repeat: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.units = units
+        self.return_sequences = return_sequences
+        self.symbols = symbols
+        self.repeat = repeat
+
+    def build(self, x_shape: Any, initial_state_shape: Any = None) -> None:
+        """Create the weights, by the names that Keras gives them."""
+        features = self.symbols or x_shape[-1]
+        width = 4 * self.units
+        self.kernel = self.add_weight((features, width), "glorot_uniform", name="kernel")
+        self.recurrent_kernel = self.add_weight(
+            (self.units, width), "orthogonal", name="recurrent_kernel"
+        )
+        self.bias = self.add_weight((width,), "zeros", name="bias")
+
+    def compute_output_shape(self, x_shape: Any, initial_state_shape: Any = None) -> Any:
+        """Return the shape of y, and of h and c where the state is carried."""
+        steps = self.repeat or x_shape[1]
+        state = (x_shape[0], self.units)
+        y = (x_shape[0], steps, self.units) if self.return_sequences else state
+        return y if initial_state_shape is None else (y, state, state)
+
+    def call(self, x: Tensor, initial_state: list[Tensor] | None = None) -> Tensor:
+        """Run all steps; see the class."""
+        inputs, steps = self._projected(x)
+        h, c = initial_state or (None, None)
+        outputs = []
+        for step in range(steps):
+            z = inputs if self.repeat else inputs[:, step]
+            if h is not None:
+                z = z + ops.matmul(h, self.recurrent_kernel)
+            i, f, g, o = ops.split(z, 4, axis=-1)
+            update = ops.sigmoid(i) * ops.tanh(g)
+            c = update if c is None else ops.sigmoid(f) * c + update
+            h = ops.sigmoid(o) * ops.tanh(c)
+            outputs.append(h)
+        y = ops.stack(outputs, axis=1) if self.return_sequences else h
+        return y if initial_state is None else (y, h, c)
+
+    def _projected(self, x: Tensor) -> tuple[Tensor, int]:
+        """Return x times the kernel plus bias for all steps, and their number."""
+        if self.symbols:
+            return ops.take(self.kernel, x, axis=0) + self.bias, x.shape[1]
+        steps = self.repeat or x.shape[1]
+        return ops.matmul(x, self.kernel) + self.bias, steps

@@ -1,0 +1,44 @@
+"""Every error that echobench raises on purpose.
+
+EchobenchError
+├── UsageError            the request cannot be carried out as written: exit code 2
+│   ├── UnknownNameError  no such task, backend, engine or parameter
+│   └── PluginError       a plugin file cannot be loaded, or two plugins share a name
+├── UnavailableError      a backend is not installed: a row with status `unavailable`
+└── TrainingError         a trial went wrong in a way we understand: status `failed`
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class EchobenchError(Exception):
+    """Base of all; its message is one line that says what to do."""
+
+
+class UsageError(EchobenchError):
+    """The request cannot be carried out as written."""
+
+
+class UnknownNameError(UsageError):
+    """A name that nothing answers to; suggests the nearest one."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        choices = sorted(known)
+        nearest = difflib.get_close_matches(name, choices, n=1)
+        hint = f"did you mean {nearest[0]!r}?" if nearest else f"known: {', '.join(choices)}"
+        super().__init__(f"unknown {kind} {name!r}; {hint}")
+
+
+class PluginError(UsageError):
+    """A plugin that cannot be loaded or that clashes with another."""
+
+
+class UnavailableError(EchobenchError):
+    """A backend whose framework is not installed or not usable here."""
+
+
+class TrainingError(EchobenchError):
+    """Training cannot go on: the loss is not a number, say."""

@@ -1,0 +1,1 @@
+"""Processes and clocks: plan, launch, work."""

@@ -1,0 +1,45 @@
+"""The hooks a plugin may implement.
+
+A plugin is a module, named by an entry point in the group `echobench` (or by
+`--plugin FILE.py`). Importing it must not import Keras or a framework: the
+parent process loads every plugin, the frameworks only live in the workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from echobench.core.backend import Backend
+    from echobench.core.task import Task
+
+PROJECT = "echobench"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def echobench_tasks() -> Sequence[type[Task]]:  # type: ignore[empty-body] # a specification
+    """Return the task classes that this plugin provides.
+
+    Example::
+
+        @hookimpl
+        def echobench_tasks():
+            return [Partial]
+    """
+
+
+@hookspec
+def echobench_backends() -> Sequence[Backend]:  # type: ignore[empty-body] # a specification
+    """Return the backends that this plugin provides.
+
+    Example::
+
+        @hookimpl
+        def echobench_backends():
+            return [Jax()]
+    """

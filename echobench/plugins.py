@@ -1,0 +1,172 @@
+"""The one plugin manager: from names to tasks and backends, errors contained."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Generic, TypeVar
+
+import pluggy
+
+from echobench import hookspecs
+from echobench.core.backend import Backend
+from echobench.core.task import Task
+from echobench.errors import PluginError, UnknownNameError
+
+FILE_PREFIX = "file:"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Provided(Generic[T]):
+    """Something a plugin provides, and where it came from.
+
+    `plugin` is the entry point's name, or `file:PATH`: all that a worker needs
+    in order to load this plugin and no other. `distribution` is who installed it.
+    """
+
+    value: T
+    plugin: str
+    distribution: str
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A plugin that could not be loaded, and the reason in one line."""
+
+    plugin: str
+    distribution: str
+    reason: str
+
+
+class Plugins:
+    """All plugins that are installed, or only the named ones.
+
+    Args:
+        files: Python files to load as plugins (`--plugin FILE.py`); a file that
+            cannot be loaded is an error, since the user named it.
+        only: names of the entry points to load; None loads all. A broken entry
+            point is kept in `broken` and hurts nobody else.
+
+    Raises:
+        PluginError: a file is missing or broken, a hook is misspelled, or two
+            plugins provide the same name.
+    """
+
+    def __init__(self, files: Sequence[Path] = (), only: Iterable[str] | None = None) -> None:
+        self.tasks: dict[str, Provided[type[Task]]] = {}
+        self.backends: dict[str, Provided[Backend]] = {}
+        self.broken: list[Broken] = []
+        self._wanted = None if only is None else set(only)
+        for entry_point in importlib.metadata.entry_points(group=hookspecs.PROJECT):
+            if self._wanted is None or entry_point.name in self._wanted:
+                self._load_entry_point(entry_point)
+        for path in files:
+            self._load_file(path)
+
+    def task(self, name: str) -> Provided[type[Task]]:
+        """Return the task of that name, or raise UnknownNameError."""
+        if name not in self.tasks:
+            raise UnknownNameError("task", name, self.tasks)
+        return self.tasks[name]
+
+    def backend(self, name: str) -> Provided[Backend]:
+        """Return the backend of that name, or raise UnknownNameError."""
+        if name not in self.backends:
+            raise UnknownNameError("backend", name, self.backends)
+        return self.backends[name]
+
+    def _load_entry_point(self, entry_point: importlib.metadata.EntryPoint) -> None:
+        distribution = entry_point.dist.name if entry_point.dist else "unknown distribution"
+        try:
+            module = entry_point.load()
+            tasks, backends = _provided_by(module, entry_point.name)
+        except PluginError:
+            raise
+        except Exception as error:
+            # Whatever a stranger's module raises at import concerns that plugin alone.
+            self.broken.append(Broken(entry_point.name, distribution, _one_line(error)))
+            return
+        self._add(tasks, backends, entry_point.name, distribution)
+
+    def _load_file(self, path: Path) -> None:
+        plugin = f"{FILE_PREFIX}{path.resolve()}"
+        name = f"echobench_plugin_{path.stem}"
+        specification = importlib.util.spec_from_file_location(name, path)
+        if not path.is_file() or specification is None or specification.loader is None:
+            raise PluginError(f"plugin file {str(path)!r}: expected an existing .py file")
+        module = importlib.util.module_from_spec(specification)
+        sys.modules[name] = module  # pydantic looks annotations up there
+        try:
+            specification.loader.exec_module(module)
+        except Exception as error:
+            raise PluginError(f"plugin file {str(path)!r}: {_one_line(error)}") from error
+        tasks, backends = _provided_by(module, path.name)
+        if not tasks and not backends:
+            raise PluginError(
+                f"plugin file {str(path)!r} provides nothing: expected a function "
+                "`echobench_tasks` or `echobench_backends` marked with @hookimpl"
+            )
+        self._add(tasks, backends, plugin, str(path))
+
+    def _add(
+        self,
+        tasks: Sequence[type[Task]],
+        backends: Sequence[Backend],
+        plugin: str,
+        distribution: str,
+    ) -> None:
+        for task in tasks:
+            _add_named(self.tasks, "task", task.name, Provided(task, plugin, distribution))
+        for backend in backends:
+            provided = Provided(backend, plugin, distribution)
+            _add_named(self.backends, "backend", backend.name, provided)
+
+
+def _add_named(
+    table: dict[str, Provided[T]], kind: str, name: str, provided: Provided[T]
+) -> None:
+    if name in table:
+        first, second = table[name], provided
+        raise PluginError(
+            f"two plugins provide the {kind} {name!r}: {first.plugin!r} of "
+            f"{first.distribution} and {second.plugin!r} of {second.distribution}; "
+            "uninstall or rename one"
+        )
+    table[name] = provided
+
+
+def _provided_by(module: ModuleType, name: str) -> tuple[list[type[Task]], list[Backend]]:
+    """Call the module's hooks, each module with a manager of its own.
+
+    One manager a module keeps one plugin's exception from ending the others.
+    """
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    manager.register(module, name=name)
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        known = [hook for hook in vars(hookspecs) if hook.startswith("echobench_")]
+        raise PluginError(
+            f"plugin {name!r} implements an unknown hook: {_one_line(error)}; "
+            f"known: {', '.join(known)}"
+        ) from error
+    tasks = [task for group in manager.hook.echobench_tasks() for task in group]
+    backends = [backend for group in manager.hook.echobench_backends() for backend in group]
+    for task in tasks:
+        if not (isinstance(task, type) and issubclass(task, Task)):
+            raise PluginError(f"plugin {name!r}: expected subclasses of Task; received {task!r}")
+    for backend in backends:
+        if not isinstance(backend, Backend):
+            raise PluginError(f"plugin {name!r}: expected Backend instances; received {backend!r}")
+    return tasks, backends
+
+
+def _one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

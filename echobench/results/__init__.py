@@ -1,0 +1,1 @@
+"""Records, the folder that keeps them, and the tables made of them."""

@@ -1,0 +1,1 @@
+"""echobench's own plugins; they take the road of a stranger's."""

@@ -1,0 +1,1 @@
+"""One backend a file: the same functions, in the same order."""

@@ -1,0 +1,116 @@
+"""JAX: many epochs in one XLA program, the epoch loop on the device."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from echobench import Backend, hookimpl
+from echobench.core.backend import padded
+
+if TYPE_CHECKING:
+    from echobench.core.backend import Predictor, Trainer
+    from echobench.core.program import Learner, Program
+    from echobench.core.sequences import Floats, Integers
+
+
+class Jax(Backend):
+    """Keras on JAX."""
+
+    name: ClassVar[str] = "jax"
+    keras_backend: ClassVar[str] = "jax"
+    requires: ClassVar[tuple[str, ...]] = ("jax", "jaxlib")
+    reference: ClassVar[bool] = True
+
+    def environment(self, device: str, threads: int) -> dict[str, str]:
+        """Choose the platform; XLA takes its threads from the affinity."""
+        return {"JAX_PLATFORMS": "cuda" if device == "gpu" else "cpu"}
+
+    def configure(self, device: str, threads: int) -> None:
+        """Turn TF32 off on GPUs."""
+        import jax
+
+        jax.config.update("jax_default_matmul_precision", "highest")
+
+    def devices(self) -> list[str]:
+        """Return the platforms of JAX's devices."""
+        import jax
+
+        return sorted({device.platform for device in jax.devices()})
+
+    def trainer(self, program: Program, chunk: int) -> Trainer:
+        """Return a `fori_loop` over epochs in one jitted program."""
+        return _Trainer(program, chunk)
+
+    def predictor(self, program: Program) -> Predictor:
+        """Return the jitted forward pass."""
+        import jax
+
+        compiled = jax.jit(program.predict)
+
+        def predict(weights: list[Floats], rows: Integers) -> Integers:
+            return np.asarray(compiled(weights, rows.astype(np.int32)), np.int64)
+
+        return predict
+
+    def facts(self) -> dict[str, Any]:
+        """Return compiler and precision."""
+        import jax
+
+        return {
+            "compiler": "XLA",
+            "fused": "fori_loop over epochs, steps unrolled",
+            "matmul_precision": jax.config.jax_default_matmul_precision,
+            "device_kind": jax.devices()[0].device_kind,
+        }
+
+
+class _Trainer:
+    def __init__(self, program: Program, chunk: int) -> None:
+        import jax
+        import jax.numpy as jnp
+        from jax import lax
+
+        def value_and_grad(f: Any, parameters: Any) -> Any:
+            return jax.value_and_grad(f, has_aux=True)(parameters)
+
+        def run(learner: Learner, rows: Any, epochs: Any) -> Any:
+            def body(epoch: Any, carry: Any) -> Any:
+                learner, losses, accuracies = carry
+                learner, loss, right = program.epoch(learner, rows[epoch], value_and_grad)
+                return learner, losses.at[epoch].set(loss), accuracies.at[epoch].set(right)
+
+            empty = jnp.zeros((chunk, program.batches), jnp.float32)
+            return lax.fori_loop(0, epochs, body, (learner, empty, empty))
+
+        self._program = program
+        self._chunk = chunk
+        self._run = jax.jit(run, donate_argnums=0)
+
+    def reset(self, weights: list[Floats]) -> None:
+        import jax
+        import jax.numpy as jnp
+
+        # jnp.array copies: the buffers are donated, the caller's weights are not.
+        self._learner = jax.tree.map(jnp.array, self._program.start(weights))
+
+    def train(self, rows: Integers) -> tuple[Floats, Floats]:
+        epochs = len(rows)
+        self._learner, losses, accuracies = self._run(
+            self._learner, padded(rows, self._chunk), epochs
+        )
+        # np.asarray waits for the device.
+        return np.asarray(losses)[:epochs], np.asarray(accuracies)[:epochs]
+
+    def first_losses(self, rows: Integers) -> Floats:
+        return self.train(rows)[0].reshape(-1)
+
+    def weights(self) -> list[Floats]:
+        return [np.asarray(p) for p in self._learner.parameters]
+
+
+@hookimpl
+def echobench_backends() -> list[Backend]:
+    """Register the backend."""
+    return [Jax()]

@@ -1,0 +1,127 @@
+"""TensorFlow: many epochs in one `tf.function(jit_compile=True)`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from echobench import Backend, hookimpl
+from echobench.core.backend import padded
+
+if TYPE_CHECKING:
+    from echobench.core.backend import Predictor, Trainer
+    from echobench.core.program import Program
+    from echobench.core.sequences import Floats, Integers
+
+
+class TensorFlow(Backend):
+    """Keras on TensorFlow."""
+
+    name: ClassVar[str] = "tensorflow"
+    keras_backend: ClassVar[str] = "tensorflow"
+    requires: ClassVar[tuple[str, ...]] = ("tensorflow",)
+    extra: ClassVar[str | None] = "tensorflow"
+
+    def environment(self, device: str, threads: int) -> dict[str, str]:
+        """Hide GPUs where the CPU is asked for, and keep the log to errors."""
+        hidden = {} if device == "gpu" else {"CUDA_VISIBLE_DEVICES": "-1"}
+        return {"TF_CPP_MIN_LOG_LEVEL": "2", "NVIDIA_TF32_OVERRIDE": "0", **hidden}
+
+    def configure(self, device: str, threads: int) -> None:
+        """Set the thread pools; turn TF32 off on GPUs."""
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+        tf.config.experimental.enable_tensor_float_32_execution(False)
+
+    def devices(self) -> list[str]:
+        """Return the kinds of TensorFlow's devices."""
+        import tensorflow as tf
+
+        return sorted({d.device_type.lower() for d in tf.config.list_physical_devices()})
+
+    def trainer(self, program: Program, chunk: int) -> Trainer:
+        """Return a `tf.while_loop` over epochs in one XLA program."""
+        return _Trainer(program, chunk)
+
+    def predictor(self, program: Program) -> Predictor:
+        """Return the forward pass compiled by XLA."""
+        import tensorflow as tf
+
+        compiled = tf.function(program.predict, jit_compile=True)
+
+        def predict(weights: list[Floats], rows: Integers) -> Integers:
+            tensors = [tf.constant(w) for w in weights]
+            answers = compiled(tensors, tf.constant(rows.astype(np.int32)))
+            return np.asarray(answers.numpy(), np.int64)
+
+        return predict
+
+    def facts(self) -> dict[str, Any]:
+        """Return compiler, threads and precision."""
+        import tensorflow as tf
+
+        return {
+            "compiler": "XLA",
+            "fused": "while_loop over epochs, steps unrolled",
+            "tf32": tf.config.experimental.tensor_float_32_execution_enabled(),
+            "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
+            "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads(),
+        }
+
+
+class _Trainer:
+    def __init__(self, program: Program, chunk: int) -> None:
+        import tensorflow as tf
+
+        def value_and_grad(f: Any, parameters: Any) -> Any:
+            with tf.GradientTape() as tape:
+                tape.watch(parameters)
+                loss, more = f(parameters)
+            gradients = tape.gradient(loss, parameters)
+            return (loss, more), [tf.convert_to_tensor(g) for g in gradients]
+
+        def run(learner: Any, rows: Any, epochs: Any) -> Any:
+            def body(epoch: Any, learner: Any, losses: Any, accuracies: Any) -> Any:
+                learner, loss, right = program.epoch(learner, rows[epoch], value_and_grad)
+                place = [[epoch]]
+                losses = tf.tensor_scatter_nd_update(losses, place, [loss])
+                accuracies = tf.tensor_scatter_nd_update(accuracies, place, [right])
+                return epoch + 1, learner, losses, accuracies
+
+            empty = tf.zeros((chunk, program.batches))
+            variables = (tf.constant(0), learner, empty, empty)
+            return tf.while_loop(lambda epoch, *_: epoch < epochs, body, variables)[1:]
+
+        self._program = program
+        self._chunk = chunk
+        self._run = tf.function(run, jit_compile=True)
+
+    def reset(self, weights: list[Floats]) -> None:
+        import tensorflow as tf
+
+        self._learner = tf.nest.map_structure(tf.constant, self._program.start(weights))
+
+    def train(self, rows: Integers) -> tuple[Floats, Floats]:
+        import tensorflow as tf
+
+        epochs = len(rows)
+        self._learner, losses, accuracies = self._run(
+            self._learner, tf.constant(padded(rows, self._chunk)), tf.constant(epochs)
+        )
+        # .numpy() waits for the device.
+        return losses.numpy()[:epochs], accuracies.numpy()[:epochs]
+
+    def first_losses(self, rows: Integers) -> Floats:
+        return self.train(rows)[0].reshape(-1)
+
+    def weights(self) -> list[Floats]:
+        return [p.numpy() for p in self._learner.parameters]
+
+
+@hookimpl
+def echobench_backends() -> list[Backend]:
+    """Register the backend."""
+    return [TensorFlow()]

@@ -1,0 +1,159 @@
+"""torch: one epoch traced to a graph of ATen operations, compiled where a compiler is.
+
+Keras' layers cost far more in Python than these small networks cost in
+arithmetic. So forward pass, backward pass and update are traced once
+(`make_fx`), and the graph runs without Keras: through `torch.compile` where a
+C++ compiler (or a GPU) is at hand, operation by operation elsewhere.
+"""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from echobench import Backend, hookimpl
+
+if TYPE_CHECKING:
+    from echobench.core.backend import Predictor, Trainer
+    from echobench.core.program import Program
+    from echobench.core.sequences import Floats, Integers
+
+
+class Torch(Backend):
+    """Keras on torch."""
+
+    name: ClassVar[str] = "torch"
+    keras_backend: ClassVar[str] = "torch"
+    requires: ClassVar[tuple[str, ...]] = ("torch",)
+    extra: ClassVar[str | None] = "torch"
+    # The fused kernel fails in the backward pass of a stateful LSTM.
+    lstm_options: ClassVar[dict[str, Any]] = {"use_cudnn": False}
+
+    def environment(self, device: str, threads: int) -> dict[str, str]:
+        """Choose Keras' device and hide GPUs where the CPU is asked for."""
+        if device == "gpu":
+            return {"KERAS_TORCH_DEVICE": "cuda"}
+        return {"KERAS_TORCH_DEVICE": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+
+    def configure(self, device: str, threads: int) -> None:
+        """Set threads, flush denormals, and turn TF32 off on GPUs."""
+        import torch
+
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(True)
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+
+    def devices(self) -> list[str]:
+        """Return `cpu`, and `gpu` where CUDA works."""
+        import torch
+
+        return ["cpu", "gpu"] if torch.cuda.is_available() else ["cpu"]
+
+    def trainer(self, program: Program, chunk: int) -> Trainer:
+        """Return a Python loop over the compiled graph of one epoch."""
+        return _Trainer(program)
+
+    def predictor(self, program: Program) -> Predictor:
+        """Return the traced forward pass."""
+        import torch
+        from torch.fx.experimental.proxy_tensor import make_fx
+
+        graphs: dict[tuple[int, ...], Any] = {}
+
+        def predict(weights: list[Floats], rows: Integers) -> Integers:
+            device = _device()
+            tensors = [torch.tensor(w, device=device) for w in weights]
+            tokens = torch.tensor(rows.astype(np.int32), device=device)
+            with torch.no_grad():
+                if rows.shape not in graphs:
+                    graphs[rows.shape] = make_fx(program.predict)(tensors, tokens)
+                answers = graphs[rows.shape](tensors, tokens)
+            return np.asarray(answers.cpu().numpy(), np.int64)
+
+        return predict
+
+    def facts(self) -> dict[str, Any]:
+        """Return compiler, threads and precision."""
+        import torch
+
+        return {
+            "compiler": "inductor" if _can_compile() else "none",
+            "fused": "one graph an epoch (make_fx), steps unrolled",
+            "torch_threads": torch.get_num_threads(),
+            "tf32": torch.backends.cuda.matmul.allow_tf32,
+        }
+
+
+class _Trainer:
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._graph: Any = None
+
+    def reset(self, weights: list[Floats]) -> None:
+        import torch
+        import torch.utils._pytree as pytree
+
+        device = _device()
+        start = self._program.start(weights)
+        self._learner = pytree.tree_map(lambda a: torch.tensor(a, device=device), start)
+
+    def train(self, rows: Integers) -> tuple[Floats, Floats]:
+        import torch
+
+        tokens = torch.tensor(rows.astype(np.int32), device=_device())
+        losses, accuracies = [], []
+        if self._graph is None:
+            self._graph = self._compiled(tokens[0])
+        with torch.no_grad():
+            for epoch in tokens:
+                self._learner, loss, right = self._graph(self._learner, epoch)
+                losses.append(loss)
+                accuracies.append(right)
+        # .cpu() waits for the device.
+        return torch.stack(losses).cpu().numpy(), torch.stack(accuracies).cpu().numpy()
+
+    def first_losses(self, rows: Integers) -> Floats:
+        return self.train(rows)[0].reshape(-1)
+
+    def weights(self) -> list[Floats]:
+        return [p.cpu().numpy().copy() for p in self._learner.parameters]
+
+    def _compiled(self, tokens: Any) -> Any:
+        import torch
+        from torch.fx.experimental.proxy_tensor import make_fx
+
+        def value_and_grad(f: Any, parameters: Any) -> Any:
+            # The gradient is taken inside the trace, so the graph itself needs none.
+            with torch.enable_grad():
+                leaves = [p.detach().requires_grad_() for p in parameters]
+                loss, (states, right) = f(leaves)
+                gradients = torch.autograd.grad(loss, leaves)
+            states = [state.detach() for state in states]
+            return (loss.detach(), (states, right.detach())), gradients
+
+        def epoch(learner: Any, tokens: Any) -> Any:
+            return self._program.epoch(learner, tokens, value_and_grad)
+
+        graph = make_fx(epoch)(self._learner, tokens)
+        return torch.compile(graph) if _can_compile() else graph
+
+
+def _device() -> str:
+    from keras.src.backend.torch.core import get_device
+
+    return str(get_device())
+
+
+def _can_compile() -> bool:
+    import torch
+
+    return torch.cuda.is_available() or any(map(shutil.which, ("g++", "clang++", "c++")))
+
+
+@hookimpl
+def echobench_backends() -> list[Backend]:
+    """Register the backend."""
+    return [Torch()]

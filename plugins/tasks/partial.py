@@ -1,0 +1,57 @@
+"""Echo the first observations of a window: encoder and decoder.
+
+::
+
+    time        1   2   3   4   5 | 6   7
+    input       7   3   9   1   4 |
+    target                        | 7   3
+    network     encoder LSTM ----vector---> decoder LSTM, one output a step
+
+The decoder is the interesting part: the encoder hands over one vector, and the
+output may have another length than the input. The tutorial's recipe: 150 units,
+all 21 samples of a sequence in one update, 5,000 epochs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from echobench import EchoTask, Recipe, hookimpl
+
+if TYPE_CHECKING:
+    from echobench.core.architectures import Form, Network
+
+
+class Partial(EchoTask):
+    """Echo the oldest two of five."""
+
+    n_out: int = Field(default=2, ge=1)
+
+    name: ClassVar[str] = "partial"
+    recipes: ClassVar[dict[str, Recipe]] = {
+        "closed": Recipe(units=150, batch=21, epochs=5000, evaluate_every=100),
+        "open": Recipe(
+            units=64,
+            batch=21,
+            sequences=12,
+            learning_rate=0.03,
+            warmup=50,
+            decay=550,
+            epochs=100,
+            evaluate_every=25,
+        ),
+    }
+
+    def network(self, form: Form, units: int) -> Network:
+        """Build encoder LSTM -> repeated vector -> decoder LSTM -> softmax at each step."""
+        from echobench.core.architectures import encoder_decoder
+
+        return encoder_decoder(form, self.n_in, self.n_out, self.symbols, units)
+
+
+@hookimpl
+def echobench_tasks() -> list[type[EchoTask]]:
+    """Register the task."""
+    return [Partial]
