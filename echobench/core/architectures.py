@@ -1,11 +1,12 @@
 """The two echo networks, defined once, in Keras 3.
 
 A network is written against a *form*: the same layers, the same weights in the
-same order, for different uses. `PlainForm` is what a reader of the tutorial
-would write and what is saved (`keras.layers.LSTM`, one-hot inputs); `FusedForm`
-is what the fused engines compile: integers in, the recurrent state an explicit
-input and output, so that it is carried as data on every backend (stateful
-layers fail in Keras-torch's backward pass).
+same order, for different uses. `StatefulForm` is what a reader of the tutorial
+would write; `PlainForm` is what is saved (`keras.layers.LSTM`, one-hot inputs);
+`FusedForm` is what the fused engines compile. The last two carry the recurrent
+state as an explicit input and output, as data, which means the same on every
+backend: Keras' stateful layers fail in the backward pass on torch, and lose
+their state in compiled steps on JAX.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 import keras
 
-from echobench.core.layers import UnrolledLSTM
+from echobench.core.layers import TrackedLSTM, UnrolledLSTM
 
 Tensor = Any
 """A tensor of the backend at hand, or a symbolic Keras tensor."""
@@ -37,7 +38,17 @@ class Network:
 
 
 class Form(ABC):
-    """How the layers of a network are made."""
+    """How the layers of a network are made.
+
+    Args:
+        carry: whether each recurrent layer's state comes in as an input and
+            goes out as an output; without, every call starts at zero.
+    """
+
+    def __init__(self, carry: bool) -> None:
+        self.carry = carry
+        self._inputs: list[Tensor] = []
+        self._states: list[Tensor] = []
 
     @abstractmethod
     def input(self, steps: int, symbols: int) -> Tensor:
@@ -60,9 +71,18 @@ class Form(ABC):
     def softmax_per_step(self, x: Tensor, symbols: int) -> Tensor:
         """Apply one softmax layer to every step of x [samples, steps, features]."""
 
-    @abstractmethod
     def network(self, y: Tensor) -> Network:
         """Close the network with its output."""
+        model = keras.Model(self._inputs, [y, *self._states] if self._states else y)
+        return Network(model, [state.shape[-1] for state in self._states])
+
+    def _carried(self, layer: Any, x: Tensor, units: int) -> Tensor:
+        """Apply a layer with its state as an input and an output of the network."""
+        states = [keras.Input((units,)), keras.Input((units,))]
+        y, *new_states = layer(x, initial_state=states)
+        self._inputs += states
+        self._states += new_states
+        return y
 
 
 def sequence_to_sequence(form: Form, n_in: int, symbols: int, units: int) -> Network:
@@ -87,23 +107,12 @@ def encoder_decoder(form: Form, n_in: int, n_out: int, symbols: int, units: int)
 
 
 class PlainForm(Form):
-    """Keras' own layers, nothing else: what `--save-models` writes.
-
-    Args:
-        batch: samples of a batch, for layers that keep their state between
-            calls; None for stateless layers and any batch.
-        options: further arguments of `keras.layers.LSTM`.
-    """
-
-    def __init__(self, batch: int | None = None, **options: Any) -> None:
-        self._batch = batch
-        self._options = options
-        self._input: Tensor = None
+    """Keras' own layers on one-hot inputs, nothing else: what `--save-models` writes."""
 
     def input(self, steps: int, symbols: int) -> Tensor:
-        """Return a one-hot input [batch, steps, symbols]."""
-        self._input = keras.Input(batch_shape=(self._batch, steps, symbols))
-        return self._input
+        """Return a one-hot input [samples, steps, symbols]."""
+        self._inputs = [keras.Input((steps, symbols))]
+        return self._inputs[0]
 
     def lstm(
         self, x: Tensor, units: int, *, sequences: bool = False, repeat: int | None = None
@@ -111,33 +120,45 @@ class PlainForm(Form):
         """Apply `keras.layers.LSTM`, after RepeatVector where asked for."""
         if repeat is not None:
             x = keras.layers.RepeatVector(repeat)(x)
-        stateful = self._batch is not None
-        layer = keras.layers.LSTM(
-            units, return_sequences=sequences, stateful=stateful, **self._options
-        )
-        return layer(x)
+        layer = keras.layers.LSTM(units, return_sequences=sequences, return_state=self.carry)
+        return self._carried(layer, x, units) if self.carry else layer(x)
 
     def softmax_per_step(self, x: Tensor, symbols: int) -> Tensor:
         """Apply TimeDistributed(Dense), as the tutorial does."""
         return keras.layers.TimeDistributed(keras.layers.Dense(symbols, activation="softmax"))(x)
 
-    def network(self, y: Tensor) -> Network:
-        """Return the model from one-hot input to probabilities."""
-        return Network(keras.Model(self._input, y))
+
+class StatefulForm(PlainForm):
+    """The tutorial's layers: stateful, for a fixed batch.
+
+    Args:
+        batch: samples of a batch.
+        options: further arguments of `keras.layers.LSTM`.
+    """
+
+    def __init__(self, batch: int, **options: Any) -> None:
+        super().__init__(carry=False)
+        self._batch = batch
+        self._options = options
+
+    def input(self, steps: int, symbols: int) -> Tensor:
+        """Return a one-hot input [batch, steps, symbols]."""
+        self._inputs = [keras.Input(batch_shape=(self._batch, steps, symbols))]
+        return self._inputs[0]
+
+    def lstm(
+        self, x: Tensor, units: int, *, sequences: bool = False, repeat: int | None = None
+    ) -> Tensor:
+        """Apply a stateful LSTM, after RepeatVector where asked for."""
+        if repeat is not None:
+            x = keras.layers.RepeatVector(repeat)(x)
+        return TrackedLSTM(
+            units, return_sequences=sequences, stateful=True, **self._options
+        )(x)
 
 
 class FusedForm(Form):
-    """Unrolled layers on integers, with the state as data.
-
-    Args:
-        carry: whether states come in and go out; without, each call starts at zero.
-    """
-
-    def __init__(self, carry: bool) -> None:
-        self._carry = carry
-        self._symbols = 0
-        self._inputs: list[Tensor] = []
-        self._outputs: list[Tensor] = []
+    """Unrolled layers on integers."""
 
     def input(self, steps: int, symbols: int) -> Tensor:
         """Return an integer input [samples, steps]."""
@@ -148,22 +169,11 @@ class FusedForm(Form):
     def lstm(
         self, x: Tensor, units: int, *, sequences: bool = False, repeat: int | None = None
     ) -> Tensor:
-        """Apply `UnrolledLSTM`; its state joins the model's inputs and outputs."""
+        """Apply `UnrolledLSTM`."""
         symbols = self._symbols if x is self._inputs[0] else None
         layer = UnrolledLSTM(units, return_sequences=sequences, symbols=symbols, repeat=repeat)
-        if not self._carry:
-            return layer(x)
-        states = [keras.Input((units,)), keras.Input((units,))]
-        y, *new_states = layer(x, initial_state=states)
-        self._inputs += states
-        self._outputs += new_states
-        return y
+        return self._carried(layer, x, units) if self.carry else layer(x)
 
     def softmax_per_step(self, x: Tensor, symbols: int) -> Tensor:
         """Apply one Dense to all steps at once: the same function as TimeDistributed."""
         return keras.layers.Dense(symbols, activation="softmax")(x)
-
-    def network(self, y: Tensor) -> Network:
-        """Return the model [tokens, *states] -> [probabilities, *states]."""
-        model = keras.Model(self._inputs, [y, *self._outputs])
-        return Network(model, [state.shape[-1] for state in self._outputs])

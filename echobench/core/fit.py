@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from echobench.core.architectures import PlainForm
+from echobench.core.architectures import StatefulForm
 from echobench.core.program import BETA_1, BETA_2, EPSILON, Program
 from echobench.core.sequences import Floats, Integers, one_hot
 from echobench.core.task import Recipe
@@ -29,7 +29,7 @@ class FitTrainer:
         self._task, self._recipe = program.task, program.recipe
         self._batches = program.batches
         self._batch = self._recipe.batch * self._recipe.sequences
-        form = PlainForm(self._batch, **lstm_options)
+        form = StatefulForm(self._batch, **lstm_options)
         self._model = self._task.network(form, self._recipe.units).model
 
     def reset(self, weights: list[Floats]) -> None:
@@ -37,7 +37,8 @@ class FitTrainer:
         optimizer = keras.optimizers.Adam(
             schedule(self._recipe), beta_1=BETA_1, beta_2=BETA_2, epsilon=EPSILON
         )
-        self._model.set_weights(weights)
+        for variable, value in zip(self._model.trainable_variables, weights, strict=True):
+            variable.assign(value)
         self._reset_states()
         self._model.compile(
             loss="categorical_crossentropy", optimizer=optimizer, metrics=["accuracy"]
@@ -62,7 +63,7 @@ class FitTrainer:
 
     def weights(self) -> list[Floats]:
         """Return the weights now."""
-        return [np.asarray(w) for w in self._model.get_weights()]
+        return [keras.ops.convert_to_numpy(v) for v in self._model.trainable_variables]
 
     def _epoch(self, sequences: Integers, *callbacks: keras.callbacks.Callback) -> Any:
         framed = [self._task.supervised(sequence) for sequence in sequences]

@@ -1,4 +1,4 @@
-"""Keras' LSTM written for compilers: same weights, same function, unrolled."""
+"""Two LSTM layers with Keras' weights and function: one mended, one written for compilers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,20 @@ import keras
 from keras import ops
 
 Tensor = Any
+
+
+class TrackedLSTM(keras.layers.LSTM):  # type: ignore[misc] # Keras is untyped
+    """`keras.layers.LSTM` whose stateful variables the model knows about.
+
+    Keras (3.15) keeps them out of the model's variables. A compiled step on JAX
+    then has nowhere to return them, and `stateful=True` silently starts every
+    batch at zero.
+    """
+
+    def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
+        """Build as Keras does, and track the state."""
+        super().build(sequences_shape, initial_state_shape)
+        self.tracked_states = list(self.states)
 
 
 class UnrolledLSTM(keras.layers.Layer):

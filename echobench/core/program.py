@@ -6,6 +6,7 @@ backend adds what only it can: the gradient, the loop, the compiler.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -51,6 +52,7 @@ class Program:
         self._constants = [v.value for v in self.network.model.non_trainable_variables]
         self._inputs = _by_batch(task.framing.inputs, self.batches)
         self._targets = _by_batch(task.framing.targets, self.batches)
+        self._symbols = np.arange(task.symbols, dtype=np.int32)
         self._loss = keras.losses.CategoricalCrossentropy()
 
     def initial_weights(self, rng: np.random.Generator) -> list[Floats]:
@@ -95,7 +97,8 @@ class Program:
                 parameters: list[Tensor], x: Tensor = x, y: Tensor = y, states: Any = states
             ) -> tuple[Tensor, Any]:
                 probabilities, after = self._forward(parameters, x, states)
-                expected = ops.one_hot(y, self.task.symbols, dtype="float32")
+                # Not ops.one_hot: on torch it looks at the values, which a trace has not.
+                expected = ops.cast(ops.expand_dims(y, -1) == self._symbols, "float32")
                 right = ops.mean(ops.cast(ops.argmax(probabilities, axis=-1) == y, "float32"))
                 return self._loss(expected, probabilities), (after, right)
 
@@ -124,13 +127,13 @@ class Program:
     def plain_model(self, weights: list[Floats]) -> keras.Model:
         """Return the trained network in Keras' own layers, to save.
 
-        It keeps its state between calls, with the recipe's batch, where the
-        recipe carries it; else it takes any batch.
+        One-hot input [samples, n_in, symbols] to probabilities; where the recipe
+        carries the state from batch to batch, [x, h, c, ...] to [y, h, c, ...].
         """
-        form = PlainForm(self.recipe.batch if self.batches > 1 else None)
-        model: keras.Model = self.task.network(form, self.recipe.units).model
-        model.set_weights(weights)
-        return model
+        network = self.task.network(PlainForm(carry=self.batches > 1), self.recipe.units)
+        for variable, value in zip(network.model.trainable_variables, weights, strict=True):
+            variable.assign(value)
+        return network.model
 
     def _frame(self, rows: Tensor, batch: int) -> tuple[Tensor, Tensor]:
         """Gather one batch of samples: x [sequences * batch, n_in], y [.., n_out]."""
@@ -142,10 +145,12 @@ class Program:
     def _forward(
         self, parameters: list[Tensor], x: Tensor, states: list[Tensor]
     ) -> tuple[Tensor, list[Tensor]]:
-        (probabilities, *after), _ = self.network.model.stateless_call(
+        outputs, _ = self.network.model.stateless_call(
             parameters, self._constants, [x, *states], training=True
         )
-        return probabilities, after
+        if not states:  # Keras unpacks a list of one
+            return outputs, []
+        return outputs[0], list(outputs[1:])
 
     def _zero_states(self, samples: int) -> list[Tensor]:
         return [ops.zeros((samples, units)) for units in self.network.state_units]
@@ -166,8 +171,8 @@ class Program:
         """Make one update of Adam, in Keras' form; Kingma and Ba 2015."""
         step = learner.step + 1.0
         rate = self._rate(learner.step)
-        rate = rate * ops.sqrt(1.0 - ops.exp(step * np.log(BETA_2)))
-        rate = rate / (1.0 - ops.exp(step * np.log(BETA_1)))
+        rate = rate * ops.sqrt(1.0 - ops.exp(step * math.log(BETA_2)))
+        rate = rate / (1.0 - ops.exp(step * math.log(BETA_1)))
         parameters, first, second = [], [], []
         for p, m, v, g in zip(*learner[:3], gradients, strict=True):
             m = m + (g - m) * (1.0 - BETA_1)

@@ -50,7 +50,7 @@ class TensorFlow(Backend):
         """Return the forward pass compiled by XLA."""
         import tensorflow as tf
 
-        compiled = tf.function(program.predict, jit_compile=True)
+        compiled = tf.function(program.predict, jit_compile=True, autograph=False)
 
         def predict(weights: list[Floats], rows: Integers) -> Integers:
             tensors = [tf.constant(w) for w in weights]
@@ -97,7 +97,7 @@ class _Trainer:
 
         self._program = program
         self._chunk = chunk
-        self._run = tf.function(run, jit_compile=True)
+        self._run = tf.function(run, jit_compile=True, autograph=False)
 
     def reset(self, weights: list[Floats]) -> None:
         import tensorflow as tf

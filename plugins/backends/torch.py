@@ -69,7 +69,10 @@ class Torch(Backend):
             tokens = torch.tensor(rows.astype(np.int32), device=device)
             with torch.no_grad():
                 if rows.shape not in graphs:
-                    graphs[rows.shape] = make_fx(program.predict)(tensors, tokens)
+                    # make_fx counts the arguments of a plain function, not of a method.
+                    graphs[rows.shape] = make_fx(lambda w, t: program.predict(w, t))(
+                        tensors, tokens
+                    )
                 answers = graphs[rows.shape](tensors, tokens)
             return np.asarray(answers.cpu().numpy(), np.int64)
 
@@ -103,13 +106,16 @@ class _Trainer:
     def train(self, rows: Integers) -> tuple[Floats, Floats]:
         import torch
 
+        from echobench.core.program import Learner
+
         tokens = torch.tensor(rows.astype(np.int32), device=_device())
         losses, accuracies = [], []
         if self._graph is None:
             self._graph = self._compiled(tokens[0])
         with torch.no_grad():
             for epoch in tokens:
-                self._learner, loss, right = self._graph(self._learner, epoch)
+                learner, loss, right = self._graph(*self._learner, epoch)
+                self._learner = Learner(*learner)
                 losses.append(loss)
                 accuracies.append(right)
         # .cpu() waits for the device.
@@ -125,6 +131,8 @@ class _Trainer:
         import torch
         from torch.fx.experimental.proxy_tensor import make_fx
 
+        from echobench.core.program import Learner
+
         def value_and_grad(f: Any, parameters: Any) -> Any:
             # The gradient is taken inside the trace, so the graph itself needs none.
             with torch.enable_grad():
@@ -134,10 +142,10 @@ class _Trainer:
             states = [state.detach() for state in states]
             return (loss.detach(), (states, right.detach())), gradients
 
-        def epoch(learner: Any, tokens: Any) -> Any:
-            return self._program.epoch(learner, tokens, value_and_grad)
+        def epoch(p: Any, m: Any, v: Any, step: Any, tokens: Any) -> Any:
+            return self._program.epoch(Learner(p, m, v, step), tokens, value_and_grad)
 
-        graph = make_fx(epoch)(self._learner, tokens)
+        graph = make_fx(epoch)(*self._learner, tokens)
         return torch.compile(graph) if _can_compile() else graph
 
 
