@@ -128,9 +128,7 @@ class Plugins:
             _add_named(self.backends, "backend", backend.name, provided)
 
 
-def _add_named(
-    table: dict[str, Provided[T]], kind: str, name: str, provided: Provided[T]
-) -> None:
+def _add_named(table: dict[str, Provided[T]], kind: str, name: str, provided: Provided[T]) -> None:
     if name in table:
         first, second = table[name], provided
         raise PluginError(

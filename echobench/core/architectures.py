@@ -152,9 +152,7 @@ class StatefulForm(PlainForm):
         """Apply a stateful LSTM, after RepeatVector where asked for."""
         if repeat is not None:
             x = keras.layers.RepeatVector(repeat)(x)
-        return TrackedLSTM(
-            units, return_sequences=sequences, stateful=True, **self._options
-        )(x)
+        return TrackedLSTM(units, return_sequences=sequences, stateful=True, **self._options)(x)
 
 
 class FusedForm(Form):

@@ -24,7 +24,7 @@ class TrackedLSTM(keras.layers.LSTM):  # type: ignore[misc] # Keras is untyped
         self.tracked_states = list(self.states)
 
 
-class UnrolledLSTM(keras.layers.Layer):
+class UnrolledLSTM(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
     """An LSTM whose steps lie in the open, so that a compiler can see through them.
 
     It holds the weights of `keras.layers.LSTM` (kernel [features, 4 units],

@@ -121,7 +121,7 @@ class EchoTask(Task):
         return self
 
     @cached_property
-    def framing(self) -> Framing:  # type: ignore[override] # cached: the tables are large
+    def framing(self) -> Framing:
         """Return the tutorial's windows."""
         return Framing.shifted(self.length, self.n_in, self.n_out)
 

@@ -7,7 +7,9 @@ import numpy as np
 from echobench.core.sequences import Floats
 
 
-def initial_weights(shapes: list[tuple[str, tuple[int, ...]]], rng: np.random.Generator) -> list[Floats]:
+def initial_weights(
+    shapes: list[tuple[str, tuple[int, ...]]], rng: np.random.Generator
+) -> list[Floats]:
     """Draw weights as Keras' layers would by default, variable by variable.
 
     Args:

@@ -1,0 +1,41 @@
+"""The phase ledger: where a trial's time went, adding up to its wall time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+PHASES = ("import", "build", "compile", "first_update", "train", "eval", "other")
+
+
+class Ledger:
+    """Seconds by phase. Time outside every phase is `other`.
+
+    Args:
+        started: when the trial's process began, on the monotonic clock.
+    """
+
+    def __init__(self, started: float) -> None:
+        self._started = started
+        self._seconds = dict.fromkeys(PHASES, 0.0)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count the block's time under `name`; the block must wait for the device."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self._seconds[name] += time.monotonic() - start
+
+    @property
+    def training(self) -> float:
+        """Seconds of training so far, from the first update's start, nothing else."""
+        return self._seconds["first_update"] + self._seconds["train"]
+
+    def close(self) -> dict[str, float]:
+        """Return the seconds of every phase and of the whole (`wall`)."""
+        wall = time.monotonic() - self._started
+        known = sum(seconds for name, seconds in self._seconds.items() if name != "other")
+        return {**self._seconds, "other": wall - known, "wall": wall}

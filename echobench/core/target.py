@@ -1,0 +1,92 @@
+"""The target, 100%, certified: see docs/method.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from echobench.core.sequences import Integers
+from echobench.core.task import Task
+
+Echo = Callable[[Integers], Integers]
+"""Takes rows [count, length] and returns the network's answers [count, samples, n_out]."""
+
+BLOCK = 50
+"""Sequences in one call of the network: one shape, so one compilation."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """How a network did on fresh sequences.
+
+    Attributes:
+        sequences: sequences tried; the independent unit, since windows overlap.
+        wrong_sequences: of these, with at least one wrong token.
+        tokens: tokens asked for.
+        wrong_tokens: of these, answered wrong.
+    """
+
+    sequences: int
+    wrong_sequences: int
+    tokens: int
+    wrong_tokens: int
+
+    @property
+    def accuracy(self) -> float:
+        """Share of tokens that are right."""
+        return 1.0 - self.wrong_tokens / self.tokens
+
+    @property
+    def exact_match(self) -> float:
+        """Share of sequences without a wrong token."""
+        return 1.0 - self.wrong_sequences / self.sequences
+
+    @property
+    def error_bound(self) -> float | None:
+        """Upper bound, at 95% confidence, of the sequence error rate: the rule of three.
+
+        None when a token was wrong: the rule holds for clean sets only.
+        """
+        return None if self.wrong_tokens else 3.0 / self.sequences
+
+
+def score(task: Task, echo: Echo, rng: np.random.Generator, sequences: int) -> Score:
+    """Try the network on fresh sequences, all of them."""
+    return _total(_blocks(task, echo, rng, sequences))
+
+
+def certify(task: Task, echo: Echo, rng: np.random.Generator, sequences: int) -> Score:
+    """Try the network on fresh sequences until one goes wrong.
+
+    Returns:
+        A clean score over exactly `sequences`, which certifies; or one that
+        ends with the block in which a token was wrong.
+    """
+    seen = []
+    for block in _blocks(task, echo, rng, sequences):
+        seen.append(block)
+        if block.wrong_tokens:
+            break
+    return _total(seen)
+
+
+def _blocks(task: Task, echo: Echo, rng: np.random.Generator, sequences: int) -> Iterator[Score]:
+    for start in range(0, sequences, BLOCK):
+        rows = task.sample(rng, BLOCK)
+        wanted = min(BLOCK, sequences - start)
+        wrong = (echo(rows) != task.expected(rows))[:wanted]
+        yield Score(
+            sequences=wanted,
+            wrong_sequences=int(wrong.any(axis=(1, 2)).sum()),
+            tokens=wrong.size,
+            wrong_tokens=int(wrong.sum()),
+        )
+
+
+def _total(blocks: Iterator[Score] | list[Score]) -> Score:
+    columns = zip(
+        *((b.sequences, b.wrong_sequences, b.tokens, b.wrong_tokens) for b in blocks), strict=True
+    )
+    return Score(*(sum(column) for column in columns))

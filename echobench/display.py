@@ -1,0 +1,91 @@
+"""What a person sees while trials run: bars on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from echobench.harness import protocol
+from echobench.harness.matrix import Watcher
+from echobench.harness.plan import Trial
+from echobench.results.record import Record
+
+
+@contextmanager
+def watcher(total: int) -> Iterator[Watcher]:
+    """Show `total` trials on stderr as they run."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with _bars(console, total) as shown:
+            yield shown
+    else:
+        yield _lines(total)
+
+
+@contextmanager
+def _bars(console: Console, total: int) -> Iterator[Watcher]:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[state]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("", total=None, state="")
+
+        def started(number: int, trial: Trial) -> None:
+            progress.reset(bar, total=trial.max_epochs, state="starting")
+            progress.update(bar, description=f"[{number + 1}/{total}] {trial.name}")
+
+        def progressed(trial: Trial, now: protocol.Progress) -> None:
+            progress.update(bar, completed=now.epoch, state=_state(trial, now))
+
+        def finished(record: Record) -> None:
+            console.print(_sentence(record), highlight=False, markup=False)
+
+        yield Watcher(started, progressed, finished)
+
+
+def _lines(total: int) -> Watcher:
+    def started(number: int, trial: Trial) -> None:
+        print(f"[{number + 1}/{total}] {trial.name} ...", file=sys.stderr, flush=True)
+
+    def finished(record: Record) -> None:
+        print(f"    {_sentence(record)}", file=sys.stderr, flush=True)
+
+    return Watcher(started=started, finished=finished)
+
+
+def _state(trial: Trial, now: protocol.Progress) -> str:
+    if now.phase != "train":
+        return now.phase
+    state = f"epoch {now.epoch:,}/{trial.max_epochs:,}"
+    if now.accuracy:
+        state += f", accuracy {now.accuracy:.2%}"
+    if now.seconds_per_epoch:
+        state += f", {now.seconds_per_epoch * 1e3:.2f} ms/epoch"
+    return state
+
+
+def _sentence(record: Record) -> str:
+    """Say what came of a trial."""
+    name = f"{record.task} {record.backend} {record.engine} {record.division} seed {record.seed}"
+    if record.status == "reached" and record.time_to_target_s is not None:
+        text = (
+            f"{name}: certified 100% after {record.time_to_target_s:.3g} s of training, "
+            f"{record.epochs_to_target:,} epochs"
+        )
+    elif record.status == "missed":
+        text = f"{name}: missed, accuracy {record.accuracy:.4%} after {record.epochs:,} epochs"
+    else:
+        text = f"{name}: {record.status}, {record.reason}"
+    if record.parity is not None and record.parity.passed is False:
+        text += f"; parity gate failed ({record.parity.largest_difference:.1e})"
+    if record.status == "failed" and record.log_tail:
+        text += "\n" + "\n".join(f"      | {line}" for line in record.log_tail)
+    return text

@@ -1,0 +1,198 @@
+"""The parent: environment, spawn, time limit, events. It imports no framework."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+from pydantic import ValidationError
+
+from echobench.core.backend import Backend
+from echobench.harness import machine
+from echobench.harness.plan import Trial
+from echobench.harness.protocol import EVENT, Failure, Job, Progress, Reference, Result
+from echobench.results.record import Record
+
+GRACE_S = 10.0
+"""Seconds past its limit after which a worker that has not stopped itself is killed."""
+LOG_TAIL = 20
+KEPT_VARIABLES = (
+    "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "SYSTEMROOT", "TMPDIR",
+)  # fmt: skip # one line reads better
+"""All that a worker inherits. Every `KERAS_*` of the user's, above all, is dropped."""
+
+
+def run_trial(
+    trial: Trial,
+    backend: Backend,
+    *,
+    command: list[str],
+    log: Path,
+    reference: Reference | None = None,
+    save_model: Path | None = None,
+    progress: Callable[[Progress], None] = lambda _: None,
+) -> Record:
+    """Run one trial in a process of its own.
+
+    Whatever happens to the process, a record comes back: with the status
+    `unavailable` where the backend cannot be used, `timeout` or `failed` where
+    the worker did not finish, and its log's last lines.
+
+    Args:
+        trial: what to run.
+        backend: the trial's backend.
+        command: echobench's own command line, for the record.
+        log: file that takes what the worker prints.
+        reference: first losses for the parity gate.
+        save_model: where to save the trained network, if anywhere.
+        progress: called with the worker's progress.
+    """
+    provenance: dict[str, Any] = {
+        "command": command,
+        "machine": machine.facts(),
+        "git": machine.git_state(),
+    }
+    base: dict[str, Any] = {
+        "task": trial.label,
+        "key": trial.key,
+        "trial": trial.model_dump(mode="json"),
+        "started_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        **trial.model_dump(include={"backend", "engine", "division", "device", "seed"}),
+    }
+    missing = backend.why_unavailable()
+    if missing is not None:
+        return Record(**base, status="unavailable", reason=missing, provenance=provenance)
+    job = Job(
+        kind="trial",
+        trial=trial,
+        reference=reference,
+        save_model=None if save_model is None else str(save_model.resolve()),
+    )
+    provenance["load_before"] = os.getloadavg()[0]
+    fields = _run_worker(job, backend, log, progress)
+    provenance["load_after"] = os.getloadavg()[0]
+    provenance["versions"] = trial.versions
+    provenance["path"] = fields.pop("path", {})
+    return Record(**base, **fields, provenance=provenance)
+
+
+def run_reference(trial: Trial, backend: Backend, log: Path) -> Reference | None:
+    """Compute the first losses of the tutorial's program on the reference backend.
+
+    Returns None, with the reason in the log, where that could not be done.
+    """
+    fields = _run_worker(Job(kind="reference", trial=trial), backend, log, lambda _: None)
+    if "losses" not in fields:
+        return None
+    return Reference(name=f"{backend.name} {trial.engine}", losses=fields["losses"])
+
+
+def environment(backend: Backend, trial: Trial, home: str) -> dict[str, str]:
+    """Return the worker's environment, built from an allow-list."""
+    threads = str(trial.threads)
+    return {
+        **{name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ},
+        "KERAS_BACKEND": backend.keras_backend,
+        "KERAS_HOME": home,
+        "OMP_NUM_THREADS": threads,
+        "MKL_NUM_THREADS": threads,
+        "OPENBLAS_NUM_THREADS": threads,
+        "PYTHONHASHSEED": "0",
+        "PYTHONUNBUFFERED": "1",
+        # Nothing compiled is kept between trials: compile time is measured cold.
+        "TORCHINDUCTOR_CACHE_DIR": f"{home}/inductor",
+        **backend.environment(trial.device, trial.threads),
+    }
+
+
+def _run_worker(
+    job: Job, backend: Backend, log: Path, progress: Callable[[Progress], None]
+) -> dict[str, Any]:
+    """Run a worker to its end and return the record's fields it gave, or that it failed with."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + job.trial.timeout_s + GRACE_S
+    with tempfile.TemporaryDirectory(prefix="echobench-") as home, log.open("wb") as output:
+        receiving, sending = os.pipe()
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "echobench.harness.worker", str(sending)],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment(backend, job.trial, home),
+            pass_fds=[sending],
+            start_new_session=True,
+        )
+        os.close(sending)
+        last: Result | Failure | None = None
+        try:
+            assert worker.stdin is not None
+            with contextlib.suppress(BrokenPipeError):  # it died; the wait below says how
+                worker.stdin.write(job.model_dump_json().encode())
+                worker.stdin.close()
+            for event in _events(receiving, deadline):
+                if isinstance(event, Progress):
+                    progress(event)
+                else:
+                    last = event
+            in_time = time.monotonic() < deadline
+            if in_time:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    worker.wait(GRACE_S)
+        finally:
+            _kill_tree(worker)
+            os.close(receiving)
+    tail = log.read_text(errors="replace").splitlines()[-LOG_TAIL:]
+    if isinstance(last, Result):
+        return last.fields
+    if isinstance(last, Failure):
+        return {"status": last.status, "reason": last.reason, "log_tail": tail}
+    if not in_time:
+        reason = f"killed: still running {GRACE_S:g} s past its limit of {job.trial.timeout_s:g} s"
+        return {"status": "timeout", "reason": reason, "log_tail": tail}
+    return {"status": "failed", "reason": _death(worker.returncode), "log_tail": tail}
+
+
+def _events(pipe: int, deadline: float) -> Iterator[Progress | Result | Failure]:
+    """Yield the worker's events until it closes the pipe or the deadline has passed."""
+    buffer = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        while (left := deadline - time.monotonic()) > 0:
+            if not selector.select(left):
+                return
+            chunk = os.read(pipe, 1 << 16)
+            if not chunk:
+                return
+            *lines, buffer = (buffer + chunk).split(b"\n")
+            for line in lines:
+                # A line that is no event is a plugin's garbage: not ours to trust.
+                with contextlib.suppress(ValidationError):
+                    yield EVENT.validate_json(line)
+
+
+def _kill_tree(worker: subprocess.Popen[bytes]) -> None:
+    """End the worker and all that it started."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(worker.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(worker.pid, signal.SIGKILL)  # its session: children whose parent is gone too
+    worker.wait()
+
+
+def _death(code: int | None) -> str:
+    if code is not None and code < 0:
+        return f"the worker was ended by {signal.Signals(-code).name}"
+    return f"the worker ended with exit code {code} and no result"

@@ -1,0 +1,124 @@
+"""All trials of a plan, one after the other, each record kept as soon as it is there."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from echobench.core.backend import Backend
+from echobench.harness import launch
+from echobench.harness.plan import Trial
+from echobench.harness.protocol import Progress, Reference
+from echobench.plugins import Plugins
+from echobench.results.record import Record
+from echobench.results.store import Store
+
+
+@dataclass
+class Watcher:
+    """What is called while a matrix runs; does nothing by default."""
+
+    started: Callable[[int, Trial], None] = lambda number, trial: None
+    progressed: Callable[[Trial, Progress], None] = lambda trial, progress: None
+    finished: Callable[[Record], None] = lambda record: None
+
+
+@dataclass
+class Matrix:
+    """Runs trials and keeps their records.
+
+    Attributes:
+        plugins: where the trials' backends are.
+        store: keeps the records.
+        command: echobench's own command line, for the records.
+        save_models: folder for trained networks, if wanted.
+        budget_s: no trial is started after this many seconds; the same command
+            goes on later.
+    """
+
+    plugins: Plugins
+    store: Store
+    command: list[str]
+    save_models: Path | None = None
+    budget_s: float | None = None
+    _references: dict[str, Reference | None] = field(default_factory=dict)
+
+    def run(self, trials: Sequence[Trial], watcher: Watcher) -> list[Record]:
+        """Run the trials in order; return their records."""
+        records = []
+        started = time.monotonic()
+        for number, trial in enumerate(trials):
+            if self.budget_s is not None and time.monotonic() - started > self.budget_s:
+                break
+            watcher.started(number, trial)
+            record = self._run_one(trial, watcher)
+            self.store.append(record)
+            records.append(record)
+            watcher.finished(record)
+        return records
+
+    def _run_one(self, trial: Trial, watcher: Watcher) -> Record:
+        backend = self.plugins.backend(trial.backend).value
+        usable = backend.why_unavailable() is None
+        return launch.run_trial(
+            trial,
+            backend,
+            command=self.command,
+            log=self.store.logs / f"{trial.key}.log",
+            reference=self._reference(trial, watcher) if usable else None,
+            save_model=self._model_path(trial),
+            progress=lambda progress: watcher.progressed(trial, progress),
+        )
+
+    def _model_path(self, trial: Trial) -> Path | None:
+        if self.save_models is None:
+            return None
+        safe = re.sub(r"[^A-Za-z0-9._=-]+", "_", trial.name.replace(" seed ", "-seed"))
+        return self.save_models / f"{safe.strip('_')}.keras"
+
+    def _reference(self, trial: Trial, watcher: Watcher) -> Reference | None:
+        """Return the first losses that this trial's must agree with, computed once a cell.
+
+        They come from the tutorial's program on the reference backend, and do
+        not depend on the trial's seed. They are kept beside the records.
+        """
+        found = self._reference_backend()
+        if found is None:
+            return None
+        backend, plugin = found
+        task_plugins = {self.plugins.task(trial.task).plugin, plugin}
+        reference_trial = trial.model_copy(
+            update={
+                "backend": backend.name,
+                "engine": "fit",
+                "seed": 0,
+                "device": "cpu",
+                "max_epochs": 1,
+                "quick": False,
+                "plugins": sorted(task_plugins),
+                "versions": {"echobench": trial.versions["echobench"], **backend.versions()},
+            }
+        )
+        key = reference_trial.key
+        if key not in self._references:
+            path = self.store.folder / "reference" / f"{key}.json"
+            if path.exists():
+                self._references[key] = Reference.model_validate_json(path.read_text())
+            else:
+                watcher.progressed(trial, Progress(phase="reference"))
+                log = self.store.logs / f"reference-{key}.log"
+                reference = launch.run_reference(reference_trial, backend, log)
+                self._references[key] = reference
+                if reference is not None:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_text(reference.model_dump_json() + "\n")
+        return self._references[key]
+
+    def _reference_backend(self) -> tuple[Backend, str] | None:
+        for provided in self.plugins.backends.values():
+            if provided.value.reference and provided.value.why_unavailable() is None:
+                return provided.value, provided.plugin
+        return None

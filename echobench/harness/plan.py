@@ -1,0 +1,245 @@
+"""From selectors to cells to trials, in the order in which they run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from echobench.core.backend import Backend
+from echobench.core.task import Recipe, Task
+from echobench.errors import UnknownNameError, UsageError
+from echobench.plugins import Plugins, Provided
+
+ENGINES = ("fused", "fit")
+DIVISIONS = ("closed", "open")
+SCREEN, CERTIFY = 50, 1000
+QUICK_EPOCHS, QUICK_CERTIFY = 20, 50
+
+
+class Trial(BaseModel):
+    """A cell with one seed: all that a worker is told.
+
+    Attributes:
+        task, parameters: the task and the parameters that differ from its defaults.
+        label: both, as `--task` takes them.
+        plugins: where task and backend come from (`Provided.plugin`).
+        max_epochs: budget in epochs.
+        timeout_s: limit of the worker's wall time.
+        screen, certify: fresh sequences of an evaluation and of a certificate.
+        quick: a smoke run, never mixed with real records.
+        versions: of echobench, Keras and the framework.
+        source: digest of the task's file.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: str
+    parameters: dict[str, Any]
+    label: str
+    plugins: list[str]
+    backend: str
+    engine: str
+    division: str
+    device: str
+    threads: int
+    seed: int
+    recipe: Recipe
+    max_epochs: int
+    timeout_s: float
+    screen: int = SCREEN
+    certify: int = CERTIFY
+    quick: bool = False
+    versions: dict[str, str]
+    source: str
+
+    @property
+    def key(self) -> str:
+        """Return what makes this trial the same as another: a digest of all it is told.
+
+        The time limit is left out: a trial that ended within one limit would
+        have ended within a longer one.
+        """
+        told = self.model_dump(mode="json", exclude={"timeout_s", "plugins"})
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def name(self) -> str:
+        """Return a short name for people."""
+        return f"{self.label} {self.backend} {self.engine} {self.division} seed {self.seed}"
+
+
+class Selection(BaseModel):
+    """What the user asked for; empty lists mean all."""
+
+    tasks: list[str] = []
+    backends: list[str] = []
+    engines: list[str] = []
+    division: str = "closed"
+    seeds: int = 1
+    device: str = "cpu"
+    threads: int = 1
+    max_epochs: int | None = None
+    timeout_s: float = 600.0
+    quick: bool = False
+
+
+def plan(selection: Selection, plugins: Plugins) -> list[Trial]:
+    """Return the trials: seed by seed, the cells of each seed in seeded random order.
+
+    Raises:
+        UsageError: a name, parameter or number that cannot be.
+    """
+    for engine in selection.engines:
+        _among("engine", engine, ENGINES)
+    _among("division", selection.division, DIVISIONS)
+    if selection.seeds < 1:
+        raise UsageError(f"--seeds: expected 1 or more; received {selection.seeds}")
+    if selection.threads < 1:
+        raise UsageError(f"--threads: expected 1 or more; received {selection.threads}")
+    if selection.max_epochs is not None and selection.max_epochs < 1:
+        raise UsageError(f"--max-epochs: expected 1 or more; received {selection.max_epochs}")
+    backends = [plugins.backend(name) for name in selection.backends or sorted(plugins.backends)]
+    selectors = selection.tasks or sorted(plugins.tasks)
+    tasks = [resolve(selector, selection.division, plugins) for selector in selectors]
+    cells = [
+        (provided, task, recipe, backend, engine)
+        for provided, task, recipe in tasks
+        for backend in backends
+        for engine in _unique(selection.engines or ENGINES[:1])
+    ]
+    trials: dict[str, Trial] = {}
+    for seed in range(selection.seeds):
+        for place in np.random.default_rng(seed).permutation(len(cells)):
+            trial = _trial(selection, seed, *cells[place])
+            trials.setdefault(trial.key, trial)
+    return list(trials.values())
+
+
+def resolve(
+    selector: str, division: str, plugins: Plugins
+) -> tuple[Provided[type[Task]], Task, Recipe]:
+    """Turn `name[key=value,...]` into a task and its recipe in that division.
+
+    A key is a parameter of the task or a field of the recipe.
+
+    Raises:
+        UsageError: the selector is malformed, or names what is not or cannot be.
+    """
+    match = re.fullmatch(r"([^\[\]]+)(?:\[([^\[\]]*)\])?", selector.strip())
+    if not match:
+        raise UsageError(f"--task: expected NAME or NAME[key=value,...]; received {selector!r}")
+    provided = plugins.task(match[1])
+    kind = provided.value
+    values: dict[str, str] = {}
+    for pair in filter(None, (match[2] or "").split(",")):
+        key, equals, value = (part.strip() for part in pair.partition("="))
+        if not equals or not key or not value:
+            raise UsageError(f"--task {selector}: expected key=value; received {pair!r}")
+        if key in values:
+            raise UsageError(f"--task {selector}: {key!r} is given twice")
+        if key not in {*kind.model_fields, *Recipe.model_fields}:
+            known = [*kind.model_fields, *Recipe.model_fields]
+            raise UnknownNameError(f"parameter of task {kind.name!r}:", key, known)
+        values[key] = value
+    if division not in kind.recipes:
+        raise UsageError(f"task {kind.name!r} has no {division} recipe")
+    try:
+        parameters = {k: v for k, v in values.items() if k in kind.model_fields}
+        task = kind.model_validate(parameters)
+        changes = {k: v for k, v in values.items() if k in Recipe.model_fields}
+        recipe = Recipe.model_validate(
+            {**_fitting(kind.recipes[division], kind(), task), **changes}
+        )
+    except ValidationError as error:
+        raise UsageError(f"--task {selector}: {_explained(error)}") from error
+    samples = task.framing.samples
+    if samples % recipe.batch:
+        raise UsageError(
+            f"--task {selector}: expected a batch that divides the {samples} samples of a "
+            f"sequence; received batch={recipe.batch}"
+        )
+    return provided, task, recipe
+
+
+def _fitting(recipe: Recipe, default: Task, task: Task) -> dict[str, Any]:
+    """Return the recipe's fields, its batch scaled with the number of samples.
+
+    A recipe for 3 batches of 7 samples means 3 batches of 8 where the framing
+    gives 24, and one batch of all where they cannot be divided so.
+    """
+    fields = recipe.model_dump()
+    samples, batches = task.framing.samples, default.framing.samples // recipe.batch
+    fields["batch"] = samples // batches if samples % batches == 0 else samples
+    return fields
+
+
+def _trial(
+    selection: Selection,
+    seed: int,
+    provided: Provided[type[Task]],
+    task: Task,
+    recipe: Recipe,
+    backend: Provided[Backend],
+    engine: str,
+) -> Trial:
+    quick = selection.quick
+    return Trial(
+        task=task.name,
+        parameters=task.parameters(),
+        label=label(task, recipe, selection.division),
+        plugins=sorted({provided.plugin, backend.plugin}),
+        backend=backend.value.name,
+        engine=engine,
+        division=division_of(task, recipe, selection.division),
+        device=selection.device,
+        threads=selection.threads,
+        seed=seed,
+        recipe=recipe,
+        max_epochs=selection.max_epochs or (QUICK_EPOCHS if quick else 10 * recipe.epochs),
+        timeout_s=selection.timeout_s,
+        certify=QUICK_CERTIFY if quick else CERTIFY,
+        quick=quick,
+        versions={"echobench": version("echobench"), **backend.value.versions()},
+        source=task.source_hash(),
+    )
+
+
+def label(task: Task, recipe: Recipe, division: str) -> str:
+    """Return the task as `--task` takes it, with all that differs from its defaults."""
+    default = _fitting(task.recipes[division], type(task)(), task)
+    changed = {k: v for k, v in recipe.model_dump().items() if v != default[k]}
+    pairs = ",".join(f"{k}={v}" for k, v in {**task.parameters(), **changed}.items())
+    return f"{task.name}[{pairs}]" if pairs else task.name
+
+
+def division_of(task: Task, recipe: Recipe, division: str) -> str:
+    """Return the division a recipe belongs to: closed only if it is the task's closed recipe."""
+    closed = _fitting(task.recipes["closed"], type(task)(), task)
+    return division if division != "closed" or recipe.model_dump() == closed else "open"
+
+
+def _among(kind: str, name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        raise UnknownNameError(kind, name, known)
+
+
+def _unique(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))
+
+
+def _explained(error: ValidationError) -> str:
+    """Return pydantic's complaint in one line."""
+    parts = []
+    for problem in error.errors():
+        where = ".".join(map(str, problem["loc"]))
+        what = problem["msg"].removeprefix("Value error, ")
+        received = f"; received {where}={problem['input']}" if where else ""
+        parts.append(f"{what}{received}")
+    return "; ".join(parts)

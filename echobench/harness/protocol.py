@@ -1,0 +1,59 @@
+"""What parent and worker say to each other, both ways as JSON.
+
+The parent writes one `Job` to the worker's standard input. The worker writes
+events, one a line, to a pipe of its own, since frameworks print to stdout:
+`Progress` now and then, and one `Result` or `Failure` at the end.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, TypeAdapter
+
+from echobench.harness.plan import Trial
+
+
+class Reference(BaseModel):
+    """The first losses of the reference implementation, for the parity gate."""
+
+    name: str
+    losses: list[float]
+
+
+class Job(BaseModel):
+    """A trial to run; or, as `reference`, only its first losses to compute."""
+
+    kind: Literal["trial", "reference"]
+    trial: Trial
+    reference: Reference | None = None
+    save_model: str | None = None
+
+
+class Progress(BaseModel):
+    """How far a trial is."""
+
+    event: Literal["progress"] = "progress"
+    phase: str
+    epoch: int = 0
+    accuracy: float | None = None
+    seconds_per_epoch: float | None = None
+
+
+class Result(BaseModel):
+    """What came of the job: fields of a record, or `{"losses": [...]}`."""
+
+    event: Literal["result"] = "result"
+    fields: dict[str, Any]
+
+
+class Failure(BaseModel):
+    """Why nothing came of it, in one line; `status` is the record's."""
+
+    event: Literal["failure"] = "failure"
+    status: Literal["failed", "unsupported", "unavailable"]
+    reason: str
+
+
+Event = Annotated[Progress | Result | Failure, Field(discriminator="event")]
+EVENT: TypeAdapter[Progress | Result | Failure] = TypeAdapter(Event)

@@ -1,0 +1,98 @@
+"""The record: one trial, self-contained, one JSON line."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+Status = Literal["reached", "missed", "failed", "timeout", "unavailable", "unsupported"]
+
+
+class Parity(BaseModel):
+    """The parity gate: first losses against the reference implementation.
+
+    `passed` is None when there was no reference to compare with.
+    """
+
+    passed: bool | None
+    reference: str | None = None
+    updates: int = 0
+    tolerance: float | None = None
+    largest_difference: float | None = None
+
+
+class EvaluationPoint(BaseModel):
+    """The network at one evaluation, on fresh sequences."""
+
+    epoch: int
+    train_s: float
+    loss: float
+    accuracy: float
+    exact_match: float
+
+
+class Sample(BaseModel):
+    """One sample of a new sequence, decoded."""
+
+    expected: list[int]
+    predicted: list[int]
+
+
+class Record(BaseModel):
+    """A trial and what came of it. Seconds are wall-clock; empty means not measured.
+
+    The first fields are the table's columns, in its order; docs/method.md says
+    what each means.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    task: str
+    backend: str
+    engine: str
+    division: str
+    device: str
+    seed: int
+    status: Status
+    reason: str | None = None
+    time_to_target_s: float | None = None
+    last_miss_s: float | None = None
+    updates_to_target: int | None = None
+    epochs_to_target: int | None = None
+    seconds_per_update: float | None = None
+    sequences_per_s: float | None = None
+    accuracy: float | None = None
+    exact_match: float | None = None
+    certified_sequences: int | None = None
+    error_bound: float | None = None
+    accuracy_at_tutorial_epochs: float | None = None
+    import_s: float | None = None
+    build_s: float | None = None
+    compile_s: float | None = None
+    first_update_s: float | None = None
+    train_s: float | None = None
+    eval_s: float | None = None
+    wall_s: float | None = None
+    peak_memory_bytes: int | None = None
+    limit_fraction: float | None = None
+    started_at: str
+
+    schema_version: int = SCHEMA_VERSION
+    key: str
+    other_s: float | None = None
+    epochs: int | None = None
+    first_lucky_epoch: int | None = None
+    failed_certifications: int | None = None
+    seconds_per_update_quartiles: tuple[float, float] | None = None
+    tokens_per_s: float | None = None
+    parity: Parity | None = None
+    evaluations: list[EvaluationPoint] = Field(default_factory=list)
+    samples: list[Sample] = Field(default_factory=list)
+    trial: dict[str, Any]
+    provenance: dict[str, Any] = Field(default_factory=dict)
+    log_tail: list[str] = Field(default_factory=list)
+
+
+TABLE_FIELDS = tuple(Record.model_fields)[: list(Record.model_fields).index("schema_version")]

@@ -1,0 +1,91 @@
+"""The folder that keeps the records: one JSON Lines file a run, appended and flushed."""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from echobench.errors import UsageError
+from echobench.results.record import Record
+
+DONE = ("reached", "missed", "unsupported")
+"""Statuses that the same trial would come to again, so it need not run again."""
+
+
+class Store:
+    """Records under a folder.
+
+    Args:
+        folder: the results folder; quick records live apart, in `quick/`.
+        quick: whether to keep quick records or real ones.
+    """
+
+    def __init__(self, folder: Path, *, quick: bool = False) -> None:
+        self.folder = folder / "quick" if quick else folder
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        self._file = self.folder / f"records-{stamp}-{uuid.uuid4().hex[:6]}.jsonl"
+
+    @property
+    def logs(self) -> Path:
+        """Return the folder of the trials' logs."""
+        return self.folder / "logs"
+
+    def check_writable(self) -> None:
+        """Raise UsageError unless records can be written here."""
+        probe = self.folder / f".probe-{uuid.uuid4().hex}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise UsageError(
+                f"--results {self.folder}: expected a folder that can be written; {error.strerror}"
+            ) from error
+
+    def append(self, record: Record) -> None:
+        """Keep a record: one line, on disk when this returns."""
+        with self._file.open("a", encoding="utf-8") as file:
+            file.write(record.model_dump_json() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def load(self) -> list[Record]:
+        """Return all records, oldest file first.
+
+        A damaged line is named on stderr and left out.
+        """
+        return [record for path in sorted(self.folder.glob("*.jsonl")) for record in _read(path)]
+
+    def done(self) -> dict[str, Record]:
+        """Return the trials that need not run again, by key."""
+        return {record.key: record for record in self.load() if record.status in DONE}
+
+
+def _read(path: Path) -> Iterator[Record]:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                yield Record.model_validate_json(line)
+            except ValidationError as error:
+                problem = error.errors()[0]
+                where = ".".join(map(str, problem["loc"])) or "line"
+                print(
+                    f"{path}:{number}: not a record ({where}: {problem['msg']}); left out",
+                    file=sys.stderr,
+                )
+
+
+def latest(records: list[Record]) -> list[Record]:
+    """Return the records of the table: of each trial the last one run.
+
+    A trial that was forced or retried has several; the older ones stay on disk.
+    """
+    return list({record.key: record for record in records}.values())

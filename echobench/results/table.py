@@ -1,0 +1,150 @@
+"""From records to tables: flat rows for scripts, a summary over seeds for people."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich import box
+from rich.table import Table
+from scipy import stats
+
+from echobench.results.record import TABLE_FIELDS, Record
+
+CELL = ["task", "backend", "engine", "division", "device"]
+
+
+def rows(records: Iterable[Record]) -> list[dict[str, Any]]:
+    """Return one flat object a trial, its fields the table's columns in order.
+
+    A trial that failed the parity gate is `failed`, and keeps no figure: it
+    trained something else.
+    """
+    flat = []
+    for record in records:
+        row = record.model_dump(include=set(TABLE_FIELDS))
+        if record.parity is not None and record.parity.passed is False:
+            row = {k: v if k in {*CELL, "seed", "started_at"} else None for k, v in row.items()}
+            row["status"] = "failed"
+            row["reason"] = (
+                f"parity gate: first losses differ from {record.parity.reference} by "
+                f"{record.parity.largest_difference:.1e}, more than {record.parity.tolerance:.0e}"
+            )
+        flat.append({field: row[field] for field in TABLE_FIELDS})
+    return sorted(flat, key=lambda r: [str(r[k]) for k in CELL] + [r["seed"]])
+
+
+def render(records: list[Record], form: str) -> str:
+    """Return the table as `json`, `csv` (a row a trial) or `md` (a row a cell)."""
+    flat = rows(records)
+    if form == "json":
+        return json.dumps(flat, indent=2)
+    if form == "csv":
+        text: str = pd.DataFrame(flat, columns=list(TABLE_FIELDS)).to_csv(index=False)
+        return text.rstrip("\n")
+    return pd.DataFrame(summary(records)).fillna("").to_markdown(index=False)
+
+
+def summary(records: list[Record]) -> list[dict[str, str]]:
+    """Return one row a cell, over its seeds: medians with intervals, successes k/n.
+
+    Records of other versions, task sources or settings make rows of their own.
+    """
+    kept = {(r.key, r.started_at): r for r in records}
+    groups: dict[str, list[tuple[Record, dict[str, Any]]]] = {}
+    for record in kept.values():
+        told = {k: v for k, v in record.trial.items() if k not in {"seed", "timeout_s", "plugins"}}
+        groups.setdefault(json.dumps(told, sort_keys=True), []).append((record, rows([record])[0]))
+    lines = []
+    for group in groups.values():
+        flat = pd.DataFrame([row for _, row in group])
+        first = group[0][1]
+        counted = flat[flat.status.isin(["reached", "missed", "timeout"])]
+        reached = int((flat.status == "reached").sum())
+        lines.append(
+            {
+                **{name: str(first[name]) for name in CELL[:4]},
+                "success": f"{reached}/{len(counted)}" if len(counted) else "",
+                "time to target": _time_to_target(counted),
+                "epochs to target": _spread(counted.epochs_to_target, "{:,.0f}"),
+                "ms/update": _spread(counted.seconds_per_update * 1e3, "{:.3g}"),
+                "sequences/s": _spread(counted.sequences_per_s, "{:,.0f}"),
+                "accuracy": _spread(counted.accuracy * 100, "{:.4g}%"),
+                "error bound": _spread(counted.error_bound, "{:.1e}"),
+                "compile": _spread(counted.compile_s, "{:.1f} s"),
+                "wall": _spread(counted.wall_s, "{:.1f} s"),
+                "note": _note(flat),
+            }
+        )
+    return sorted(lines, key=lambda line: [line[name] for name in CELL[:4]])
+
+
+def _time_to_target(flat: pd.DataFrame) -> str:
+    """Return the Kaplan-Meier median with a 95% interval; misses are censored.
+
+    The interval is the one of Brookmeyer and Crowley: where the confidence band
+    of the survival curve (log-log) crosses one half.
+    """
+    if flat.empty or not (flat.status == "reached").any():
+        return ""
+    hits = flat[flat.status == "reached"].time_to_target_s.to_numpy(float)
+    spent = flat[flat.status != "reached"]
+    censored = (spent.first_update_s + spent.train_s).to_numpy(float)
+    if len(flat) == 1:
+        return f"{hits[0]:.3g} s"
+    curve = stats.ecdf(stats.CensoredData(hits, right=censored)).sf
+    median = _crossing(curve.quantiles, curve.probabilities)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        band = curve.confidence_interval(0.95, method="log-log")
+    # The stubs take the band's curves for numbers.
+    low = _crossing(curve.quantiles, band.low.probabilities)  # type: ignore[attr-defined]
+    high = _crossing(curve.quantiles, band.high.probabilities)  # type: ignore[attr-defined]
+    return f"{_seconds(median, hits)} [{_seconds(low, hits)}, {_seconds(high, hits)}]"
+
+
+def _crossing(times: Any, probabilities: Any) -> float | None:
+    """Return the first time at which survival is one half or less; None if never."""
+    below = np.flatnonzero(np.nan_to_num(probabilities, nan=1.0) <= 0.5)
+    return float(times[below[0]]) if len(below) else None
+
+
+def _seconds(value: float | None, hits: Any) -> str:
+    return f"> {hits.max():.3g} s" if value is None else f"{value:.3g} s"
+
+
+def _spread(column: Any, form: str) -> str:
+    """Return the median and, where there are several, the smallest and largest."""
+    values = pd.to_numeric(column).dropna()
+    if values.empty:
+        return ""
+    median = form.format(values.median())
+    low, high = form.format(values.min()), form.format(values.max())
+    return median if low == high else f"{median} [{low}, {high}]"
+
+
+def _note(flat: pd.DataFrame) -> str:
+    """Return the reasons, each with the number of trials, most frequent first."""
+    reasons = Counter(
+        str(row.reason or row.status) for row in flat.itertuples() if row.status != "reached"
+    )
+    return "; ".join(
+        f"{reason} ({count}x)" if count > 1 else reason for reason, count in reasons.most_common()
+    )
+
+
+def terminal(records: list[Record]) -> Table:
+    """Return the summary as a table for the terminal."""
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    lines = summary(records)
+    kept = [name for name in (lines[0] if lines else {}) if any(line[name] for line in lines)]
+    for name in kept:
+        numeric = name not in {*CELL, "note"}
+        # Names stay whole; on a narrow terminal the figures wrap between words.
+        table.add_column(name, justify="right" if numeric else "left", no_wrap=name in CELL)
+    for line in lines:
+        table.add_row(*(line[name] for name in kept))
+    return table
