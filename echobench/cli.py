@@ -52,9 +52,10 @@ def run(
     engine: Annotated[
         list[str] | None, typer.Option(help="fused or fit; repeat for both; fused.")
     ] = None,
-    division: Annotated[str, typer.Option(help="closed: the tutorial's recipe; or open.")] = (
-        "closed"
-    ),
+    division: Annotated[
+        list[str] | None,
+        typer.Option(help="closed: the tutorial's recipe; open: ours; repeat for both; closed."),
+    ] = None,
     seeds: Annotated[int, typer.Option(help="Seeds 0 to N-1 of each cell.")] = 1,
     device: Annotated[str, typer.Option(help="cpu or gpu.")] = "cpu",
     threads: Annotated[int | None, typer.Option(help="Threads of a worker; all cores.")] = None,
@@ -88,7 +89,7 @@ def run(
         tasks=task or [],
         backends=backend or [],
         engines=engine or [],
-        division=division,
+        divisions=division or ["closed"],
         seeds=seeds,
         device=device,
         threads=machine.cores() if threads is None else threads,
@@ -97,7 +98,7 @@ def run(
         quick=quick,
     )
     trials = plan(selection, plugins)
-    if division == "closed" and any(trial.division == "open" for trial in trials):
+    if any(trial.division not in selection.divisions for trial in trials):
         print("a recipe differs from the closed one: recorded as open", file=sys.stderr)
     store = Store(results, quick=quick)
     done = {} if force else store.done()
@@ -146,7 +147,8 @@ def _print_results(records: list[Record]) -> None:
     from echobench.results import table as tables
 
     console = Console()
-    console.print(tables.terminal(records))
+    if records:
+        console.print(tables.terminal(records, console.width))
     for record in records:
         if record.samples and record.seed == 0:
             print(f"\n{record.task} {record.backend} {record.engine} {record.division}")
@@ -172,7 +174,8 @@ def table(
     if form is not Format.TABLE:
         print(tables.render(records, form.value))
     elif records:
-        Console().print(tables.terminal(records))
+        console = Console()
+        console.print(tables.terminal(records, console.width))
     else:
         print(f"no records in {results}; make some with: echobench run", file=sys.stderr)
 

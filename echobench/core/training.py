@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -87,7 +88,7 @@ def train(
     predictor: Predictor,
     limits: Limits,
     ledger: Ledger,
-    progress: Callable[[int, float, float], None],
+    progress: Callable[[float, int, float], None],
 ) -> Outcome:
     """Train until the target is certified, the budget is spent or the deadline has passed.
 
@@ -99,7 +100,7 @@ def train(
         predictor: the compiled forward pass.
         limits: budget and sizes.
         ledger: takes the time of every phase.
-        progress: called with epoch, latest accuracy and seconds per epoch.
+        progress: called with latest accuracy, epoch and seconds per epoch.
 
     Raises:
         TrainingError: the loss is not a number.
@@ -113,11 +114,9 @@ def train(
         return predictor(trainer.weights(), rows)
 
     while outcome.epochs < limits.max_epochs:
-        loss = _train_to(
-            _next_stop(outcome.epochs, recipe, limits),
-            *(task, recipe, data, trainer, limits, ledger, outcome),
-            lambda epoch, seconds: progress(epoch, accuracy, seconds),
-        )
+        stop = _next_stop(outcome.epochs, recipe, limits)
+        report = functools.partial(progress, accuracy)
+        loss = _train_to(stop, task, recipe, data, trainer, limits, ledger, outcome, report)
         if outcome.epochs == recipe.epochs:
             with ledger.phase("eval"):
                 outcome.at_tutorial = target.score(task, echo, measurement, limits.certify)

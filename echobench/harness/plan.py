@@ -81,7 +81,7 @@ class Selection(BaseModel):
     tasks: list[str] = []
     backends: list[str] = []
     engines: list[str] = []
-    division: str = "closed"
+    divisions: list[str] = ["closed"]
     seeds: int = 1
     device: str = "cpu"
     threads: int = 1
@@ -98,7 +98,8 @@ def plan(selection: Selection, plugins: Plugins) -> list[Trial]:
     """
     for engine in selection.engines:
         _among("engine", engine, ENGINES)
-    _among("division", selection.division, DIVISIONS)
+    for division in selection.divisions:
+        _among("division", division, DIVISIONS)
     if selection.seeds < 1:
         raise UsageError(f"--seeds: expected 1 or more; received {selection.seeds}")
     if selection.threads < 1:
@@ -107,10 +108,14 @@ def plan(selection: Selection, plugins: Plugins) -> list[Trial]:
         raise UsageError(f"--max-epochs: expected 1 or more; received {selection.max_epochs}")
     backends = [plugins.backend(name) for name in selection.backends or sorted(plugins.backends)]
     selectors = selection.tasks or sorted(plugins.tasks)
-    tasks = [resolve(selector, selection.division, plugins) for selector in selectors]
+    tasks = [
+        (division, *resolve(selector, division, plugins))
+        for selector in selectors
+        for division in _unique(selection.divisions)
+    ]
     cells = [
-        (provided, task, recipe, backend, engine)
-        for provided, task, recipe in tasks
+        (division, provided, task, recipe, backend, engine)
+        for division, provided, task, recipe in tasks
         for backend in backends
         for engine in _unique(selection.engines or ENGINES[:1])
     ]
@@ -183,6 +188,7 @@ def _fitting(recipe: Recipe, default: Task, task: Task) -> dict[str, Any]:
 def _trial(
     selection: Selection,
     seed: int,
+    division: str,
     provided: Provided[type[Task]],
     task: Task,
     recipe: Recipe,
@@ -193,11 +199,11 @@ def _trial(
     return Trial(
         task=task.name,
         parameters=task.parameters(),
-        label=label(task, recipe, selection.division),
+        label=label(task, recipe, division),
         plugins=sorted({provided.plugin, backend.plugin}),
         backend=backend.value.name,
         engine=engine,
-        division=division_of(task, recipe, selection.division),
+        division=division_of(task, recipe, division),
         device=selection.device,
         threads=selection.threads,
         seed=seed,

@@ -101,7 +101,7 @@ def _run(job: Job, ledger: Ledger, started: float, events: IO[str]) -> dict[str,
         certify=trial.certify,
     )
 
-    def progress(epoch: int, accuracy: float, seconds: float) -> None:
+    def progress(accuracy: float, epoch: int, seconds: float) -> None:
         _emit(
             events,
             Progress(phase="train", epoch=epoch, accuracy=accuracy, seconds_per_epoch=seconds),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -15,6 +16,7 @@ from scipy import stats
 
 from echobench.results.record import TABLE_FIELDS, Record
 
+DISPENSABLE = ("sequences/s", "wall", "compile", "error bound", "epochs to target", "accuracy")
 CELL = ["task", "backend", "engine", "division", "device"]
 
 
@@ -98,7 +100,9 @@ def _time_to_target(flat: pd.DataFrame) -> str:
         return f"{hits[0]:.3g} s"
     curve = stats.ecdf(stats.CensoredData(hits, right=censored)).sf
     median = _crossing(curve.quantiles, curve.probabilities)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with warnings.catch_warnings():
+        # Where nobody has reached the target yet, or everybody has, there is no band.
+        warnings.filterwarnings("ignore", "The confidence interval is undefined")
         band = curve.confidence_interval(0.95, method="log-log")
     # The stubs take the band's curves for numbers.
     low = _crossing(curve.quantiles, band.low.probabilities)  # type: ignore[attr-defined]
@@ -136,15 +140,32 @@ def _note(flat: pd.DataFrame) -> str:
     )
 
 
-def terminal(records: list[Record]) -> Table:
-    """Return the summary as a table for the terminal."""
-    table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+def terminal(records: list[Record], width: int) -> Table:
+    """Return the summary as a table for a terminal of `width` columns.
+
+    Columns that do not fit are left out, the least important first, and named
+    below the table.
+    """
     lines = summary(records)
-    kept = [name for name in (lines[0] if lines else {}) if any(line[name] for line in lines)]
-    for name in kept:
-        numeric = name not in {*CELL, "note"}
-        # Names stay whole; on a narrow terminal the figures wrap between words.
-        table.add_column(name, justify="right" if numeric else "left", no_wrap=name in CELL)
+    shown = [name for name in (lines[0] if lines else {}) if any(line[name] for line in lines)]
+    widths = {name: max(len(name), *(len(line[name]) for line in lines)) + 1 for name in shown}
+    if "note" in shown:
+        widths["note"] = 20  # wraps
+    hidden = []
+    for name in DISPENSABLE:
+        if name in shown and sum(widths[name] for name in shown) > width:
+            shown.remove(name)
+            hidden.append(name)
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in shown:
+        table.add_column(
+            name,
+            justify="left" if name in {*CELL, "note"} else "right",
+            no_wrap=name in CELL,
+            min_width=widths[name] - 1 if name in CELL else None,
+        )
     for line in lines:
-        table.add_row(*(line[name] for name in kept))
+        table.add_row(*(line[name] for name in shown))
+    if hidden:
+        table.caption = f"not shown for lack of room: {', '.join(reversed(hidden))}"
     return table
