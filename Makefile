@@ -18,9 +18,9 @@ test: $(VENV)/.all  ## everything installed, formatted, typed and tested
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-matrix: $(VENV)/.all  ## the table of the README: about forty minutes on two cores
+matrix: $(VENV)/.all  ## the table of the README: about half an hour on two cores
 	$(BIN)/echobench run --engine fused --engine fit --division closed --division open \
-		--seeds 3 --timeout 90s
+		--seeds 3 --timeout 75s
 
 bench: $(VENV)/.all  ## pytest-benchmark, one backend a process: make bench BACKEND=torch
 	ECHOBENCH_BENCH_BACKEND=$(BACKEND) KERAS_BACKEND=$(BACKEND) $(BIN)/python -m pytest \
