@@ -4,7 +4,13 @@ The names below are the whole public interface for plugin authors. Importing
 them imports no deep-learning framework.
 """
 
+from typing import TYPE_CHECKING
+
 from echobench.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from echobench.core.backend import Backend
+    from echobench.core.task import EchoTask, Recipe, Task
 
 __all__ = ["Backend", "EchoTask", "Recipe", "Task", "hookimpl"]
 

@@ -50,6 +50,7 @@ class Store:
 
     def append(self, record: Record) -> None:
         """Keep a record: one line, on disk when this returns."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         with self._file.open("a", encoding="utf-8") as file:
             file.write(record.model_dump_json() + "\n")
             file.flush()

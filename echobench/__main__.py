@@ -1,0 +1,5 @@
+"""`python -m echobench`."""
+
+from echobench.cli import main
+
+main()

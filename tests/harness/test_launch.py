@@ -1,0 +1,112 @@
+"""Workers that go wrong, as real processes: each becomes a record, and nothing stays behind."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from echobench.harness import launch
+from echobench.harness.plan import Selection, Trial, plan
+from echobench.plugins import Plugins
+from echobench.results.record import Record
+
+BACKEND = """
+import os, signal, subprocess, sys, time
+from typing import ClassVar
+from echobench import hookimpl
+from echobench_plugins.backends.jax import Jax
+
+class Faulty(Jax):
+    name: ClassVar[str] = "faulty"
+    reference: ClassVar[bool] = False
+    requires: ClassVar[tuple] = {requires}
+
+    def configure(self, device, threads):
+        print("about to go wrong", flush=True)
+        {fault}
+
+@hookimpl
+def echobench_backends():
+    return [Faulty()]
+"""
+
+
+def run(
+    folder: Path, fault: str, *, timeout_s: float = 60.0, requires: tuple[str, ...] = ()
+) -> Record:
+    path = folder / "faulty.py"
+    path.write_text(BACKEND.format(fault=fault, requires=requires))
+    plugins = Plugins([path])
+    selection = Selection(tasks=["whole"], backends=["faulty"], timeout_s=timeout_s)
+    (trial,) = plan(selection, plugins)
+    backend = plugins.backend("faulty").value
+    return launch.run_trial(trial, backend, command=["test"], log=folder / "log")
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("raise RuntimeError('bad luck')", "RuntimeError: bad luck"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "ended by SIGSEGV"),
+        ("os.abort()", "ended by SIGABRT"),
+        ("os._exit(7)", "ended with exit code 7 and no result"),
+        ("os.closerange(3, 64); time.sleep(60)", "ended by SIGKILL"),
+    ],
+)
+def test_a_worker_that_dies_is_a_failed_record_with_its_log(
+    fault: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "GRACE_S", 1.0)
+    record = run(tmp_path, fault)
+    assert record.status == "failed"
+    assert record.reason is not None
+    assert reason in record.reason
+    assert "about to go wrong" in record.log_tail
+    assert record.accuracy is None
+
+
+def test_a_worker_that_hangs_is_killed_with_all_its_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launch, "GRACE_S", 1.0)
+    child = f"subprocess.Popen(['sleep', '61'], stdout=open({str(tmp_path / 'out')!r}, 'w'))"
+    record = run(tmp_path, f"{child}; time.sleep(60)", timeout_s=3.0)
+    assert record.status == "timeout"
+    assert record.reason is not None
+    assert "its limit of 3 s" in record.reason
+    time.sleep(0.2)
+    assert not [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "61"]]
+
+
+def test_garbage_on_stdout_and_on_the_pipe_harms_nothing(tmp_path: Path) -> None:
+    fault = "print('x' * 10**6); [os.write(int(sys.argv[1]), b'junk\\n') for _ in range(3)]; raise ValueError('v')"
+    record = run(tmp_path, fault)
+    assert (record.status, record.reason) == ("failed", "ValueError: v")
+
+
+def test_a_backend_that_is_not_installed_is_unavailable(tmp_path: Path) -> None:
+    record = run(tmp_path, "pass", requires=("no_such_framework",))
+    assert record.status == "unavailable"
+    assert record.reason == "no_such_framework not installed; run: pip install no_such_framework"
+
+
+def test_the_environment_is_an_allow_list(
+    monkeypatch: pytest.MonkeyPatch, plugins: Plugins
+) -> None:
+    monkeypatch.setenv("KERAS_TORCH_COMPILE", "1")
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=true")
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    (trial,) = plan(Selection(tasks=["whole"], backends=["jax"], threads=3), plugins)
+    built = launch.environment(plugins.backend("jax").value, trial, "/private")
+    assert built["KERAS_BACKEND"] == "jax"
+    assert built["KERAS_HOME"] == "/private"
+    assert built["OMP_NUM_THREADS"] == "3"
+    assert not {"KERAS_TORCH_COMPILE", "XLA_FLAGS"} & set(built)
+
+
+def test_what_a_worker_is_told_survives_the_trip(plugins: Plugins) -> None:
+    (trial,) = plan(Selection(tasks=["partial[symbols=10]"], backends=["jax"]), plugins)
+    assert Trial.model_validate_json(trial.model_dump_json()) == trial

@@ -1,0 +1,98 @@
+"""Plans: names and parameters in, trials in order out."""
+
+from __future__ import annotations
+
+import pytest
+
+from echobench.errors import UsageError
+from echobench.harness.plan import Selection, Trial, plan
+from echobench.plugins import Plugins
+
+
+def planned(plugins: Plugins, **selection: object) -> list[Trial]:
+    return plan(Selection.model_validate(selection), plugins)
+
+
+def test_without_names_all_tasks_and_backends_run(plugins: Plugins) -> None:
+    trials = planned(plugins, seeds=2)
+    cells = {(t.task, t.backend) for t in trials}
+    assert cells >= {(t, b) for t in ("whole", "partial") for b in ("jax", "tensorflow", "torch")}
+    assert len(trials) == 2 * len(cells)
+
+
+def test_the_order_is_random_by_seed_and_always_the_same(plugins: Plugins) -> None:
+    trials = planned(plugins, seeds=6, engines=["fit", "fused"], divisions=["closed", "open"])
+    assert [t.seed for t in trials] == sorted(t.seed for t in trials)
+    orders = {tuple(t.name.rsplit(" ", 1)[0] for t in trials if t.seed == s) for s in range(6)}
+    assert len(orders) == 6
+    again = planned(plugins, seeds=6, engines=["fit", "fused"], divisions=["closed", "open"])
+    assert [t.key for t in again] == [t.key for t in trials]
+
+
+def test_fewer_seeds_are_a_part_of_more(plugins: Plugins) -> None:
+    few, many = planned(plugins, seeds=2), planned(plugins, seeds=4)
+    assert {t.key for t in few} < {t.key for t in many}
+
+
+def test_parameters_reach_task_and_recipe(plugins: Plugins) -> None:
+    (trial,) = planned(plugins, tasks=["partial[n_in=8, n_out=4,units=256]"], backends=["jax"])
+    assert trial.parameters == {"n_in": 8, "n_out": 4}
+    assert trial.recipe.units == 256
+    assert trial.recipe.batch == 18  # all samples of a sequence, as in the tutorial
+    assert trial.label == "partial[n_in=8,n_out=4,units=256]"
+    assert trial.division == "open"  # not the tutorial's units
+
+
+def test_a_parameter_of_the_task_alone_stays_closed(plugins: Plugins) -> None:
+    (trial,) = planned(plugins, tasks=["partial[symbols=10]"], backends=["jax"])
+    assert (trial.division, trial.label) == ("closed", "partial[symbols=10]")
+
+
+def test_the_budget_is_ten_times_the_tutorials(plugins: Plugins) -> None:
+    (trial,) = planned(plugins, tasks=["partial"], backends=["jax"])
+    assert trial.max_epochs == 50_000
+
+
+def test_what_a_record_depends_on_is_in_the_key(plugins: Plugins) -> None:
+    (trial,) = planned(plugins, tasks=["whole"], backends=["jax"])
+    changes = {
+        "seed": 1,
+        "threads": 7,
+        "versions": {},
+        "source": "other",
+        "quick": True,
+        "max_epochs": 1,
+        "engine": "fit",
+    }
+    keys = {trial.model_copy(update={name: value}).key for name, value in changes.items()}
+    assert len(keys | {trial.key}) == len(changes) + 1
+    assert trial.model_copy(update={"timeout_s": 1.0}).key == trial.key
+
+
+@pytest.mark.parametrize(
+    ("selection", "message"),
+    [
+        ({"tasks": ["parital"]}, "unknown task 'parital'; did you mean 'partial'?"),
+        ({"backends": ["jaxx"]}, "unknown backend 'jaxx'; did you mean 'jax'?"),
+        ({"engines": ["fussed"]}, "unknown engine 'fussed'; did you mean 'fused'?"),
+        ({"divisions": ["opn"]}, "unknown division 'opn'; did you mean 'open'?"),
+        ({"tasks": ["partial[n_ot=2]"]}, "'n_ot'; did you mean 'n_out'?"),
+        ({"tasks": ["partial[n_out=9]"]}, "expected n_out <= n_in=5; received n_out=9"),
+        ({"tasks": ["partial[n_out=x]"]}, "valid integer"),
+        ({"tasks": ["partial[n_out]"]}, "expected key=value; received 'n_out'"),
+        ({"tasks": ["partial[n_out=1,n_out=2]"]}, "'n_out' is given twice"),
+        ({"tasks": ["partial[n_out=1"]}, "expected NAME or NAME[key=value,...]"),
+        ({"tasks": ["whole[batch=5]"]}, "expected a batch that divides the 21 samples"),
+        ({"tasks": ["whole[units=0]"]}, "greater than or equal to 1; received units=0"),
+        ({"seeds": 0}, "--seeds: expected 1 or more; received 0"),
+        ({"threads": 0}, "--threads: expected 1 or more; received 0"),
+        ({"max_epochs": 0}, "--max-epochs: expected 1 or more; received 0"),
+    ],
+)
+def test_bad_requests_are_one_clear_line(
+    selection: dict[str, object], message: str, plugins: Plugins
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        planned(plugins, **selection)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)

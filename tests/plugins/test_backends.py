@@ -1,0 +1,145 @@
+"""The same experiment on every backend and engine, against NumPy and against each other."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from echobench.core.sequences import one_hot
+from echobench.harness.worker import PARITY_TOLERANCE
+from tests import reference
+
+BACKENDS = ("jax", "tensorflow", "torch")
+CELLS = ("whole_closed", "whole_open", "partial_closed", "partial_open")
+ROOT = Path(__file__).parents[2]
+
+
+def process(backend: str, *arguments: str, cwd: Path = ROOT) -> None:
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": backend,
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("probes")
+
+
+@pytest.fixture(scope="session")
+def found(folder: Path) -> dict[str, Mapping[str, Any]]:
+    """Return what each backend computed, each in a process of its own."""
+    for backend in BACKENDS:
+        process(backend, "-m", "tests.probes.network", backend, str(folder))
+    return {backend: np.load(folder / f"{backend}.npz") for backend in BACKENDS}
+
+
+def weights(data: Mapping[str, Any], cell: str) -> list[Any]:
+    count = 5 if cell.startswith("whole") else 8
+    return [data[f"{cell}_w{number}"].astype(np.float64) for number in range(count)]
+
+
+def forward(data: Mapping[str, Any], cell: str, row: Any) -> Any:
+    """Return NumPy's probabilities for the samples of one sequence."""
+    windows = np.lib.stride_tricks.sliding_window_view(row, 5)
+    x = one_hot(windows, 100).astype(np.float64)
+    if cell.startswith("partial"):
+        return reference.partial(weights(data, cell), x, 2)
+    return reference.whole(weights(data, cell), x, 7 if cell == "whole_closed" else 21)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_predictions_are_those_of_numpy(
+    cell: str, backend: str, found: dict[str, Mapping[str, Any]]
+) -> None:
+    data = found[backend]
+    expected = np.stack([forward(data, cell, row) for row in data[f"{cell}_asked"]])
+    answers = data[f"{cell}_answers"]
+    assert answers.shape == expected.shape[:-1]
+    best = np.sort(expected, axis=-1)
+    clear = best[..., -1] - best[..., -2] > 1e-6  # where rounding cannot turn the argmax
+    assert clear.mean() > 0.95
+    np.testing.assert_array_equal(answers[clear], expected.argmax(axis=-1)[clear])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("engine", ["fused", "fit"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_first_loss_is_that_of_numpy(
+    cell: str, engine: str, backend: str, found: dict[str, Mapping[str, Any]]
+) -> None:
+    data = found[backend]
+    batch = 7 if cell == "whole_closed" else 21
+    n_out = 5 if cell.startswith("whole") else 2
+    losses = []
+    for row in data[f"{cell}_rows"][0]:
+        windows = np.lib.stride_tricks.sliding_window_view(row, 5)
+        probabilities = forward(data, cell, row)
+        losses.append(reference.cross_entropy(probabilities[:batch], windows[:batch, :n_out]))
+    assert data[f"{cell}_{engine}_losses"][0] == pytest.approx(np.mean(losses), rel=1e-6)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("engine", ["fused", "fit"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_first_20_losses_are_the_same_everywhere(
+    cell: str, engine: str, backend: str, found: dict[str, Mapping[str, Any]]
+) -> None:
+    ours = found[backend][f"{cell}_{engine}_losses"]
+    expected = found["jax"][f"{cell}_fit_losses"]
+    assert len(ours) == 20
+    np.testing.assert_allclose(ours, expected, rtol=PARITY_TOLERANCE)
+    assert np.ptp(expected) > 1e-3  # they do change from update to update
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_both_engines_end_at_the_same_weights(
+    cell: str, backend: str, found: dict[str, Mapping[str, Any]]
+) -> None:
+    fused = found[backend][f"{cell}_fused_moved"]
+    fit = found[backend][f"{cell}_fit_moved"]
+    start = np.concatenate([w.ravel() for w in weights(found[backend], cell)])
+    # Adam divides by the gradient's size, so rounding shows in weights that hardly move.
+    assert np.abs(fused - fit).mean() < 1e-3 * np.abs(fused - start).mean()
+
+
+@pytest.mark.parametrize("cell", ["whole_closed", "partial_closed"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_saved_network_runs_in_plain_keras_on_any_backend(
+    backend: str,
+    cell: str,
+    folder: Path,
+    found: dict[str, Mapping[str, Any]],
+) -> None:
+    data = found[backend]
+    other = BACKENDS[(BACKENDS.index(backend) + 1) % 3]
+    batch = 7 if cell == "whole_closed" else 21
+    windows = np.lib.stride_tricks.sliding_window_view(data[f"{cell}_asked"][0], 5)
+    tokens, output = folder / "tokens.npy", folder / "output.npy"
+    np.save(tokens, windows.reshape(-1, batch, 5))
+    # From a folder of its own: neither the checkout nor its tests are on the path.
+    script = str(ROOT / "tests" / "probes" / "plain.py")
+    model = str(folder / f"{backend}_{cell}.keras")
+    process(other, script, model, str(tokens), str(output), cwd=folder)
+    answers = np.load(output).argmax(axis=-1).reshape(21, -1)
+    assert (answers == data[f"{cell}_after_answers"][0]).mean() > 0.98

@@ -1,0 +1,34 @@
+"""Records made up for tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from echobench.results.record import Record
+
+
+def record(seed: int = 0, **fields: Any) -> Record:
+    cell = {
+        "task": "partial",
+        "backend": "jax",
+        "engine": "fused",
+        "division": "closed",
+        "device": "cpu",
+    }
+    base: dict[str, Any] = {
+        **cell,
+        "seed": seed,
+        "status": "reached",
+        "started_at": "2026-01-01T00:00:00.000+00:00",
+        "key": f"key-{seed}",
+        "trial": {**cell, "seed": seed},
+    }
+    return Record(**{**base, **fields})
+
+
+def reached(seed: int, seconds: float) -> Record:
+    return record(seed, time_to_target_s=seconds, first_update_s=0.0, train_s=seconds)
+
+
+def missed(seed: int, seconds: float) -> Record:
+    return record(seed, status="missed", first_update_s=0.0, train_s=seconds)

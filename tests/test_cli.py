@@ -1,0 +1,192 @@
+"""The command line, as a user runs it: real processes, real training, real files."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.conftest import Command
+
+Rows = Callable[..., list[dict[str, Any]]]
+WHOLE = ("run", "--backend", "jax", "--task", "whole")
+
+WRONG_BACKEND = """
+from typing import ClassVar
+from echobench import hookimpl
+from echobench_plugins.backends.jax import Jax
+
+class Wrong(Jax):
+    "Trains ten per cent too fast."
+    name: ClassVar[str] = "wrong"
+    reference: ClassVar[bool] = False
+
+    def trainer(self, program, chunk):
+        rate = program.recipe.learning_rate * 1.1
+        program.recipe = program.recipe.model_copy(update={"learning_rate": rate})
+        return super().trainer(program, chunk)
+
+@hookimpl
+def echobench_backends():
+    return [Wrong()]
+"""
+
+BROKEN_TASK = """
+from typing import ClassVar
+from echobench import EchoTask, Recipe, hookimpl
+
+class Broken(EchoTask):
+    name: ClassVar[str] = "broken"
+    recipes: ClassVar[dict] = {"closed": Recipe(units=8, batch=21, epochs=2, evaluate_every=1)}
+
+    def network(self, form, units):
+        raise ZeroDivisionError("no network today")
+
+@hookimpl
+def echobench_tasks():
+    return [Broken]
+"""
+
+
+def test_open_whole_is_taught_certified_recorded_and_resumed(
+    echobench: Command, rows: Rows, tmp_path: Path
+) -> None:
+    arguments = (*WHOLE, "--division", "open", "--save-models", "models")
+    done = echobench(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert "certified 100%" in done.stderr
+    assert "Expected: [" in done.stdout
+    for line in (line for line in done.stdout.splitlines() if line.startswith("Expected")):
+        expected, predicted = line.removeprefix("Expected: ").split(" Predicted: ")
+        assert expected == predicted
+    (row,) = rows()
+    assert row["status"] == "reached"
+    assert row["accuracy"] == row["exact_match"] == 1.0
+    assert (row["certified_sequences"], row["error_bound"]) == (1000, 0.003)
+    assert row["last_miss_s"] <= row["time_to_target_s"] <= row["first_update_s"] + row["train_s"]
+    assert row["updates_to_target"] == row["epochs_to_target"]
+    assert row["peak_memory_bytes"] > 50_000_000
+    assert len(list((tmp_path / "models").glob("*.keras"))) == 1
+
+    (file,) = (tmp_path / "results").glob("*.jsonl")
+    record = json.loads(file.read_text())
+    phases = ["import", "build", "compile", "first_update", "train", "eval", "other"]
+    assert sum(record[f"{p}_s"] for p in phases) == pytest.approx(record["wall_s"], rel=0.01)
+    assert record["parity"]["passed"] is True
+    assert record["parity"]["reference"] == "jax fit"
+    assert 0 <= record["parity"]["largest_difference"] < 1e-5
+    assert record["provenance"]["path"]["compiler"] == "XLA"
+    assert os.uname().nodename not in file.read_text()
+
+    again = echobench(*arguments)
+    assert again.returncode == 0
+    assert "1 of 1 trials are done" in again.stderr
+    assert "Expected: [" in again.stdout
+    assert len(rows()) == 1
+
+
+def test_quick_runs_stay_apart_and_a_dry_run_runs_nothing(
+    echobench: Command, rows: Rows, tmp_path: Path
+) -> None:
+    dry = echobench(*WHOLE, "--dry-run")
+    assert dry.stdout == "run   whole jax fused closed seed 0\n"
+    assert not (tmp_path / "results").exists()
+    quick = echobench(*WHOLE, "--quick", "--engine", "fit", "--max-epochs", "3")
+    assert quick.returncode == 0, quick.stderr
+    assert rows() == []
+    (row,) = rows("--quick")
+    assert (row["status"], row["engine"]) == ("missed", "fit")
+    assert row["time_to_target_s"] is None
+
+
+def test_a_backend_that_trains_something_else_is_caught_by_the_parity_gate(
+    echobench: Command, rows: Rows, tmp_path: Path
+) -> None:
+    (tmp_path / "wrong.py").write_text(WRONG_BACKEND)
+    done = echobench(
+        "run", "--backend", "wrong", "--task", "whole", "--plugin", "wrong.py", "--max-epochs", "3"
+    )
+    assert done.returncode == 1
+    assert "parity gate failed" in done.stderr
+    (row,) = rows()
+    assert row["status"] == "failed"
+    assert row["seconds_per_update"] is None
+
+
+def test_a_task_that_breaks_is_a_row_and_the_matrix_goes_on(
+    echobench: Command, rows: Rows, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.py").write_text(BROKEN_TASK)
+    done = echobench(
+        *WHOLE, "--task", "broken", "--plugin", "broken.py", "--max-epochs", "2", "--quick"
+    )
+    assert done.returncode == 1
+    broken, whole = rows("--quick")
+    assert (broken["status"], whole["status"]) == ("failed", "missed")
+    assert broken["reason"] == "ZeroDivisionError: no network today"
+    assert "no network today" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--task", "parital"], "unknown task 'parital'; did you mean 'partial'?"),
+        (["run", "--backend", "jaxx"], "unknown backend 'jaxx'; did you mean 'jax'?"),
+        (["run", "--task", "partial[n_out=9]"], "expected n_out <= n_in=5; received n_out=9"),
+        (["run", "--seeds", "0"], "--seeds: expected 1 or more; received 0"),
+        (["run", "--timeout", "soon"], "--timeout: expected a time such as 90s"),
+        (["run", "--device", "tpu"], "--device: expected cpu or gpu; received 'tpu'"),
+        (["run", "--plugin", "absent.py"], "expected an existing .py file"),
+        (["run", "--plugin", "bad.py"], "SyntaxError"),
+        (["run", "--results", "bad.py"], "expected a folder that can be written"),
+        (["table", "--results", "absent"], "expected a folder of records; received 'absent'"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    arguments: list[str], message: str, echobench: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.py").write_text("def f(:")
+    done = echobench(*arguments)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert message in line
+    assert not (tmp_path / "results" / "quick").exists()
+
+
+def test_list_says_what_is_usable(echobench: Command) -> None:
+    done = echobench("list", "--json")
+    found = {(row["kind"], row["name"]): row for row in json.loads(done.stdout)}
+    assert found["backend", "jax"]["usable"]
+    assert "keras" in found["backend", "torch"]["about"]
+    assert found["task", "partial"]["from"] == "echobench"
+    assert "partial" in echobench("list").stdout
+
+
+def test_ctrl_c_stops_cleanly_and_leaves_no_process(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "echobench", *WHOLE, "--max-epochs", "100000000"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as parent:
+        deadline = time.monotonic() + 60
+        workers: list[psutil.Process] = []
+        while not workers and time.monotonic() < deadline:
+            time.sleep(0.2)
+            workers = psutil.Process(parent.pid).children(recursive=True)
+        assert workers
+        parent.send_signal(signal.SIGINT)
+        _, errors = parent.communicate(timeout=30)
+    assert parent.returncode == 130
+    assert "the same command resumes" in errors
+    assert "Traceback" not in errors
+    assert not [worker for worker in workers if worker.is_running()]

@@ -1,0 +1,51 @@
+"""The wheel, installed in a fresh environment outside the checkout, is whole."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+SCRIPT = """
+import importlib.metadata, json, pathlib, sys
+import echobench
+points = importlib.metadata.entry_points(group="echobench")
+assert "site-packages" in echobench.__file__, echobench.__file__
+names = [point.name for point in points if point.load()]
+assert (pathlib.Path(echobench.__file__).parent / "py.typed").exists()
+print(json.dumps(names))
+"""
+
+
+def test_the_wheel_brings_every_entry_point(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path), str(ROOT)],
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    home = tmp_path / "environment"
+    venv.create(home, with_pip=True)
+    python = str(home / "bin" / "python")
+    # The base install without its heavy half: loading plugins needs no framework.
+    light = ["pluggy", "pydantic", "numpy", "typer", "rich", "psutil"]
+    constraints = str(ROOT / "constraints.txt")
+    pip = [python, "-m", "pip", "install", "--quiet", "-c", constraints]
+    subprocess.run([*pip, *light], check=True, capture_output=True)
+    subprocess.run([*pip, "--no-deps", str(wheel)], check=True, capture_output=True)
+    done = subprocess.run(
+        [python, "-c", SCRIPT], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert set(json.loads(done.stdout)) == {"whole", "partial", "jax", "tensorflow", "torch"}
+    listed = subprocess.run(
+        [str(home / "bin" / "echobench"), "list"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "tensorflow not installed" in " ".join(listed.stdout.split())

@@ -1,0 +1,119 @@
+"""Plugins: found, contained when broken, refused when they clash."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+
+import pytest
+
+from echobench.errors import PluginError, UnknownNameError
+from echobench.plugins import Plugins
+
+TASK = """
+from typing import ClassVar
+from echobench import EchoTask, Recipe, hookimpl
+
+class Short(EchoTask):
+    "Echo three of three."
+    n_in: int = 3
+    n_out: int = 3
+    name: ClassVar[str] = "{name}"
+    recipes: ClassVar[dict] = {{"closed": Recipe(units=8, batch=23, epochs=2, evaluate_every=1)}}
+
+    def network(self, form, units):
+        from echobench.core.architectures import sequence_to_sequence
+        return sequence_to_sequence(form, self.n_in, self.symbols, units)
+
+@hookimpl
+def {hook}():
+    return [Short]
+"""
+
+
+def write(path: Path, name: str = "short", hook: str = "echobench_tasks") -> Path:
+    path.write_text(TASK.format(name=name, hook=hook))
+    return path
+
+
+def install(folder: Path, distribution: str, module: str, text: str) -> None:
+    """Lay down what pip would: a module, and metadata with an entry point."""
+    (folder / f"{module}.py").write_text(text)
+    info = folder / f"{distribution}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[echobench]\n{module} = {module}\n")
+
+
+def test_first_party_plugins_come_through_entry_points(plugins: Plugins) -> None:
+    names = {e.name for e in importlib.metadata.entry_points(group="echobench")}
+    assert {"whole", "partial", "jax", "tensorflow", "torch"} <= names
+    assert plugins.task("whole").distribution == "echobench"
+    assert plugins.broken == []
+
+
+def test_a_file_is_a_plugin(tmp_path: Path) -> None:
+    plugins = Plugins([write(tmp_path / "short.py")])
+    provided = plugins.task("short")
+    assert provided.plugin == f"file:{tmp_path / 'short.py'}"
+    assert provided.value().framing.samples == 23
+
+
+def test_only_the_named_plugins_are_loaded() -> None:
+    plugins = Plugins(only=["whole", "torch"])
+    assert list(plugins.tasks) == ["whole"]
+    assert list(plugins.backends) == ["torch"]
+
+
+def test_a_misspelled_hook_is_an_error(tmp_path: Path) -> None:
+    path = write(tmp_path / "short.py", hook="echobench_taskz")
+    with pytest.raises(PluginError, match=r"unknown hook.*echobench_taskz.*known: .*_tasks"):
+        Plugins([path])
+
+
+def test_a_name_taken_is_an_error_that_names_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(
+        tmp_path, "stranger", "stranger_whole", TASK.format(name="whole", hook="echobench_tasks")
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(PluginError, match="two plugins provide the task 'whole'") as caught:
+        Plugins()
+    assert "of stranger" in str(caught.value)
+    assert "of echobench" in str(caught.value)
+
+
+def test_a_broken_plugin_hurts_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(tmp_path, "bad", "bad_plugin", "raise RuntimeError('no\\nluck')")
+    monkeypatch.syspath_prepend(tmp_path)
+    plugins = Plugins()
+    (broken,) = plugins.broken
+    assert (broken.plugin, broken.distribution) == ("bad_plugin", "bad")
+    assert broken.reason == "RuntimeError: no luck"
+    assert "whole" in plugins.tasks
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def f(:", "SyntaxError"),
+        ("x = 1", "provides nothing"),
+        ("import nowhere_at_all", "ModuleNotFoundError"),
+    ],
+)
+def test_a_file_that_is_no_plugin(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "wrong.py"
+    path.write_text(text)
+    with pytest.raises(PluginError, match=message):
+        Plugins([path])
+
+
+def test_a_file_that_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(PluginError, match=r"expected an existing \.py file"):
+        Plugins([tmp_path / "absent.py"])
+
+
+def test_unknown_names_suggest_the_nearest(plugins: Plugins) -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'tensorflow'"):
+        plugins.backend("tensorfow")

@@ -1,0 +1,46 @@
+"""What importing echobench gives, and what it must not bring along."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import echobench
+
+FRAMEWORKS = {"keras", "jax", "tensorflow", "torch"}
+
+
+def imported_by(code: str) -> set[str]:
+    """Run code in a fresh interpreter; return the top-level modules it imported."""
+    script = f"import sys\n{code}\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_the_public_names() -> None:
+    assert echobench.__all__ == ["Backend", "EchoTask", "Recipe", "Task", "hookimpl"]
+    assert all(getattr(echobench, name) is not None for name in echobench.__all__)
+
+
+def test_help_imports_nothing_slow() -> None:
+    code = "from echobench.cli import app\nfrom typer.testing import CliRunner\n"
+    code += "assert 'Usage' in CliRunner().invoke(app, ['--help']).output"
+    assert not imported_by(code) & (FRAMEWORKS | {"pandas", "scipy", "pydantic", "numpy"})
+
+
+def test_the_parent_imports_no_framework() -> None:
+    code = "\n".join(
+        f"import {module}"
+        for module in (
+            "echobench.display",
+            "echobench.harness.matrix",
+            "echobench.harness.worker",
+            "echobench.results.table",
+        )
+    )
+    code += "\nfrom echobench.plugins import Plugins"
+    code += "\nfrom echobench.harness.plan import Selection, plan"
+    code += "\nassert plan(Selection(), Plugins())"
+    assert not imported_by(code) & FRAMEWORKS
