@@ -9,10 +9,9 @@ import numpy as np
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
-def lstm(
-    x: Array, kernel: Array, recurrent: Array, bias: Array, h: Array, c: Array
-) -> tuple[Array, Array, Array]:
+def lstm(x: Array, weights: list[Array], h: Array, c: Array) -> tuple[Array, Array, Array]:
     """Run x [samples, steps, features]; return all outputs and the last h and c."""
+    kernel, recurrent, bias = weights
     outputs = []
     for step in range(x.shape[1]):
         z = x[:, step] @ kernel + h @ recurrent + bias
@@ -36,7 +35,7 @@ def whole(weights: list[Array], x: Array, batch: int) -> Array:
     h = c = np.zeros((batch, units))
     answers = []
     for start in range(0, len(x), batch):
-        y, h, c = lstm(x[start : start + batch], *weights[:3], h, c)
+        y, h, c = lstm(x[start : start + batch], weights[:3], h, c)
         answers.append(softmax(y, *weights[3:]))
     return np.concatenate(answers)
 
@@ -45,9 +44,9 @@ def partial(weights: list[Array], x: Array, n_out: int) -> Array:
     """Run the encoder, repeat its last output, run the decoder."""
     units = weights[1].shape[0]
     zero = np.zeros((len(x), units))
-    _, h, _ = lstm(x, *weights[:3], zero, zero)
+    _, h, _ = lstm(x, weights[:3], zero, zero)
     repeated = np.repeat(h[:, np.newaxis], n_out, axis=1)
-    y, _, _ = lstm(repeated, *weights[3:6], zero, zero)
+    y, _, _ = lstm(repeated, weights[3:6], zero, zero)
     return softmax(y, *weights[6:])
 
 

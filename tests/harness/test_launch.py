@@ -82,7 +82,8 @@ def test_a_worker_that_hangs_is_killed_with_all_its_children(
 
 
 def test_garbage_on_stdout_and_on_the_pipe_harms_nothing(tmp_path: Path) -> None:
-    fault = "print('x' * 10**6); [os.write(int(sys.argv[1]), b'junk\\n') for _ in range(3)]; raise ValueError('v')"
+    junk = "os.write(int(sys.argv[1]), b'junk\\n{}\\n')"
+    fault = f"print('x' * 10**6); {junk}; raise ValueError('v')"
     record = run(tmp_path, fault)
     assert (record.status, record.reason) == ("failed", "ValueError: v")
 

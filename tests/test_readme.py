@@ -1,0 +1,47 @@
+"""What the README shows works as it stands there."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from tests.conftest import Command
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_task_of_the_readme_runs_and_learns(echobench: Command, tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (tmp_path / "short.py").write_text(code)
+    (command,) = re.findall(r"`echobench (run .*?--plugin short\.py)`", README)
+    done = echobench(*command.split())
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(echobench("table", "--format", "json").stdout)
+    assert (row["task"], row["status"]) == ("short", "reached")
+
+
+def test_the_commands_of_the_readme_are_understood(echobench: Command) -> None:
+    block = next(b for b in re.findall(r"```\n(.*?)```", README, re.DOTALL) if "--quick" in b)
+    commands = [line.partition("#")[0].split()[1:] for line in block.splitlines()]
+    assert len(commands) >= 8
+    for command in commands:
+        arguments = [word.strip("'") for word in command]
+        if arguments[0] == "run":
+            done = echobench(*arguments, "--dry-run")
+            assert done.returncode == 0, done.stderr
+
+
+def test_the_table_of_the_readme_is_that_of_the_committed_records(echobench: Command) -> None:
+    done = echobench("table", "--results", str(ROOT / "results"), "--format", "md")
+    assert done.returncode == 0
+    shown = [line.split() for line in README.splitlines() if re.match(r" (whole|partial) ", line)]
+    matrix = [words for words in shown if words[2] == "fit" or words[3] == "open"]
+    assert len(matrix) >= 18
+    lines = [[cell.strip() for cell in line.split("|")[1:]] for line in done.stdout.splitlines()]
+    for words in matrix:
+        (line,) = (line for line in lines if line[:4] == words[:4])
+        assert line[4] == words[4]
+        figure = next(word for word in words[5:] if re.match(r"[\d>]", word))
+        assert figure in " ".join(line)
