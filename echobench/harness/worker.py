@@ -21,7 +21,7 @@ from echobench.core.backend import Backend, Predictor, Trainer
 from echobench.core.clock import Ledger
 from echobench.core.sequences import Floats, stream
 from echobench.core.task import Task
-from echobench.errors import EchobenchError, TrainingError
+from echobench.errors import EchobenchError, TrainingError, UnavailableError
 from echobench.harness import machine
 from echobench.harness.plan import Trial
 from echobench.harness.protocol import Failure, Job, Progress, Reference, Result
@@ -45,6 +45,9 @@ def main() -> int:
         job = Job.model_validate_json(sys.stdin.read())
         try:
             fields = _run(job, Ledger(started), started, events)
+        except UnavailableError as error:
+            _emit(events, Failure(status="unavailable", reason=str(error)))
+            return 0
         except EchobenchError as error:
             _emit(events, Failure(status="failed", reason=str(error)))
             return 1
@@ -118,7 +121,7 @@ def _run(job: Job, ledger: Ledger, started: float, events: IO[str]) -> dict[str,
         "peak_memory_bytes": machine.peak_memory_bytes(),
         "path": {
             **(backend.facts() if trial.engine == "fused" else _fit_facts(backend)),
-            "affinity": sorted(psutil.Process().cpu_affinity()),
+            "affinity": _affinity(),
             "device": backend.devices(),
             "evaluate_every": trial.recipe.evaluate_every,
             "screen": trial.screen,
@@ -133,6 +136,12 @@ def _pin(threads: int) -> None:
     process = psutil.Process()
     if hasattr(process, "cpu_affinity"):
         process.cpu_affinity(process.cpu_affinity()[:threads])
+
+
+def _affinity() -> list[int] | None:
+    """Return the cores this process may run on, as observed; None where nobody knows."""
+    process = psutil.Process()
+    return sorted(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else None
 
 
 def _load(trial: Trial) -> tuple[Task, Backend]:
@@ -153,7 +162,9 @@ def _import_keras(backend: Backend, trial: Trial) -> None:
         )
     devices = backend.devices()
     if trial.device not in devices:
-        raise TrainingError(f"expected a {trial.device}; {backend.name} sees {', '.join(devices)}")
+        raise UnavailableError(
+            f"expected a {trial.device}; {backend.name} sees {', '.join(devices) or 'none'}"
+        )
 
 
 def _first_losses(

@@ -133,7 +133,10 @@ def _spread(column: Any, form: str) -> str:
 def _note(flat: pd.DataFrame) -> str:
     """Return the reasons, each with the number of trials, most frequent first."""
     reasons = Counter(
-        str(row.reason or row.status) for row in flat.itertuples() if row.status != "reached"
+        # How far a miss or a timeout got differs by seed, and is in the record.
+        str(row.status if row.status in {"missed", "timeout"} else row.reason or row.status)
+        for row in flat.itertuples()
+        if row.status != "reached"
     )
     return "; ".join(
         f"{reason} ({count}x)" if count > 1 else reason for reason, count in reasons.most_common()
