@@ -77,7 +77,7 @@ def test_predictions_are_those_of_numpy(
     assert answers.shape == expected.shape[:-1]
     best = np.sort(expected, axis=-1)
     clear = best[..., -1] - best[..., -2] > 1e-6  # where rounding cannot turn the argmax
-    assert clear.mean() > 0.95
+    assert clear.mean() > 0.8
     np.testing.assert_array_equal(answers[clear], expected.argmax(axis=-1)[clear])
 
 
