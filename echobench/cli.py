@@ -101,7 +101,7 @@ def run(
     if any(trial.division not in selection.divisions for trial in trials):
         print("a recipe differs from the closed one: recorded as open", file=sys.stderr)
     store = Store(results, quick=quick)
-    done = {} if force else store.done()
+    done = {} if force else store.done(machine.facts())
     missing = [trial for trial in trials if trial.key not in done]
     if dry_run:
         for trial in trials:

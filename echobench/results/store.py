@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -63,9 +64,24 @@ class Store:
         """
         return [record for path in sorted(self.folder.glob("*.jsonl")) for record in _read(path)]
 
-    def done(self) -> dict[str, Record]:
-        """Return the trials that need not run again, by key."""
-        return {record.key: record for record in self.load() if record.status in DONE}
+    def done(self, machine: dict[str, Any]) -> dict[str, Record]:
+        """Return the trials that need not run again on this machine, by key.
+
+        Args:
+            machine: its facts; what another machine recorded was not done here.
+        """
+        here = machine_class(machine)
+        return {
+            record.key: record
+            for record in self.load()
+            if record.status in DONE and machine_class(record.provenance.get("machine")) == here
+        }
+
+
+def machine_class(machine: dict[str, Any] | None) -> str:
+    """Return what makes two machines comparable: processor and usable cores."""
+    facts = machine or {}
+    return f"{facts.get('cpu')}, {facts.get('cores')} cores"
 
 
 def _read(path: Path) -> Iterator[Record]:
@@ -85,8 +101,9 @@ def _read(path: Path) -> Iterator[Record]:
 
 
 def latest(records: list[Record]) -> list[Record]:
-    """Return the records of the table: of each trial the last one run.
+    """Return the records of the table: of each trial the last one run on each machine.
 
     A trial that was forced or retried has several; the older ones stay on disk.
     """
-    return list({record.key: record for record in records}.values())
+    kept = {(r.key, machine_class(r.provenance.get("machine"))): r for r in records}
+    return list(kept.values())

@@ -15,6 +15,7 @@ from rich.table import Table
 from scipy import stats
 
 from echobench.results.record import TABLE_FIELDS, Record
+from echobench.results.store import machine_class
 
 DISPENSABLE = ("sequences/s", "wall", "compile", "error bound", "epochs to target", "accuracy")
 CELL = ["task", "backend", "engine", "division", "device"]
@@ -54,12 +55,14 @@ def render(records: list[Record], form: str) -> str:
 def summary(records: list[Record]) -> list[dict[str, str]]:
     """Return one row a cell, over its seeds: medians with intervals, successes k/n.
 
-    Records of other versions, task sources or settings make rows of their own.
+    Records of other machines, versions, task sources or settings make rows of
+    their own.
     """
     kept = {(r.key, r.started_at): r for r in records}
     groups: dict[str, list[tuple[Record, dict[str, Any]]]] = {}
     for record in kept.values():
         told = {k: v for k, v in record.trial.items() if k not in {"seed", "timeout_s", "plugins"}}
+        told["machine"] = machine_class(record.provenance.get("machine"))
         groups.setdefault(json.dumps(told, sort_keys=True), []).append((record, rows([record])[0]))
     lines = []
     for group in groups.values():

@@ -29,10 +29,13 @@ def test_quick_records_live_apart(tmp_path: Path) -> None:
 
 def test_what_is_done_need_not_run_again(tmp_path: Path) -> None:
     store = Store(tmp_path)
+    here, there = {"cpu": "fast", "cores": 2}, {"cpu": "slow", "cores": 2}
     statuses = ["reached", "missed", "unsupported", "failed", "timeout", "unavailable"]
     for seed, status in enumerate(statuses):
-        store.append(record(seed, status=status))
-    assert set(store.done()) == {"key-0", "key-1", "key-2"}
+        store.append(record(seed, status=status, provenance={"machine": here}))
+    store.append(record(6, provenance={"machine": there}))
+    assert set(store.done(here)) == {"key-0", "key-1", "key-2"}
+    assert set(store.done(there)) == {"key-6"}
 
 
 def test_a_damaged_line_is_named_and_left_out(
