@@ -58,10 +58,12 @@ def echobench_tasks():
 """
 
 
-def test_open_whole_is_taught_certified_recorded_and_resumed(
-    echobench: Command, rows: Rows, tmp_path: Path
+@pytest.mark.parametrize("task", ["whole", "partial"])
+def test_an_open_recipe_is_taught_certified_recorded_and_resumed(
+    task: str, echobench: Command, rows: Rows, tmp_path: Path
 ) -> None:
-    arguments = (*WHOLE, "--division", "open", "--save-models", "models")
+    cell = ("--backend", "jax", "--task", task, "--division", "open")
+    arguments = ("run", *cell, "--save-models", "models")
     done = echobench(*arguments)
     assert done.returncode == 0, done.stderr
     assert "certified 100%" in done.stderr

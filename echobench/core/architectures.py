@@ -120,12 +120,15 @@ class PlainForm(Form):
         """Apply `keras.layers.LSTM`, after RepeatVector where asked for."""
         if repeat is not None:
             x = keras.layers.RepeatVector(repeat)(x)
-        layer = keras.layers.LSTM(units, return_sequences=sequences, return_state=self.carry)
+        layer = self._layer(units, sequences)
         return self._carried(layer, x, units) if self.carry else layer(x)
 
     def softmax_per_step(self, x: Tensor, symbols: int) -> Tensor:
         """Apply TimeDistributed(Dense), as the tutorial does."""
         return keras.layers.TimeDistributed(keras.layers.Dense(symbols, activation="softmax"))(x)
+
+    def _layer(self, units: int, sequences: bool) -> Any:
+        return keras.layers.LSTM(units, return_sequences=sequences, return_state=self.carry)
 
 
 class StatefulForm(PlainForm):
@@ -146,13 +149,8 @@ class StatefulForm(PlainForm):
         self._inputs = [keras.Input(batch_shape=(self._batch, steps, symbols))]
         return self._inputs[0]
 
-    def lstm(
-        self, x: Tensor, units: int, *, sequences: bool = False, repeat: int | None = None
-    ) -> Tensor:
-        """Apply a stateful LSTM, after RepeatVector where asked for."""
-        if repeat is not None:
-            x = keras.layers.RepeatVector(repeat)(x)
-        return TrackedLSTM(units, return_sequences=sequences, stateful=True, **self._options)(x)
+    def _layer(self, units: int, sequences: bool) -> Any:
+        return TrackedLSTM(units, return_sequences=sequences, stateful=True, **self._options)
 
 
 class FusedForm(Form):
