@@ -20,7 +20,7 @@ test: $(VENV)/.all  ## everything installed, formatted, typed and tested
 
 matrix: $(VENV)/.all  ## the table of the README: about half an hour on two cores
 	$(BIN)/echobench run --engine fused --engine fit --division closed --division open \
-		--seeds 3 --timeout 75s --results results/matrix
+		--seeds 3 --timeout 60s --results results/matrix
 
 bench: $(VENV)/.all  ## pytest-benchmark, one backend a process: make bench BACKEND=torch
 	ECHOBENCH_BENCH_BACKEND=$(BACKEND) KERAS_BACKEND=$(BACKEND) $(BIN)/python -m pytest \
