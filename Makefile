@@ -23,8 +23,9 @@ matrix: $(VENV)/.all  ## the table of the README: about half an hour on two core
 		--seeds 3 --timeout 60s --results results/matrix
 
 bench: $(VENV)/.all  ## pytest-benchmark, one backend a process: make bench BACKEND=torch
+	# Frameworks imported by pytest itself warn of things that are theirs.
 	ECHOBENCH_BENCH_BACKEND=$(BACKEND) KERAS_BACKEND=$(BACKEND) $(BIN)/python -m pytest \
-		tests/benchmarks --benchmark-only --benchmark-save=$(BACKEND)
+		-W default tests/benchmarks --benchmark-only --benchmark-save=$(BACKEND)
 
 lint: $(VENV)/.all  ## format and mend what can be mended
 	$(BIN)/ruff format .

@@ -9,15 +9,17 @@ from __future__ import annotations
 import enum
 import json
 import re
+import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from echobench.errors import UsageError
 
 if TYPE_CHECKING:
+    from echobench.harness.matrix import Matrix
     from echobench.harness.plan import Trial
     from echobench.results.record import Record
 
@@ -126,11 +128,12 @@ def run(
         raise typer.Exit(1)
 
 
-def _watched(matrix: object, trials: list[Trial]) -> list[Record]:
+def _watched(matrix: Matrix, trials: list[Trial]) -> list[Record]:
     from echobench import display
-    from echobench.harness.matrix import Matrix
 
-    assert isinstance(matrix, Matrix)
+    # Both, and by name: a shell starts background jobs with SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         with display.watcher(len(trials)) as watcher:
             return matrix.run(trials, watcher)
@@ -139,6 +142,10 @@ def _watched(matrix: object, trials: list[Trial]) -> list[Record]:
             "interrupted: finished trials are recorded; the same command resumes", file=sys.stderr
         )
         raise typer.Exit(130) from None
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def _print_results(records: list[Record]) -> None:

@@ -182,7 +182,10 @@ def test_list_says_what_is_usable(echobench: Command) -> None:
     assert "partial" in echobench("list").stdout
 
 
-def test_ctrl_c_stops_cleanly_and_leaves_no_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_stops_cleanly_and_leaves_no_process(
+    number: signal.Signals, tmp_path: Path
+) -> None:
     # One unit never learns the echo.
     forever = ("run", "--backend", "jax", "--task", "whole[units=1]", "--max-epochs", "100000000")
     with subprocess.Popen(
@@ -201,7 +204,7 @@ def test_ctrl_c_stops_cleanly_and_leaves_no_process(tmp_path: Path) -> None:
                 if "echobench.harness.worker" in child.cmdline()
             ]
         assert workers
-        parent.send_signal(signal.SIGINT)
+        parent.send_signal(number)
         _, errors = parent.communicate(timeout=30)
     assert parent.returncode == 130
     assert "the same command resumes" in errors
