@@ -1,7 +1,7 @@
 """The command line: arguments in, exit codes out, no logic.
 
-Exit codes: 0 all well (a miss is a result), 1 some trial failed, 2 usage,
-130 interrupted.
+Exit codes: 0 all well (a miss is a result), 1 some trial failed or could not be
+recorded, 2 usage, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from echobench.errors import UsageError
+from echobench.errors import EchobenchError, UsageError
 
 if TYPE_CHECKING:
     from echobench.harness.matrix import Matrix
@@ -228,9 +228,9 @@ def _seconds(option: str, text: str) -> float:
 
 
 def main() -> None:
-    """Run the command line; what the user did wrong is one line and exit code 2."""
+    """Run the command line; an expected failure is one line: exit code 2 for the user's, else 1."""
     try:
         app()
-    except UsageError as error:
+    except EchobenchError as error:
         print(f"echobench: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, UsageError) else 1)

@@ -4,6 +4,7 @@ EchobenchError
 ├── UsageError            the request cannot be carried out as written: exit code 2
 │   ├── UnknownNameError  no such task, backend, engine or parameter
 │   └── PluginError       a plugin file cannot be loaded, or two plugins share a name
+├── StorageError          a record cannot be kept: exit code 1
 ├── UnavailableError      a backend is not installed: a row with status `unavailable`
 └── TrainingError         a trial went wrong in a way we understand: status `failed`
 """
@@ -34,6 +35,10 @@ class UnknownNameError(UsageError):
 
 class PluginError(UsageError):
     """A plugin that cannot be loaded or that clashes with another."""
+
+
+class StorageError(EchobenchError):
+    """A record cannot be kept: the disk is full, or the folder is gone."""
 
 
 class UnavailableError(EchobenchError):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from echobench.core.backend import Backend
+from echobench.errors import StorageError
 from echobench.harness import launch
 from echobench.harness.plan import Trial
 from echobench.harness.protocol import Progress, Reference
@@ -47,15 +48,25 @@ class Matrix:
     _references: dict[str, Reference | None] = field(default_factory=dict)
 
     def run(self, trials: Sequence[Trial], watcher: Watcher) -> list[Record]:
-        """Run the trials in order; return their records."""
+        """Run the trials in order; return their records.
+
+        Raises:
+            StorageError: the results folder takes no more; what it holds stays.
+        """
         records = []
         started = time.monotonic()
         for number, trial in enumerate(trials):
             if self.budget_s is not None and time.monotonic() - started > self.budget_s:
                 break
             watcher.started(number, trial)
-            record = self._run_one(trial, watcher)
-            self.store.append(record)
+            try:
+                record = self._run_one(trial, watcher)
+                self.store.append(record)
+            except OSError as error:
+                raise StorageError(
+                    f"stopped at {trial.name}: {error.strerror} ({self.store.folder}); earlier "
+                    "records are kept; make room, and the same command resumes"
+                ) from error
             records.append(record)
             watcher.finished(record)
         return records

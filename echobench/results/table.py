@@ -58,9 +58,8 @@ def summary(records: list[Record]) -> list[dict[str, str]]:
     Records of other machines, versions, task sources or settings make rows of
     their own.
     """
-    kept = {(r.key, r.started_at): r for r in records}
     groups: dict[str, list[tuple[Record, dict[str, Any]]]] = {}
-    for record in kept.values():
+    for record in records:
         told = {k: v for k, v in record.trial.items() if k not in {"seed", "timeout_s", "plugins"}}
         told["machine"] = machine_class(record.provenance.get("machine"))
         groups.setdefault(json.dumps(told, sort_keys=True), []).append((record, rows([record])[0]))
