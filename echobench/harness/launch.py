@@ -181,12 +181,17 @@ def _events(pipe: int, deadline: float) -> Iterator[Progress | Result | Failure]
                     yield EVENT.validate_json(line)
 
 
-def _kill_tree(worker: subprocess.Popen[bytes]) -> None:
-    """End the worker and all that it started."""
+def kill_children(parent: int) -> None:
+    """End all that a process started and that still has it for an ancestor."""
     with contextlib.suppress(psutil.NoSuchProcess):
-        for child in psutil.Process(worker.pid).children(recursive=True):
+        for child in psutil.Process(parent).children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
                 child.kill()
+
+
+def _kill_tree(worker: subprocess.Popen[bytes]) -> None:
+    """End the worker and all that it started."""
+    kill_children(worker.pid)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(worker.pid, signal.SIGKILL)  # its session: children whose parent is gone too
     worker.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -62,6 +63,10 @@ class Matrix:
             try:
                 record = self._run_one(trial, watcher)
                 self.store.append(record)
+            except KeyboardInterrupt:
+                # It may have come while a worker was being started, before anyone held it.
+                launch.kill_children(os.getpid())
+                raise
             except OSError as error:
                 raise StorageError(
                     f"stopped at {trial.name}: {error.strerror} ({self.store.folder}); earlier "
