@@ -4,6 +4,7 @@ The names below are the whole public interface for plugin authors. Importing
 them imports no deep-learning framework.
 """
 
+import importlib
 from typing import TYPE_CHECKING
 
 from echobench.hookspecs import hookimpl
@@ -11,18 +12,33 @@ from echobench.hookspecs import hookimpl
 if TYPE_CHECKING:
     from echobench.core.backend import Backend
     from echobench.core.task import EchoTask, Recipe, Task
+    from echobench.observer import Observer
+    from echobench.study import Study, Variant
 
-__all__ = ["Backend", "EchoTask", "Recipe", "Task", "hookimpl"]
+__all__ = [
+    "Backend",
+    "EchoTask",
+    "Observer",
+    "Recipe",
+    "Study",
+    "Task",
+    "Variant",
+    "hookimpl",
+]
+
+_MODULES = {
+    "Backend": "echobench.core.backend",
+    "EchoTask": "echobench.core.task",
+    "Observer": "echobench.observer",
+    "Recipe": "echobench.core.task",
+    "Study": "echobench.study",
+    "Task": "echobench.core.task",
+    "Variant": "echobench.study",
+}
 
 
 def __getattr__(name: str) -> object:
     # Lazy, so that `echobench --help` does not pay for pydantic.
-    if name == "Backend":
-        from echobench.core.backend import Backend
-
-        return Backend
-    if name in {"EchoTask", "Recipe", "Task"}:
-        from echobench.core import task
-
-        return getattr(task, name)
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

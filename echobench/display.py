@@ -45,7 +45,7 @@ def _bars(console: Console, total: int) -> Iterator[Watcher]:
         def progressed(trial: Trial, now: protocol.Progress) -> None:
             progress.update(bar, completed=now.epoch, state=_state(trial, now))
 
-        def finished(record: Record) -> None:
+        def finished(trial: Trial, record: Record) -> None:
             console.print(_sentence(record), highlight=False, markup=False)
 
         yield Watcher(started, progressed, finished)
@@ -55,7 +55,7 @@ def _lines(total: int) -> Watcher:
     def started(number: int, trial: Trial) -> None:
         print(f"[{number + 1}/{total}] {trial.name} ...", file=sys.stderr, flush=True)
 
-    def finished(record: Record) -> None:
+    def finished(trial: Trial, record: Record) -> None:
         print(f"    {_sentence(record)}", file=sys.stderr, flush=True)
 
     return Watcher(started=started, finished=finished)

@@ -6,6 +6,7 @@ EchobenchError
 │   └── PluginError       a plugin file cannot be loaded, or two plugins share a name
 ├── StorageError          a record cannot be kept: exit code 1
 ├── UnavailableError      a backend is not installed: a row with status `unavailable`
+├── UnsupportedError      a backend cannot do what is asked: a row with status `unsupported`
 └── TrainingError         a trial went wrong in a way we understand: status `failed`
 """
 
@@ -43,6 +44,10 @@ class StorageError(EchobenchError):
 
 class UnavailableError(EchobenchError):
     """A backend whose framework is not installed or not usable here."""
+
+
+class UnsupportedError(EchobenchError):
+    """A backend that cannot do what is asked of it: train, or run some layer."""
 
 
 class TrainingError(EchobenchError):

@@ -15,6 +15,8 @@ import pluggy
 if TYPE_CHECKING:
     from echobench.core.backend import Backend
     from echobench.core.task import Task
+    from echobench.observer import Observer
+    from echobench.study import Study
 
 PROJECT = "echobench"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -42,4 +44,29 @@ def echobench_backends() -> Sequence[Backend]:  # type: ignore[empty-body] # a s
         @hookimpl
         def echobench_backends():
             return [Jax()]
+    """
+
+
+@hookspec
+def echobench_observers() -> Sequence[Observer]:  # type: ignore[empty-body] # a specification
+    """Return the observers that this plugin provides.
+
+    Example::
+
+        @hookimpl
+        def echobench_observers():
+            return [TensorBoard()]
+    """
+
+
+@hookspec
+def echobench_studies() -> Sequence[Study]:  # type: ignore[empty-body] # a specification
+    """Return the studies that this plugin provides.
+
+    Example::
+
+        @hookimpl
+        def echobench_studies():
+            variants = [Variant(label="short", task="partial"), ...]
+            return [Study(name="length", question="...", backend="jax", variants=variants)]
     """

@@ -1,4 +1,4 @@
-"""The one plugin manager: from names to tasks and backends, errors contained."""
+"""The one plugin manager: from names to what plugins provide, errors contained."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import pluggy
 
@@ -17,9 +17,18 @@ from echobench import hookspecs
 from echobench.core.backend import Backend
 from echobench.core.task import Task
 from echobench.errors import PluginError, UnknownNameError
+from echobench.observer import Observer
+from echobench.study import Study
 
 FILE_PREFIX = "file:"
 T = TypeVar("T")
+KINDS: dict[str, type] = {
+    "echobench_tasks": Task,
+    "echobench_backends": Backend,
+    "echobench_observers": Observer,
+    "echobench_studies": Study,
+}
+"""What each hook returns: classes of the first, instances of the others."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,8 @@ class Plugins:
     def __init__(self, files: Sequence[Path] = (), only: Iterable[str] | None = None) -> None:
         self.tasks: dict[str, Provided[type[Task]]] = {}
         self.backends: dict[str, Provided[Backend]] = {}
+        self.observers: dict[str, Provided[Observer]] = {}
+        self.studies: dict[str, Provided[Study]] = {}
         self.broken: list[Broken] = []
         self._wanted = None if only is None else set(only)
         for entry_point in importlib.metadata.entry_points(group=hookspecs.PROJECT):
@@ -81,18 +92,29 @@ class Plugins:
             raise UnknownNameError("backend", name, self.backends)
         return self.backends[name]
 
+    def observer(self, name: str) -> Provided[Observer]:
+        """Return the observer of that name, or raise UnknownNameError."""
+        if name not in self.observers:
+            raise UnknownNameError("observer", name, self.observers)
+        return self.observers[name]
+
+    def study(self, name: str) -> Provided[Study]:
+        """Return the study of that name, or raise UnknownNameError."""
+        if name not in self.studies:
+            raise UnknownNameError("study", name, self.studies)
+        return self.studies[name]
+
     def _load_entry_point(self, entry_point: importlib.metadata.EntryPoint) -> None:
         distribution = entry_point.dist.name if entry_point.dist else "unknown distribution"
         try:
-            module = entry_point.load()
-            tasks, backends = _provided_by(module, entry_point.name)
+            found = _provided_by(entry_point.load(), entry_point.name)
         except PluginError:
             raise
         except Exception as error:
             # Whatever a stranger's module raises at import concerns that plugin alone.
             self.broken.append(Broken(entry_point.name, distribution, _one_line(error)))
             return
-        self._add(tasks, backends, entry_point.name, distribution)
+        self._add(found, entry_point.name, distribution)
 
     def _load_file(self, path: Path) -> None:
         plugin = f"{FILE_PREFIX}{path.resolve()}"
@@ -106,26 +128,25 @@ class Plugins:
             specification.loader.exec_module(module)
         except Exception as error:
             raise PluginError(f"plugin file {str(path)!r}: {_one_line(error)}") from error
-        tasks, backends = _provided_by(module, path.name)
-        if not tasks and not backends:
+        found = _provided_by(module, path.name)
+        if not any(found.values()):
             raise PluginError(
-                f"plugin file {str(path)!r} provides nothing: expected a function "
-                "`echobench_tasks` or `echobench_backends` marked with @hookimpl"
+                f"plugin file {str(path)!r} provides nothing: expected a function marked with "
+                f"@hookimpl, one of {', '.join(KINDS)}"
             )
-        self._add(tasks, backends, plugin, str(path))
+        self._add(found, plugin, str(path))
 
-    def _add(
-        self,
-        tasks: Sequence[type[Task]],
-        backends: Sequence[Backend],
-        plugin: str,
-        distribution: str,
-    ) -> None:
-        for task in tasks:
-            _add_named(self.tasks, "task", task.name, Provided(task, plugin, distribution))
-        for backend in backends:
-            provided = Provided(backend, plugin, distribution)
-            _add_named(self.backends, "backend", backend.name, provided)
+    def _add(self, found: dict[str, list[Any]], plugin: str, distribution: str) -> None:
+        tables: dict[str, dict[str, Provided[Any]]] = {
+            "echobench_tasks": self.tasks,
+            "echobench_backends": self.backends,
+            "echobench_observers": self.observers,
+            "echobench_studies": self.studies,
+        }
+        for hook, values in found.items():
+            for value in values:
+                kind = KINDS[hook].__name__.lower()
+                _add_named(tables[hook], kind, value.name, Provided(value, plugin, distribution))
 
 
 def _add_named(table: dict[str, Provided[T]], kind: str, name: str, provided: Provided[T]) -> None:
@@ -139,8 +160,8 @@ def _add_named(table: dict[str, Provided[T]], kind: str, name: str, provided: Pr
     table[name] = provided
 
 
-def _provided_by(module: ModuleType, name: str) -> tuple[list[type[Task]], list[Backend]]:
-    """Call the module's hooks, each module with a manager of its own.
+def _provided_by(module: ModuleType, name: str) -> dict[str, list[Any]]:
+    """Call the module's hooks, each module with a manager of its own; values by hook.
 
     One manager a module keeps one plugin's exception from ending the others.
     """
@@ -150,20 +171,24 @@ def _provided_by(module: ModuleType, name: str) -> tuple[list[type[Task]], list[
     try:
         manager.check_pending()
     except pluggy.PluginValidationError as error:
-        known = [hook for hook in vars(hookspecs) if hook.startswith("echobench_")]
         raise PluginError(
             f"plugin {name!r} implements an unknown hook: {_one_line(error)}; "
-            f"known: {', '.join(known)}"
+            f"known: {', '.join(KINDS)}"
         ) from error
-    tasks = [task for group in manager.hook.echobench_tasks() for task in group]
-    backends = [backend for group in manager.hook.echobench_backends() for backend in group]
-    for task in tasks:
-        if not (isinstance(task, type) and issubclass(task, Task)):
-            raise PluginError(f"plugin {name!r}: expected subclasses of Task; received {task!r}")
-    for backend in backends:
-        if not isinstance(backend, Backend):
-            raise PluginError(f"plugin {name!r}: expected Backend instances; received {backend!r}")
-    return tasks, backends
+    found = {}
+    for hook, kind in KINDS.items():
+        found[hook] = [value for group in getattr(manager.hook, hook)() for value in group]
+        for value in found[hook]:
+            if kind is Task:
+                if not (isinstance(value, type) and issubclass(value, Task)):
+                    raise PluginError(
+                        f"plugin {name!r}: expected subclasses of Task; received {value!r}"
+                    )
+            elif not isinstance(value, kind):
+                raise PluginError(
+                    f"plugin {name!r}: expected {kind.__name__} instances; received {value!r}"
+                )
+    return found
 
 
 def _one_line(error: BaseException) -> str:

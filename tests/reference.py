@@ -58,3 +58,38 @@ def cross_entropy(probabilities: Array, targets: np.ndarray[Any, np.dtype[np.int
 def _sigmoid(z: Array) -> Array:
     s: Array = 1.0 / (1.0 + np.exp(-z))
     return s
+
+
+def masked_lstm(x: Array, weights: list[Array], present: Any) -> tuple[Array, Array]:
+    """Run x from a zero state, skipping steps; return all outputs and the last one."""
+    h = c = np.zeros((len(x), weights[1].shape[0]))
+    outputs = []
+    for step in range(x.shape[1]):
+        _, new_h, new_c = lstm(x[:, step : step + 1], weights, h, c)
+        there = present[:, step, np.newaxis]
+        h, c = np.where(there, new_h, h), np.where(there, new_c, c)
+        outputs.append(h)
+    return np.stack(outputs, axis=1), h
+
+
+def attention(weights: list[Array], x: Array, n_out: int, present: Any) -> Array:
+    """Run encoder and decoder, and let each decoder step look at the encoder's steps."""
+    memory, h = masked_lstm(x, weights[:3], present)
+    repeated = np.repeat(h[:, np.newaxis], n_out, axis=1)
+    decoded, _ = masked_lstm(repeated, weights[3:6], np.ones(repeated.shape[:2], bool))
+    scores = np.einsum("sqd,svd->sqv", decoded, memory)
+    scores = np.where(present[:, np.newaxis], scores, -np.inf)
+    shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    shares /= shares.sum(axis=-1, keepdims=True)
+    context = np.einsum("sqv,svd->sqd", shares, memory)
+    return softmax(np.concatenate([decoded, context], axis=-1), *weights[6:])
+
+
+def one_vector(weights: list[Array], x: Array, n_out: int) -> Array:
+    """Run an LSTM and read all answers off its last state."""
+    zero = np.zeros((len(x), weights[1].shape[0]))
+    _, h, _ = lstm(x, weights[:3], zero, zero)
+    z = (h @ weights[3] + weights[4]).reshape(len(x), n_out, -1)
+    e = np.exp(z - z.max(axis=-1, keepdims=True))
+    probabilities: Array = e / e.sum(axis=-1, keepdims=True)
+    return probabilities

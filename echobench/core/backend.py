@@ -1,15 +1,17 @@
-"""What a backend plugin provides: environment, device, compiled loops."""
+"""What a backend plugin provides: environment, device and, where it trains, compiled loops."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 
 from echobench.core.sequences import Floats, Integers
+from echobench.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from echobench.core.program import Program
@@ -43,6 +45,20 @@ class Predictor(Protocol):
         """Echo rows [count, length]: integers [count, samples, n_out]."""
 
 
+def why_missing(requires: Sequence[str], extra: str | None) -> str | None:
+    """Return what is not installed and how to install it, or None when all is.
+
+    Args:
+        requires: modules.
+        extra: echobench's extra that installs them, if any.
+    """
+    missing = [name for name in requires if importlib.util.find_spec(name) is None]
+    if not missing:
+        return None
+    package = f"'echobench[{extra}]'" if extra else " ".join(missing)
+    return f"{', '.join(missing)} not installed; run: pip install {package}"
+
+
 class Backend(ABC):
     """A framework that runs the networks.
 
@@ -51,6 +67,7 @@ class Backend(ABC):
         keras_backend: what `KERAS_BACKEND` is set to in the worker.
         requires: distributions that must be installed.
         extra: echobench's extra that installs them, if any.
+        trains: whether it trains networks; one that does not is an `InferenceBackend`.
         reference: whether the tutorial's program on this backend is what the
             parity gate compares with; true for one installed backend.
         lstm_options: arguments that `keras.layers.LSTM` needs here to train statefully.
@@ -60,6 +77,7 @@ class Backend(ABC):
     keras_backend: ClassVar[str]
     requires: ClassVar[tuple[str, ...]]
     extra: ClassVar[str | None] = None
+    trains: ClassVar[bool] = True
     reference: ClassVar[bool] = False
     lstm_options: ClassVar[dict[str, Any]] = {}
 
@@ -73,11 +91,11 @@ class Backend(ABC):
 
     def why_unavailable(self) -> str | None:
         """Return why this backend cannot be used here, or None when it can."""
-        missing = [name for name in self.requires if importlib.util.find_spec(name) is None]
-        if not missing:
-            return None
-        package = f"'echobench[{self.extra}]'" if self.extra else " ".join(missing)
-        return f"{', '.join(missing)} not installed; run: pip install {package}"
+        return why_missing(self.requires, self.extra)
+
+    def why_no_training(self) -> str | None:
+        """Return why nothing can be trained on this backend, or None when it can."""
+        return None if self.trains else f"{self.name} only predicts; use echobench predict"
 
     @abstractmethod
     def environment(self, device: str, threads: int) -> dict[str, str]:
@@ -102,6 +120,20 @@ class Backend(ABC):
     @abstractmethod
     def facts(self) -> dict[str, Any]:
         """Return the path really taken: compiler, kernels, threads, precision."""
+
+
+class InferenceBackend(Backend):
+    """A framework that runs trained networks, and trains none."""
+
+    trains: ClassVar[bool] = False
+
+    def trainer(self, program: Program, chunk: int) -> Trainer:
+        """Raise UnsupportedError: it has no gradients."""
+        raise UnsupportedError(self.why_no_training())
+
+    def predictor(self, program: Program) -> Predictor:
+        """Raise UnsupportedError: answers while training are no use without training."""
+        raise UnsupportedError(self.why_no_training())
 
 
 def padded(rows: Integers, chunk: int) -> NDArrayInt32:

@@ -13,7 +13,7 @@ import numpy as np
 
 from echobench.core.architectures import StatefulForm
 from echobench.core.program import BETA_1, BETA_2, EPSILON, Program
-from echobench.core.sequences import Floats, Integers, one_hot
+from echobench.core.sequences import Floats, Integers
 from echobench.core.task import Recipe
 
 
@@ -29,19 +29,26 @@ class FitTrainer:
         self._task, self._recipe = program.task, program.recipe
         self._batches = program.batches
         self._batch = self._recipe.batch * self._recipe.sequences
-        form = StatefulForm(self._batch, **lstm_options)
+        form = StatefulForm(self._task.coding, self._batch, self._recipe.stateful, **lstm_options)
         self._model = self._task.network(form, self._recipe.units).model
 
     def reset(self, weights: list[Floats]) -> None:
         """Set the weights, and start Adam anew."""
         optimizer = keras.optimizers.Adam(
-            schedule(self._recipe), beta_1=BETA_1, beta_2=BETA_2, epsilon=EPSILON
+            schedule(self._recipe),
+            beta_1=BETA_1,
+            beta_2=BETA_2,
+            epsilon=EPSILON,
+            global_clipnorm=self._recipe.clip or None,
         )
         for variable, value in zip(self._model.trainable_variables, weights, strict=True):
             variable.assign(value)
         self._reset_states()
+        # Missing targets have weight zero, and the mean is over the others.
         self._model.compile(
-            loss="categorical_crossentropy", optimizer=optimizer, metrics=["accuracy"]
+            loss=self._task.coding.loss(reduction="mean_with_sample_weight"),
+            optimizer=optimizer,
+            weighted_metrics=[self._task.coding.accuracy()],
         )
 
     def train(self, rows: Integers) -> tuple[Floats, Floats]:
@@ -70,8 +77,9 @@ class FitTrainer:
         x = self._side_by_side([x for x, _ in framed])
         y = self._side_by_side([y for _, y in framed])
         history = self._model.fit(
-            one_hot(x, self._task.symbols),
-            one_hot(y, self._task.symbols),
+            self._task.coding.encode(x),
+            self._task.coding.encode(y),
+            sample_weight=(y >= 0).astype(np.float32) if self._task.has_missing else None,
             batch_size=self._batch,
             epochs=1,
             shuffle=False,

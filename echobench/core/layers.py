@@ -1,4 +1,4 @@
-"""Two LSTM layers with Keras' weights and function: one mended, one written for compilers."""
+"""Two LSTM layers with Keras' weights and function, one mended, one for compilers; an encoder."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 from keras import ops
+
+from echobench.core.coding import Coding
 
 Tensor = Any
 
@@ -21,7 +23,23 @@ class TrackedLSTM(keras.layers.LSTM):  # type: ignore[misc] # Keras is untyped
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
         """Build as Keras does, and track the state."""
         super().build(sequences_shape, initial_state_shape)
-        self.tracked_states = list(self.states)
+        self.tracked_states = list(self.states or [])  # none where it is stateless
+
+
+class Encode(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
+    """Integers [samples, steps] as vectors [samples, steps, width].
+
+    Args:
+        coding: how.
+    """
+
+    def __init__(self, coding: Coding) -> None:
+        super().__init__()
+        self.coding = coding
+
+    def call(self, tokens: Tensor) -> Tensor:
+        """Encode."""
+        return self.coding.encode_tensor(tokens)
 
 
 class UnrolledLSTM(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
@@ -38,11 +56,15 @@ class UnrolledLSTM(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
     Args:
         units: width of the state.
         return_sequences: return [samples, steps, units] instead of [samples, units].
-        symbols: the input is integers [samples, steps] below this number, in
-            place of their one-hot encoding.
+        symbols: the input is integers below this number, in place of their
+            one-hot encoding: [samples, steps], or [samples, steps, k] where k
+            of them are hot at once.
+        missing: such an integer may be negative, for a vector of zeros.
         repeat: the input is one vector [samples, features], fed this many times.
 
-    Called with `initial_state` [h, c] it returns (y, h, c), else y.
+    Called with `initial_state` [h, c] it returns (y, h, c), else y. Where
+    `present` [samples, steps] is false, the step leaves state and output as
+    they are, as with Keras' Masking.
     """
 
     def __init__(
@@ -51,15 +73,19 @@ class UnrolledLSTM(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
         *,
         return_sequences: bool = False,
         symbols: int | None = None,
+        missing: bool = False,
         repeat: int | None = None,
     ) -> None:
         super().__init__()
         self.units = units
         self.return_sequences = return_sequences
         self.symbols = symbols
+        self.missing = missing
         self.repeat = repeat
 
-    def build(self, x_shape: Any, initial_state_shape: Any = None) -> None:
+    def build(
+        self, x_shape: Any, initial_state_shape: Any = None, present_shape: Any = None
+    ) -> None:
         """Create the weights, by the names that Keras gives them."""
         features = self.symbols or x_shape[-1]
         width = 4 * self.units
@@ -69,33 +95,61 @@ class UnrolledLSTM(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
         )
         self.bias = self.add_weight((width,), "zeros", name="bias")
 
-    def compute_output_shape(self, x_shape: Any, initial_state_shape: Any = None) -> Any:
+    def compute_output_shape(
+        self, x_shape: Any, initial_state_shape: Any = None, present_shape: Any = None
+    ) -> Any:
         """Return the shape of y, and of h and c where the state is carried."""
         steps = self.repeat or x_shape[1]
         state = (x_shape[0], self.units)
         y = (x_shape[0], steps, self.units) if self.return_sequences else state
         return y if initial_state_shape is None else (y, state, state)
 
-    def call(self, x: Tensor, initial_state: list[Tensor] | None = None) -> Tensor:
+    def call(
+        self, x: Tensor, initial_state: list[Tensor] | None = None, present: Tensor = None
+    ) -> Tensor:
         """Run all steps; see the class."""
         inputs, steps = self._projected(x)
-        h, c = initial_state or (None, None)
-        outputs = []
-        for step in range(steps):
-            z = inputs if self.repeat else inputs[:, step]
-            if h is not None:
-                z = z + ops.matmul(h, self.recurrent_kernel)
-            i, f, g, o = ops.split(z, 4, axis=-1)
-            update = ops.sigmoid(i) * ops.tanh(g)
-            c = update if c is None else ops.sigmoid(f) * c + update
-            h = ops.sigmoid(o) * ops.tanh(c)
-            outputs.append(h)
-        y = ops.stack(outputs, axis=1) if self.return_sequences else h
+        outputs, h, c = self._unrolled(inputs, steps, initial_state, present)
+        y = outputs if self.return_sequences else h
         return y if initial_state is None else (y, h, c)
 
     def _projected(self, x: Tensor) -> tuple[Tensor, int]:
         """Return x times the kernel plus bias for all steps, and their number."""
-        if self.symbols:
-            return ops.take(self.kernel, x, axis=0) + self.bias, x.shape[1]
-        steps = self.repeat or x.shape[1]
-        return ops.matmul(x, self.kernel) + self.bias, steps
+        if not self.symbols:
+            return ops.matmul(x, self.kernel) + self.bias, self.repeat or x.shape[1]
+        if self.missing:
+            there = ops.cast(ops.expand_dims(x >= 0, -1), "float32")
+            rows = ops.take(self.kernel, ops.maximum(x, 0), axis=0) * there
+        else:
+            rows = ops.take(self.kernel, x, axis=0)
+        if len(x.shape) == 3:
+            rows = ops.sum(rows, axis=2)
+        return rows + self.bias, x.shape[1]
+
+    def _unrolled(
+        self, inputs: Tensor, steps: int, initial_state: Any, present: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the outputs of all steps [samples, steps, units], and the last h and c."""
+        h, c = initial_state or (None, None)
+        if present is not None and h is None:
+            h = c = ops.zeros((inputs.shape[0], self.units))
+        outputs = []
+        for step in range(steps):
+            z = inputs if self.repeat else inputs[:, step]
+            h, c = self._step(z, h, c, None if present is None else present[:, step])
+            outputs.append(h)
+        return ops.stack(outputs, axis=1), h, c
+
+    def _step(self, z: Tensor, h: Tensor, c: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """Make one step from the projected input z; h and c are None at zero."""
+        before = h, c
+        if h is not None:
+            z = z + ops.matmul(h, self.recurrent_kernel)
+        i, f, g, o = ops.split(z, 4, axis=-1)
+        update = ops.sigmoid(i) * ops.tanh(g)
+        c = update if c is None else ops.sigmoid(f) * c + update
+        h = ops.sigmoid(o) * ops.tanh(c)
+        if present is None:
+            return h, c
+        there = ops.expand_dims(present, -1)
+        return ops.where(there, h, before[0]), ops.where(there, c, before[1])

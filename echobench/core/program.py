@@ -6,7 +6,6 @@ backend adds what only it can: the gradient, the loop, the compiler.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -25,6 +24,8 @@ ValueAndGrad = Callable[[Callable[..., Any], list[Tensor]], tuple[Any, list[Tens
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
 """Adam's constants, Keras' defaults."""
+MOST_UNROLLED = 7
+"""Updates of an epoch up to which they are compiled as one block, one after the other."""
 
 
 class Learner(NamedTuple):
@@ -42,18 +43,25 @@ class Program:
     Args:
         task: what is echoed.
         recipe: how it is trained.
+
+    Attributes:
+        batches: updates of an epoch.
+        rounds: equal blocks that an epoch consists of: one, or as many as batches
+            where these are too many to compile one after the other.
     """
 
     def __init__(self, task: Task, recipe: Recipe) -> None:
         self.task = task
         self.recipe = recipe
         self.batches = task.framing.samples // recipe.batch
-        self.network: Network = task.network(FusedForm(carry=self.batches > 1), recipe.units)
+        self.rounds = 1 if self.batches <= MOST_UNROLLED else self.batches
+        carry = self.batches > 1 and recipe.stateful
+        form = FusedForm(task.coding, carry, task.has_missing)
+        self.network: Network = task.network(form, recipe.units)
         self._constants = [v.value for v in self.network.model.non_trainable_variables]
         self._inputs = _by_batch(task.framing.inputs, self.batches)
         self._targets = _by_batch(task.framing.targets, self.batches)
-        self._symbols = np.arange(task.symbols, dtype=np.int32)
-        self._loss = keras.losses.CategoricalCrossentropy()
+        self._loss = task.coding.loss(reduction="mean_with_sample_weight")
 
     def initial_weights(self, rng: np.random.Generator) -> list[Floats]:
         """Draw the weights of a seed, in the model's order."""
@@ -74,39 +82,59 @@ class Program:
             np.float32(0.0),
         )
 
-    def epoch(
-        self, learner: Learner, rows: Tensor, value_and_grad: ValueAndGrad
-    ) -> tuple[Learner, Tensor, Tensor]:
-        """Train on fresh rows: every batch once, in order, the state carried and then dropped.
+    def start_states(self) -> list[Tensor]:
+        """Return the states that `advance` takes for the first block; none where it needs none."""
+        return [] if self.rounds == 1 else self._zero_states(self._samples)
+
+    def advance(
+        self,
+        learner: Learner,
+        states: list[Tensor],
+        rows: Tensor,
+        block: Tensor,
+        value_and_grad: ValueAndGrad,
+    ) -> tuple[Learner, list[Tensor], Tensor, Tensor]:
+        """Train one of an epoch's `rounds` blocks: its batches once, in order.
+
+        The state is carried from batch to batch, and zero at the epoch's start.
 
         Args:
             learner: before.
-            rows: integers [sequences, length].
+            states: what the block before gave; `start_states` for the first.
+            rows: fresh integers of this epoch [sequences, length].
+            block: which block, 0 to rounds-1.
             value_and_grad: the backend's.
 
         Returns:
-            The learner after, and loss and accuracy of each update, before it
-            was made: [batches].
+            The learner and the states after, and loss and accuracy of each
+            update, before it was made: [batches / rounds].
         """
-        states = self._zero_states(self.recipe.sequences * self.recipe.batch)
+        if self.rounds == 1:
+            indices: list[Any] = list(range(self.batches))
+            states = self._zero_states(self._samples)
+        else:
+            indices = [block]
+            states = [state * ops.cast(block > 0, "float32") for state in states]
         losses, accuracies = [], []
-        for batch in range(self.batches):
-            x, y = self._frame(rows, batch)
+        for index in indices:
+            x, y = self._frame(rows, index)
 
             def loss_of(
                 parameters: list[Tensor], x: Tensor = x, y: Tensor = y, states: Any = states
             ) -> tuple[Tensor, Any]:
-                probabilities, after = self._forward(parameters, x, states)
-                # Not ops.one_hot: on torch it looks at the values, which a trace has not.
-                expected = ops.cast(ops.expand_dims(y, -1) == self._symbols, "float32")
-                right = ops.mean(ops.cast(ops.argmax(probabilities, axis=-1) == y, "float32"))
-                return self._loss(expected, probabilities), (after, right)
+                outputs, after = self._forward(parameters, x, states)
+                coding = self.task.coding
+                right = ops.cast(ops.cast(coding.decode(outputs), "int32") == y, "float32")
+                present = ops.cast(y >= 0, "float32") if self.task.has_missing else None
+                loss = self._loss(coding.encode_tensor(y), outputs, sample_weight=present)
+                return loss, (after, _mean(right, present))
 
             (loss, (states, right)), gradients = value_and_grad(loss_of, learner.parameters)
             learner = self._adam(learner, gradients)
             losses.append(loss)
             accuracies.append(right)
-        return learner, ops.stack(losses), ops.stack(accuracies)
+        after = [] if self.rounds == 1 else states
+        return learner, after, ops.stack(losses), ops.stack(accuracies)
 
     def predict(self, parameters: list[Tensor], rows: Tensor) -> Tensor:
         """Echo fresh rows [count, length] as the task says; the state starts at zero for each.
@@ -115,42 +143,51 @@ class Program:
             Integers [count, samples, n_out].
         """
         count = rows.shape[0]
+        if not self.network.state_units:  # nothing goes from batch to batch: all at once
+            outputs, _ = self._forward(parameters, _gather(rows, self.task.framing.inputs), [])
+            answers = self.task.coding.decode(outputs)
+            return ops.reshape(answers, (count, *self.task.framing.targets.shape))
         states = self._zero_states(count * self.recipe.batch)
-        answers = []
+        batches = []
         for batch in range(self.batches):
             x, y = self._frame(rows, batch)
-            probabilities, states = self._forward(parameters, x, states)
-            answer = ops.argmax(probabilities, axis=-1)
-            answers.append(ops.reshape(answer, (count, self.recipe.batch, y.shape[-1])))
-        return ops.concatenate(answers, axis=1)
+            outputs, states = self._forward(parameters, x, states)
+            answer = self.task.coding.decode(outputs)
+            batches.append(ops.reshape(answer, (count, self.recipe.batch, y.shape[-1])))
+        return ops.concatenate(batches, axis=1)
 
     def plain_model(self, weights: list[Floats]) -> keras.Model:
         """Return the trained network in Keras' own layers, to save.
 
-        One-hot input [samples, n_in, symbols] to probabilities; where the recipe
-        carries the state from batch to batch, [x, h, c, ...] to [y, h, c, ...].
+        Encoded input [samples, n_in, width] to outputs; where the recipe carries
+        the state from batch to batch, [x, h, c, ...] to [y, h, c, ...].
         """
-        network = self.task.network(PlainForm(carry=self.batches > 1), self.recipe.units)
+        form = PlainForm(self.task.coding, carry=bool(self.network.state_units))
+        network = self.task.network(form, self.recipe.units)
         for variable, value in zip(network.model.trainable_variables, weights, strict=True):
             variable.assign(value)
         return network.model
 
-    def _frame(self, rows: Tensor, batch: int) -> tuple[Tensor, Tensor]:
+    @property
+    def _samples(self) -> int:
+        """Samples of one update."""
+        return self.recipe.sequences * self.recipe.batch
+
+    def _frame(self, rows: Tensor, batch: Any) -> tuple[Tensor, Tensor]:
         """Gather one batch of samples: x [sequences * batch, n_in], y [.., n_out]."""
-        inputs, targets = self._inputs[batch], self._targets[batch]
-        x = ops.take(rows, inputs.reshape(-1), axis=1)
-        y = ops.take(rows, targets.reshape(-1), axis=1)
-        return ops.reshape(x, (-1, inputs.shape[1])), ops.reshape(y, (-1, targets.shape[1]))
+        if self.rounds == 1 or isinstance(batch, int):
+            return _gather(rows, self._inputs[batch]), _gather(rows, self._targets[batch])
+        places = (ops.take(table, batch, axis=0) for table in (self._inputs, self._targets))
+        x, y = (_gather(rows, place) for place in places)
+        return x, y
 
     def _forward(
         self, parameters: list[Tensor], x: Tensor, states: list[Tensor]
     ) -> tuple[Tensor, list[Tensor]]:
         outputs, _ = self.network.model.stateless_call(
-            parameters, self._constants, [x, *states], training=True
+            parameters, self._constants, [x, *states] if states else x, training=True
         )
-        if not states:  # Keras unpacks a list of one
-            return outputs, []
-        return outputs[0], list(outputs[1:])
+        return (outputs[0], list(outputs[1:])) if states else (outputs, [])
 
     def _zero_states(self, samples: int) -> list[Tensor]:
         return [ops.zeros((samples, units)) for units in self.network.state_units]
@@ -169,10 +206,13 @@ class Program:
 
     def _adam(self, learner: Learner, gradients: list[Tensor]) -> Learner:
         """Make one update of Adam, in Keras' form; Kingma and Ba 2015."""
+        if self.recipe.clip:
+            norm = ops.sqrt(sum(ops.sum(g * g) for g in gradients))
+            scale = self.recipe.clip / ops.maximum(norm, self.recipe.clip)
+            gradients = [g * scale for g in gradients]
         step = learner.step + 1.0
         rate = self._rate(learner.step)
-        rate = rate * ops.sqrt(1.0 - ops.exp(step * math.log(BETA_2)))
-        rate = rate / (1.0 - ops.exp(step * math.log(BETA_1)))
+        rate = rate * ops.sqrt(1.0 - ops.power(BETA_2, step)) / (1.0 - ops.power(BETA_1, step))
         parameters, first, second = [], [], []
         for p, m, v, g in zip(*learner[:3], gradients, strict=True):
             m = m + (g - m) * (1.0 - BETA_1)
@@ -186,3 +226,17 @@ class Program:
 def _by_batch(index: Any, batches: int) -> Any:
     """Split places [samples, n] into [batches, batch, n], in order."""
     return np.asarray(index, np.int32).reshape(batches, -1, index.shape[1])
+
+
+def _gather(rows: Tensor, places: Any) -> Tensor:
+    """Return the tokens of rows [count, length] at places [samples, n]: [count * samples, n]."""
+    tokens = ops.take(rows, ops.reshape(places, (-1,)), axis=1)
+    return ops.reshape(tokens, (-1, places.shape[1]))
+
+
+def _mean(values: Tensor, weights: Tensor | None) -> Tensor:
+    """Return the mean, weighted where there are weights; nothing to count gives 1."""
+    if weights is None:
+        return ops.mean(values)
+    total = ops.sum(weights)
+    return ops.where(total > 0, ops.sum(values * weights) / ops.maximum(total, 1.0), 1.0)

@@ -1,4 +1,4 @@
-"""Random integer sequences: drawn, framed into samples, encoded and decoded.
+"""Random integer sequences: drawn, and framed into samples.
 
 Everything here is NumPy (and pandas, for the tutorial's own framing). Inside a
 compiled loop the same framing is a gather with the index tables made here.
@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
-STREAMS = ("weights", "train", "screen", "certify", "measure", "samples", "parity")
+MISSING = -1
+"""The token that is not there: it is never asked for, and an input may be told to skip it."""
+
+STREAMS = ("weights", "train", "screen", "certify", "measure", "samples", "parity", "predict")
 
 
 def stream(seed: int, name: str) -> np.random.Generator:
@@ -42,21 +45,30 @@ def generate(rng: np.random.Generator, count: int, length: int, symbols: int) ->
     return rng.integers(0, symbols, size=(count, length), dtype=np.int64)
 
 
-def to_supervised(sequence: Integers, n_in: int, n_out: int) -> tuple[Integers, Integers]:
+def to_supervised(
+    sequence: Integers, n_in: int, n_out: int, *, keep_missing: bool = False
+) -> tuple[Integers, Integers]:
     """Frame one sequence as the tutorial does, with pandas.
 
     The sequence is shifted into rows of `n_in` consecutive observations, rows
     with missing values are dropped, and y is the oldest `n_out` of each row.
 
+    Args:
+        sequence: integers of shape [length].
+        n_in: integers in a row.
+        n_out: integers asked for, at most n_in.
+        keep_missing: keep the rows with missing values, as `MISSING`.
+
     Returns:
         X of shape [samples, n_in] and y of shape [samples, n_out], where
-        samples = len(sequence) - n_in + 1.
+        samples = len(sequence) - n_in + 1, or len(sequence) with the missing kept.
     """
     import pandas as pd  # here: pandas is slow to import, and the fused engines do without
 
     column = pd.Series(sequence)
-    shifted = [column.shift(n_in - 1 - step) for step in range(n_in)]
-    rows = pd.concat(shifted, axis=1).dropna().to_numpy().astype(np.int64)
+    shifted = pd.concat([column.shift(n_in - 1 - step) for step in range(n_in)], axis=1)
+    complete = shifted.fillna(MISSING) if keep_missing else shifted.dropna()
+    rows = complete.to_numpy().astype(np.int64)
     return rows, rows[:, :n_out]
 
 
@@ -88,15 +100,3 @@ class Framing:
     def samples(self) -> int:
         """Samples that one sequence gives."""
         return len(self.inputs)
-
-
-def one_hot(tokens: Integers, symbols: int) -> Floats:
-    """Encode integers [...] as vectors [..., symbols] with a single 1."""
-    encoded: Floats = (tokens[..., np.newaxis] == np.arange(symbols)).astype(np.float32)
-    return encoded
-
-
-def decode(encoded: Floats) -> Integers:
-    """Return the argmax over the last axis: vectors [..., symbols] to integers [...]."""
-    decoded: Integers = encoded.argmax(axis=-1)
-    return decoded

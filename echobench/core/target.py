@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from echobench.core.sequences import Integers
+from echobench.core.sequences import MISSING, Integers
 from echobench.core.task import Task
 
 Echo = Callable[[Integers], Integers]
@@ -24,7 +24,7 @@ class Score:
     Attributes:
         sequences: sequences tried; the independent unit, since windows overlap.
         wrong_sequences: of these, with at least one wrong token.
-        tokens: tokens asked for.
+        tokens: tokens asked for; missing ones are not.
         wrong_tokens: of these, answered wrong.
     """
 
@@ -76,11 +76,13 @@ def _blocks(task: Task, echo: Echo, rng: np.random.Generator, sequences: int) ->
     for start in range(0, sequences, BLOCK):
         rows = task.sample(rng, BLOCK)
         wanted = min(BLOCK, sequences - start)
-        wrong = (echo(rows) != task.expected(rows))[:wanted]
+        expected = task.expected(rows)
+        asked = (expected != MISSING)[:wanted]
+        wrong = (echo(rows) != expected)[:wanted] & asked
         yield Score(
             sequences=wanted,
             wrong_sequences=int(wrong.any(axis=(1, 2)).sum()),
-            tokens=wrong.size,
+            tokens=int(asked.sum()),
             wrong_tokens=int(wrong.sum()),
         )
 

@@ -12,7 +12,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from echobench.core import sequences
-from echobench.core.sequences import Framing, Integers
+from echobench.core.coding import Coding, OneHot
+from echobench.core.sequences import MISSING, Framing, Integers
 
 if TYPE_CHECKING:
     from echobench.core.architectures import Form, Network
@@ -24,13 +25,16 @@ class Recipe(BaseModel):
     Attributes:
         units: width of each recurrent layer.
         batch: samples of one sequence in an update; divides the samples of a
-            sequence. The state is carried from batch to batch inside a
-            sequence and reset after it.
+            sequence.
+        stateful: whether the state is carried from batch to batch inside a
+            sequence, and reset after it; else every sample starts at zero.
         sequences: sequences trained side by side in one update.
         learning_rate: peak learning rate of Adam (betas 0.9 and 0.999, epsilon 1e-7).
         warmup: updates over which the rate rises linearly from zero; 0 for none.
         decay: updates after the warm-up over which it falls to zero along a
             cosine; 0 keeps it constant.
+        clip: largest norm of all gradients together, to which longer ones are
+            scaled down; 0 for none.
         epochs: the tutorial's number of epochs; the default budget is ten times that.
         evaluate_every: epochs between evaluations.
     """
@@ -39,10 +43,12 @@ class Recipe(BaseModel):
 
     units: int = Field(ge=1)
     batch: int = Field(ge=1)
+    stateful: bool = True
     sequences: int = Field(default=1, ge=1)
     learning_rate: float = Field(default=0.001, gt=0, allow_inf_nan=False)
     warmup: int = Field(default=0, ge=0)
     decay: int = Field(default=0, ge=0)
+    clip: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     epochs: int = Field(ge=1)
     evaluate_every: int = Field(ge=1)
 
@@ -50,14 +56,24 @@ class Recipe(BaseModel):
 class Task(BaseModel, ABC):
     """A task: its fields are its parameters (`--task name[field=value]`).
 
-    A subclass gives `name`, `recipes`, `framing`, `sample` and `network`.
+    A subclass gives `name`, `recipes`, `framing`, `sample` and `network`. A row
+    is all that one sequence holds, inputs and answers; the framing says which
+    of its places a network sees and which it is asked for.
+
+    Attributes:
+        name: what `--task` takes.
+        recipes: `closed` and, where there is one, `open`.
+        has_missing: whether rows may hold `MISSING`: no token. As a target it
+            counts neither in the loss nor in the accuracy.
+        symbols: tokens are 0..symbols-1.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
 
     name: ClassVar[str]
     recipes: ClassVar[dict[str, Recipe]]
-    symbols: int = Field(default=100, ge=2)
+    has_missing: ClassVar[bool] = False
+    symbols: int = Field(default=100, ge=2, le=1_000_000)
 
     @property
     @abstractmethod
@@ -72,26 +88,41 @@ class Task(BaseModel, ABC):
     def network(self, form: Form, units: int) -> Network:
         """Build the network; called in a worker, after Keras was imported."""
 
-    def supervised(self, sequence: Integers) -> tuple[Integers, Integers]:
+    @property
+    def vocabulary(self) -> int:
+        """Tokens that rows hold: 0..vocabulary-1; more than `symbols` where there are blanks."""
+        return self.symbols
+
+    @property
+    def coding(self) -> Coding:
+        """How tokens are represented; one-hot by default."""
+        return OneHot(self.vocabulary)
+
+    def recipe(self, division: str) -> Recipe | None:
+        """Return the recipe of a division for these parameters, or None without one."""
+        return self.recipes.get(division)
+
+    def supervised(self, row: Integers) -> tuple[Integers, Integers]:
         """Frame one row on the host: X [samples, n_in] and y [samples, n_out]."""
-        return sequence[self.framing.inputs], sequence[self.framing.targets]
+        return row[self.framing.inputs], row[self.framing.targets]
 
     def expected(self, rows: Integers) -> Integers:
         """Return the right answers to rows [count, length]: [count, samples, n_out]."""
         answers: Integers = rows[:, self.framing.targets]
         return answers
 
-    @classmethod
-    def source_hash(cls) -> str:
-        """Return a digest of the file that defines the task: its version."""
-        source = inspect.getsource(inspect.getmodule(cls) or cls)
-        return hashlib.sha256(source.encode()).hexdigest()[:12]
+    def shown(self, rng: np.random.Generator, count: int) -> Integers:
+        """Return `count` rows whose echo is shown at the end of a trial; sampled by default."""
+        return self.sample(rng, count)
 
-    def label(self) -> str:
-        """Return the name with the parameters that differ from the defaults."""
-        changed = self.parameters()
-        inner = ",".join(f"{key}={value}" for key, value in changed.items())
-        return f"{self.name}[{inner}]" if inner else self.name
+    def spell(self, token: int) -> int | str | None:
+        """Return a token as people read it; None where it is missing."""
+        return None if token == MISSING else token
+
+    def source_hash(self) -> str:
+        """Return a digest of all that defines the task but its parameters: its version."""
+        source = inspect.getsource(inspect.getmodule(type(self)) or type(self))
+        return hashlib.sha256(source.encode()).hexdigest()[:12]
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters that differ from the defaults."""
@@ -99,36 +130,66 @@ class Task(BaseModel, ABC):
 
 
 class EchoTask(Task):
-    """Echo the oldest `n_out` of `n_in` random integers; the tutorial's framing.
+    """Echo the oldest `n_out` (all by default) of `n_in` integers; the tutorial's framing.
 
     ::
 
         sequence   7 3 9 1 4 8 ...      (length integers, 0..symbols-1)
         window     7 3 9 1 4            (n_in, shifted by one for each sample)
         target     7 3                  (the oldest n_out of the window)
+
+    The network is the tutorial's: sequence to sequence where all is asked for
+    (the whole echo), encoder and decoder where less is (the partial echo).
+
+    Attributes:
+        partial_recipes: the partial echo's, in a task that does both.
     """
 
+    partial_recipes: ClassVar[dict[str, Recipe] | None] = None
     length: int = Field(default=25, ge=1, le=100_000)
     n_in: int = Field(default=5, ge=1)
-    n_out: int = Field(default=5, ge=1)
+    n_out: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _check_framing(self) -> EchoTask:
-        if self.n_out > self.n_in:
-            raise ValueError(f"expected n_out <= n_in={self.n_in}; received n_out={self.n_out}")
+        if self.asked > self.n_in:
+            raise ValueError(f"expected n_out <= n_in={self.n_in}; received n_out={self.asked}")
         if self.length < self.n_in:
             raise ValueError(f"expected length >= n_in={self.n_in}; received length={self.length}")
         return self
 
+    @property
+    def asked(self) -> int:
+        """How many are asked for: `n_out`, or all."""
+        return self.n_in if self.n_out is None else self.n_out
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether less is asked for than is seen."""
+        return self.asked < self.n_in
+
     @cached_property
     def framing(self) -> Framing:
         """Return the tutorial's windows."""
-        return Framing.shifted(self.length, self.n_in, self.n_out)
+        return Framing.shifted(self.length, self.n_in, self.asked)
+
+    def recipe(self, division: str) -> Recipe | None:
+        """Return the recipe of the whole or of the partial echo."""
+        recipes = self.partial_recipes if self.is_partial else None
+        return (recipes or self.recipes).get(division)
 
     def sample(self, rng: np.random.Generator, count: int) -> Integers:
         """Draw uniform random sequences, shape [count, length]."""
         return sequences.generate(rng, count, self.length, self.symbols)
 
-    def supervised(self, sequence: Integers) -> tuple[Integers, Integers]:
+    def supervised(self, row: Integers) -> tuple[Integers, Integers]:
         """Frame one sequence with pandas, as the tutorial does."""
-        return sequences.to_supervised(sequence, self.n_in, self.n_out)
+        return sequences.to_supervised(row, self.n_in, self.asked)
+
+    def network(self, form: Form, units: int) -> Network:
+        """Build the tutorial's network for the whole or for the partial echo."""
+        from echobench.core.architectures import encoder_decoder, sequence_to_sequence
+
+        if self.is_partial:
+            return encoder_decoder(form, self.n_in, self.asked, units)
+        return sequence_to_sequence(form, self.n_in, units)

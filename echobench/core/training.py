@@ -117,6 +117,9 @@ def train(
         stop = _next_stop(outcome.epochs, recipe, limits)
         report = functools.partial(progress, accuracy)
         loss = _train_to(stop, task, recipe, data, trainer, limits, ledger, outcome, report)
+        if outcome.epochs < stop:
+            outcome.status = "timeout"
+            break
         if outcome.epochs == recipe.epochs:
             with ledger.phase("eval"):
                 outcome.at_tutorial = target.score(task, echo, measurement, limits.certify)

@@ -29,11 +29,15 @@ def _initial(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> Flo
         return _orthogonal(shape, rng)
     if name == "lstm_bias":
         return _unit_forget_bias(shape)
-    if name == "bias":
+    if name in {"bias", "beta"}:
         return np.zeros(shape, np.float32)
+    if name in {"gamma", "scale"}:
+        return np.ones(shape, np.float32)
+    if name == "embeddings":
+        return rng.uniform(-0.05, 0.05, shape).astype(np.float32)
     raise ValueError(
         f"no initial values known for a variable named {name!r}; "
-        "expected kernel, recurrent_kernel or bias"
+        "expected kernel, recurrent_kernel, bias, embeddings, gamma, beta or scale"
     )
 
 

@@ -44,15 +44,6 @@ def test_framing_is_pandas_shift_and_dropna(sizes: tuple[int, int, int], seed: i
     np.testing.assert_array_equal(y, expected[:, :n_out])
 
 
-@given(st.integers(2, 300), st.integers(0, 2**32))
-def test_decoding_undoes_encoding(symbols: int, seed: int) -> None:
-    tokens = np.random.default_rng(seed).integers(0, symbols, (3, 4))
-    encoded = sequences.one_hot(tokens, symbols)
-    assert encoded.shape == (3, 4, symbols)
-    assert encoded.sum() == tokens.size
-    np.testing.assert_array_equal(sequences.decode(encoded), tokens)
-
-
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(0, 2**31))
 def test_chunking_does_not_change_the_data(chunks: list[int], seed: int) -> None:
     one, many = stream(seed, "train"), stream(seed, "train")

@@ -47,6 +47,6 @@ def test_learning_rates_that_cannot_be(rate: float) -> None:
 
 
 def test_the_source_hash_is_of_the_tasks_own_file(plugins: Plugins) -> None:
-    whole, partial = plugins.task("whole").value, plugins.task("partial").value
+    whole, partial = plugins.task("whole").value(), plugins.task("partial").value()
     assert whole.source_hash() != partial.source_hash()
     assert whole.source_hash() == whole.source_hash()

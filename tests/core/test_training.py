@@ -87,6 +87,7 @@ def test_a_deadline_passed_is_a_timeout_that_keeps_what_was_measured(task: Task)
     outcome = run(Learner(task, right_from=1000), seconds=0.0)
     assert outcome.status == "timeout"
     assert outcome.final is not None
+    assert (outcome.epochs, outcome.evaluations) == (0, [])  # nothing trained, nothing to evaluate
 
 
 def test_training_rows_are_fresh_and_evaluation_rows_are_others(task: Task) -> None:

@@ -22,5 +22,5 @@ def test_the_kinds_of_weights() -> None:
 
 
 def test_a_name_without_a_known_distribution_is_an_error() -> None:
-    with pytest.raises(ValueError, match="'gamma'"):
-        initial_weights([("gamma", (3,))], np.random.default_rng(0))
+    with pytest.raises(ValueError, match="'delta'"):
+        initial_weights([("delta", (3,))], np.random.default_rng(0))

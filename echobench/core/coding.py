@@ -1,0 +1,138 @@
+"""How integers become what a network sees, and how its outputs become integers again.
+
+`OneHot` is the tutorial's; `Linear` is the representation it leaves open. The
+same code encodes on the host (NumPy) and inside a compiled program (tensors);
+`MISSING` is no token, and has a code of its own in each.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from echobench.core.sequences import Floats, Integers
+
+Tensor = Any
+
+
+class Coding(ABC):
+    """A representation of tokens.
+
+    Attributes:
+        width: features of one token.
+        activation: of the network's last layer, which is `width` wide for each token.
+        missing: what every feature of a missing token is.
+    """
+
+    width: int
+    activation: ClassVar[str]
+    missing: ClassVar[float]
+
+    @abstractmethod
+    def encode(self, tokens: Integers) -> Floats:
+        """Return NumPy integers [...] as float32 [..., width]."""
+
+    @abstractmethod
+    def encode_tensor(self, tokens: Tensor) -> Tensor:
+        """Do as `encode` does, with a backend's tensors."""
+
+    @abstractmethod
+    def decode(self, outputs: Tensor) -> Tensor:
+        """Return a network's outputs [..., width] as integers [...], with a backend's tensors."""
+
+    @abstractmethod
+    def loss(self, **options: Any) -> Any:
+        """Return the Keras loss between encoded targets and outputs."""
+
+    def accuracy(self) -> Any:
+        """Return the Keras metric: the share of targets whose token is right."""
+        import keras
+        from keras import ops
+
+        def right(y_true: Tensor, y_pred: Tensor) -> Tensor:
+            return ops.cast(self.decode(y_true) == self.decode(y_pred), "float32")
+
+        return keras.metrics.MeanMetricWrapper(right, name="accuracy")
+
+
+@dataclass(frozen=True)
+class OneHot(Coding):
+    """A vector with a single 1, softmax and categorical cross-entropy; decoded by argmax.
+
+    A missing token is a vector of zeros.
+    """
+
+    width: int
+    activation: ClassVar[str] = "softmax"
+    missing: ClassVar[float] = 0.0
+
+    def encode(self, tokens: Integers) -> Floats:
+        """Return vectors [..., width] with a single 1."""
+        encoded: Floats = (tokens[..., np.newaxis] == np.arange(self.width)).astype(np.float32)
+        return encoded
+
+    def encode_tensor(self, tokens: Tensor) -> Tensor:
+        """Return vectors [..., width] with a single 1."""
+        from keras import ops
+
+        # Not ops.one_hot: on torch it looks at the values, which a trace has not.
+        alphabet = np.arange(self.width, dtype=np.int32)
+        return ops.cast(ops.expand_dims(tokens, -1) == alphabet, "float32")
+
+    def decode(self, outputs: Tensor) -> Tensor:
+        """Return the argmax over the last axis."""
+        from keras import ops
+
+        return ops.argmax(outputs, axis=-1)
+
+    def loss(self, **options: Any) -> Any:
+        """Return categorical cross-entropy."""
+        import keras
+
+        return keras.losses.CategoricalCrossentropy(**options)
+
+
+@dataclass(frozen=True)
+class Linear(Coding):
+    """One feature, 0..1, and mean squared error; decoded by rounding to the nearest integer.
+
+    A missing token is -1.
+
+    Attributes:
+        symbols: tokens are 0..symbols-1.
+    """
+
+    symbols: int
+    width: ClassVar[int] = 1  # type: ignore[misc] # the base leaves it to the instance
+    activation: ClassVar[str] = "linear"
+    missing: ClassVar[float] = -1.0
+
+    def encode(self, tokens: Integers) -> Floats:
+        """Return tokens / (symbols - 1), of shape [..., 1]."""
+        scaled = tokens[..., np.newaxis].astype(np.float32) * np.float32(1 / (self.symbols - 1))
+        encoded: Floats = np.where(tokens[..., np.newaxis] < 0, np.float32(self.missing), scaled)
+        return encoded
+
+    def encode_tensor(self, tokens: Tensor) -> Tensor:
+        """Return tokens / (symbols - 1), of shape [..., 1]."""
+        from keras import ops
+
+        tokens = ops.expand_dims(tokens, -1)
+        scaled = ops.cast(tokens, "float32") * np.float32(1 / (self.symbols - 1))
+        return ops.where(tokens < 0, np.float32(self.missing), scaled)
+
+    def decode(self, outputs: Tensor) -> Tensor:
+        """Return the nearest integers, within 0..symbols-1."""
+        from keras import ops
+
+        nearest = ops.round(outputs[..., 0] * (self.symbols - 1))
+        return ops.cast(ops.clip(nearest, 0, self.symbols - 1), "int32")
+
+    def loss(self, **options: Any) -> Any:
+        """Return mean squared error."""
+        import keras
+
+        return keras.losses.MeanSquaredError(**options)
