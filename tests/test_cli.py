@@ -41,20 +41,38 @@ def echobench_backends():
     return [Wrong()]
 """
 
-BROKEN_TASK = """
+BROKEN_TASKS = """
 from typing import ClassVar
 from echobench import EchoTask, Recipe, hookimpl
 
-class Broken(EchoTask):
-    name: ClassVar[str] = "broken"
-    recipes: ClassVar[dict] = {"closed": Recipe(units=8, batch=21, epochs=2, evaluate_every=1)}
+class AtSampling(EchoTask):
+    name = "at-sampling"
+    recipes = {"closed": Recipe(units=8, batch=21, epochs=2, evaluate_every=1)}
+
+    def sample(self, rng, count):
+        raise OSError("the data are gone")
+
+class AtBuild(EchoTask):
+    name = "at-build"
+    recipes = AtSampling.recipes
 
     def network(self, form, units):
         raise ZeroDivisionError("no network today")
 
+class MidTraining(EchoTask):
+    name = "mid-training"
+    recipes = AtSampling.recipes
+    drawn: ClassVar[int] = 0
+
+    def sample(self, rng, count):
+        type(self).drawn += 1
+        if type(self).drawn > 5:
+            raise RuntimeError("tired of drawing")
+        return super().sample(rng, count)
+
 @hookimpl
 def echobench_tasks():
-    return [Broken]
+    return [AtSampling, AtBuild, MidTraining]
 """
 
 
@@ -128,14 +146,23 @@ def test_a_backend_that_trains_something_else_is_caught_by_the_parity_gate(
 def test_a_task_that_breaks_is_a_row_and_the_matrix_goes_on(
     echobench: Command, rows: Rows, tmp_path: Path
 ) -> None:
-    (tmp_path / "broken.py").write_text(BROKEN_TASK)
+    (tmp_path / "broken.py").write_text(BROKEN_TASKS)
+    tasks = ["whole", "at-build", "at-sampling", "mid-training", "regression[learning_rate=1e30]"]
+    chosen = [word for task in tasks for word in ("--task", task)]
     done = echobench(
-        *WHOLE, "--task", "broken", "--plugin", "broken.py", "--max-epochs", "2", "--quick"
+        "run", "--backend", "jax", *chosen, "--plugin", "broken.py", "--max-epochs", "2", "--quick"
     )
     assert done.returncode == 1
-    broken, whole = rows("--quick")
-    assert (broken["status"], whole["status"]) == ("failed", "missed")
-    assert broken["reason"] == "ZeroDivisionError: no network today"
+    assert {row["task"]: (row["status"], row["reason"]) for row in rows("--quick")} == {
+        "whole": ("missed", None),
+        "at-build": ("failed", "ZeroDivisionError: no network today"),
+        "at-sampling": ("failed", "OSError: the data are gone"),
+        "mid-training": ("failed", "RuntimeError: tired of drawing"),
+        "regression[learning_rate=1e+30]": (
+            "failed",
+            "the loss is not a finite number in update 2",
+        ),
+    }
     assert "no network today" in done.stderr
 
 
@@ -150,6 +177,12 @@ def test_a_task_that_breaks_is_a_row_and_the_matrix_goes_on(
         (["run", "--device", "tpu"], "--device: expected cpu or gpu; received 'tpu'"),
         (["run", "--plugin", "absent.py"], "expected an existing .py file"),
         (["run", "--plugin", "bad.py"], "SyntaxError"),
+        (["run", "--task", "text[path=absent.txt]"], "No such file or directory"),
+        (["run", "--task", "text[path=empty.txt]"], "at least two different words"),
+        (["run", "--task", "text[path=binary.txt]"], "is binary"),
+        (["run", "--task", "copy[items"], "expected NAME or NAME[key=value,...]"),
+        (["run", "--observe", "nobody"], "unknown observer 'nobody'; known: tensorboard"),
+        (["study", "nothing"], "unknown study 'nothing'"),
         (["run", "--results", "bad.py"], "expected a folder that can be written"),
         (["table", "--results", "absent"], "expected a folder of records; received 'absent'"),
     ],
@@ -158,6 +191,8 @@ def test_bad_input_is_one_line_and_exit_code_2(
     arguments: list[str], message: str, echobench: Command, tmp_path: Path
 ) -> None:
     (tmp_path / "bad.py").write_text("def f(:")
+    (tmp_path / "empty.txt").touch()
+    (tmp_path / "binary.txt").write_bytes(bytes(range(256)))
     done = echobench(*arguments)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()

@@ -19,6 +19,7 @@ import psutil
 from pydantic import ValidationError
 
 from echobench.core.backend import Backend
+from echobench.core.task import Recipe
 from echobench.harness import machine
 from echobench.harness.plan import Trial
 from echobench.harness.protocol import EVENT, Failure, Job, Progress, Reference, Result
@@ -46,8 +47,9 @@ def run_trial(
     """Run one trial in a process of its own.
 
     Whatever happens to the process, a record comes back: with the status
-    `unavailable` where the backend cannot be used, `timeout` or `failed` where
-    the worker did not finish, and its log's last lines.
+    `unavailable` or `unsupported` where the backend cannot be used or cannot
+    train, `timeout` or `failed` where the worker did not finish, and its log's
+    last lines.
 
     Args:
         trial: what to run.
@@ -58,33 +60,62 @@ def run_trial(
         save_model: where to save the trained network, if anywhere.
         progress: called with the worker's progress.
     """
-    provenance: dict[str, Any] = {
-        "command": command,
-        "machine": machine.facts(),
-        "git": machine.git_state(),
-    }
-    base: dict[str, Any] = {
-        "task": trial.label,
-        "key": trial.key,
-        "trial": trial.model_dump(mode="json"),
-        "started_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        **trial.model_dump(include={"backend", "engine", "division", "device", "seed"}),
-    }
-    missing = backend.why_unavailable()
-    if missing is not None:
-        return Record(**base, status="unavailable", reason=missing, provenance=provenance)
     job = Job(
         kind="trial",
         trial=trial,
         reference=reference,
         save_model=None if save_model is None else str(save_model.resolve()),
     )
+    told: dict[str, Any] = {
+        "task": trial.label,
+        "key": trial.key,
+        "trial": trial.model_dump(mode="json"),
+        **trial.model_dump(include={"backend", "engine", "division", "device", "seed"}),
+    }
+    came = run_job(job, backend, command=command, log=log, progress=progress)
+    try:
+        return Record(**told, **came)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"]))
+        reason = f"the worker's result is no record ({where}: {problem['msg']})"
+        kept = {name: came[name] for name in ("started_at", "provenance")}
+        return Record(**told, **kept, status="failed", reason=reason)
+
+
+def run_job(
+    job: Job,
+    backend: Backend,
+    *,
+    command: list[str],
+    log: Path,
+    progress: Callable[[Progress], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Run a job in a process of its own; return what came of it, and how: fields of a record.
+
+    Whatever happens to the process, there are fields: see `run_trial`.
+    """
+    provenance: dict[str, Any] = {
+        "command": command,
+        "machine": machine.facts(),
+        "git": machine.git_state(),
+    }
+    base: dict[str, Any] = {
+        "started_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "provenance": provenance,
+    }
+    impossible = None if job.kind == "predict" else backend.why_no_training()
+    if impossible is not None:
+        return {**base, "status": "unsupported", "reason": impossible}
+    missing = backend.why_unavailable()
+    if missing is not None:
+        return {**base, "status": "unavailable", "reason": missing}
     provenance["load_before"] = os.getloadavg()[0]
     fields = _run_worker(job, backend, log, progress)
     provenance["load_after"] = os.getloadavg()[0]
-    provenance["versions"] = trial.versions
+    provenance["versions"] = job.trial.versions
     provenance["path"] = fields.pop("path", {})
-    return Record(**base, **fields, provenance=provenance)
+    return {**base, **fields}
 
 
 def run_reference(trial: Trial, backend: Backend, log: Path) -> Reference | None:
@@ -96,6 +127,24 @@ def run_reference(trial: Trial, backend: Backend, log: Path) -> Reference | None
     if "losses" not in fields:
         return None
     return Reference(name=f"{backend.name} {trial.engine}", losses=fields["losses"])
+
+
+def run_probe(
+    probe: str, trial: Trial, recipes: dict[str, Recipe], backend: Backend, log: Path
+) -> dict[str, Any]:
+    """Run a check of the conformance kit; return what it found.
+
+    Returns `status`, `reason` and `log_tail` where it did not come to its end.
+
+    Args:
+        probe: a name in `echobench.testing.probes.PROBES`.
+        trial: task and backend, and the recipe it is about.
+        recipes: by division, for a probe of several.
+        backend: the trial's backend.
+        log: file that takes what the worker prints.
+    """
+    job = Job(kind="probe", trial=trial, probe=probe, recipes=recipes)
+    return _run_worker(job, backend, log, lambda _: None)
 
 
 def environment(backend: Backend, trial: Trial, home: str) -> dict[str, str]:

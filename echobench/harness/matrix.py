@@ -25,7 +25,7 @@ class Watcher:
 
     started: Callable[[int, Trial], None] = lambda number, trial: None
     progressed: Callable[[Trial, Progress], None] = lambda trial, progress: None
-    finished: Callable[[Record], None] = lambda record: None
+    finished: Callable[[Trial, Record], None] = lambda trial, record: None
 
 
 @dataclass
@@ -73,12 +73,12 @@ class Matrix:
                     "records are kept; make room, and the same command resumes"
                 ) from error
             records.append(record)
-            watcher.finished(record)
+            watcher.finished(trial, record)
         return records
 
     def _run_one(self, trial: Trial, watcher: Watcher) -> Record:
         backend = self.plugins.backend(trial.backend).value
-        usable = backend.why_unavailable() is None
+        usable = backend.trains and backend.why_unavailable() is None
         return launch.run_trial(
             trial,
             backend,

@@ -106,7 +106,8 @@ def plan(selection: Selection, plugins: Plugins) -> list[Trial]:
         raise UsageError(f"--threads: expected 1 or more; received {selection.threads}")
     if selection.max_epochs is not None and selection.max_epochs < 1:
         raise UsageError(f"--max-epochs: expected 1 or more; received {selection.max_epochs}")
-    backends = [plugins.backend(name) for name in selection.backends or sorted(plugins.backends)]
+    training = sorted(name for name, found in plugins.backends.items() if found.value.trains)
+    backends = [plugins.backend(name) for name in selection.backends or training]
     selectors = selection.tasks or sorted(plugins.tasks)
     tasks = [
         (division, *resolve(selector, division, plugins))
@@ -153,15 +154,14 @@ def resolve(
             known = [*kind.model_fields, *Recipe.model_fields]
             raise UnknownNameError(f"parameter of task {kind.name!r}:", key, known)
         values[key] = value
-    if division not in kind.recipes:
-        raise UsageError(f"task {kind.name!r} has no {division} recipe")
     try:
         parameters = {k: v for k, v in values.items() if k in kind.model_fields}
         task = kind.model_validate(parameters)
         changes = {k: v for k, v in values.items() if k in Recipe.model_fields}
-        recipe = Recipe.model_validate(
-            {**_fitting(kind.recipes[division], kind(), task), **changes}
-        )
+        default = default_recipe(task, division)
+        if default is None:
+            raise UsageError(f"task {kind.name!r} has no {division} recipe")
+        recipe = Recipe.model_validate({**default.model_dump(), **changes})
     except ValidationError as error:
         raise UsageError(f"--task {selector}: {_explained(error)}") from error
     samples = task.framing.samples
@@ -173,16 +173,18 @@ def resolve(
     return provided, task, recipe
 
 
-def _fitting(recipe: Recipe, default: Task, task: Task) -> dict[str, Any]:
-    """Return the recipe's fields, its batch scaled with the number of samples.
+def default_recipe(task: Task, division: str) -> Recipe | None:
+    """Return the task's recipe, its batch scaled with the number of samples.
 
     A recipe for 3 batches of 7 samples means 3 batches of 8 where the framing
     gives 24, and one batch of all where they cannot be divided so.
     """
-    fields = recipe.model_dump()
-    samples, batches = task.framing.samples, default.framing.samples // recipe.batch
-    fields["batch"] = samples // batches if samples % batches == 0 else samples
-    return fields
+    recipe = task.recipe(division)
+    if recipe is None:
+        return None
+    samples, batches = task.framing.samples, type(task)().framing.samples // recipe.batch
+    batch = samples // batches if samples % batches == 0 else samples
+    return recipe.model_copy(update={"batch": batch})
 
 
 def _trial(
@@ -219,16 +221,16 @@ def _trial(
 
 def label(task: Task, recipe: Recipe, division: str) -> str:
     """Return the task as `--task` takes it, with all that differs from its defaults."""
-    default = _fitting(task.recipes[division], type(task)(), task)
-    changed = {k: v for k, v in recipe.model_dump().items() if v != default[k]}
+    default = default_recipe(task, division)
+    usual = {} if default is None else default.model_dump()
+    changed = {k: v for k, v in recipe.model_dump().items() if v != usual.get(k)}
     pairs = ",".join(f"{k}={v}" for k, v in {**task.parameters(), **changed}.items())
     return f"{task.name}[{pairs}]" if pairs else task.name
 
 
 def division_of(task: Task, recipe: Recipe, division: str) -> str:
     """Return the division a recipe belongs to: closed only if it is the task's closed recipe."""
-    closed = _fitting(task.recipes["closed"], type(task)(), task)
-    return division if division != "closed" or recipe.model_dump() == closed else "open"
+    return division if division != "closed" or recipe == default_recipe(task, "closed") else "open"
 
 
 def _among(kind: str, name: str, known: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter
 
+from echobench.core.task import Recipe
 from echobench.harness.plan import Trial
 
 
@@ -21,13 +22,36 @@ class Reference(BaseModel):
     losses: list[float]
 
 
-class Job(BaseModel):
-    """A trial to run; or, as `reference`, only its first losses to compute."""
+class Inference(BaseModel):
+    """A saved network to run.
 
-    kind: Literal["trial", "reference"]
+    Attributes:
+        model: the .keras file.
+        batches: numbers of samples for which a call is timed.
+        answers: the .npy file that takes its answers to fresh sequences,
+            integers [sequences, samples, n_out], `MISSING` where none was asked for.
+    """
+
+    model: str
+    batches: list[int]
+    answers: str
+
+
+class Job(BaseModel):
+    """What a worker is to do.
+
+    A `trial` is trained. Of a `reference`, only the first losses are computed. To
+    `predict`, the network that the trial trained is loaded and run. A `probe` is a
+    check of the conformance kit, by its name in `echobench.testing.probes`.
+    """
+
+    kind: Literal["trial", "reference", "predict", "probe"]
     trial: Trial
     reference: Reference | None = None
     save_model: str | None = None
+    inference: Inference | None = None
+    probe: str | None = None
+    recipes: dict[str, Recipe] = {}
 
 
 class Progress(BaseModel):

@@ -1,4 +1,4 @@
-"""The child: one trial in a fresh process, the only place where Keras is imported.
+"""The child: one job in a fresh process, the only place where Keras is imported.
 
 Run as `python -m echobench.harness.worker FD`, with a `Job` on standard input;
 events go to the file descriptor FD.
@@ -6,6 +6,7 @@ events go to the file descriptor FD.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import time
@@ -19,12 +20,12 @@ import psutil
 
 from echobench.core.backend import Backend, Predictor, Trainer
 from echobench.core.clock import Ledger
-from echobench.core.sequences import Floats, stream
+from echobench.core.sequences import MISSING, Floats, stream
 from echobench.core.task import Task
-from echobench.errors import EchobenchError, TrainingError, UnavailableError
+from echobench.errors import EchobenchError, TrainingError, UnavailableError, UnsupportedError
 from echobench.harness import machine
 from echobench.harness.plan import Trial
-from echobench.harness.protocol import Failure, Job, Progress, Reference, Result
+from echobench.harness.protocol import Failure, Inference, Job, Progress, Reference, Result
 from echobench.plugins import FILE_PREFIX, Plugins
 
 PARITY_UPDATES = 20
@@ -47,6 +48,9 @@ def main() -> int:
             fields = _run(job, Ledger(started), started, events)
         except UnavailableError as error:
             _emit(events, Failure(status="unavailable", reason=str(error)))
+            return 0
+        except UnsupportedError as error:
+            _emit(events, Failure(status="unsupported", reason=str(error)))
             return 0
         except EchobenchError as error:
             _emit(events, Failure(status="failed", reason=str(error)))
@@ -71,6 +75,12 @@ def _run(job: Job, ledger: Ledger, started: float, events: IO[str]) -> dict[str,
     task, backend = _load(trial)
     with ledger.phase("import"):
         _import_keras(backend, trial)
+    if job.probe is not None:
+        from echobench.testing.probes import PROBES
+
+        return PROBES[job.probe](job, task, backend)
+    if job.inference is not None:
+        return _predict(job.inference, trial, task, backend, ledger)
     # From here on Keras is there, and so is all that is written in it.
     from echobench.core.program import Program
     from echobench.core.training import Limits, train
@@ -114,6 +124,8 @@ def _run(job: Job, ledger: Ledger, started: float, events: IO[str]) -> dict[str,
     if job.save_model is not None:
         Path(job.save_model).parent.mkdir(parents=True, exist_ok=True)
         program.plain_model(trainer.weights()).save(job.save_model)
+        # What `echobench predict` needs to know of it.
+        Path(job.save_model).with_suffix(".json").write_text(trial.model_dump_json(indent=2) + "\n")
     return {
         **_outcome_fields(outcome, program.batches, task, trial),
         "samples": _samples(task, predictor, trainer.weights(), trial.seed),
@@ -128,6 +140,52 @@ def _run(job: Job, ledger: Ledger, started: float, events: IO[str]) -> dict[str,
         },
         # Last, so that it holds all that came before.
         **{f"{phase}_s": seconds for phase, seconds in ledger.close().items()},
+    }
+
+
+def _predict(
+    asked: Inference, trial: Trial, task: Task, backend: Backend, ledger: Ledger
+) -> dict[str, Any]:
+    """Load a saved network, have it answer, and time it; return a prediction's fields."""
+    import keras
+
+    from echobench.core.inference import answer, latency
+    from echobench.core.target import BLOCK
+
+    rng = stream(trial.seed, "predict")
+    answers, expected = [], []
+    try:
+        with ledger.phase("build"):
+            model = keras.saving.load_model(asked.model, compile=False, safe_mode=True)
+        for _ in range(0, trial.certify, BLOCK):
+            rows = task.sample(rng, BLOCK)
+            expected.append(task.expected(rows))
+            answers.append(answer(model, task, trial.recipe, rows))
+        latencies = [asdict(latency(model, task, rng, batch)) for batch in asked.batches]
+    except NotImplementedError as error:
+        reason = " ".join(str(error).split()) or "some layer of the network"
+        raise UnsupportedError(f"not implemented in Keras on {backend.name}: {reason}") from error
+    right = np.concatenate(expected)
+    given = np.where(right == MISSING, MISSING, np.concatenate(answers))
+    np.save(asked.answers, given)
+    tokens = int((right != MISSING).sum())
+    seconds = ledger.close()
+    return {
+        "status": "measured",
+        "tokens": tokens,
+        "accuracy": 1.0 - int((given != right).sum()) / tokens,
+        "answers_sha256": hashlib.sha256(given.astype("<i4").tobytes()).hexdigest(),
+        "latencies": latencies,
+        "import_s": seconds["import"],
+        "load_s": seconds["build"],
+        "wall_s": seconds["wall"],
+        "peak_memory_bytes": machine.peak_memory_bytes(),
+        "path": {
+            # The facts of a backend that trains are those of its fused engine.
+            **({"jit_compile": model.jit_compile} if backend.trains else backend.facts()),
+            "affinity": _affinity(),
+            "device": backend.devices(),
+        },
     }
 
 
@@ -195,6 +253,9 @@ def _first_losses(
     step = min(dispatch, epochs)
     chunks = [trainer.first_losses(rows[at : at + step]) for at in range(0, epochs, step)]
     losses: Floats = np.concatenate(chunks)[:PARITY_UPDATES]
+    bad = ~np.isfinite(losses)
+    if bad.any():
+        raise TrainingError(f"the loss is not a finite number in update {int(bad.argmax()) + 1}")
     return losses
 
 
@@ -254,13 +315,15 @@ def _outcome_fields(outcome: Any, batches: int, task: Task, trial: Trial) -> dic
 
 def _samples(
     task: Task, predictor: Predictor, weights: list[Floats], seed: int
-) -> list[dict[str, list[int]]]:
+) -> list[dict[str, list[Any]]]:
     """Echo one new sequence, sample by sample, as the tutorial does at its end."""
     from echobench.core.target import BLOCK
 
-    rows = task.sample(stream(seed, "samples"), BLOCK)  # the shape that is compiled
-    pairs = zip(task.expected(rows)[0], predictor(weights, rows)[0], strict=True)
-    return [{"expected": e.tolist(), "predicted": p.tolist()} for e, p in pairs]
+    rows = task.shown(stream(seed, "samples"), BLOCK)  # the shape that is compiled
+    pairs = zip(task.expected(rows)[0].tolist(), predictor(weights, rows)[0].tolist(), strict=True)
+    return [
+        {"expected": [*map(task.spell, e)], "predicted": [*map(task.spell, p)]} for e, p in pairs
+    ]
 
 
 def _fit_facts(backend: Backend) -> dict[str, Any]:

@@ -34,10 +34,10 @@ class EvaluationPoint(BaseModel):
 
 
 class Sample(BaseModel):
-    """One sample of a new sequence, decoded."""
+    """One sample of a new sequence, decoded; None where nothing is asked for."""
 
-    expected: list[int]
-    predicted: list[int]
+    expected: list[int | str | None]
+    predicted: list[int | str | None]
 
 
 class Record(BaseModel):

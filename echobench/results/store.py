@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from echobench.errors import UsageError
+from echobench.results.prediction import Prediction
 from echobench.results.record import Record
 
 DONE = ("reached", "missed", "unsupported")
 """Statuses that the same trial would come to again, so it need not run again."""
+PREDICTIONS = "predictions-"
+"""What the names of files with predictions begin with."""
 
 
 class Store:
@@ -30,7 +33,9 @@ class Store:
     def __init__(self, folder: Path, *, quick: bool = False) -> None:
         self.folder = folder / "quick" if quick else folder
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        self._file = self.folder / f"records-{stamp}-{uuid.uuid4().hex[:6]}.jsonl"
+        run = f"{stamp}-{uuid.uuid4().hex[:6]}.jsonl"
+        self._file = self.folder / f"records-{run}"
+        self._predictions = self.folder / f"{PREDICTIONS}{run}"
 
     @property
     def logs(self) -> Path:
@@ -49,32 +54,40 @@ class Store:
                 f"--results {self.folder}: expected a folder that can be written; {error.strerror}"
             ) from error
 
-    def append(self, record: Record) -> None:
-        """Keep a record: one line, on disk when this returns."""
+    def append(self, record: Record | Prediction) -> None:
+        """Keep a record: one line, on disk when this returns.
+
+        Those of predictions have a file of their own.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with self._file.open("a", encoding="utf-8") as file:
+        path = self._predictions if isinstance(record, Prediction) else self._file
+        with path.open("a", encoding="utf-8") as file:
             file.write(record.model_dump_json() + "\n")
             file.flush()
             os.fsync(file.fileno())
 
     def load(self) -> list[Record]:
-        """Return all records, oldest file first.
+        """Return all records of training, oldest file first.
 
         A damaged line is named on stderr and left out.
         """
-        return [record for path in sorted(self.folder.glob("*.jsonl")) for record in _read(path)]
+        paths = sorted(self.folder.glob("*.jsonl"))
+        trained = [path for path in paths if not path.name.startswith(PREDICTIONS)]
+        return [record for path in trained for record in _read(path)]
 
-    def done(self, machine: dict[str, Any]) -> dict[str, Record]:
+    def done(self, machine: dict[str, Any], also: Sequence[str] = ()) -> dict[str, Record]:
         """Return the trials that need not run again on this machine, by key.
 
         Args:
             machine: its facts; what another machine recorded was not done here.
+            also: further statuses that count as done.
         """
         here = machine_class(machine)
         return {
             record.key: record
             for record in self.load()
-            if record.status in DONE and machine_class(record.provenance.get("machine")) == here
+            if record.status in (*DONE, *also)
+            and machine_class(record.provenance.get("machine")) == here
         }
 
 

@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 from scipy import stats
 
 from echobench.results.record import TABLE_FIELDS, Record
 from echobench.results.store import machine_class
 
-DISPENSABLE = ("sequences/s", "wall", "compile", "error bound", "epochs to target", "accuracy")
+DISPENSABLE = (
+    "sequences/s", "wall", "compile", "error bound", "units", "epochs", "exact match",
+    "epochs to target", "updates to target", "accuracy", "ms/update",
+)  # fmt: skip # one line reads better
 CELL = ["task", "backend", "engine", "division", "device"]
 
 
@@ -43,13 +47,26 @@ def rows(records: Iterable[Record]) -> list[dict[str, Any]]:
 
 def render(records: list[Record], form: str) -> str:
     """Return the table as `json`, `csv` (a row a trial) or `md` (a row a cell)."""
-    flat = rows(records)
+    if form == "md":
+        return written(summary(records), form)
+    return written(rows(records), form, TABLE_FIELDS)
+
+
+def written(lines: list[dict[str, Any]], form: str, columns: Sequence[str] | None = None) -> str:
+    """Return lines, each a row by column, as `json`, `csv` or `md`.
+
+    Args:
+        lines: the rows.
+        form: how.
+        columns: their order; that of the first line by default.
+    """
     if form == "json":
-        return json.dumps(flat, indent=2)
+        return json.dumps(lines, indent=2)
+    frame = pd.DataFrame(lines, columns=None if columns is None else list(columns))
     if form == "csv":
-        text: str = pd.DataFrame(flat, columns=list(TABLE_FIELDS)).to_csv(index=False)
+        text: str = frame.to_csv(index=False)
         return text.rstrip("\n")
-    return pd.DataFrame(summary(records)).fillna("").to_markdown(index=False)
+    return frame.fillna("").to_markdown(index=False, disable_numparse=True)
 
 
 def summary(records: list[Record]) -> list[dict[str, str]]:
@@ -65,19 +82,23 @@ def summary(records: list[Record]) -> list[dict[str, str]]:
         groups.setdefault(json.dumps(told, sort_keys=True), []).append((record, rows([record])[0]))
     lines = []
     for group in groups.values():
-        flat = pd.DataFrame([row for _, row in group])
+        flat = pd.DataFrame([{**row, "epochs": record.epochs} for record, row in group])
         first = group[0][1]
         counted = flat[flat.status.isin(["reached", "missed", "timeout"])]
         reached = int((flat.status == "reached").sum())
         lines.append(
             {
                 **{name: str(first[name]) for name in CELL[:4]},
+                "units": str(group[0][0].trial.get("recipe", {}).get("units", "")),
                 "success": f"{reached}/{len(counted)}" if len(counted) else "",
                 "time to target": _time_to_target(counted),
+                "updates to target": _spread(counted.updates_to_target, "{:,.0f}"),
                 "epochs to target": _spread(counted.epochs_to_target, "{:,.0f}"),
                 "ms/update": _spread(counted.seconds_per_update * 1e3, "{:.3g}"),
                 "sequences/s": _spread(counted.sequences_per_s, "{:,.0f}"),
+                "epochs": _spread(flat.epochs, "{:,.0f}"),
                 "accuracy": _spread(counted.accuracy * 100, "{:.4g}%"),
+                "exact match": _spread(counted.exact_match * 100, "{:.4g}%"),
                 "error bound": _spread(counted.error_bound, "{:.1e}"),
                 "compile": _spread(counted.compile_s, "{:.1f} s"),
                 "wall": _spread(counted.wall_s, "{:.1f} s"),
@@ -146,18 +167,33 @@ def _note(flat: pd.DataFrame) -> str:
 
 
 def terminal(records: list[Record], width: int) -> Table:
-    """Return the summary as a table for a terminal of `width` columns.
+    """Return the summary as a table for a terminal of `width` columns."""
+    return drawn(summary(records), width, names=CELL[:4])
+
+
+def drawn(
+    lines: list[dict[str, str]],
+    width: int,
+    names: Sequence[str],
+    dispensable: Sequence[str] = DISPENSABLE,
+) -> Table:
+    """Return lines as a table for a terminal of `width` columns.
 
     Columns that do not fit are left out, the least important first, and named
     below the table.
+
+    Args:
+        lines: the rows, by column.
+        width: of the terminal.
+        names: columns that say what a row is: never wrapped, aligned left.
+        dispensable: columns that may be left out, the first to go first.
     """
-    lines = summary(records)
     shown = [name for name in (lines[0] if lines else {}) if any(line[name] for line in lines)]
     widths = {name: max(len(name), *(len(line[name]) for line in lines)) + 1 for name in shown}
     if "note" in shown:
         widths["note"] = 20  # wraps
     hidden = []
-    for name in DISPENSABLE:
+    for name in dispensable:
         if name in shown and sum(widths[name] for name in shown) > width:
             shown.remove(name)
             hidden.append(name)
@@ -165,12 +201,12 @@ def terminal(records: list[Record], width: int) -> Table:
     for name in shown:
         table.add_column(
             name,
-            justify="left" if name in {*CELL, "note"} else "right",
-            no_wrap=name in CELL,
-            min_width=widths[name] - 1 if name in CELL else None,
+            justify="left" if name in {*names, *CELL, "note"} else "right",
+            no_wrap=name in names,
+            min_width=widths[name] - 1 if name in names else None,
         )
     for line in lines:
-        table.add_row(*(line[name] for name in shown))
+        table.add_row(*(escape(line[name]) for name in shown))  # task[n_out=2] is no markup
     if hidden:
         table.caption = f"not shown for lack of room: {', '.join(reversed(hidden))}"
     return table

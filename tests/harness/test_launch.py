@@ -88,6 +88,15 @@ def test_garbage_on_stdout_and_on_the_pipe_harms_nothing(tmp_path: Path) -> None
     assert (record.status, record.reason) == ("failed", "ValueError: v")
 
 
+def test_a_result_that_is_no_record_is_a_failed_record(tmp_path: Path) -> None:
+    event = '{"event": "result", "fields": {"status": "splendid"}}'
+    fault = f"os.write(int(sys.argv[1]), b'{event}\\n'); os._exit(0)"
+    record = run(tmp_path, fault)
+    assert record.status == "failed"
+    assert record.reason is not None
+    assert record.reason.startswith("the worker's result is no record (status: ")
+
+
 def test_a_backend_that_is_not_installed_is_unavailable(tmp_path: Path) -> None:
     record = run(tmp_path, "pass", requires=("no_such_framework",))
     assert record.status == "unavailable"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from echobench.results.prediction import Latency, Prediction
 from echobench.results.record import Record
 
 
@@ -32,3 +33,31 @@ def reached(seed: int, seconds: float) -> Record:
 
 def missed(seed: int, seconds: float) -> Record:
     return record(seed, status="missed", first_update_s=0.0, train_s=seconds)
+
+
+def measured(backend: str, **fields: Any) -> Prediction:
+    base: dict[str, Any] = {
+        "model": "partial.keras",
+        "model_sha256": "0" * 64,
+        "task": "partial",
+        "backend": backend,
+        "device": "cpu",
+        "threads": 1,
+        "status": "measured",
+        "accuracy": 1.0,
+        "tokens": 42_000,
+        "started_at": "2026-01-01T00:00:00.000+00:00",
+        "trial": {},
+        "latencies": [
+            Latency(
+                batch=batch,
+                median_s=seconds,
+                quartiles_s=(0.9 * seconds, 1.2 * seconds),
+                samples_per_s=batch / seconds,
+                calls=20,
+                first_call_s=1.0,
+            )
+            for batch, seconds in ((1, 0.0005), (210, 0.002))
+        ],
+    }
+    return Prediction(**{**base, **fields})

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from echobench.errors import UsageError
+from echobench.results.prediction import Prediction
 from echobench.results.store import Store, latest
-from tests.results.records import missed, reached, record
+from tests.results.records import measured, missed, reached, record
 
 
 def test_a_record_is_one_line_on_disk_at_once(tmp_path: Path) -> None:
@@ -19,6 +20,17 @@ def test_a_record_is_one_line_on_disk_at_once(tmp_path: Path) -> None:
     store.append(missed(1, 2.0))
     assert store.load() == [reached(0, 1.0), missed(1, 2.0)]
     assert Store(tmp_path).load() == store.load()
+
+
+def test_predictions_have_a_file_of_their_own(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.append(reached(0, 1.0))
+    store.append(measured("jax"))
+    store.append(measured("numpy"))
+    assert store.load() == [reached(0, 1.0)]
+    (file,) = tmp_path.glob("predictions-*.jsonl")
+    lines = file.read_text().splitlines()
+    assert [Prediction.model_validate_json(line).backend for line in lines] == ["jax", "numpy"]
 
 
 def test_quick_records_live_apart(tmp_path: Path) -> None:

@@ -1,0 +1,37 @@
+"""The command line: arguments in, exit codes out, no logic; one file a verb.
+
+Exit codes: 0 all well (a miss is a result), 1 some trial failed or could not be
+recorded, 2 usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from echobench.cli import check, listing, new, predict, run, study, table
+from echobench.errors import EchobenchError, UsageError
+
+app = typer.Typer(
+    help="How fast, and how surely, does each deep-learning backend teach a network to echo?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+)
+app.command()(run.run)
+app.command()(study.study)
+app.command()(predict.predict)
+app.command()(table.table)
+app.command("list")(listing.list_plugins)
+app.add_typer(check.app, name="check")
+app.add_typer(new.app, name="new")
+
+
+def main() -> None:
+    """Run the command line; an expected failure is one line: exit code 2 for the user's, else 1."""
+    try:
+        app()
+    except EchobenchError as error:
+        print(f"echobench: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, UsageError) else 1)

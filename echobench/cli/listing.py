@@ -1,0 +1,47 @@
+"""`echobench list`: what is installed, what is usable, and why not."""
+
+from __future__ import annotations
+
+import json
+
+from echobench.cli.options import AsJson, PluginFiles
+
+
+def list_plugins(
+    plugin: PluginFiles = None,
+    as_json: AsJson = False,
+) -> None:
+    """List plugins: what is installed, what is usable, and why not."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from echobench.core.backend import why_missing
+    from echobench.plugins import Plugins
+
+    plugins = Plugins(plugin or [])
+    found = []
+    for name, task in sorted(plugins.tasks.items()):
+        summary = (task.value.__doc__ or "").strip().partition("\n")[0]
+        found.append(("task", name, True, summary, task.distribution))
+    for name, backend in sorted(plugins.backends.items()):
+        reason = backend.value.why_unavailable()
+        about = ", ".join(f"{k} {v}" for k, v in backend.value.versions().items())
+        if not backend.value.trains:
+            about = f"only predicts; {about}"
+        found.append(("backend", name, reason is None, reason or about, backend.distribution))
+    for name, observer in sorted(plugins.observers.items()):
+        missing = why_missing(observer.value.requires, observer.value.extra)
+        summary = (observer.value.__doc__ or "").strip().partition("\n")[0]
+        found.append(("observer", name, missing is None, missing or summary, observer.distribution))
+    for name, study in sorted(plugins.studies.items()):
+        found.append(("study", name, True, study.value.question, study.distribution))
+    for broken in plugins.broken:
+        found.append(("broken plugin", broken.plugin, False, broken.reason, broken.distribution))
+    columns = ("kind", "name", "usable", "about", "from")
+    if as_json:
+        print(json.dumps([dict(zip(columns, row, strict=True)) for row in found], indent=2))
+        return
+    shown = Table(*columns, header_style="bold")
+    for kind, name, usable, about, distribution in found:
+        shown.add_row(kind, name, "yes" if usable else "no", about, distribution)
+    Console().print(shown)

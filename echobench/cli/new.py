@@ -1,0 +1,34 @@
+"""`echobench new`: the start of a plugin of one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Write the start of a plugin of your own.", no_args_is_help=True)
+
+
+@app.callback()
+def new() -> None:
+    """Write the start of a plugin of your own."""
+    # Typer needs this: an app of one command would swallow the command's name.
+
+
+@app.command()
+def task(
+    name: Annotated[str, typer.Argument(help="Lower-case letters, digits and hyphens.")],
+    directory: Annotated[
+        Path | None, typer.Option(help="Where, new or empty; ./echobench-NAME.")
+    ] = None,
+) -> None:
+    """Write a distribution that holds a task, with its tests."""
+    from echobench.plugins import Plugins
+    from echobench.scaffold import new_task
+
+    written = new_task(name, directory, Plugins())
+    for path in written:
+        print(f"wrote {path}")
+    folder = directory or written[0].parent
+    print(f"next: pip install -e '{folder}[test]'; echobench check task {name}; pytest {folder}")

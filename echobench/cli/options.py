@@ -1,0 +1,40 @@
+"""Options that several verbs take, and how they are read."""
+
+from __future__ import annotations
+
+import enum
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from echobench.errors import UsageError
+
+Results = Annotated[Path, typer.Option("--results", help="Folder of the records.")]
+PluginFiles = Annotated[
+    list[Path] | None, typer.Option("--plugin", help="A plugin that is not installed: FILE.py.")
+]
+Observe = Annotated[
+    list[str] | None, typer.Option("--observe", help="Tell an observer of every trial; repeat.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="For scripts.")]
+
+
+class Format(enum.StrEnum):
+    """How a table is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    MD = "md"
+
+
+def seconds(option: str, text: str) -> float:
+    """Return a time such as 90s, 10m or 2h in seconds; `option` is named where it is none."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)?", text)
+    factor = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    value = float(match[1]) * factor[match[2] or "s"] if match else 0.0
+    if not value:
+        raise UsageError(f"{option}: expected a time such as 90s, 10m or 2h; received {text!r}")
+    return value

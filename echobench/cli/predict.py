@@ -1,0 +1,88 @@
+"""`echobench predict`: saved networks on any backend, timed and compared."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from echobench.cli.options import Format, PluginFiles, Results
+from echobench.cli.options import seconds as seconds_of
+from echobench.cli.running import interruptible
+
+if TYPE_CHECKING:
+    from echobench.harness.predicting import Saved
+    from echobench.results.prediction import Prediction
+
+
+def predict(
+    model: Annotated[
+        list[Path],
+        typer.Argument(help="Networks of run --save-models: NAME.keras and, beside it, NAME.json."),
+    ],
+    backend: Annotated[list[str] | None, typer.Option(help="Repeat for several; all.")] = None,
+    batch: Annotated[
+        list[int] | None, typer.Option(help="Samples of a call; repeat; 1, 21 and 210.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu or gpu.")] = "cpu",
+    threads: Annotated[int | None, typer.Option(help="Threads of a worker; all cores.")] = None,
+    timeout: Annotated[
+        str, typer.Option(help="Limit of a network on a backend: 90s, 10m, 2h.")
+    ] = "10m",
+    results: Results = Path("results"),
+    form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
+    plugin: PluginFiles = None,
+) -> None:
+    """Run saved networks on any backend: how fast, and whether all answer the same."""
+    from rich.console import Console
+
+    from echobench.harness import machine, predicting
+    from echobench.plugins import Plugins
+    from echobench.results import prediction_table as tables
+    from echobench.results.store import Store
+
+    plugins = Plugins(plugin or [])
+    setting = predicting.Setting(
+        device=device,
+        threads=machine.cores() if threads is None else threads,
+        timeout_s=seconds_of("--timeout", timeout),
+        batches=list(dict.fromkeys(batch or predicting.BATCHES)),
+    )
+    names = list(dict.fromkeys(backend or sorted(plugins.backends)))
+    backends = [plugins.backend(name) for name in names]
+    models = [predicting.read(path, plugins) for path in dict.fromkeys(model)]
+    store = Store(results)
+    store.check_writable()
+    with interruptible("finished predictions are recorded"):
+        predictions = predicting.predict(
+            models,
+            backends,
+            setting,
+            plugins=plugins,
+            store=store,
+            command=["echobench", *sys.argv[1:]],
+            started=_say_start,
+            finished=_say_failure,
+        )
+    if form is Format.TABLE:
+        console = Console()
+        for name, table in tables.terminal(predictions, console.width).items():
+            console.print(f"\n{name}", markup=False, highlight=False)
+            console.print(table)
+    else:
+        print(tables.render(predictions, form.value))
+    if any(p.status in {"failed", "timeout"} or p.differing_tokens for p in predictions):
+        raise typer.Exit(1)
+
+
+def _say_start(model: Saved, backend: str) -> None:
+    print(f"{model.path.name} on {backend} ...", file=sys.stderr, flush=True)
+
+
+def _say_failure(prediction: Prediction) -> None:
+    if prediction.status != "measured":
+        print(f"    {prediction.status}: {prediction.reason}", file=sys.stderr, flush=True)
+    if prediction.status == "failed":
+        print(*(f"      | {line}" for line in prediction.log_tail), sep="\n", file=sys.stderr)

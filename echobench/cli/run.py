@@ -1,0 +1,98 @@
+"""`echobench run`: train, certify and record."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from echobench.cli.options import Observe, PluginFiles, Results
+from echobench.cli.options import seconds as seconds_of
+from echobench.cli.running import chosen_observers, print_results, watched
+from echobench.errors import UsageError
+
+
+def run(
+    backend: Annotated[list[str] | None, typer.Option(help="Repeat for several; all.")] = None,
+    task: Annotated[
+        list[str] | None, typer.Option(help="NAME or NAME[key=value,...]; repeat; all.")
+    ] = None,
+    engine: Annotated[
+        list[str] | None, typer.Option(help="fused or fit; repeat for both; fused.")
+    ] = None,
+    division: Annotated[
+        list[str] | None,
+        typer.Option(help="closed: the tutorial's recipe; open: ours; repeat for both; closed."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Seeds 0 to N-1 of each cell.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu or gpu.")] = "cpu",
+    threads: Annotated[int | None, typer.Option(help="Threads of a worker; all cores.")] = None,
+    max_epochs: Annotated[
+        int | None, typer.Option(help="Budget of a trial; ten times the tutorial's.")
+    ] = None,
+    timeout: Annotated[str, typer.Option(help="Limit of a trial: 90s, 10m, 2h.")] = "10m",
+    budget: Annotated[
+        str | None, typer.Option(help="Start no trial after this long: 20m; resume later.")
+    ] = None,
+    results: Results = Path("results"),
+    plugin: PluginFiles = None,
+    observe: Observe = None,
+    save_models: Annotated[
+        Path | None, typer.Option(help="Folder for the trained networks (.keras).")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A smoke run, kept apart.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Run again what is done.")] = False,
+) -> None:
+    """Train, certify and record; the same command again resumes."""
+    from echobench.harness import machine
+    from echobench.harness.matrix import Matrix
+    from echobench.harness.plan import Selection, plan
+    from echobench.plugins import Plugins
+    from echobench.results.store import Store
+
+    if device not in {"cpu", "gpu"}:
+        raise UsageError(f"--device: expected cpu or gpu; received {device!r}")
+    plugins = Plugins(plugin or [])
+    selection = Selection(
+        tasks=task or [],
+        backends=backend or [],
+        engines=engine or [],
+        divisions=division or ["closed"],
+        seeds=seeds,
+        device=device,
+        threads=machine.cores() if threads is None else threads,
+        max_epochs=max_epochs,
+        timeout_s=seconds_of("--timeout", timeout),
+        quick=quick,
+    )
+    observers = chosen_observers(observe or [], plugins)
+    trials = plan(selection, plugins)
+    if any(trial.division not in selection.divisions for trial in trials):
+        print("a recipe differs from the closed one: recorded as open", file=sys.stderr)
+    store = Store(results, quick=quick)
+    done = {} if force else store.done(machine.facts())
+    missing = [trial for trial in trials if trial.key not in done]
+    if dry_run:
+        for trial in trials:
+            print(f"{'done' if trial.key in done else 'run '}  {trial.name}")
+        return
+    store.check_writable()
+    if save_models is not None:
+        Store(save_models).check_writable()
+    if len(missing) < len(trials):
+        print(f"{len(trials) - len(missing)} of {len(trials)} trials are done", file=sys.stderr)
+    matrix = Matrix(
+        plugins=plugins,
+        store=store,
+        command=["echobench", *sys.argv[1:]],
+        save_models=save_models,
+        budget_s=None if budget is None else seconds_of("--budget", budget),
+    )
+    records = watched(matrix, missing, observers)
+    keys = {trial.key for trial in trials}
+    print_results([r for r in [*done.values(), *records] if r.key in keys])
+    if any(r.status == "failed" or (r.parity and r.parity.passed is False) for r in records):
+        raise typer.Exit(1)

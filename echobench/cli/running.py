@@ -1,0 +1,85 @@
+"""What verbs that run trials share: watch them, stop them, print what came of them."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
+
+import typer
+
+from echobench.errors import UsageError
+
+if TYPE_CHECKING:
+    from echobench.harness.matrix import Matrix
+    from echobench.harness.plan import Trial
+    from echobench.observer import Observer
+    from echobench.plugins import Plugins
+    from echobench.results.record import Record
+
+
+def watched(matrix: Matrix, trials: list[Trial], observers: Sequence[Observer]) -> list[Record]:
+    """Run trials under a person's and the observers' eyes; an interrupt is exit code 130."""
+    from echobench import display
+    from echobench.harness.observing import observed
+
+    with (
+        interruptible("finished trials are recorded; the same command resumes"),
+        display.watcher(len(trials)) as watcher,
+    ):
+        return matrix.run(trials, observed(watcher, observers, matrix.store.folder))
+
+
+@contextmanager
+def interruptible(comfort: str) -> Iterator[None]:
+    """Have an interrupt of the block end in one line and exit code 130.
+
+    Args:
+        comfort: what the line says of the work so far.
+    """
+    # Both, and by name: a shell starts background jobs with SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"interrupted: {comfort}", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def print_results(records: list[Record]) -> None:
+    """Print the table, and an echo of each cell's first seed."""
+    from rich.console import Console
+
+    from echobench.results import table as tables
+
+    console = Console()
+    if records:
+        console.print(tables.terminal(records, console.width))
+    for record in records:
+        if record.samples and record.seed == 0:
+            print(f"\n{record.task} {record.backend} {record.engine} {record.division}")
+            for sample in record.samples[:3]:
+                print(f"Expected: {sample.expected} Predicted: {sample.predicted}")
+
+
+def chosen_observers(names: Sequence[str], plugins: Plugins) -> list[Observer]:
+    """Return the observers of these names.
+
+    Raises:
+        UsageError: there is no such observer, or what it needs is not installed.
+    """
+    from echobench.core.backend import why_missing
+
+    observers = [plugins.observer(name).value for name in dict.fromkeys(names)]
+    for observer in observers:
+        missing = why_missing(observer.requires, observer.extra)
+        if missing is not None:
+            raise UsageError(f"--observe {observer.name}: {missing}")
+    return observers

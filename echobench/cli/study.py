@@ -1,0 +1,77 @@
+"""`echobench study`: one question, one table."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from echobench.cli.options import Format, Observe, PluginFiles
+from echobench.cli.options import seconds as seconds_of
+from echobench.cli.running import chosen_observers, watched
+
+
+def study(
+    name: Annotated[str, typer.Argument(help="Which; `echobench list` names them.")],
+    backend: Annotated[
+        list[str] | None, typer.Option(help="Repeat for several; the study's own.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Of each variant; the study's own.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of a worker; all cores.")] = None,
+    timeout: Annotated[
+        str | None, typer.Option(help="Limit of a trial: 90s, 10m; the study's own.")
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Folder of the records; results/studies/NAME.")
+    ] = None,
+    form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
+    plugin: PluginFiles = None,
+    observe: Observe = None,
+    table_only: Annotated[
+        bool, typer.Option("--table", help="Run nothing; the table of what is recorded.")
+    ] = False,
+) -> None:
+    """Answer a question with a table; the same command again resumes."""
+    from rich.console import Console
+
+    from echobench.harness import machine
+    from echobench.harness.matrix import Matrix
+    from echobench.harness.plan import Selection
+    from echobench.harness.studying import DISPENSABLE, answers, interleaved, plan_study
+    from echobench.plugins import Plugins
+    from echobench.results import table as tables
+    from echobench.results.store import Store, latest
+
+    plugins = Plugins(plugin or [])
+    asked = plugins.study(name).value
+    observers = chosen_observers(observe or [], plugins)
+    selection = Selection(
+        backends=backend or [asked.backend],
+        seeds=asked.seeds if seeds is None else seeds,
+        threads=machine.cores() if threads is None else threads,
+        timeout_s=seconds_of("--timeout", timeout or asked.timeout),
+    )
+    planned = plan_study(asked, selection, plugins)
+    store = Store(results or Path("results") / "studies" / name)
+    trials = interleaved(trial for group in planned.values() for trial in group)
+    if table_only:
+        found = latest(store.load())
+    else:
+        store.check_writable()
+        # A trial out of time would be so again: in a study that is an answer.
+        done = store.done(machine.facts(), also=("timeout",))
+        missing = [trial for trial in trials if trial.key not in done]
+        if len(missing) < len(trials):
+            print(f"{len(trials) - len(missing)} of {len(trials)} trials are done", file=sys.stderr)
+        matrix = Matrix(plugins=plugins, store=store, command=["echobench", *sys.argv[1:]])
+        found = [done[trial.key] for trial in trials if trial.key in done]
+        found += watched(matrix, missing, observers)
+    rows = answers(planned, found)
+    if form is not Format.TABLE:
+        print(tables.written(rows, form.value))
+        return
+    console = Console()
+    console.print(asked.question, markup=False)
+    console.print(tables.drawn(rows, console.width, ("variant",), DISPENSABLE))

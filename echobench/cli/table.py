@@ -1,0 +1,35 @@
+"""`echobench table`: the results."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from echobench.cli.options import Format, Results
+from echobench.errors import UsageError
+
+
+def table(
+    results: Results = Path("results"),
+    form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
+    quick: Annotated[bool, typer.Option("--quick", help="The smoke runs instead.")] = False,
+) -> None:
+    """Print the results table."""
+    from rich.console import Console
+
+    from echobench.results import table as tables
+    from echobench.results.store import Store, latest
+
+    if not results.is_dir():
+        raise UsageError(f"--results: expected a folder of records; received {str(results)!r}")
+    records = latest(Store(results, quick=quick).load())
+    if form is not Format.TABLE:
+        print(tables.render(records, form.value))
+    elif records:
+        console = Console()
+        console.print(tables.terminal(records, console.width))
+    else:
+        print(f"no records in {results}; make some with: echobench run", file=sys.stderr)

@@ -1,0 +1,84 @@
+"""From a study to trials, and from their records to its table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from echobench.harness.plan import Selection, Trial, plan
+from echobench.plugins import Plugins
+from echobench.results.record import Record
+from echobench.results.table import summary
+from echobench.study import Study, Variant
+
+COLUMNS = (
+    "backend", "division", "units", "success", "accuracy", "exact match", "epochs to target",
+    "epochs", "updates to target", "time to target", "ms/update", "note",
+)  # fmt: skip # one line reads better
+
+
+DISPENSABLE = (
+    "ms/update", "epochs", "backend", "updates to target", "exact match", "division",
+    "epochs to target",
+)  # fmt: skip # one line reads better
+"""Columns that a narrow terminal does without, the first to go first."""
+
+
+def plan_study(study: Study, selection: Selection, plugins: Plugins) -> dict[str, list[Trial]]:
+    """Return the trials of each variant, by its label.
+
+    Args:
+        study: what is asked.
+        selection: backends, seeds, limits; its tasks and divisions are the study's.
+        plugins: where tasks and backends come from.
+
+    Raises:
+        UsageError: a variant names what is not or cannot be.
+    """
+    return {variant.label: _trials(variant, selection, plugins) for variant in study.variants}
+
+
+def _trials(variant: Variant, selection: Selection, plugins: Plugins) -> list[Trial]:
+    chosen = {"tasks": [variant.task], "divisions": [variant.division]}
+    return plan(selection.model_copy(update=chosen), plugins)
+
+
+def interleaved(trials: Iterable[Trial]) -> list[Trial]:
+    """Return each trial once: seed by seed, those of a seed in seeded random order."""
+    unique = list({trial.key: trial for trial in trials}.values())
+    order: list[Trial] = []
+    for seed in sorted({trial.seed for trial in unique}):
+        group = [trial for trial in unique if trial.seed == seed]
+        order += [group[place] for place in np.random.default_rng(seed).permutation(len(group))]
+    return order
+
+
+def answers(planned: Mapping[str, list[Trial]], records: Iterable[Record]) -> list[dict[str, str]]:
+    """Return the study's table: a row for each variant and backend.
+
+    Args:
+        planned: trials by the variant's label.
+        records: of their cells, whatever the versions and threads; a trial
+            without one has not run yet.
+    """
+    by_cell: dict[str, list[Record]] = {}
+    for record in records:
+        by_cell.setdefault(_cell(record.trial), []).append(record)
+    rows = []
+    for label, trials in planned.items():
+        cells = [_cell(trial.model_dump(mode="json")) for trial in trials]
+        found = [record for cell in cells for record in by_cell.get(cell, [])]
+        rows += [
+            {"variant": label, **{column: line[column] for column in COLUMNS}}
+            for line in summary(found)
+        ]
+    return rows
+
+
+def _cell(told: Mapping[str, Any]) -> str:
+    """Return what a study asks of a trial: not the versions, nor how many threads."""
+    asked = ("task", "parameters", "backend", "engine", "division", "recipe", "seed")
+    return json.dumps({name: told[name] for name in asked}, sort_keys=True)

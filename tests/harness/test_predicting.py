@@ -1,0 +1,226 @@
+"""Saved networks on every backend: real training, real files, real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from echobench.errors import UsageError
+from echobench.harness import launch
+from echobench.harness.plan import Selection, Trial, plan
+from echobench.harness.predicting import Setting, read
+from echobench.plugins import Plugins
+from echobench.results.prediction import Prediction
+from tests.conftest import Command
+
+FAULTY = """
+import os
+from typing import ClassVar
+from echobench import hookimpl
+from echobench_plugins.backends.numpy import Numpy
+
+class Wrong(Numpy):
+    "Answers backwards."
+    name: ClassVar[str] = "wrong"
+
+    def configure(self, device, threads):
+        import keras
+        predict_on_batch = keras.Model.predict_on_batch
+        keras.Model.predict_on_batch = lambda model, x: predict_on_batch(model, x)[:, ::-1]
+
+class Dying(Numpy):
+    name: ClassVar[str] = "dying"
+
+    def configure(self, device, threads):
+        os.abort()
+
+class Absent(Numpy):
+    name: ClassVar[str] = "absent"
+    requires: ClassVar[tuple] = ("no_such_framework",)
+
+@hookimpl
+def echobench_backends():
+    return [Wrong(), Dying(), Absent()]
+"""
+
+# Keras on OpenVINO has no singular values.
+NUCLEAR = """
+import keras
+x = keras.Input((5, 100))
+size = keras.ops.norm(x, ord="nuc", axis=(1, 2), keepdims=True)
+keras.Model(x, keras.layers.Dense(100)(x) * size).save("nuclear.keras")
+"""
+
+
+def trained(plugins: Plugins, folder: Path, task: str, division: str, certify: int = 1000) -> Path:
+    """Train a network on JAX until it is certified, and save it."""
+    path = folder / f"{task}_{division}.keras"
+    selection = Selection(tasks=[task], backends=["jax"], divisions=[division], threads=1)
+    (trial,) = plan(selection, plugins)
+    trial = trial.model_copy(update={"certify": certify})
+    record = launch.run_trial(
+        trial, plugins.backend("jax").value, command=["test"], log=folder / "log", save_model=path
+    )
+    assert record.status == "reached"
+    return path
+
+
+@pytest.fixture(scope="session")
+def whole(plugins: Plugins, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained(plugins, tmp_path_factory.mktemp("models"), "whole", "open")
+
+
+def predictions(folder: Path) -> dict[tuple[str, str], Prediction]:
+    """Return what is recorded, by model and backend."""
+    (file,) = folder.glob("results/predictions-*.jsonl")
+    found = [Prediction.model_validate_json(line) for line in file.read_text().splitlines()]
+    return {(prediction.model, prediction.backend): prediction for prediction in found}
+
+
+def test_five_backends_give_the_same_answers(
+    whole: Path, echobench: Command, tmp_path: Path
+) -> None:
+    options = ("--batch", "1", "--batch", "21", "--threads", "1", "--format", "json")
+    done = echobench("predict", str(whole), *options)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    names = ["jax", "numpy", "openvino", "tensorflow", "torch"]
+    assert [row["backend"] for row in rows] == [name for name in names for _ in range(2)]
+    for row in rows:
+        assert row["status"] == "measured", row["reason"]
+        assert (row["accuracy"], row["tokens"]) == (1.0, 1000 * 21 * 5)
+        assert row["differing_tokens"] == (None if row["backend"] == "jax" else 0)
+        assert 0 < row["quartiles_s"][0] <= row["median_s"] <= row["quartiles_s"][1]
+        assert row["samples_per_s"] == pytest.approx(row["batch"] / row["median_s"])
+    kept = predictions(tmp_path)
+    assert len({prediction.answers_sha256 for prediction in kept.values()}) == 1
+    openvino = kept[whole.name, "openvino"]
+    assert openvino.provenance["path"]["INFERENCE_PRECISION_HINT"] == "f32"
+    assert "openvino" in openvino.provenance["versions"]
+    assert Trial.model_validate(openvino.trial).backend == "jax"
+
+
+def test_states_and_masks_go_with_the_model(
+    plugins: Plugins, echobench: Command, tmp_path: Path
+) -> None:
+    cells = (("whole", "closed"), ("masked", "open"))
+    models = [trained(plugins, tmp_path, *cell, certify=100) for cell in cells]
+    backends = ("--backend", "numpy", "--backend", "openvino")
+    done = echobench("predict", *map(str, models), *backends, "--batch", "7", "--threads", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("100%") == 4
+    for (_, backend), prediction in predictions(tmp_path).items():
+        assert prediction.accuracy == 1.0
+        assert prediction.differing_tokens == (0 if backend == "openvino" else None)
+    masked = 100 * (25 * 5 - 4 - 3 - 2 - 1)  # without what the first windows lack
+    assert predictions(tmp_path)["masked_open.keras", "numpy"].tokens == masked
+
+
+def test_failures_and_differences_are_rows_and_exit_code_1(
+    whole: Path, echobench: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "faulty.py").write_text(FAULTY)
+    names = ("numpy", "wrong", "dying", "absent")
+    backends = [word for name in names for word in ("--backend", name)]
+    options = ("--batch", "1", "--threads", "1", "--plugin", "faulty.py")
+    done = echobench("predict", str(whole), *backends, *options)
+    assert done.returncode == 1
+    found = {backend: made for (_, backend), made in predictions(tmp_path).items()}
+    assert found["wrong"].differs_from == "numpy"
+    assert (found["wrong"].differing_tokens or 0) > 50_000
+    assert "differ" in done.stdout
+    assert (found["dying"].status, found["absent"].status) == ("failed", "unavailable")
+    assert found["dying"].reason == "the worker was ended by SIGABRT"
+    assert found["absent"].reason == (
+        "no_such_framework not installed; run: pip install no_such_framework"
+    )
+
+
+def test_a_layer_that_a_backend_lacks_is_unsupported(
+    whole: Path, echobench: Command, tmp_path: Path
+) -> None:
+    environment = {**os.environ, "KERAS_BACKEND": "numpy"}
+    subprocess.run([sys.executable, "-c", NUCLEAR], cwd=tmp_path, env=environment, check=True)
+    shutil.copy(whole.with_suffix(".json"), tmp_path / "nuclear.json")
+    done = echobench("predict", "nuclear.keras", "--backend", "openvino")
+    assert done.returncode == 0, done.stderr
+    (prediction,) = predictions(tmp_path).values()
+    assert prediction.status == "unsupported"
+    assert re.fullmatch("not implemented in Keras on openvino: .*", prediction.reason or "")
+
+
+def test_training_where_nothing_trains_is_unsupported(plugins: Plugins, tmp_path: Path) -> None:
+    (trial,) = plan(Selection(tasks=["whole"], backends=["numpy"]), plugins)
+    record = launch.run_trial(
+        trial, plugins.backend("numpy").value, command=["test"], log=tmp_path / "log"
+    )
+    assert record.status == "unsupported"
+    assert record.reason == "numpy only predicts; use echobench predict"
+
+
+def test_all_backends_to_train_on_are_those_that_train(plugins: Plugins) -> None:
+    trials = plan(Selection(tasks=["whole"]), plugins)
+    assert {trial.backend for trial in trials} == {"jax", "tensorflow", "torch"}
+
+
+Damage = Callable[[Path], Any]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda model: model.unlink(), "no such file"),
+        (lambda model: model.write_text("{}"), "expected a .keras file"),
+        (lambda model: model.with_suffix(".json").unlink(), "no such file: .*copy.json"),
+        (lambda model: model.with_suffix(".json").write_bytes(b"\xff{"), "not a trial"),
+        (lambda model: model.with_suffix(".json").write_text("{}"), "not a trial .task: Field"),
+        (lambda model: edit(model, task="nowhere"), "'nowhere' is not installed; it came from"),
+        (lambda model: edit(model, parameters={"n_in": 0}), "not a trial .n_in: Input should"),
+    ],
+)
+def test_bad_input_is_named(
+    damage: Damage, message: str, whole: Path, plugins: Plugins, tmp_path: Path
+) -> None:
+    model = tmp_path / "copy.keras"
+    for suffix in (".keras", ".json"):
+        shutil.copy(whole.with_suffix(suffix), model.with_suffix(suffix))
+    assert read(model, plugins).trial.task == "whole"
+    damage(model)
+    with pytest.raises(UsageError, match=message) as caught:
+        read(model, plugins)
+    assert "\n" not in str(caught.value)
+
+
+def edit(model: Path, **changes: Any) -> None:
+    told = json.loads(model.with_suffix(".json").read_text())
+    model.with_suffix(".json").write_text(json.dumps({**told, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"device": "tpu"}, "--device: expected cpu or gpu; received 'tpu'"),
+        ({"threads": 0}, "--threads: expected 1 or more; received 0"),
+        ({"batches": [1, 0]}, "--batch: expected 1 or more; received 0"),
+    ],
+)
+def test_bad_settings_are_named(setting: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Setting(**{"device": "cpu", "threads": 1, "timeout_s": 60.0, **setting})
+
+
+def test_bad_input_is_one_line_and_exit_code_2(echobench: Command, tmp_path: Path) -> None:
+    done = echobench("predict", "absent.keras")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.endswith("no such file: absent.keras")
+    assert not (tmp_path / "results").exists()
