@@ -1,0 +1,80 @@
+"""A new plugin's distribution, from templates: `echobench new`."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from echobench.errors import UsageError
+from echobench.plugins import Plugins
+
+FILES = {
+    "pyproject.toml": "pyproject.toml",
+    "README.md": "README.md",
+    "src/{package}/task.py": "task.py",
+    "tests/test_{package}.py": "test_task.py",
+}
+"""Where each template goes."""
+TAKEN = ("EchoTask", "False", "None", "Recipe", "True")
+"""Names that a class in the task's file cannot have."""
+
+
+def new_task(name: str, directory: Path | None, plugins: Plugins) -> list[Path]:
+    """Write a distribution that holds a task.
+
+    Args:
+        name: the task's: lower-case letters, digits and hyphens.
+        directory: where; `echobench-NAME` here, by default.
+        plugins: the installed ones, whose names are taken.
+
+    Returns:
+        The files that were written, the task's own among them.
+
+    Raises:
+        UsageError: the name cannot be or is taken, or the directory holds something.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
+        raise UsageError(
+            "new task: expected a name of lower-case letters, digits and single hyphens, a "
+            f"letter first, such as my-echo; received {name!r}"
+        )
+    if name in plugins.tasks:
+        raise UsageError(
+            f"new task: there is a task {name!r} already, of "
+            f"{plugins.tasks[name].distribution}; choose another name"
+        )
+    distribution = f"echobench-{name}"
+    folder = Path(distribution) if directory is None else directory
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(
+            f"new task: expected a directory that is new or empty; {str(folder)!r} is not"
+        )
+    package = distribution.replace("-", "_")
+    class_name = "".join(part.capitalize() for part in name.split("-"))
+    words = {
+        "name": name,
+        "distribution": distribution,
+        "package": package,
+        "class_name": f"{class_name}Echo" if class_name in TAKEN else class_name,
+    }
+    templates = files("echobench") / "templates" / "task"
+    texts = {
+        place.format(package=package): Template(
+            (templates / f"{template}.template").read_text(encoding="utf-8")
+        ).substitute(words)
+        for place, template in FILES.items()
+    }
+    texts[f"src/{package}/__init__.py"] = f'"""The task {name} for echobench."""\n'
+    written = [folder / place for place in sorted(texts)]
+    try:
+        for path in written:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(texts[path.relative_to(folder).as_posix()], encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"new task: expected a directory that can be written; {error.strerror} "
+            f"({str(folder)!r})"
+        ) from error
+    return written

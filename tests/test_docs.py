@@ -1,0 +1,55 @@
+"""What docs/writing-a-task.md shows works as it stands there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+GUIDE = Path(__file__).parent.parent / "docs" / "writing-a-task.md"
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+ALLOWED = ("echobench", "pytest", "pip")
+
+
+def blocks(language: str) -> list[str]:
+    return [text for found, text in FENCED.findall(GUIDE.read_text()) if found == language]
+
+
+def commands() -> list[list[str]]:
+    return [shlex.split(line) for text in blocks("") for line in text.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with every Python file of the guide; its first line is its name."""
+    folder = tmp_path_factory.mktemp("guide")
+    for text in blocks("python"):
+        (name,) = re.findall(r"^# (\w+\.py)$", text.partition("\n")[0])
+        (folder / name).write_text(text)
+    return folder
+
+
+def test_the_guide_shows_what_it_should() -> None:
+    assert len(blocks("python")) >= 4
+    assert {words[0] for words in commands()} == set(ALLOWED)
+    assert all(language in {"python", ""} for language, _ in FENCED.findall(GUIDE.read_text()))
+
+
+@pytest.mark.parametrize(
+    "words", [words for words in commands() if words[0] != "pip"], ids=" ".join
+)
+def test_a_command_of_the_guide(words: list[str], folder: Path) -> None:
+    module = [] if words[0] == "echobench" else ["-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [sys.executable, "-m", words[0], *module, *words[1:]],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

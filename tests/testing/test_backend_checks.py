@@ -1,0 +1,154 @@
+"""The kit finds what is wrong with a backend, and says what to change."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from echobench.errors import UsageError
+from echobench.testing import Finding, assert_backend, check_backend
+from tests.conftest import Command
+from tests.test_cli import WRONG_BACKEND
+
+SMALL = "whole[length=12,symbols=10,units=6,batch=8,sequences=3]"
+BACKEND = """
+from typing import ClassVar
+from echobench import hookimpl
+from echobench_plugins.backends.jax import Jax
+
+class Odd(Jax):
+    name: ClassVar[str] = "odd"
+    reference: ClassVar[bool] = False
+    {body}
+
+@hookimpl
+def echobench_backends():
+    return [Odd()]
+"""
+
+
+def checked(folder: Path, body: str) -> dict[str, Finding]:
+    path = folder / "odd.py"
+    path.write_text(BACKEND.format(body=body.replace("\n", "\n    ")))
+    found = check_backend("odd", tasks=[SMALL], plugins=[path])
+    return {finding.name: finding for finding in found}
+
+
+def failures(found: dict[str, Finding]) -> set[str]:
+    return {name for name, finding in found.items() if finding.status == "failed"}
+
+
+def test_a_wrong_learning_rate_fails_the_parity_gate(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.py"
+    path.write_text(WRONG_BACKEND)
+    found = {f.name: f for f in check_backend("wrong", tasks=[SMALL], plugins=[path])}
+    assert failures(found) == {f"parity {SMALL}"}
+    gate = found[f"parity {SMALL}"]
+    assert "expected 1e-05" in gate.found
+    assert "learning rate" in gate.advice
+    assert {f.status for f in found.values() if f is not gate} == {"passed"}
+
+
+def test_what_a_backend_can_get_wrong_around_training(tmp_path: Path) -> None:
+    body = "\n".join(
+        [
+            "def facts(self):",
+            "    return {'precision': float}",
+            "def predictor(self, program):",
+            "    predict = super().predictor(program)",
+            "    return lambda weights, rows: predict(weights, rows)[:, 0] + 0.5",
+            "def trainer(self, program, chunk):",
+            "    trainer = super().trainer(program, chunk)",
+            "    first = trainer.reset",
+            "    trainer.reset = lambda w: None if hasattr(trainer, '_learner') else first(w)",
+            "    return trainer",
+        ]
+    )
+    found = checked(tmp_path, body)
+    assert {"facts", "predictor", "reset", "dispatch"} <= failures(found)
+    assert "str(dtype)" in found["facts"].advice
+    assert "expected integers of shape [50, 8, 5]" in found["predictor"].found
+    assert "forget Adam's moments" in found["reset"].advice
+    assert found["parity"].status == "skipped"
+
+
+@pytest.mark.parametrize(
+    ("body", "check", "found", "advice"),
+    [
+        (
+            "def environment(self, device, threads):\n    return {'OMP_NUM_THREADS': threads}",
+            "environment",
+            "{'OMP_NUM_THREADS': 1}",
+            "str(threads)",
+        ),
+        (
+            "requires: ClassVar[tuple] = ('no_such_framework',)",
+            "available",
+            "no_such_framework not installed",
+            "install what it requires",
+        ),
+    ],
+)
+def test_what_is_seen_before_anything_is_started(
+    body: str, check: str, found: str, advice: str, tmp_path: Path
+) -> None:
+    findings = checked(tmp_path, body)
+    assert failures(findings) == {check}
+    assert found in findings[check].found
+    assert advice in findings[check].advice
+    assert findings["reset"].status == "skipped"
+
+
+def test_a_backend_that_only_predicts_is_not_trained() -> None:
+    found = {finding.name: finding for finding in check_backend("numpy", tasks=[SMALL])}
+    assert found["devices"].status == found["facts"].status == "passed"
+    assert "only predicts" in found["parity"].found
+    assert not failures(found)
+
+
+def test_the_command_says_what_failed_and_what_to_do(tmp_path: Path, echobench: Command) -> None:
+    body = "requires: ClassVar[tuple] = ('no_such_framework',)"
+    (tmp_path / "odd.py").write_text(BACKEND.format(body=body))
+    done = echobench("check", "backend", "odd", "--plugin", "odd.py", "--task", SMALL)
+    assert done.returncode == 1
+    assert "to do: install what it requires" in " ".join(done.stdout.replace("│", " ").split())
+    assert "2 passed, 1 failed" in done.stdout
+    assert "loading it in a fresh process ..." in done.stderr
+    as_json = echobench("check", "backend", "odd", "--plugin", "odd.py", "--task", SMALL, "--json")
+    assert {f["status"] for f in json.loads(as_json.stdout)} == {"passed", "failed", "skipped"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["check", "task", "whoel"], "unknown task 'whoel'; did you mean 'whole'?"),
+        (["check", "task", "whole", "--backend", "jaxx"], "did you mean 'jax'?"),
+        (["check", "backend", "jaxx"], "unknown backend 'jaxx'; did you mean 'jax'?"),
+        (["check", "backend", "jax", "--task", "whoel"], "did you mean 'whole'?"),
+        (["new", "task", "Mine"], "lower-case letters, digits and single hyphens"),
+        (["new", "task", "whole"], "there is a task 'whole' already, of echobench"),
+        (["new", "task", "mine", "--directory", "full"], "a directory that is new or empty"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    arguments: list[str], message: str, echobench: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    done = echobench(*arguments)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert message in line
+
+
+def test_the_assertion_lists_the_failures(tmp_path: Path) -> None:
+    path = tmp_path / "odd.py"
+    path.write_text(BACKEND.format(body="requires: ClassVar[tuple] = ('no_such_framework',)"))
+    with pytest.raises(
+        AssertionError, match=r"odd does not keep the rules:\navailable: no_such_fr"
+    ):
+        assert_backend("odd", tasks=[SMALL], plugins=[path])
+    with pytest.raises(UsageError, match="did you mean 'jax'"):
+        assert_backend("jaxx")
