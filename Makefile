@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 
 BACKEND ?= jax
 
-.PHONY: run test matrix bench lint clean
+.PHONY: run test matrix tasks studies bench lint clean
 
 run: $(VENV)/.base  ## teach the encoder-decoder to echo on JAX, and print the table
 	$(BIN)/echobench run --backend jax --task partial
@@ -16,11 +16,28 @@ test: $(VENV)/.all  ## everything installed, formatted, typed and tested
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	# Benchmarks are apart (make bench): tests run side by side, which no timing would stand.
+	$(BIN)/python -m pytest -n logical --dist loadfile --benchmark-disable
 
 matrix: $(VENV)/.all  ## the table of the README: about half an hour on two cores
-	$(BIN)/echobench run --engine fused --engine fit --division closed --division open \
-		--seeds 3 --timeout 60s --results results/matrix
+	$(BIN)/echobench run --task whole --task partial --engine fused --engine fit \
+		--division closed --division open --seeds 3 --timeout 60s --results results/matrix
+
+# Each trial on one core; two such targets at once, each under `taskset -c`, keep apart.
+TUTORIAL := whole partial long-echo masked regression stateless one-to-one many-to-one
+PARTIAL := masked regression stateless one-to-one many-to-one text
+
+tasks: $(VENV)/.all  ## every task's open recipe: about an hour on one core
+	$(BIN)/echobench run --backend jax --division open --seeds 3 --threads 1 \
+		--timeout 8m --results results/tasks
+	$(BIN)/echobench run --backend jax --division open --seeds 3 --threads 1 \
+		--timeout 8m --results results/tasks $(PARTIAL:%=--task '%[n_out=2]')
+	$(BIN)/echobench run --backend tensorflow --backend torch --division open --seeds 3 \
+		--threads 1 --timeout 8m --results results/tasks $(TUTORIAL:%=--task %)
+
+STUDIES := representation masking length state topology
+studies: $(VENV)/.all  ## what the tutorial leaves open: about half an hour on one core
+	for study in $(STUDIES); do $(BIN)/echobench study $$study --threads 1 || exit; done
 
 bench: $(VENV)/.all  ## pytest-benchmark, one backend a process: make bench BACKEND=torch
 	# Frameworks imported by pytest itself warn of things that are theirs.

@@ -7,7 +7,7 @@ import sys
 
 import echobench
 
-FRAMEWORKS = {"keras", "jax", "tensorflow", "torch"}
+FRAMEWORKS = {"keras", "jax", "openvino", "tensorflow", "torch"}
 
 
 def imported_by(code: str) -> set[str]:
@@ -20,7 +20,16 @@ def imported_by(code: str) -> set[str]:
 
 
 def test_the_public_names() -> None:
-    assert echobench.__all__ == ["Backend", "EchoTask", "Recipe", "Task", "hookimpl"]
+    assert echobench.__all__ == [
+        "Backend",
+        "EchoTask",
+        "Observer",
+        "Recipe",
+        "Study",
+        "Task",
+        "Variant",
+        "hookimpl",
+    ]
     assert all(getattr(echobench, name) is not None for name in echobench.__all__)
 
 
@@ -36,7 +45,9 @@ def test_the_parent_imports_no_framework() -> None:
         for module in (
             "echobench.display",
             "echobench.harness.matrix",
+            "echobench.harness.predicting",
             "echobench.harness.worker",
+            "echobench.results.prediction_table",
             "echobench.results.table",
         )
     )

@@ -80,13 +80,19 @@ class _Trainer:
             return jax.value_and_grad(f, has_aux=True)(parameters)
 
         def run(learner: Learner, rows: Any, epochs: Any) -> Any:
-            def body(epoch: Any, carry: Any) -> Any:
-                learner, losses, accuracies = carry
-                learner, loss, right = program.epoch(learner, rows[epoch], value_and_grad)
-                return learner, losses.at[epoch].set(loss), accuracies.at[epoch].set(right)
+            def body(step: Any, carry: Any) -> Any:
+                learner, states, losses, accuracies = carry
+                epoch, block = step // program.rounds, step % program.rounds
+                learner, states, loss, right = program.advance(
+                    learner, states, rows[epoch], block, value_and_grad
+                )
+                return learner, states, losses.at[step].set(loss), accuracies.at[step].set(right)
 
-            empty = jnp.zeros((chunk, program.batches), jnp.float32)
-            return lax.fori_loop(0, epochs, body, (learner, empty, empty))
+            steps = chunk * program.rounds
+            empty = jnp.zeros((steps, program.batches // program.rounds), jnp.float32)
+            start = (learner, program.start_states(), empty, empty)
+            learner, _, *seen = lax.fori_loop(0, epochs * program.rounds, body, start)
+            return learner, *(s.reshape(chunk, program.batches) for s in seen)
 
         self._program = program
         self._chunk = chunk

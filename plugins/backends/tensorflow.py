@@ -80,20 +80,28 @@ class _Trainer:
             with tf.GradientTape() as tape:
                 tape.watch(parameters)
                 loss, more = f(parameters)
-            gradients = tape.gradient(loss, parameters)
+            # A layer of one step never uses its recurrent kernel.
+            unused = tf.UnconnectedGradients.ZERO
+            gradients = tape.gradient(loss, parameters, unconnected_gradients=unused)
             return (loss, more), [tf.convert_to_tensor(g) for g in gradients]
 
         def run(learner: Any, rows: Any, epochs: Any) -> Any:
-            def body(epoch: Any, learner: Any, losses: Any, accuracies: Any) -> Any:
-                learner, loss, right = program.epoch(learner, rows[epoch], value_and_grad)
-                place = [[epoch]]
+            def body(step: Any, learner: Any, states: Any, losses: Any, accuracies: Any) -> Any:
+                epoch, block = step // program.rounds, step % program.rounds
+                learner, states, loss, right = program.advance(
+                    learner, states, rows[epoch], block, value_and_grad
+                )
+                place = [[step]]
                 losses = tf.tensor_scatter_nd_update(losses, place, [loss])
                 accuracies = tf.tensor_scatter_nd_update(accuracies, place, [right])
-                return epoch + 1, learner, losses, accuracies
+                return step + 1, learner, states, losses, accuracies
 
-            empty = tf.zeros((chunk, program.batches))
-            variables = (tf.constant(0), learner, empty, empty)
-            return tf.while_loop(lambda epoch, *_: epoch < epochs, body, variables)[1:]
+            steps = chunk * program.rounds
+            empty = tf.zeros((steps, program.batches // program.rounds))
+            start = (tf.constant(0), learner, program.start_states(), empty, empty)
+            end = epochs * program.rounds
+            _, learner, _, *seen = tf.while_loop(lambda step, *_: step < end, body, start)
+            return learner, *(tf.reshape(s, (chunk, program.batches)) for s in seen)
 
         self._program = program
         self._chunk = chunk

@@ -1,4 +1,4 @@
-"""torch: one epoch traced to a graph of ATen operations, compiled where a compiler is.
+"""torch: one block of updates traced to a graph of ATen operations, compiled where a compiler is.
 
 Keras' layers cost far more in Python than these small networks cost in
 arithmetic. So forward pass, backward pass and update are traced once
@@ -53,7 +53,7 @@ class Torch(Backend):
         return ["cpu", "gpu"] if torch.cuda.is_available() else ["cpu"]
 
     def trainer(self, program: Program, chunk: int) -> Trainer:
-        """Return a Python loop over the compiled graph of one epoch."""
+        """Return a Python loop over the compiled graph of one block of updates."""
         return _Trainer(program)
 
     def predictor(self, program: Program) -> Predictor:
@@ -84,7 +84,7 @@ class Torch(Backend):
 
         return {
             "compiler": "inductor" if _can_compile() else "none",
-            "fused": "one graph an epoch (make_fx), steps unrolled",
+            "fused": "one graph a block of updates (make_fx), steps unrolled",
             "torch_threads": torch.get_num_threads(),
             "tf32": torch.backends.cuda.matmul.allow_tf32,
         }
@@ -109,17 +109,23 @@ class _Trainer:
         from echobench.core.program import Learner
 
         tokens = torch.tensor(rows.astype(np.int32), device=_device())
-        losses, accuracies = [], []
-        if self._graph is None:
-            self._graph = self._compiled(tokens[0])
+        blocks = torch.arange(self._program.rounds, dtype=torch.int32, device=_device())
+        losses: list[Any] = []
+        accuracies: list[Any] = []
         with torch.no_grad():
+            states = self._program.start_states()
+            if self._graph is None:
+                self._graph = self._compiled(states, tokens[0], blocks[0])
             for epoch in tokens:
-                learner, loss, right = self._graph(*self._learner, epoch)
-                self._learner = Learner(*learner)
-                losses.append(loss)
-                accuracies.append(right)
+                for block in blocks:
+                    learner, states, loss, right = self._graph(*self._learner, states, epoch, block)
+                    self._learner = Learner(*learner)
+                    losses.append(loss)
+                    accuracies.append(right)
+        shape = (len(rows), self._program.batches)
         # .cpu() waits for the device.
-        return torch.stack(losses).cpu().numpy(), torch.stack(accuracies).cpu().numpy()
+        seen = (torch.cat(kind).cpu().numpy().reshape(shape) for kind in (losses, accuracies))
+        return next(seen), next(seen)
 
     def first_losses(self, rows: Integers) -> Floats:
         return self.train(rows)[0].reshape(-1)
@@ -127,7 +133,7 @@ class _Trainer:
     def weights(self) -> list[Floats]:
         return [p.cpu().numpy().copy() for p in self._learner.parameters]
 
-    def _compiled(self, tokens: Any) -> Any:
+    def _compiled(self, states: Any, tokens: Any, block: Any) -> Any:
         import torch
         from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -138,14 +144,16 @@ class _Trainer:
             with torch.enable_grad():
                 leaves = [p.detach().requires_grad_() for p in parameters]
                 loss, (states, right) = f(leaves)
-                gradients = torch.autograd.grad(loss, leaves)
+                # A layer of one step never uses its recurrent kernel: its gradient is zero.
+                gradients = torch.autograd.grad(loss, leaves, materialize_grads=True)
             states = [state.detach() for state in states]
             return (loss.detach(), (states, right.detach())), gradients
 
-        def epoch(p: Any, m: Any, v: Any, step: Any, tokens: Any) -> Any:
-            return self._program.epoch(Learner(p, m, v, step), tokens, value_and_grad)
+        def advance(p: Any, m: Any, v: Any, step: Any, states: Any, tokens: Any, block: Any) -> Any:
+            learner = Learner(p, m, v, step)
+            return self._program.advance(learner, states, tokens, block, value_and_grad)
 
-        graph = make_fx(epoch)(*self._learner, tokens)
+        graph = make_fx(advance)(*self._learner, states, tokens, block)
         return torch.compile(graph) if _can_compile() else graph
 
 

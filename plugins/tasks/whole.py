@@ -13,12 +13,11 @@ The tutorial's recipe: 20 units, three batches of 7 samples for each sequence of
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
+
+from pydantic import model_validator
 
 from echobench import EchoTask, Recipe, hookimpl
-
-if TYPE_CHECKING:
-    from echobench.core.architectures import Form, Network
 
 
 class Whole(EchoTask):
@@ -38,11 +37,11 @@ class Whole(EchoTask):
         ),
     }
 
-    def network(self, form: Form, units: int) -> Network:
-        """Build LSTM -> softmax at each step."""
-        from echobench.core.architectures import sequence_to_sequence
-
-        return sequence_to_sequence(form, self.n_in, self.symbols, units)
+    @model_validator(mode="after")
+    def _check_whole(self) -> Whole:
+        if self.is_partial:
+            raise ValueError(f"expected n_out={self.n_in}, all of them; for fewer, task 'partial'")
+        return self
 
 
 @hookimpl

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from echobench.core.sequences import one_hot
+from echobench.core.coding import OneHot
 from echobench.harness.worker import PARITY_TOLERANCE
 from tests import reference
 
@@ -21,9 +21,10 @@ CELLS = ("whole_closed", "whole_open", "partial_closed", "partial_open")
 ROOT = Path(__file__).parents[2]
 
 
-def process(backend: str, *arguments: str, cwd: Path = ROOT) -> None:
+def process(backend: str, *arguments: str, cwd: Path = ROOT, **variables: str) -> None:
     environment = {
         **os.environ,
+        **variables,
         "KERAS_BACKEND": backend,
         "CUDA_VISIBLE_DEVICES": "-1",
         "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -60,7 +61,7 @@ def weights(data: Mapping[str, Any], cell: str) -> list[Any]:
 def forward(data: Mapping[str, Any], cell: str, row: Any) -> Any:
     """Return NumPy's probabilities for the samples of one sequence."""
     windows = np.lib.stride_tricks.sliding_window_view(row, 5)
-    x = one_hot(windows, 100).astype(np.float64)
+    x = OneHot(100).encode(windows).astype(np.float64)
     if cell.startswith("partial"):
         return reference.partial(weights(data, cell), x, 2)
     return reference.whole(weights(data, cell), x, 7 if cell == "whole_closed" else 21)

@@ -1,0 +1,1 @@
+"""One observer a file."""

@@ -1,0 +1,75 @@
+"""TensorBoard: every trial as a run, live.
+
+`echobench run --observe tensorboard`, then `tensorboard --logdir results/tensorboard`.
+While a trial runs, its accuracy and speed are written as they come; at its end the
+learning curve and what came of it.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from echobench import Observer, hookimpl
+
+if TYPE_CHECKING:
+    from echobench.harness.plan import Trial
+    from echobench.harness.protocol import Progress
+    from echobench.results.record import Record
+
+FINAL = ("time_to_target_s", "updates_to_target", "seconds_per_update", "accuracy", "exact_match")
+
+
+class TensorBoard(Observer):
+    """Write a TensorBoard run for each trial into the results folder."""
+
+    name: ClassVar[str] = "tensorboard"
+    requires: ClassVar[tuple[str, ...]] = ("tensorboardX",)
+    extra: ClassVar[str | None] = "tensorboard"
+
+    def __init__(self) -> None:
+        self._writer: Any = None
+
+    def trial_started(self, trial: Trial, results: Path) -> None:
+        """Open the trial's run, named after it."""
+        from tensorboardX import SummaryWriter
+
+        self._close()
+        run = re.sub(r"[^A-Za-z0-9._=-]+", "_", trial.name).strip("_")
+        self._writer = SummaryWriter(str(results / "tensorboard" / f"{run}-{trial.key}"))
+        recipe = "\n".join(f"    {k} = {v}" for k, v in trial.recipe.model_dump().items())
+        self._writer.add_text("recipe", recipe)
+
+    def trial_progressed(self, trial: Trial, progress: Progress) -> None:
+        """Write the latest accuracy and the speed, by epoch."""
+        if progress.accuracy is not None:
+            self._writer.add_scalar("live/accuracy", progress.accuracy, progress.epoch)
+        if progress.seconds_per_epoch is not None:
+            self._writer.add_scalar(
+                "live/seconds_per_epoch", progress.seconds_per_epoch, progress.epoch
+            )
+
+    def trial_finished(self, trial: Trial, record: Record) -> None:
+        """Write every evaluation, and the results."""
+        for point in record.evaluations:
+            for name in ("loss", "accuracy", "exact_match"):
+                self._writer.add_scalar(f"evaluation/{name}", getattr(point, name), point.epoch)
+        for name in FINAL:
+            value = getattr(record, name)
+            if value is not None:
+                self._writer.add_scalar(f"result/{name}", value, record.epochs)
+        self._writer.add_text("status", f"{record.status} {record.reason or ''}".strip())
+        self._close()
+
+    def _close(self) -> None:
+        """Close the run at hand; one that was interrupted is closed when the next begins."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+@hookimpl
+def echobench_observers() -> list[Observer]:
+    """Register the observer."""
+    return [TensorBoard()]

@@ -1,0 +1,1 @@
+"""One study a file: the questions that the tutorial leaves open."""

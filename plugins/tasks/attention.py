@@ -1,0 +1,61 @@
+r"""Echo a long window: encoder and decoder with attention.
+
+::
+
+    time        1   2   3 ... 12 | 13  14  15 ... 24
+    input       7   3   9 ...  2 |
+    target                       |  7   3   9 ...  2
+    network     encoder LSTM ----vector---> decoder LSTM
+                     \____all states____> attention --> one output a step
+
+The decoder sees every state of the encoder, through Keras' own dot-product
+attention, so the window is not squeezed through one vector. Bahdanau et al.,
+"Neural Machine Translation by Jointly Learning to Align and Translate", 2015;
+the attention after the decoder is that of Luong et al., "Effective Approaches
+to Attention-based Neural Machine Translation", 2015. The closed recipe is the
+tutorial's for the partial echo.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from echobench import EchoTask, Recipe, hookimpl
+
+if TYPE_CHECKING:
+    from echobench.core.architectures import Form, Network
+
+
+class Attention(EchoTask):
+    """Echo twelve of twelve with attention."""
+
+    name: ClassVar[str] = "attention"
+    recipes: ClassVar[dict[str, Recipe]] = {
+        "closed": Recipe(units=150, batch=14, epochs=5000, evaluate_every=100),
+        "open": Recipe(
+            units=64,
+            batch=14,
+            sequences=4,
+            learning_rate=0.01,
+            warmup=100,
+            decay=1900,
+            clip=1.0,
+            epochs=200,
+            evaluate_every=50,
+        ),
+    }
+    n_in: int = Field(default=12, ge=1)
+
+    def network(self, form: Form, units: int) -> Network:
+        """Build encoder, decoder and attention."""
+        from echobench.core.architectures import attention_encoder_decoder
+
+        return attention_encoder_decoder(form, self.n_in, self.asked, units)
+
+
+@hookimpl
+def echobench_tasks() -> list[type[EchoTask]]:
+    """Register the task."""
+    return [Attention]

@@ -1,0 +1,86 @@
+"""Remember a sequence over a long pause: the copying memory task.
+
+::
+
+    input       7 3 1 . . . . . . . > . . .
+    target      . . . . . . . . . . . 7 3 1      (items = 3, blanks = 8)
+    network     LSTM, one output a step
+
+`items` tokens, `blanks` - 1 blanks (`.`), a mark (`>`), and as many blanks as
+there were items. The answer is blank up to the mark and then the items. As
+Arjovsky, Shah and Bengio set it, "Unitary Evolution Recurrent Neural Networks",
+2016, after Hochreiter and Schmidhuber, "Long Short-Term Memory", 1997: 8
+symbols, 10 items, blanks of 100 to 2,000, cross-entropy over all steps, Adam or
+RMSProp at 0.001, batches of 20 sequences (`copy[symbols=8,items=10,blanks=100]`).
+The default is smaller, so that two cores finish. The metric here is that every
+token is right.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from echobench import Recipe, Task, hookimpl
+from echobench.core.sequences import Framing, Integers, generate
+
+if TYPE_CHECKING:
+    from echobench.core.architectures import Form, Network
+
+
+class Copy(Task):
+    """Copy six tokens after a pause."""
+
+    name: ClassVar[str] = "copy"
+    recipes: ClassVar[dict[str, Recipe]] = {
+        "closed": Recipe(units=128, batch=1, sequences=20, epochs=5000, evaluate_every=100),
+        "open": Recipe(
+            units=128,
+            batch=1,
+            sequences=64,
+            learning_rate=0.02,
+            warmup=200,
+            decay=11800,
+            clip=1.0,
+            epochs=1200,
+            evaluate_every=250,
+        ),
+    }
+    symbols: int = Field(default=32, ge=2, le=1_000_000)
+    items: int = Field(default=6, ge=1, le=10_000)
+    blanks: int = Field(default=5, ge=1, le=100_000)
+
+    @property
+    def vocabulary(self) -> int:
+        """The symbols, the blank and the mark."""
+        return self.symbols + 2
+
+    @cached_property
+    def framing(self) -> Framing:
+        """One sample; the blank answers are taken from the row's last place."""
+        steps = self.blanks + 2 * self.items
+        places = np.arange(steps)[np.newaxis]
+        pause = np.full((1, steps - self.items), steps - 1)
+        return Framing(places, np.concatenate([pause, places[:, : self.items]], axis=1))
+
+    def sample(self, rng: np.random.Generator, count: int) -> Integers:
+        """Draw items, and lay pause, mark and blanks after them."""
+        items = generate(rng, count, self.items, self.symbols)
+        rest = np.full((count, self.blanks + self.items), self.symbols)
+        rest[:, self.blanks - 1] = self.symbols + 1
+        return np.concatenate([items, rest], axis=1)
+
+    def network(self, form: Form, units: int) -> Network:
+        """Build an LSTM with an output at each step."""
+        from echobench.core.architectures import sequence_to_sequence
+
+        return sequence_to_sequence(form, self.blanks + 2 * self.items, units)
+
+
+@hookimpl
+def echobench_tasks() -> list[type[Task]]:
+    """Register the task."""
+    return [Copy]

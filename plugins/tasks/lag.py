@@ -1,0 +1,82 @@
+"""Echo a stream some steps late.
+
+::
+
+    time        1   2   3   4   5   6 ...
+    input       7   3   9   1   4   8 ...
+    target      .   .   .   7   3   9 ...      (lag = 3)
+    network     LSTM, one output a step
+
+The network must hold a sliding window of `lag` tokens and hand out the oldest;
+the first `lag` answers do not exist (`.`) and are not asked for. The linear
+form of the task measures the memory capacity of a network in Jaeger, "Short
+term memory in echo state networks", GMD report 152, 2002; here tokens replace
+real numbers, and the metric is the share of tokens that are right. The closed
+recipe is the tutorial's for the whole echo, on one stream an update.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from echobench import Recipe, Task, hookimpl
+from echobench.core.sequences import MISSING, Framing, Integers, generate
+
+if TYPE_CHECKING:
+    from echobench.core.architectures import Form, Network
+
+
+class Lag(Task):
+    """Echo each token three steps late."""
+
+    name: ClassVar[str] = "lag"
+    has_missing: ClassVar[bool] = True
+    recipes: ClassVar[dict[str, Recipe]] = {
+        "closed": Recipe(units=20, batch=1, epochs=500, evaluate_every=25),
+        "open": Recipe(
+            units=128,
+            batch=1,
+            sequences=32,
+            learning_rate=0.02,
+            warmup=100,
+            decay=2900,
+            clip=1.0,
+            epochs=300,
+            evaluate_every=100,
+        ),
+    }
+    length: int = Field(default=25, ge=2, le=100_000)
+    lag: int = Field(default=3, ge=1)
+
+    @model_validator(mode="after")
+    def _check_lag(self) -> Lag:
+        if self.lag >= self.length:
+            raise ValueError(f"expected lag < length={self.length}; received lag={self.lag}")
+        return self
+
+    @cached_property
+    def framing(self) -> Framing:
+        """One sample a stream; the answers before its start are the row's last place."""
+        places = np.arange(self.length)[np.newaxis]
+        return Framing(places, np.where(places < self.lag, self.length, places - self.lag))
+
+    def sample(self, rng: np.random.Generator, count: int) -> Integers:
+        """Draw uniform random streams, each with a missing token at its end."""
+        streams = generate(rng, count, self.length, self.symbols)
+        return np.concatenate([streams, np.full((count, 1), MISSING)], axis=1)
+
+    def network(self, form: Form, units: int) -> Network:
+        """Build an LSTM with an output at each step."""
+        from echobench.core.architectures import sequence_to_sequence
+
+        return sequence_to_sequence(form, self.length, units)
+
+
+@hookimpl
+def echobench_tasks() -> list[type[Task]]:
+    """Register the task."""
+    return [Lag]

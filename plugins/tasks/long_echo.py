@@ -1,0 +1,57 @@
+"""Echo many observations through one vector: encoder and decoder.
+
+::
+
+    time        1   2   3 ...  8 | 9  10  11 ... 16
+    input       7   3   9 ...  2 |
+    target                       | 7   3   9 ...  2
+    network     encoder LSTM ----vector---> decoder LSTM, one output a step
+
+All that the decoder gets of the window is one vector, so its width bounds what
+can be echoed. `n_in` and `n_out` go up to 25, all of the tutorial's sequence.
+The closed recipe is the tutorial's for the partial echo.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from echobench import EchoTask, Recipe, hookimpl
+
+if TYPE_CHECKING:
+    from echobench.core.architectures import Form, Network
+
+
+class LongEcho(EchoTask):
+    """Echo eight of eight through one vector."""
+
+    name: ClassVar[str] = "long-echo"
+    recipes: ClassVar[dict[str, Recipe]] = {
+        "closed": Recipe(units=150, batch=18, epochs=5000, evaluate_every=100),
+        "open": Recipe(
+            units=128,
+            batch=18,
+            sequences=3,
+            learning_rate=0.005,
+            warmup=100,
+            decay=59900,
+            clip=1.0,
+            epochs=6000,
+            evaluate_every=1000,
+        ),
+    }
+    n_in: int = Field(default=8, ge=1)
+
+    def network(self, form: Form, units: int) -> Network:
+        """Build encoder and decoder."""
+        from echobench.core.architectures import encoder_decoder
+
+        return encoder_decoder(form, self.n_in, self.asked, units)
+
+
+@hookimpl
+def echobench_tasks() -> list[type[EchoTask]]:
+    """Register the task."""
+    return [LongEcho]

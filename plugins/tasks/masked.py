@@ -1,0 +1,101 @@
+"""Echo with the missing values kept: the rows that the tutorial drops stay.
+
+::
+
+    sequence    7   3   9   1   4   8 ...
+    windows     .   .   .   .   7         target (whole)  .   .   .   .   7
+                .   .   .   7   3                         .   .   .   7   3
+                7   3   9   1   4                         7   3   9   1   4
+
+Shifting leaves the first rows incomplete (`.`). `how=mask` has a Masking layer
+skip what is missing; `how=value` gives it a value of its own, in one-hot a
+symbol more. Either way a missing target counts neither in the loss nor in the
+accuracy. `n_out` less than `n_in` asks for the partial echo. The closed recipes
+are the tutorial's, in batches that divide 25 samples.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+
+from echobench import EchoTask, Recipe, hookimpl
+from echobench.core.sequences import MISSING, Framing, Integers, to_supervised
+
+if TYPE_CHECKING:
+    from echobench.core.architectures import Form, Network
+
+
+class Masked(EchoTask):
+    """Echo windows of which some tokens are missing."""
+
+    name: ClassVar[str] = "masked"
+    has_missing: ClassVar[bool] = True
+    recipes: ClassVar[dict[str, Recipe]] = {
+        "closed": Recipe(units=20, batch=5, epochs=500, evaluate_every=25),
+        "open": Recipe(
+            units=20,
+            batch=25,
+            learning_rate=0.04,
+            warmup=10,
+            decay=290,
+            epochs=50,
+            evaluate_every=10,
+        ),
+    }
+    partial_recipes: ClassVar[dict[str, Recipe] | None] = {
+        "closed": Recipe(units=150, batch=25, epochs=5000, evaluate_every=100),
+        "open": Recipe(
+            units=128,
+            batch=25,
+            sequences=6,
+            learning_rate=0.01,
+            warmup=50,
+            decay=2950,
+            clip=1.0,
+            epochs=300,
+            evaluate_every=50,
+        ),
+    }
+    how: Literal["mask", "value"] = "mask"
+
+    @property
+    def vocabulary(self) -> int:
+        """A symbol more, where what is missing has one of its own."""
+        return self.symbols + (self.how == "value")
+
+    @cached_property
+    def framing(self) -> Framing:
+        """Windows that reach back to before the sequence; see `sample`."""
+        places = np.arange(self.length)[:, np.newaxis] - self.n_in + 1 + np.arange(self.n_in)
+        seen = np.where(places < 0, self.length, places)
+        asked = np.where(places < 0, self.length + 1, places)[:, : self.asked]
+        return Framing(seen, asked)
+
+    def sample(self, rng: np.random.Generator, count: int) -> Integers:
+        """Draw sequences, and after each what a missing place is as an input and as a target."""
+        missing = np.array([self.symbols if self.how == "value" else MISSING, MISSING])
+        rows = super().sample(rng, count)
+        return np.concatenate([rows, np.broadcast_to(missing, (count, 2))], axis=1)
+
+    def supervised(self, row: Integers) -> tuple[Integers, Integers]:
+        """Frame one sequence with pandas, and keep what is missing."""
+        x, y = to_supervised(row[: self.length], self.n_in, self.asked, keep_missing=True)
+        return np.where(x == MISSING, row[self.length], x), y
+
+    def network(self, form: Form, units: int) -> Network:
+        """Build the tutorial's network, with a Masking layer where it is asked for."""
+        from echobench.core.architectures import encoder_decoder, sequence_to_sequence
+
+        masked = self.how == "mask"
+        if self.is_partial:
+            return encoder_decoder(form, self.n_in, self.asked, units, masked=masked)
+        return sequence_to_sequence(form, self.n_in, units, masked=masked)
+
+
+@hookimpl
+def echobench_tasks() -> list[type[EchoTask]]:
+    """Register the task."""
+    return [Masked]

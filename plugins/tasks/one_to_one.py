@@ -1,0 +1,67 @@
+"""Echo in a single step: timesteps as features, the output as one vector.
+
+::
+
+    time        1
+    input       7 3 9 1 4      (one vector of n_in * symbols)
+    target      7 3 9 1 4      (one vector of n_out * symbols, a softmax for each token)
+    network     LSTM, one step -> Dense -> softmax for each token
+
+There is nothing to remember: the LSTM makes one step from a zero state. `n_out`
+less than `n_in` asks for the partial echo. The closed recipes are the
+tutorial's for the sequences; its author expects larger networks and longer
+training.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from echobench import EchoTask, Recipe, hookimpl
+
+if TYPE_CHECKING:
+    from echobench.core.architectures import Form, Network
+
+
+class OneToOne(EchoTask):
+    """Echo one vector of all timesteps as one vector."""
+
+    name: ClassVar[str] = "one-to-one"
+    recipes: ClassVar[dict[str, Recipe]] = {
+        "closed": Recipe(units=20, batch=7, epochs=500, evaluate_every=25),
+        "open": Recipe(
+            units=256,
+            batch=21,
+            sequences=6,
+            learning_rate=0.005,
+            warmup=50,
+            decay=950,
+            epochs=100,
+            evaluate_every=25,
+        ),
+    }
+    partial_recipes: ClassVar[dict[str, Recipe] | None] = {
+        "closed": Recipe(units=150, batch=21, epochs=5000, evaluate_every=100),
+        "open": Recipe(
+            units=64,
+            batch=21,
+            sequences=6,
+            learning_rate=0.02,
+            warmup=50,
+            decay=950,
+            epochs=100,
+            evaluate_every=25,
+        ),
+    }
+
+    def network(self, form: Form, units: int) -> Network:
+        """Build LSTM over one step -> one vector."""
+        from echobench.core.architectures import one_to_one
+
+        return one_to_one(form, self.n_in, self.asked, units)
+
+
+@hookimpl
+def echobench_tasks() -> list[type[EchoTask]]:
+    """Register the task."""
+    return [OneToOne]

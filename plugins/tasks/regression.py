@@ -1,0 +1,66 @@
+"""Echo numbers instead of symbols: the linear representation.
+
+::
+
+    integer     7     3     9     1     4
+    input       .07   .03   .09   .01   .04      (integer / 99, one feature)
+    target      .07   .03   .09   .01   .04      (mean squared error)
+    right       where the rounded prediction is the integer
+
+One feature instead of a hundred, and no two symbols are equally far apart. To
+be right, a prediction must be within half a step of the target, 0.005 for a
+hundred symbols. `n_out` less than `n_in` asks for the partial echo. The closed
+recipes are the tutorial's.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from echobench import EchoTask, Recipe, hookimpl
+from echobench.core.coding import Coding, Linear
+
+
+class Regression(EchoTask):
+    """Echo integers scaled to 0..1."""
+
+    name: ClassVar[str] = "regression"
+    recipes: ClassVar[dict[str, Recipe]] = {
+        "closed": Recipe(units=20, batch=7, epochs=500, evaluate_every=25),
+        "open": Recipe(
+            units=64,
+            batch=21,
+            sequences=8,
+            learning_rate=0.01,
+            warmup=50,
+            decay=9950,
+            clip=1.0,
+            epochs=1000,
+            evaluate_every=200,
+        ),
+    }
+    partial_recipes: ClassVar[dict[str, Recipe] | None] = {
+        "closed": Recipe(units=150, batch=21, epochs=5000, evaluate_every=100),
+        "open": Recipe(
+            units=64,
+            batch=21,
+            sequences=12,
+            learning_rate=0.02,
+            warmup=100,
+            decay=19900,
+            clip=0.01,
+            epochs=2000,
+            evaluate_every=500,
+        ),
+    }
+
+    @property
+    def coding(self) -> Coding:
+        """One feature a token."""
+        return Linear(self.symbols)
+
+
+@hookimpl
+def echobench_tasks() -> list[type[EchoTask]]:
+    """Register the task."""
+    return [Regression]

@@ -1,0 +1,109 @@
+"""Copy a sequence as often as asked.
+
+::
+
+    input       7 3 1 x2 .  .  .  .  .  .  .
+    target      . . . .  7  3  1  7  3  1  end      (3 items, twice)
+    network     LSTM, one output a step
+
+The items, then how often, then blanks (`.`); the answer is asked for after the
+count only, and ends with a mark. Graves, Wayne and Danihelka, "Neural Turing
+Machines", 2014: 1 to 10 items, 1 to 10 times, each item one of 256 (there eight
+random bits, here one token): `repeat-copy[symbols=256,shortest=1,longest=10,
+repeats=10]`. The default is smaller, and always of one length, so that an
+evaluation sequence was hardly ever trained on.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from echobench import Recipe, Task, hookimpl
+from echobench.core.sequences import MISSING, Framing, Integers
+
+if TYPE_CHECKING:
+    from echobench.core.architectures import Form, Network
+
+
+class RepeatCopy(Task):
+    """Copy five tokens once to three times."""
+
+    name: ClassVar[str] = "repeat-copy"
+    has_missing: ClassVar[bool] = True
+    recipes: ClassVar[dict[str, Recipe]] = {
+        "closed": Recipe(units=256, batch=1, sequences=32, epochs=5000, evaluate_every=100),
+        "open": Recipe(
+            units=128,
+            batch=1,
+            sequences=32,
+            learning_rate=0.03,
+            warmup=100,
+            decay=4900,
+            clip=1.0,
+            epochs=500,
+            evaluate_every=100,
+        ),
+    }
+    symbols: int = Field(default=32, ge=2, le=1_000_000)
+    shortest: int = Field(default=5, ge=1)
+    longest: int = Field(default=5, ge=1, le=1000)
+    repeats: int = Field(default=3, ge=1, le=1000)
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> RepeatCopy:
+        if self.shortest > self.longest:
+            raise ValueError(
+                f"expected shortest <= longest={self.longest}; received shortest={self.shortest}"
+            )
+        return self
+
+    @property
+    def vocabulary(self) -> int:
+        """The symbols, the blank, the end mark, and a token for each count."""
+        return self.symbols + 2 + self.repeats
+
+    @property
+    def steps(self) -> int:
+        """Steps of the longest sequence: items, count, all copies, end mark."""
+        return self.longest + 1 + self.longest * self.repeats + 1
+
+    @cached_property
+    def framing(self) -> Framing:
+        """A row is the input, then the answer."""
+        places = np.arange(self.steps)[np.newaxis]
+        return Framing(places, places + self.steps)
+
+    def sample(self, rng: np.random.Generator, count: int) -> Integers:
+        """Draw items, their number and how often, shape [count, 2 steps]."""
+        # One draw a row, so that chunking does not change the experiment.
+        drawn = rng.integers(0, 2**32, size=(count, self.longest + 2), dtype=np.int64)
+        length = self.shortest + drawn[:, :1] % (self.longest - self.shortest + 1)
+        times = 1 + drawn[:, 1:2] % self.repeats
+        items = drawn[:, 2:] % self.symbols
+        blank, end = self.symbols, self.symbols + 1
+
+        step = np.broadcast_to(np.arange(self.steps), (count, self.steps))
+        seen = np.take_along_axis(items, np.minimum(step, self.longest - 1), axis=1)
+        inputs = np.where(step < length, seen, np.where(step == length, end + times, blank))
+
+        since = step - length - 1
+        copied = np.take_along_axis(items, since % length, axis=1)
+        copied = np.where(since < length * times, copied, MISSING)
+        answers = np.where(since < 0, MISSING, np.where(since == length * times, end, copied))
+        return np.concatenate([inputs, answers], axis=1)
+
+    def network(self, form: Form, units: int) -> Network:
+        """Build an LSTM with an output at each step."""
+        from echobench.core.architectures import sequence_to_sequence
+
+        return sequence_to_sequence(form, self.steps, units)
+
+
+@hookimpl
+def echobench_tasks() -> list[type[Task]]:
+    """Register the task."""
+    return [RepeatCopy]

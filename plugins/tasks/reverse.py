@@ -1,0 +1,91 @@
+r"""Echo a sequence backwards, whatever its length.
+
+::
+
+    input       .   .   7   3   9 |
+    target                        | 9   3   7   .   .
+    network     encoder LSTM ----vector---> decoder LSTM
+                     \____all states____> attention --> one output a step
+
+Each sequence has a length of its own, uniform in shortest..longest; the places
+before it are missing (`.`) and skipped, the answers after it are not asked for.
+With `attention=false` the decoder sees the encoder's last state only. Reversal
+is a test of sequence-to-sequence learning since Sutskever et al. 2014; here it
+is what the tutorial's readers asked for.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from echobench import Recipe, Task, hookimpl
+from echobench.core.sequences import MISSING, Framing, Integers
+
+if TYPE_CHECKING:
+    from echobench.core.architectures import Form, Network
+
+
+class Reverse(Task):
+    """Reverse four to ten integers."""
+
+    name: ClassVar[str] = "reverse"
+    has_missing: ClassVar[bool] = True
+    recipes: ClassVar[dict[str, Recipe]] = {
+        "closed": Recipe(units=150, batch=1, sequences=21, epochs=5000, evaluate_every=100),
+        "open": Recipe(
+            units=64,
+            batch=1,
+            sequences=64,
+            learning_rate=0.01,
+            warmup=100,
+            decay=2900,
+            clip=1.0,
+            epochs=300,
+            evaluate_every=50,
+        ),
+    }
+    shortest: int = Field(default=4, ge=1)
+    longest: int = Field(default=10, ge=1, le=10_000)
+    attention: bool = True
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> Reverse:
+        if self.shortest > self.longest:
+            raise ValueError(
+                f"expected shortest <= longest={self.longest}; received shortest={self.shortest}"
+            )
+        return self
+
+    @cached_property
+    def framing(self) -> Framing:
+        """A row is the input, then the answer."""
+        places = np.arange(self.longest)[np.newaxis]
+        return Framing(places, places + self.longest)
+
+    def sample(self, rng: np.random.Generator, count: int) -> Integers:
+        """Draw sequences of random length, shape [count, 2 longest]."""
+        # One draw a row, so that chunking does not change the experiment.
+        drawn = rng.integers(0, 2**32, size=(count, self.longest + 1), dtype=np.int64)
+        lengths = self.shortest + drawn[:, :1] % (self.longest - self.shortest + 1)
+        tokens = drawn[:, 1:] % self.symbols
+        inputs = np.where(np.arange(self.longest) >= self.longest - lengths, tokens, MISSING)
+        return np.concatenate([inputs, inputs[:, ::-1]], axis=1)
+
+    def network(self, form: Form, units: int) -> Network:
+        """Build encoder and decoder, with or without attention."""
+        from echobench.core import architectures
+
+        kind = "attention_encoder_decoder" if self.attention else "encoder_decoder"
+        build = getattr(architectures, kind)
+        network: Network = build(form, self.longest, self.longest, units, masked=True)
+        return network
+
+
+@hookimpl
+def echobench_tasks() -> list[type[Task]]:
+    """Register the task."""
+    return [Reverse]

@@ -1,0 +1,162 @@
+"""Echo text: any sequence of a file's own tokens.
+
+::
+
+    input       How   are   you   ?
+    target      How   are   you   ?
+    network     that of the whole echo; of the partial one where n_out < n_in
+
+`--task 'text[path=poem.txt]'` builds the vocabulary from a file: its words and
+punctuation (`level=word`) or its characters (`level=character`), at most
+`symbols` of them; rarer ones become `<unknown>`. Training and certification
+draw tokens of that vocabulary at random, so that what is learnt is the echo and
+not the text, and no evaluation sequence was trained on. What is shown at the
+end is the file's own text. Without a path it is a sentence that holds every
+letter. The closed recipes are the tutorial's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from echobench import EchoTask, Recipe, hookimpl
+from echobench.core.sequences import MISSING, Integers, generate
+
+SENTENCE = """How are you? The quick brown fox jumps over the lazy dog, and the dog asks:
+who was that? Pack my box with five dozen liquor jugs, said the fox, and off it went."""
+UNKNOWN = "<unknown>"
+LARGEST = 10_000_000
+
+
+class Text(EchoTask):
+    """Echo sequences of a text's own tokens."""
+
+    name: ClassVar[str] = "text"
+    recipes: ClassVar[dict[str, Recipe]] = {
+        "closed": Recipe(units=20, batch=7, epochs=500, evaluate_every=25),
+        "open": Recipe(
+            units=32,
+            batch=21,
+            sequences=4,
+            learning_rate=0.03,
+            warmup=20,
+            decay=480,
+            epochs=100,
+            evaluate_every=20,
+        ),
+    }
+    partial_recipes: ClassVar[dict[str, Recipe] | None] = {
+        "closed": Recipe(units=150, batch=21, epochs=5000, evaluate_every=100),
+        "open": Recipe(
+            units=64,
+            batch=21,
+            sequences=12,
+            learning_rate=0.03,
+            warmup=50,
+            decay=550,
+            epochs=100,
+            evaluate_every=25,
+        ),
+    }
+    symbols: int = Field(default=1000, ge=2, le=1_000_000, description="largest vocabulary")
+    path: str = ""
+    level: Literal["word", "character"] = "word"
+
+    @model_validator(mode="after")
+    def _check_text(self) -> Text:
+        if len(self.tokens) < 2:
+            raise ValueError(
+                f"expected a text of at least two different {self.level}s; "
+                f"received path={self.path!r} with {len(self.tokens)}"
+            )
+        return self
+
+    @cached_property
+    def text(self) -> str:
+        """The file's text."""
+        if not self.path:
+            return SENTENCE
+        try:
+            content = Path(self.path).read_bytes()
+        except OSError as error:
+            raise ValueError(
+                f"expected a text file; path={self.path!r}: {error.strerror}"
+            ) from error
+        if len(content) > LARGEST:
+            raise ValueError(
+                f"expected at most {LARGEST:,} bytes of text; path={self.path!r} "
+                f"has {len(content):,}"
+            )
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = "\0"
+        if "\0" in text:
+            raise ValueError(f"expected a text file in UTF-8; path={self.path!r} is binary")
+        return text
+
+    @cached_property
+    def words(self) -> list[str]:
+        """The text as tokens, in order."""
+        if self.level == "character":
+            return list(" ".join(self.text.split()))
+        return re.findall(r"\w+|[^\w\s]", self.text)
+
+    @cached_property
+    def tokens(self) -> list[str]:
+        """The vocabulary: the most frequent tokens, and `<unknown>` where that is not all."""
+        ranked = [word for word, _ in Counter(self.words).most_common()]
+        return ranked if len(ranked) <= self.symbols else [*ranked[: self.symbols - 1], UNKNOWN]
+
+    @property
+    def vocabulary(self) -> int:
+        """Tokens of the text."""
+        return len(self.tokens)
+
+    def encode(self, words: list[str]) -> Integers:
+        """Return words as integers; what is not in the vocabulary is `<unknown>`.
+
+        Raises:
+            ValueError: a word is unknown, and the vocabulary has no place for that.
+        """
+        places = {word: place for place, word in enumerate(self.tokens)}
+        unknown = places.get(UNKNOWN)
+        strange = [word for word in words if word not in places]
+        if strange and unknown is None:
+            raise ValueError(f"expected tokens of the text; received {strange[0]!r}")
+        return np.array([places.get(word, unknown) for word in words], np.int64)
+
+    def sample(self, rng: np.random.Generator, count: int) -> Integers:
+        """Draw tokens of the vocabulary, uniformly, shape [count, length]."""
+        return generate(rng, count, self.length, self.vocabulary)
+
+    def shown(self, rng: np.random.Generator, count: int) -> Integers:
+        """Return stretches of the text itself, the first from its start."""
+        text = np.resize(self.encode(self.words), max(len(self.words), 2 * self.length))
+        starts = rng.integers(0, len(text) - self.length + 1, size=count)
+        starts[0] = 0
+        rows: Integers = text[starts[:, np.newaxis] + np.arange(self.length)]
+        return rows
+
+    def spell(self, token: int) -> int | str | None:
+        """Return the word."""
+        return None if token == MISSING else self.tokens[token]
+
+    def source_hash(self) -> str:
+        """Return a digest of this file and of the text."""
+        both = super().source_hash() + self.text
+        return hashlib.sha256(both.encode()).hexdigest()[:12]
+
+
+@hookimpl
+def echobench_tasks() -> list[type[EchoTask]]:
+    """Register the task."""
+    return [Text]

@@ -1,0 +1,36 @@
+"""Small versions of the tasks, as `--task` takes them: one for each kind of network."""
+
+SMALL = (
+    "whole[length=12,symbols=10,units=6,batch=4,sequences=3]",
+    "attention[n_in=4,length=8,symbols=10,units=6,sequences=3]",
+    "reverse[shortest=2,longest=5,symbols=10,units=6,sequences=4]",
+    "masked[length=8,symbols=10,units=6,batch=4]",
+    "masked[n_out=2,length=8,symbols=10,units=6,sequences=3]",
+    "regression[length=8,symbols=10,units=6,sequences=3]",
+    "stateless[length=12,symbols=10,units=6]",  # more updates an epoch than are unrolled
+    "stateless[stateful=true,length=12,symbols=10,units=6]",
+    "one-to-one[n_out=2,length=8,symbols=10,units=6,sequences=3]",
+    "many-to-one[n_out=2,length=8,symbols=10,units=6,sequences=3]",
+    "lag[length=8,symbols=10,lag=2,units=6,sequences=4]",
+    "copy[symbols=5,items=2,blanks=70,units=6,sequences=4]",  # more steps than are unrolled
+)
+
+LEARNT = (
+    "long-echo[n_in=3,length=8,symbols=8,units=48,sequences=16,learning_rate=0.02]",
+    "attention[n_in=3,length=8,symbols=8,units=32,sequences=16,learning_rate=0.02]",
+    "reverse[shortest=1,longest=3,symbols=8,units=32,sequences=64,learning_rate=0.02]",
+    "masked[length=8,symbols=8,units=24,sequences=8]",
+    "masked[n_out=2,n_in=3,length=8,symbols=8,units=32,sequences=16]",
+    "masked[how=value,length=8,symbols=8,units=24,sequences=8]",
+    "regression[length=8,symbols=4,units=24,sequences=8]",
+    "stateless[length=8,n_in=3,symbols=8,units=24]",
+    "one-to-one[length=8,n_in=3,symbols=8,units=48,sequences=16]",
+    "many-to-one[length=8,n_in=3,symbols=8,units=48,sequences=16]",
+    "lag[length=8,symbols=8,lag=2,units=32,sequences=64,learning_rate=0.02]",
+    "copy[symbols=4,items=2,blanks=2,units=32,sequences=64,learning_rate=0.02]",
+    "repeat-copy[symbols=4,shortest=2,longest=2,repeats=2,units=32,sequences=64,learning_rate=0.02]",
+    "selective-copy[symbols=4,items=2,steps=4,units=32,sequences=64,learning_rate=0.02]",
+    "associative-recall[symbols=2,values=3,pairs=2,units=64,sequences=64,learning_rate=0.02]",
+    "text[length=8,n_in=3,units=32,sequences=8]",
+)
+"""Every task at a size that is learnt in a second."""

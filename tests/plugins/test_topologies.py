@@ -1,0 +1,93 @@
+"""Every task's network: the same on all backends and engines, saved or not, and as in NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from echobench.core.sequences import MISSING
+from echobench.harness.plan import resolve
+from echobench.harness.worker import PARITY_TOLERANCE
+from echobench.plugins import Plugins
+from tests import reference
+from tests.plugins.cells import SMALL
+from tests.plugins.test_backends import BACKENDS, process
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Mapping[str, Any]]:
+    """Return what each backend computed, each in a process of its own."""
+    folder = tmp_path_factory.mktemp("small")
+    for backend in BACKENDS:
+        # Without a C++ compiler torch runs its graphs as they are: that path, and sooner.
+        process(backend, "-m", "tests.probes.small", backend, str(folder), PATH="")
+    return {backend: np.load(folder / f"small_{backend}.npz") for backend in BACKENDS}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("number", range(len(SMALL)), ids=SMALL)
+def test_the_first_20_losses_are_the_same_everywhere(
+    number: int, backend: str, found: dict[str, Mapping[str, Any]]
+) -> None:
+    expected = found["jax"][f"{number}_fit"]
+    assert len(expected) == 20
+    assert np.ptp(expected) > 1e-4  # they do change from update to update
+    for engine in ("fused", "fit"):
+        ours = found[backend][f"{number}_{engine}"]
+        np.testing.assert_allclose(ours, expected, rtol=PARITY_TOLERANCE, err_msg=engine)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("number", range(len(SMALL)), ids=SMALL)
+def test_the_saved_network_answers_as_the_fused_one(
+    number: int, backend: str, found: dict[str, Mapping[str, Any]]
+) -> None:
+    data = found[backend]
+    assert (data[f"{number}_saved"] == data[f"{number}_answers"]).mean() > 0.97  # but for ties
+
+
+@pytest.mark.parametrize("number", range(len(SMALL)), ids=SMALL)
+def test_the_first_loss_is_that_of_numpy(
+    number: int, plugins: Plugins, found: dict[str, Mapping[str, Any]]
+) -> None:
+    data = found["jax"]
+    _, task, recipe = resolve(SMALL[number], "open", plugins)
+    count = sum(name.startswith(f"{number}_w") for name in data)
+    weights = [data[f"{number}_w{place}"].astype(np.float64) for place in range(count)]
+    losses, counts = [], []
+    for row in data[f"{number}_rows"][0]:
+        x, y = task.supervised(row)
+        x, y = x[: recipe.batch], y[: recipe.batch]
+        outputs = forward(task, weights, x, y.shape[1])
+        targets = task.coding.encode(y).astype(np.float64)
+        if outputs.shape[-1] == 1:
+            each = ((outputs - targets) ** 2)[..., 0]
+        else:
+            each = -(np.log(outputs) * targets).sum(axis=-1)
+        losses.append(each[y != MISSING].sum())
+        counts.append((y != MISSING).sum())
+    assert data[f"{number}_fused"][0] == pytest.approx(sum(losses) / sum(counts), rel=1e-5)
+
+
+def forward(task: Any, weights: list[Any], x: Any, n_out: int) -> Any:
+    """Return NumPy's outputs for the first batch, from a zero state."""
+    encoded = task.coding.encode(x).astype(np.float64)
+    present = np.ones(x.shape, bool)
+    if task.name == "reverse" or getattr(task, "how", None) == "mask":
+        present = x != MISSING
+    if task.name in {"one-to-one", "many-to-one", "associative-recall"}:
+        if task.name == "one-to-one":
+            encoded = encoded.reshape(len(x), 1, -1)
+        return reference.one_vector(weights, encoded, n_out)
+    if task.name == "attention" or getattr(task, "attention", False):
+        return reference.attention(weights, encoded, n_out, present)
+    states, h = reference.masked_lstm(encoded, weights[:3], present)
+    if len(weights) == 8:
+        repeated = np.repeat(h[:, np.newaxis], n_out, axis=1)
+        states, _ = reference.masked_lstm(repeated, weights[3:6], np.ones(repeated.shape[:2], bool))
+    if encoded.shape[-1] == 1:
+        return states @ weights[-2] + weights[-1]
+    return reference.softmax(states, *weights[-2:])
