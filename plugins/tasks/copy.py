@@ -41,7 +41,7 @@ class Copy(Task):
             units=128,
             batch=1,
             sequences=64,
-            learning_rate=0.02,
+            learning_rate=0.01,
             warmup=200,
             decay=11800,
             clip=1.0,
