@@ -236,7 +236,7 @@ def test_an_interrupt_stops_cleanly_and_leaves_no_process(
             workers = [
                 child
                 for child in psutil.Process(parent.pid).children(recursive=True)
-                if "echobench.harness.worker" in child.cmdline()
+                if "echobench.worker" in child.cmdline()
             ]
         assert workers
         parent.send_signal(number)

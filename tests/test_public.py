@@ -46,7 +46,8 @@ def test_the_parent_imports_no_framework() -> None:
             "echobench.display",
             "echobench.harness.matrix",
             "echobench.harness.predicting",
-            "echobench.harness.worker",
+            "echobench.worker.__main__",
+            "echobench.worker.parity",
             "echobench.results.prediction_table",
             "echobench.results.table",
         )

@@ -13,11 +13,11 @@ class Ledger:
     """Seconds by phase. Time outside every phase is `other`.
 
     Args:
-        started: when the trial's process began, on the monotonic clock.
+        started: when the process began, on the monotonic clock.
     """
 
     def __init__(self, started: float) -> None:
-        self._started = started
+        self.started = started
         self._seconds = dict.fromkeys(PHASES, 0.0)
 
     @contextmanager
@@ -36,6 +36,6 @@ class Ledger:
 
     def close(self) -> dict[str, float]:
         """Return the seconds of every phase and of the whole (`wall`)."""
-        wall = time.monotonic() - self._started
+        wall = time.monotonic() - self.started
         known = sum(seconds for name, seconds in self._seconds.items() if name != "other")
         return {**self._seconds, "other": wall - known, "wall": wall}

@@ -174,7 +174,7 @@ def _run_worker(
     with tempfile.TemporaryDirectory(prefix="echobench-") as home, log.open("wb") as output:
         receiving, sending = os.pipe()
         worker = subprocess.Popen(
-            [sys.executable, "-m", "echobench.harness.worker", str(sending)],
+            [sys.executable, "-m", "echobench.worker", str(sending)],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,

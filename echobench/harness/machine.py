@@ -19,6 +19,12 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def affinity() -> list[int] | None:
+    """Return the cores this process may run on, as observed; None where nobody knows."""
+    process = psutil.Process()
+    return sorted(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else None
+
+
 @functools.cache
 def facts() -> dict[str, Any]:
     """Return the machine's facts; asked of the processor once, since that takes a second."""

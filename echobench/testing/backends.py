@@ -12,7 +12,6 @@ import numpy as np
 from echobench.core.backend import Backend
 from echobench.errors import UsageError
 from echobench.harness.plan import QUICK_EPOCHS, resolve
-from echobench.harness.worker import PARITY_TOLERANCE
 from echobench.plugins import Plugins
 from echobench.testing.findings import (
     FaultError,
@@ -33,6 +32,7 @@ from echobench.testing.running import (
     silent,
     usable,
 )
+from echobench.worker.parity import TOLERANCE as PARITY_TOLERANCE
 
 MOST_WORK = 5e9
 """Multiplications of a quick run up to which a task is part of the check."""

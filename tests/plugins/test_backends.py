@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from echobench.core.coding import OneHot
-from echobench.harness.worker import PARITY_TOLERANCE
+from echobench.worker.parity import TOLERANCE as PARITY_TOLERANCE
 from tests import reference
 
 BACKENDS = ("jax", "tensorflow", "torch")

@@ -10,8 +10,8 @@ import pytest
 
 from echobench.core.sequences import MISSING
 from echobench.harness.plan import resolve
-from echobench.harness.worker import PARITY_TOLERANCE
 from echobench.plugins import Plugins
+from echobench.worker.parity import TOLERANCE as PARITY_TOLERANCE
 from tests import reference
 from tests.plugins.cells import SMALL
 from tests.plugins.test_backends import BACKENDS, process

@@ -1,0 +1,112 @@
+"""One job: read, done, answered.
+
+Run as `python -m echobench.worker FD`, with a `Job` on standard input; events go
+to the file descriptor FD.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+
+from echobench.core.backend import Backend
+from echobench.core.clock import Ledger
+from echobench.core.task import Task
+from echobench.errors import EchobenchError, TrainingError, UnavailableError, UnsupportedError
+from echobench.harness.plan import Trial
+from echobench.harness.protocol import Failure, Job, Progress, Result
+from echobench.plugins import FILE_PREFIX, Plugins
+
+
+def main() -> int:
+    """Run the job on standard input; return the exit code."""
+    process = psutil.Process()
+    started = time.monotonic() - (time.time() - process.create_time())
+    with os.fdopen(int(sys.argv[1]), "w", buffering=1) as events:
+        job = Job.model_validate_json(sys.stdin.read())
+        try:
+            fields = _run(job, Ledger(started), events)
+        except UnavailableError as error:
+            _emit(events, Failure(status="unavailable", reason=str(error)))
+            return 0
+        except UnsupportedError as error:
+            _emit(events, Failure(status="unsupported", reason=str(error)))
+            return 0
+        except EchobenchError as error:
+            _emit(events, Failure(status="failed", reason=str(error)))
+            return 1
+        except Exception as error:
+            traceback.print_exc()  # a bug keeps its traceback, in the trial's log
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
+            _emit(events, Failure(status="failed", reason=reason))
+            return 1
+        _emit(events, Result(fields=fields))
+    return 0
+
+
+def _emit(events: IO[str], event: Progress | Result | Failure) -> None:
+    events.write(event.model_dump_json() + "\n")
+
+
+def _run(job: Job, ledger: Ledger, events: IO[str]) -> dict[str, Any]:
+    trial = job.trial
+    _pin(trial.threads)
+    _emit(events, Progress(phase="import"))
+    task, backend = _load(trial)
+    with ledger.phase("import"):
+        _import_keras(backend, trial)
+    # From here on Keras is there, and so may be all that is written in it.
+    if job.probe is not None:
+        from echobench.testing.probes import PROBES
+
+        return PROBES[job.probe](job, task, backend)
+    if job.inference is not None:
+        from echobench.worker.prediction import predict
+
+        return predict(job.inference, trial, task, backend, ledger)
+    from echobench.worker.trial import first_losses, learn
+
+    if job.kind == "reference":
+        return {"losses": first_losses(trial, task, backend, ledger)}
+    return learn(job, task, backend, ledger, partial(_emit, events))
+
+
+def _pin(threads: int) -> None:
+    """Keep to as many cores as threads were asked for; XLA counts its threads so."""
+    process = psutil.Process()
+    if hasattr(process, "cpu_affinity"):
+        process.cpu_affinity(process.cpu_affinity()[:threads])
+
+
+def _load(trial: Trial) -> tuple[Task, Backend]:
+    """Load the plugins that the trial names, and no other."""
+    files = [Path(p.removeprefix(FILE_PREFIX)) for p in trial.plugins if p.startswith(FILE_PREFIX)]
+    plugins = Plugins(files, only=trial.plugins)
+    task = plugins.task(trial.task).value(**trial.parameters)
+    return task, plugins.backend(trial.backend).value
+
+
+def _import_keras(backend: Backend, trial: Trial) -> None:
+    backend.configure(trial.device, trial.threads)
+    import keras
+
+    if keras.backend.backend() != backend.keras_backend:
+        raise TrainingError(
+            f"expected Keras on {backend.keras_backend}; received {keras.backend.backend()}"
+        )
+    devices = backend.devices()
+    if trial.device not in devices:
+        raise UnavailableError(
+            f"expected a {trial.device}; {backend.name} sees {', '.join(devices) or 'none'}"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

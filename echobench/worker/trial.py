@@ -1,0 +1,193 @@
+"""A trial: build, compile, pass the parity gate, train to the target, tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from echobench.core.backend import Backend, Predictor, Trainer
+from echobench.core.clock import Ledger
+from echobench.core.fit import FitTrainer
+from echobench.core.program import Program
+from echobench.core.sequences import Floats, stream
+from echobench.core.target import BLOCK
+from echobench.core.task import Task
+from echobench.core.training import Limits, Outcome, fresh_rows, train
+from echobench.errors import TrainingError
+from echobench.harness import machine
+from echobench.harness.plan import Trial
+from echobench.harness.protocol import Job, Progress
+from echobench.worker import parity
+
+LONGEST_DISPATCH = 100
+FIT_DISPATCH = 10
+"""Epochs in one dispatch: of the fused engines, and between looks at the clock of `fit`."""
+
+
+class Built(NamedTuple):
+    """A trial's program and what runs it."""
+
+    program: Program
+    trainer: Trainer
+    predictor: Predictor
+    dispatch: int
+
+    def first_losses(self, ledger: Ledger) -> Floats:
+        """Compile both programs by calling them once, and return the first losses.
+
+        The weights and rows are those of the parity gate, the same for all
+        seeds; nothing of this stays in the trainer.
+        """
+        program, trainer, predictor, dispatch = self
+        rng = stream(parity.SEED, "parity")
+        epochs = -(-parity.UPDATES // program.batches)
+        rows = fresh_rows(program.task, program.recipe, rng, epochs)
+        weights = program.initial_weights(stream(parity.SEED, "weights"))
+        with ledger.phase("compile"):
+            trainer.reset(weights)
+            trainer.train(rows[:1])
+            predictor(weights, program.task.sample(rng, BLOCK))
+        trainer.reset(weights)
+        step = min(dispatch, epochs)
+        chunks = [trainer.first_losses(rows[at : at + step]) for at in range(0, epochs, step)]
+        losses: Floats = np.concatenate(chunks)[: parity.UPDATES]
+        bad = ~np.isfinite(losses)
+        if bad.any():
+            update = int(bad.argmax()) + 1
+            raise TrainingError(f"the loss is not a finite number in update {update}")
+        return losses
+
+
+def first_losses(trial: Trial, task: Task, backend: Backend, ledger: Ledger) -> list[float]:
+    """Return the first losses of a trial of the reference."""
+    return [float(loss) for loss in _build(trial, task, backend).first_losses(ledger)]
+
+
+def learn(
+    job: Job, task: Task, backend: Backend, ledger: Ledger, tell: Callable[[Progress], None]
+) -> dict[str, Any]:
+    """Train to the target or to the end of the budget; return the record's fields.
+
+    Args:
+        job: the trial, the reference's losses, where to save the network.
+        task: the trial's.
+        backend: the trial's, configured.
+        ledger: of this process.
+        tell: called with each step of progress.
+    """
+    trial = job.trial
+    tell(Progress(phase="build"))
+    with ledger.phase("build"):
+        built = _build(trial, task, backend)
+        weights = built.program.initial_weights(stream(trial.seed, "weights"))
+    tell(Progress(phase="compile"))
+    verdict = parity.verdict(built.first_losses(ledger), job.reference)
+    program, trainer, predictor, dispatch = built
+    trainer.reset(weights)
+    limits = Limits(
+        max_epochs=trial.max_epochs,
+        deadline=ledger.started + trial.timeout_s,
+        dispatch=dispatch,
+        screen=trial.screen,
+        certify=trial.certify,
+    )
+
+    def progress(accuracy: float, epoch: int, seconds: float) -> None:
+        tell(Progress(phase="train", epoch=epoch, accuracy=accuracy, seconds_per_epoch=seconds))
+
+    outcome = train(task, trial.recipe, trial.seed, trainer, predictor, limits, ledger, progress)
+    if job.save_model is not None:
+        Path(job.save_model).parent.mkdir(parents=True, exist_ok=True)
+        program.plain_model(trainer.weights()).save(job.save_model)
+        # What `echobench predict` needs to know of it.
+        Path(job.save_model).with_suffix(".json").write_text(trial.model_dump_json(indent=2) + "\n")
+    return {
+        **_outcome_fields(outcome, program.batches, task, trial),
+        "samples": _samples(task, predictor, trainer.weights(), trial.seed),
+        "parity": verdict,
+        "peak_memory_bytes": machine.peak_memory_bytes(),
+        "path": {
+            **(backend.facts() if trial.engine == "fused" else _fit_facts(backend)),
+            "affinity": machine.affinity(),
+            "device": backend.devices(),
+            "evaluate_every": trial.recipe.evaluate_every,
+            "screen": trial.screen,
+        },
+        # Last, so that it holds all that came before.
+        **{f"{phase}_s": seconds for phase, seconds in ledger.close().items()},
+    }
+
+
+def _build(trial: Trial, task: Task, backend: Backend) -> Built:
+    program = Program(task, trial.recipe)
+    if trial.engine == "fit":
+        dispatch = FIT_DISPATCH
+        trainer: Trainer = FitTrainer(program, backend.lstm_options)
+    else:
+        dispatch = min(trial.recipe.evaluate_every, LONGEST_DISPATCH)
+        trainer = backend.trainer(program, dispatch)
+    return Built(program, trainer, backend.predictor(program), dispatch)
+
+
+def _outcome_fields(outcome: Outcome, batches: int, task: Task, trial: Trial) -> dict[str, Any]:
+    """Return the record's fields for what training gave."""
+    final, hit = outcome.final, outcome.hit_epoch
+    assert final is not None  # `train` ends with a score, whatever its status
+    fields: dict[str, Any] = {
+        "status": outcome.status,
+        "epochs": outcome.epochs,
+        "time_to_target_s": outcome.hit_s,
+        "last_miss_s": outcome.last_miss_s,
+        "epochs_to_target": hit,
+        "updates_to_target": None if hit is None else hit * batches,
+        "accuracy": final.accuracy,
+        "exact_match": final.exact_match,
+        "certified_sequences": final.sequences if outcome.status == "reached" else None,
+        "error_bound": final.error_bound if outcome.status == "reached" else None,
+        "first_lucky_epoch": outcome.first_lucky_epoch,
+        "failed_certifications": outcome.failed_certifications,
+        "evaluations": [
+            {
+                **{k: v for k, v in asdict(e).items() if k != "score"},
+                "accuracy": e.score.accuracy,
+                "exact_match": e.score.exact_match,
+            }
+            for e in outcome.evaluations
+        ],
+    }
+    if outcome.at_tutorial is not None:
+        fields["accuracy_at_tutorial_epochs"] = outcome.at_tutorial.accuracy
+    if outcome.status == "timeout":
+        fields["reason"] = (
+            f"not reached within {trial.timeout_s:g} s, after {outcome.epochs} epochs"
+        )
+    if outcome.seconds_per_epoch:
+        low, median, high = np.percentile(outcome.seconds_per_epoch, [25, 50, 75])
+        tokens = task.framing.targets.size
+        fields["seconds_per_update"] = median / batches
+        fields["seconds_per_update_quartiles"] = [low / batches, high / batches]
+        fields["sequences_per_s"] = trial.recipe.sequences / median
+        fields["tokens_per_s"] = trial.recipe.sequences * tokens / median
+    return fields
+
+
+def _samples(
+    task: Task, predictor: Predictor, weights: list[Floats], seed: int
+) -> list[dict[str, list[Any]]]:
+    """Echo one new sequence, sample by sample, as the tutorial does at its end."""
+    rows = task.shown(stream(seed, "samples"), BLOCK)  # the shape that is compiled
+    pairs = zip(task.expected(rows)[0].tolist(), predictor(weights, rows)[0].tolist(), strict=True)
+    return [
+        {"expected": [*map(task.spell, e)], "predicted": [*map(task.spell, p)]} for e, p in pairs
+    ]
+
+
+def _fit_facts(backend: Backend) -> dict[str, Any]:
+    return {
+        "fused": "no: one model.fit an epoch, framing with pandas",
+        "lstm_options": backend.lstm_options,
+    }
