@@ -19,7 +19,6 @@ STUDY = Study(
     name="units",
     question="Do more units learn in fewer epochs?",
     backend="jax",
-    seeds=2,
     variants=[
         Variant(label="20 units", task="whole"),
         Variant(label="one unit", task="whole[units=1,epochs=2]"),
@@ -38,15 +37,15 @@ def test_a_study_prints_one_table_and_resumes(echobench: Command, tmp_path: Path
     done = echobench(*arguments, "--format", "json")
     assert done.returncode == 0, done.stderr
     many, one = json.loads(done.stdout)
-    assert (many["variant"], many["units"], many["success"]) == ("20 units", "20", "2/2")
+    assert (many["variant"], many["units"], many["success"]) == ("20 units", "20", "1/1")
     assert (many["accuracy"], many["exact match"]) == ("100%", "100%")
     assert many["time to target"]
-    assert (one["variant"], one["units"], one["success"]) == ("one unit", "1", "0/2")
-    assert one["note"] == "missed (2x)"
+    assert (one["variant"], one["units"], one["success"]) == ("one unit", "1", "0/1")
+    assert one["note"] == "missed"
     assert len(list((tmp_path / "results" / "studies" / "units").glob("*.jsonl"))) == 1
 
     again = echobench(*arguments, "--format", "md")
-    assert "4 of 4 trials are done" in again.stderr
+    assert "2 of 2 trials are done" in again.stderr
     assert again.stdout.count("\n") == 4
     shown = echobench(*arguments, "--table")
     assert "Do more units learn in fewer epochs?" in shown.stdout

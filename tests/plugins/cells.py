@@ -15,6 +15,9 @@ SMALL = (
     "copy[symbols=5,items=2,blanks=70,units=6,sequences=4]",  # more steps than are unrolled
 )
 
+COMPILED = "many-to-one[n_out=2,length=8,symbols=10,units=6,sequences=3]"
+"""The one that is compiled for torch as well, which takes long."""
+
 LEARNT = (
     "long-echo[n_in=3,length=8,symbols=8,units=48,sequences=16,learning_rate=0.02]",
     "attention[n_in=3,length=8,symbols=8,units=32,sequences=16,learning_rate=0.02]",

@@ -21,7 +21,12 @@ def found() -> dict[str, list[float]]:
     done = subprocess.run(
         [sys.executable, "-m", "tests.probes.learning", "jax"],
         cwd=ROOT,
-        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+        env={
+            **os.environ,
+            "KERAS_BACKEND": "jax",
+            "JAX_PLATFORMS": "cpu",
+            "XLA_FLAGS": "--xla_backend_optimization_level=0",  # compiles sooner
+        },
         capture_output=True,
         text=True,
         check=False,

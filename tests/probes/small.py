@@ -1,7 +1,8 @@
-"""Run in a process of its own on one backend: the small version of every task.
+"""Run in a process of its own on one backend: small versions of tasks.
 
 Writes an .npz with, for each, the losses of the first 20 updates by both
-engines, the fused answers after them, and what the saved form answers.
+engines (of `fit`, on the reference backend), the fused answers after them, and
+what the saved form answers.
 """
 
 from __future__ import annotations
@@ -15,10 +16,9 @@ import numpy as np
 from echobench.core.sequences import stream
 from echobench.harness.plan import resolve
 from echobench.plugins import Plugins
-from tests.plugins.cells import SMALL
 
 
-def main(backend_name: str, folder: Path) -> None:
+def main(backend_name: str, folder: Path, *selectors: str) -> None:
     plugins = Plugins()
     backend = plugins.backend(backend_name).value
     backend.configure("cpu", 2)
@@ -29,13 +29,13 @@ def main(backend_name: str, folder: Path) -> None:
     from echobench.core.training import fresh_rows
 
     found: dict[str, Any] = {}
-    for number, selector in enumerate(SMALL):
+    for number, selector in enumerate(selectors):
         _, task, recipe = resolve(selector, "open", plugins)
         program = Program(task, recipe)
         weights = program.initial_weights(stream(7, "weights"))
         epochs = -(-20 // program.batches)
         rows = fresh_rows(task, recipe, stream(7, "train"), epochs)
-        for engine in ("fused", "fit"):
+        for engine in ("fit", "fused") if backend.reference else ("fused",):
             trainer = (
                 backend.trainer(program, epochs)
                 if engine == "fused"
@@ -69,4 +69,4 @@ def main(backend_name: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:])
