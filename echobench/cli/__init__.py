@@ -1,7 +1,7 @@
 """The command line: arguments in, exit codes out, no logic; one file a verb.
 
 Exit codes: 0 all well (a miss is a result), 1 some trial failed or could not be
-recorded, 2 usage, 130 interrupted.
+recorded, 2 usage, 3 a regression that `compare --fail-if` was asked for, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from echobench.cli import check, listing, new, predict, run, study, table
+from echobench.cli import check, compare, listing, new, predict, run, study, table
 from echobench.errors import EchobenchError, UsageError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command()(run.run)
 app.command()(study.study)
 app.command()(predict.predict)
 app.command()(table.table)
+app.command()(compare.compare)
 app.command("list")(listing.list_plugins)
 app.add_typer(check.app, name="check")
 app.add_typer(new.app, name="new")

@@ -30,6 +30,14 @@ class Format(enum.StrEnum):
     MD = "md"
 
 
+class Clock(enum.StrEnum):
+    """What counts into the time to target."""
+
+    TRAIN = "train"
+    COMPILE = "compile"
+    WALL = "wall"
+
+
 def seconds(option: str, text: str) -> float:
     """Return a time such as 90s, 10m or 2h in seconds; `option` is named where it is none."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)?", text)

@@ -27,6 +27,9 @@ def run(
         typer.Option(help="closed: the tutorial's recipe; open: ours; repeat for both; closed."),
     ] = None,
     seeds: Annotated[int, typer.Option(help="Seeds 0 to N-1 of each cell.")] = 1,
+    repeats: Annotated[
+        int, typer.Option(help="Runs of each cell and seed, to compare a cell with itself.")
+    ] = 1,
     device: Annotated[str, typer.Option(help="cpu or gpu.")] = "cpu",
     threads: Annotated[int | None, typer.Option(help="Threads of a worker; all cores.")] = None,
     max_epochs: Annotated[
@@ -62,6 +65,7 @@ def run(
         engines=engine or [],
         divisions=division or ["closed"],
         seeds=seeds,
+        repeats=repeats,
         device=device,
         threads=machine.cores() if threads is None else threads,
         max_epochs=max_epochs,

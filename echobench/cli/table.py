@@ -8,13 +8,16 @@ from typing import Annotated
 
 import typer
 
-from echobench.cli.options import Format, Results
+from echobench.cli.options import Clock, Format, Results
 from echobench.errors import UsageError
 
 
 def table(
     results: Results = Path("results"),
     form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
+    clock: Annotated[
+        Clock, typer.Option(help="What counts into the time to target; json and csv hold it all.")
+    ] = Clock.TRAIN,
     quick: Annotated[bool, typer.Option("--quick", help="The smoke runs instead.")] = False,
 ) -> None:
     """Print the results table."""
@@ -27,9 +30,9 @@ def table(
         raise UsageError(f"--results: expected a folder of records; received {str(results)!r}")
     records = latest(Store(results, quick=quick).load())
     if form is not Format.TABLE:
-        print(tables.render(records, form.value))
+        print(tables.render(records, form.value, clock.value))
     elif records:
         console = Console()
-        console.print(tables.terminal(records, console.width))
+        console.print(tables.terminal(records, console.width, clock.value))
     else:
         print(f"no records in {results}; make some with: echobench run", file=sys.stderr)

@@ -34,6 +34,7 @@ class Trial(BaseModel):
         timeout_s: limit of the worker's wall time.
         screen, certify: fresh sequences of an evaluation and of a certificate.
         quick: a smoke run, never mixed with real records.
+        repeat: 0, or which further run of the same cell and seed it is.
         versions: of echobench, Keras and the framework.
         source: digest of the task's file.
     """
@@ -56,6 +57,7 @@ class Trial(BaseModel):
     screen: int = SCREEN
     certify: int = CERTIFY
     quick: bool = False
+    repeat: int = 0
     versions: dict[str, str]
     source: str
 
@@ -66,13 +68,15 @@ class Trial(BaseModel):
         The time limit is left out: a trial that ended within one limit would
         have ended within a longer one.
         """
-        told = self.model_dump(mode="json", exclude={"timeout_s", "plugins"})
+        left_out = {"timeout_s", "plugins"} if self.repeat else {"timeout_s", "plugins", "repeat"}
+        told = self.model_dump(mode="json", exclude=left_out)
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def name(self) -> str:
         """Return a short name for people."""
-        return f"{self.label} {self.backend} {self.engine} {self.division} seed {self.seed}"
+        again = f" repeat {self.repeat}" if self.repeat else ""
+        return f"{self.label} {self.backend} {self.engine} {self.division} seed {self.seed}{again}"
 
 
 class Selection(BaseModel):
@@ -83,6 +87,7 @@ class Selection(BaseModel):
     engines: list[str] = []
     divisions: list[str] = ["closed"]
     seeds: int = 1
+    repeats: int = 1
     device: str = "cpu"
     threads: int = 1
     max_epochs: int | None = None
@@ -93,6 +98,8 @@ class Selection(BaseModel):
 def plan(selection: Selection, plugins: Plugins) -> list[Trial]:
     """Return the trials: seed by seed, the cells of each seed in seeded random order.
 
+    Repeats of a cell are further cells, so that they lie between the others.
+
     Raises:
         UsageError: a name, parameter or number that cannot be.
     """
@@ -102,6 +109,8 @@ def plan(selection: Selection, plugins: Plugins) -> list[Trial]:
         _among("division", division, DIVISIONS)
     if selection.seeds < 1:
         raise UsageError(f"--seeds: expected 1 or more; received {selection.seeds}")
+    if selection.repeats < 1:
+        raise UsageError(f"--repeats: expected 1 or more; received {selection.repeats}")
     if selection.threads < 1:
         raise UsageError(f"--threads: expected 1 or more; received {selection.threads}")
     if selection.max_epochs is not None and selection.max_epochs < 1:
@@ -115,10 +124,11 @@ def plan(selection: Selection, plugins: Plugins) -> list[Trial]:
         for division in _unique(selection.divisions)
     ]
     cells = [
-        (division, provided, task, recipe, backend, engine)
+        (repeat, division, provided, task, recipe, backend, engine)
         for division, provided, task, recipe in tasks
         for backend in backends
         for engine in _unique(selection.engines or ENGINES[:1])
+        for repeat in range(selection.repeats)
     ]
     trials: dict[str, Trial] = {}
     for seed in range(selection.seeds):
@@ -190,6 +200,7 @@ def default_recipe(task: Task, division: str) -> Recipe | None:
 def _trial(
     selection: Selection,
     seed: int,
+    repeat: int,
     division: str,
     provided: Provided[type[Task]],
     task: Task,
@@ -214,6 +225,7 @@ def _trial(
         timeout_s=selection.timeout_s,
         certify=QUICK_CERTIFY if quick else CERTIFY,
         quick=quick,
+        repeat=repeat,
         versions={"echobench": version("echobench"), **backend.value.versions()},
         source=task.source_hash(),
     )

@@ -83,6 +83,7 @@ class Record(BaseModel):
     key: str
     other_s: float | None = None
     epochs: int | None = None
+    updates: int | None = None
     first_lucky_epoch: int | None = None
     failed_certifications: int | None = None
     seconds_per_update_quartiles: tuple[float, float] | None = None

@@ -71,7 +71,12 @@ class Store:
 
         A damaged line is named on stderr and left out.
         """
-        paths = sorted(self.folder.glob("*.jsonl"))
+        return self.read(self.folder)
+
+    @staticmethod
+    def read(path: Path) -> list[Record]:
+        """Return the records of training in a file, or in a folder's files, oldest first."""
+        paths = [path] if path.is_file() else sorted(path.glob("*.jsonl"))
         trained = [path for path in paths if not path.name.startswith(PREDICTIONS)]
         return [record for path in trained for record in _read(path)]
 

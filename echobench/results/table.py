@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from rich import box
 from rich.markup import escape
 from rich.table import Table
-from scipy import stats
 
 from echobench.results.record import TABLE_FIELDS, Record
+from echobench.results.statistics import censored_median
 from echobench.results.store import machine_class
 
 DISPENSABLE = (
     "sequences/s", "wall", "compile", "error bound", "units", "epochs", "exact match",
     "epochs to target", "updates to target", "accuracy", "ms/update",
 )  # fmt: skip # one line reads better
+CLOCKS = ("train", "compile", "wall")
+"""Conventions of what counts into the time to target."""
+NOT_A_CELL = ("seed", "repeat", "timeout_s", "plugins")
+"""What trials of one row may differ in."""
 CELL = ["task", "backend", "engine", "division", "device"]
 
 
@@ -45,10 +47,10 @@ def rows(records: Iterable[Record]) -> list[dict[str, Any]]:
     return sorted(flat, key=lambda r: [str(r[k]) for k in CELL] + [r["seed"]])
 
 
-def render(records: list[Record], form: str) -> str:
+def render(records: list[Record], form: str, clock: str = "train") -> str:
     """Return the table as `json`, `csv` (a row a trial) or `md` (a row a cell)."""
     if form == "md":
-        return written(summary(records), form)
+        return written(summary(records, clock), form)
     return written(rows(records), form, TABLE_FIELDS)
 
 
@@ -69,15 +71,19 @@ def written(lines: list[dict[str, Any]], form: str, columns: Sequence[str] | Non
     return frame.fillna("").to_markdown(index=False, disable_numparse=True)
 
 
-def summary(records: list[Record]) -> list[dict[str, str]]:
+def summary(records: list[Record], clock: str = "train") -> list[dict[str, str]]:
     """Return one row a cell, over its seeds: medians with intervals, successes k/n.
 
     Records of other machines, versions, task sources or settings make rows of
     their own.
+
+    Args:
+        records: the latest of each trial.
+        clock: what counts into the time to target: see `on_clock`.
     """
     groups: dict[str, list[tuple[Record, dict[str, Any]]]] = {}
     for record in records:
-        told = {k: v for k, v in record.trial.items() if k not in {"seed", "timeout_s", "plugins"}}
+        told = {k: v for k, v in record.trial.items() if k not in NOT_A_CELL}
         told["machine"] = machine_class(record.provenance.get("machine"))
         groups.setdefault(json.dumps(told, sort_keys=True), []).append((record, rows([record])[0]))
     lines = []
@@ -91,7 +97,7 @@ def summary(records: list[Record]) -> list[dict[str, str]]:
                 **{name: str(first[name]) for name in CELL[:4]},
                 "units": str(group[0][0].trial.get("recipe", {}).get("units", "")),
                 "success": f"{reached}/{len(counted)}" if len(counted) else "",
-                "time to target": _time_to_target(counted),
+                "time to target": _time_to_target(counted, clock),
                 "updates to target": _spread(counted.updates_to_target, "{:,.0f}"),
                 "epochs to target": _spread(counted.epochs_to_target, "{:,.0f}"),
                 "ms/update": _spread(counted.seconds_per_update * 1e3, "{:.3g}"),
@@ -108,35 +114,32 @@ def summary(records: list[Record]) -> list[dict[str, str]]:
     return sorted(lines, key=lambda line: [line[name] for name in CELL[:4]])
 
 
-def _time_to_target(flat: pd.DataFrame) -> str:
-    """Return the Kaplan-Meier median with a 95% interval; misses are censored.
+def on_clock(flat: pd.DataFrame, clock: str) -> pd.Series[float]:
+    """Return each trial's seconds to the target, or to the end of its budget.
 
-    The interval is the one of Brookmeyer and Crowley: where the confidence band
-    of the survival curve (log-log) crosses one half.
+    Args:
+        flat: records, their fields the columns.
+        clock: `train`, training alone; `compile`, with the compiling before it; `wall`,
+            from the process's start to the record, which holds all else too.
     """
-    if flat.empty or not (flat.status == "reached").any():
+    if clock == "wall":
+        return flat.wall_s
+    trained = flat.time_to_target_s.fillna(flat.first_update_s + flat.train_s)
+    return trained + flat.compile_s if clock == "compile" else trained
+
+
+def _time_to_target(flat: pd.DataFrame, clock: str) -> str:
+    """Return the Kaplan-Meier median with a 95% interval; misses are censored."""
+    seconds, reached = on_clock(flat, clock), flat.status == "reached"
+    hits = seconds[reached].to_numpy(float)
+    if not len(hits):
         return ""
-    hits = flat[flat.status == "reached"].time_to_target_s.to_numpy(float)
-    spent = flat[flat.status != "reached"]
-    censored = (spent.first_update_s + spent.train_s).to_numpy(float)
-    if len(flat) == 1:
-        return f"{hits[0]:.3g} s"
-    curve = stats.ecdf(stats.CensoredData(hits, right=censored)).sf
-    median = _crossing(curve.quantiles, curve.probabilities)
-    with warnings.catch_warnings():
-        # Where nobody has reached the target yet, or everybody has, there is no band.
-        warnings.filterwarnings("ignore", "The confidence interval is undefined")
-        band = curve.confidence_interval(0.95, method="log-log")
-    # The stubs take the band's curves for numbers.
-    low = _crossing(curve.quantiles, band.low.probabilities)  # type: ignore[attr-defined]
-    high = _crossing(curve.quantiles, band.high.probabilities)  # type: ignore[attr-defined]
-    return f"{_seconds(median, hits)} [{_seconds(low, hits)}, {_seconds(high, hits)}]"
-
-
-def _crossing(times: Any, probabilities: Any) -> float | None:
-    """Return the first time at which survival is one half or less; None if never."""
-    below = np.flatnonzero(np.nan_to_num(probabilities, nan=1.0) <= 0.5)
-    return float(times[below[0]]) if len(below) else None
+    found = censored_median(hits, seconds[~reached].to_numpy(float))
+    if found.n == 1:
+        return _seconds(found.value, hits)
+    return (
+        f"{_seconds(found.value, hits)} [{_seconds(found.low, hits)}, {_seconds(found.high, hits)}]"
+    )
 
 
 def _seconds(value: float | None, hits: Any) -> str:
@@ -166,9 +169,9 @@ def _note(flat: pd.DataFrame) -> str:
     )
 
 
-def terminal(records: list[Record], width: int) -> Table:
+def terminal(records: list[Record], width: int, clock: str = "train") -> Table:
     """Return the summary as a table for a terminal of `width` columns."""
-    return drawn(summary(records), width, names=CELL[:4])
+    return drawn(summary(records, clock), width, names=CELL[:4])
 
 
 def drawn(

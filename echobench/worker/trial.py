@@ -140,6 +140,7 @@ def _outcome_fields(outcome: Outcome, batches: int, task: Task, trial: Trial) ->
     fields: dict[str, Any] = {
         "status": outcome.status,
         "epochs": outcome.epochs,
+        "updates": outcome.epochs * batches,
         "time_to_target_s": outcome.hit_s,
         "last_miss_s": outcome.last_miss_s,
         "epochs_to_target": hit,

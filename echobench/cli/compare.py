@@ -1,0 +1,53 @@
+"""`echobench compare`: two sides, pair by pair."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from echobench.cli.options import Format, Results
+
+
+def compare(
+    a: Annotated[str, typer.Argument(help="PATH, key=value,... or PATH[key=value,...].")],
+    b: Annotated[str, typer.Argument(help="The other side: key=value such as backend=torch.")],
+    results: Results = Path("results"),
+    metric: Annotated[
+        list[str] | None, typer.Option(help="A field of the record; repeat; the usual ones.")
+    ] = None,
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Exit with 3 if B is surely worse, such as 'seconds_per_update>+10%'; repeat."
+        ),
+    ] = None,
+    form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
+) -> None:
+    """Compare two sides by paired ratios, with intervals."""
+    from rich.console import Console
+
+    from echobench.results import comparison
+    from echobench.results import table as tables
+
+    limits = [comparison.Limit.parse(text) for text in fail_if or []]
+    sides = [comparison.Side.parse(text, results) for text in (a, b)]
+    records = (sides[0].records(), sides[1].records())
+    wanted = dict.fromkeys([*(metric or comparison.USUAL), *(one.metric for one in limits)])
+    found = comparison.compare(sides[0], sides[1], records, list(wanted))
+    for line in comparison.cautions(*records):
+        print(f"careful: {line}", file=sys.stderr)
+    if form is Format.TABLE:
+        console = Console()
+        print(f"A is {a}; B is {b}")
+        for name, lines in comparison.lines(found).items():
+            console.print(tables.drawn(lines, console.width, names=(name, "B against A")))
+    else:
+        print(tables.written(comparison.rows(found), form.value))
+    broken = [one for limit in limits for one in limit.broken(found)]
+    for one in broken:
+        print(f"regression: {one.task} {one.cell} {one.metric}: {one.verdict}", file=sys.stderr)
+    if broken:
+        raise typer.Exit(3)

@@ -1,0 +1,166 @@
+"""Comparisons: pairs found, ratios right, words that say no more than the figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from echobench.errors import UsageError
+from echobench.results.comparison import Comparison, Limit, Side, cautions, compare, lines, rows
+from echobench.results.record import Parity, Record
+from tests.results.records import record
+
+PAIRS = 8
+
+
+def side(text: str, folder: Path) -> Side:
+    return Side.parse(text, folder)
+
+
+def trials(backend: str, factor: float, task: str = "partial", **fields: Any) -> list[Record]:
+    return [
+        record(
+            seed,
+            **{
+                "task": task,
+                "backend": backend,
+                "seconds_per_update": factor * (1 + seed / 100),
+                "time_to_target_s": factor * (2 + seed),
+                "updates_to_target": 100 * (seed + 1),
+                **fields,
+            },
+        )
+        for seed in range(PAIRS)
+    ]
+
+
+@pytest.fixture
+def sides(tmp_path: Path) -> tuple[Side, Side]:
+    return side("backend=jax", tmp_path), side("backend=torch", tmp_path)
+
+
+def compared(
+    sides: tuple[Side, Side], a: list[Record], b: list[Record], *metrics: str
+) -> list[Comparison]:
+    return compare(*sides, (a, b), metrics or ("seconds_per_update",))
+
+
+def test_a_ratio_is_that_of_pairs(sides: tuple[Side, Side]) -> None:
+    (found,) = compared(sides, trials("jax", 1.0), trials("torch", 2.0))
+    assert found.ratio == pytest.approx((2.0, 2.0, 2.0, PAIRS))
+    assert (found.task, found.cell) == ("partial", "fused closed")
+    assert found.verdict == "A 2x faster [2, 2]"
+    (other,) = compared(sides, trials("jax", 2.0), trials("torch", 1.0))
+    assert other.verdict == "B 2x faster [2, 2]"
+
+
+def test_the_same_is_no_difference(sides: tuple[Side, Side]) -> None:
+    (found,) = compared(sides, trials("jax", 1.0), trials("torch", 1.0), "updates_to_target")
+    assert found.verdict == "no difference shown: B takes 1 of A [1, 1]"
+
+
+def test_few_pairs_make_no_interval(sides: tuple[Side, Side]) -> None:
+    found = compared(sides, trials("jax", 1.0)[:5], trials("torch", 2.0))
+    assert found[0].verdict == "A 2x faster"
+    (line,) = lines(found)["seconds_per_update"]
+    assert (line["pairs"], line["note"]) == ("5", "too few pairs for an interval")
+    (row,) = rows(found)
+    assert (row["ratio"], row["low"]) == (pytest.approx(2.0), None)
+
+
+def test_all_tasks_are_a_geometric_mean(sides: tuple[Side, Side]) -> None:
+    a = [*trials("jax", 1.0), *trials("jax", 1.0, "whole")]
+    b = [*trials("torch", 2.0), *trials("torch", 8.0, "whole")]
+    found = compared(sides, a, b)
+    assert [one.task for one in found] == ["partial", "whole", "all tasks"]
+    assert found[-1].ratio.value == pytest.approx(4.0)
+
+
+def test_a_miss_is_a_bound_and_two_misses_say_nothing(sides: tuple[Side, Side]) -> None:
+    spent: dict[str, Any] = {
+        "status": "missed",
+        "time_to_target_s": None,
+        "first_update_s": 1.0,
+        "train_s": 99.0,
+    }
+    a, b = trials("jax", 1.0), trials("torch", 1.0, **spent)
+    a[0] = trials("jax", 1.0, **spent)[0]
+    (found,) = compared(sides, a, b, "time_to_target_s")
+    assert (found.ratio.n, found.bounded, found.silent) == (PAIRS - 1, PAIRS - 1, 1)
+    assert found.ratio.value == pytest.approx(100 / 6)  # the fourth of 3, 4, ... 9 seconds
+    assert found.verdict.startswith("A at least 16.7x faster [")
+
+
+def test_a_trial_that_failed_the_parity_gate_is_in_no_ratio(sides: tuple[Side, Side]) -> None:
+    wrong = Parity(passed=False, reference="jax fit", tolerance=1e-5, largest_difference=0.1)
+    b = trials("torch", 2.0)
+    b[0] = b[0].model_copy(update={"parity": wrong, "seconds_per_update": 1e-9})
+    (found,) = compared(sides, trials("jax", 1.0), b)
+    assert (found.ratio.n, found.silent) == (PAIRS - 1, 1)
+    assert found.ratio.value == pytest.approx(2.0)
+
+
+def test_sides_without_a_pair_are_named(sides: tuple[Side, Side]) -> None:
+    with pytest.raises(UsageError, match="no trial of 'backend=jax' has a partner in"):
+        compared(sides, trials("jax", 1.0), trials("torch", 1.0, "whole"))
+
+
+@pytest.mark.parametrize(
+    ("text", "chosen"),
+    [
+        ("", {}),
+        ("backend=jax,engine=fit", {"backend": "jax", "engine": "fit"}),
+        ("task=partial[n_in=8,n_out=4],seed=1", {"task": "partial[n_in=8,n_out=4]", "seed": "1"}),
+        ("{}", {}),
+        ("{}[threads=2]", {"threads": "2"}),
+    ],
+)
+def test_a_side_is_a_path_or_fields_or_both(
+    text: str, chosen: dict[str, str], tmp_path: Path
+) -> None:
+    found = side(text.replace("{}", str(tmp_path)), tmp_path)
+    assert (found.path, found.chosen) == (tmp_path, chosen)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("colour=red", "the key one of task, backend"),
+        ("backend=jax,fast", "expected PATH, key=value"),
+        ("absent", "expected a folder or file of records; received absent"),
+    ],
+)
+def test_a_side_that_is_none_is_named(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=message):
+        side(text, tmp_path)
+
+
+def test_a_limit_is_broken_only_by_the_whole_interval(sides: tuple[Side, Side]) -> None:
+    found = compared(sides, trials("jax", 1.0), trials("torch", 1.2))
+    assert Limit.parse("seconds_per_update>+10%").broken(found) == found
+    assert Limit.parse("seconds_per_update > +25%").broken(found) == []
+    assert Limit.parse("wall_s>+10%").broken(found) == []
+    few = compared(sides, trials("jax", 1.0)[:3], trials("torch", 9.0))
+    assert Limit.parse("seconds_per_update>+10%").broken(few) == []
+
+
+@pytest.mark.parametrize("text", ["seconds_per_update", "speed>+10%", "wall_s>10", "wall_s<+5%"])
+def test_a_limit_that_is_none_is_named(text: str) -> None:
+    with pytest.raises(UsageError, match="--fail-if: expected METRIC>\\+N%"):
+        Limit.parse(text)
+
+
+def test_what_else_differs_is_told() -> None:
+    def told(**changes: Any) -> list[Record]:
+        base = {"versions": {"keras": "1", "jax": "1"}, "source": "s", "task": "partial"}
+        return [record(trial={**base, **changes}, provenance={"machine": {"cpu": "x", "cores": 2}})]
+
+    assert cautions(told(), told(versions={"keras": "1", "torch": "2"})) == []
+    (line,) = cautions(told(), told(versions={"keras": "2"}))
+    assert line.startswith('different versions: A has {"keras": "1"}, B {"keras": "2"}')
+    (line,) = cautions(told(), told(source="t"))
+    assert line.startswith("different task source")
+    other = told()[0].model_copy(update={"provenance": {"machine": {"cpu": "y", "cores": 2}}})
+    assert cautions(told(), [other])[0].startswith("different machine")

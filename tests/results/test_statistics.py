@@ -1,0 +1,101 @@
+"""Statistics against closed forms, and against simulations whose truth is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from echobench.results.statistics import FEWEST_PAIRS, censored_median, disagreement, ratio
+
+TIMES = st.lists(st.floats(0.1, 100, allow_subnormal=False), min_size=1, max_size=20)
+
+
+@given(TIMES)
+def test_without_misses_the_median_is_the_first_time_half_have_hit(times: list[float]) -> None:
+    found = censored_median(times, [])
+    assert found.value == sorted(times)[(len(times) - 1) // 2]
+
+
+def test_kaplan_meier_by_hand() -> None:
+    # 5 at risk at 1 (4/5), one censored at 1.5, 3 at risk at 2 (8/15), one censored
+    # at 3, one at risk at 4 (0): the median is 4.
+    found = censored_median([1.0, 2.0, 4.0], [1.5, 3.0])
+    assert (found.value, found.n) == (4.0, 5)
+
+
+def test_a_median_that_most_did_not_reach_is_not_known() -> None:
+    found = censored_median([1.0], [9.0, 9.0, 9.0])
+    assert (found.value, found.high, found.n) == (None, None, 4)
+    assert censored_median([], [9.0]).value is None
+
+
+def test_the_interval_of_the_median_holds_the_truth() -> None:
+    # Exponential times, censored at 1.5: the median is ln 2.
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(400):
+        times = rng.exponential(size=30)
+        found = censored_median(times[times <= 1.5], np.full((times > 1.5).sum(), 1.5))
+        low, high = found.low or 0.0, found.high or np.inf
+        held += low <= np.log(2) <= high
+    assert held / 400 >= 0.92
+
+
+@given(TIMES, st.floats(0.1, 10))
+def test_a_constant_ratio_is_found(times: list[float], factor: float) -> None:
+    found = ratio([factor] * len(times))
+    assert found.value == pytest.approx(factor)
+    assert (found.low is None) == (len(times) < FEWEST_PAIRS)
+
+
+def test_several_tasks_are_their_geometric_mean() -> None:
+    assert ratio([2.0, 2.0, 5.0], [8.0]).value == pytest.approx(4.0)
+    assert ratio([2.0] * 9, [8.0] * 3).low is None  # as sure as its weakest task
+
+
+@pytest.mark.parametrize("noise", ["normal", "outliers"])
+@pytest.mark.parametrize("pairs", [FEWEST_PAIRS, 12])
+def test_the_interval_of_a_ratio_holds_the_truth(
+    pairs: int, noise: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("echobench.results.statistics.RESAMPLES", 999)  # 4 x 400 bootstraps
+    rng, held = np.random.default_rng(pairs), 0
+    for _ in range(400):
+        logs = rng.normal(np.log(1.2), 0.03, pairs)
+        if noise == "outliers":
+            logs += (rng.random(pairs) < 0.1) * rng.laplace(0, 0.3, pairs)
+        found = ratio(np.exp(logs))
+        assert found.low is not None
+        assert found.high is not None
+        held += found.low <= 1.2 <= found.high
+    assert 0.93 <= held / 400 <= 0.995
+
+
+def test_a_cell_against_itself_shows_no_difference_19_times_of_20() -> None:
+    rng = np.random.default_rng(3)
+    shown = sum(ratio(np.exp(rng.normal(0, 0.05, 8))).excludes(1.0) for _ in range(100))
+    assert shown <= 10
+
+
+def test_disagreement_is_the_log_rank_test() -> None:
+    a, b = [1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]
+    expected = stats.logrank(a, b).pvalue
+    assert disagreement([(a, []), (b, [])]) == pytest.approx(expected)
+    assert disagreement([(a, []), (b, []), (a, [])]) == pytest.approx(min(1.0, 3 * expected))
+
+
+def test_what_never_differs_does_not_disagree() -> None:
+    assert disagreement([([300.0, 300.0], []), ([300.0, 300.0], [])]) == 1.0
+    assert disagreement([([300.0], [])]) is None
+    assert disagreement([([300.0], []), ([], [900.0])]) is None
+
+
+def test_disagreement_is_as_rare_as_it_says() -> None:
+    rng = np.random.default_rng(4)
+    values = [
+        disagreement([(rng.exponential(size=10), []), (rng.exponential(size=10), [])])
+        for _ in range(400)
+    ]
+    assert np.mean([value is not None and value < 0.05 for value in values]) < 0.08
