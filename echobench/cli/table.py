@@ -24,6 +24,7 @@ def table(
     from rich.console import Console
 
     from echobench.results import table as tables
+    from echobench.results.footnotes import footnotes
     from echobench.results.store import Store, latest
 
     if not results.is_dir():
@@ -34,5 +35,7 @@ def table(
     elif records:
         console = Console()
         console.print(tables.terminal(records, console.width, clock.value))
+        for line in footnotes(records):
+            console.print(line, style="dim", markup=False, highlight=False)
     else:
         print(f"no records in {results}; make some with: echobench run", file=sys.stderr)

@@ -1,0 +1,103 @@
+"""What the table's rows say of each other: who is first up to how many updates; who agrees."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from statistics import median
+from typing import NamedTuple
+
+from echobench.results.comparison import measured, spent
+from echobench.results.record import Record
+from echobench.results.statistics import disagreement
+from echobench.results.store import machine_class
+
+MARGIN = 0.05
+"""How much less an update must take for one to overtake another: less is noise here."""
+Cells = dict[str, list[Record]]
+
+
+class Course(NamedTuple):
+    """A cell as a straight line: seconds after so many updates."""
+
+    name: str
+    compile_s: float
+    seconds_per_update: float
+
+
+def footnotes(records: Iterable[Record]) -> list[str]:
+    """Return a line for each variant of a task that several backends or engines learnt."""
+    lines = []
+    for name, cells in _variants(records).items():
+        courses = [course for label, group in cells.items() if (course := _course(label, group))]
+        if len(courses) > 1:
+            first, *others = break_even(courses)
+            then = "".join(f" up to {round(at):,} updates, then {c.name}" for at, c in others)
+            lines.append(f"{name}, compiling counted: {first[1].name} first{then}")
+        groups = [_updates(group) for group in cells.values()]
+        value = disagreement(groups)
+        if value is not None:
+            says = "do not agree" if value < 0.05 else "agree"
+            lines.append(f"{name}: updates to target {says} (log-rank p = {value:.2g})")
+    return lines
+
+
+def break_even(courses: Sequence[Course]) -> list[tuple[float, Course]]:
+    """Return who is first from how many updates on: the lower envelope of the courses.
+
+    The first entry is from 0 updates on. What is faster by less than `MARGIN` overtakes
+    nobody.
+    """
+    now = min(courses, key=lambda c: (c.compile_s, c.seconds_per_update))
+    envelope = [(0.0, now)]
+    while True:
+        enough = (1 - MARGIN) * now.seconds_per_update
+        faster = [c for c in courses if c.seconds_per_update < enough]
+        if not faster:
+            return envelope
+        at, now = min(
+            ((_meeting(now, c), c) for c in faster), key=lambda m: (m[0], m[1].seconds_per_update)
+        )
+        envelope.append((at, now))
+
+
+def _meeting(slower: Course, faster: Course) -> float:
+    gap = faster.compile_s - slower.compile_s
+    return gap / (slower.seconds_per_update - faster.seconds_per_update)
+
+
+def _variants(records: Iterable[Record]) -> dict[str, Cells]:
+    """Return cells by what they have in common: all but backend, engine and its versions."""
+    variants: dict[str, Cells] = defaultdict(lambda: defaultdict(list))
+    names: dict[str, str] = {}
+    for record in records:
+        told = record.trial
+        common = {
+            **{name: told.get(name) for name in ("device", "threads", "recipe", "source")},
+            "task": record.task,
+            "division": record.division,
+            "machine": machine_class(record.provenance.get("machine")),
+        }
+        key = json.dumps(common, sort_keys=True)
+        names[key] = f"{record.task} {record.division}"
+        variants[key][f"{record.backend} {record.engine}"].append(record)
+    return {
+        name if list(names.values()).count(name) == 1 else f"{name} ({number})": variants[key]
+        for number, (key, name) in enumerate(sorted(names.items(), key=lambda item: item[1]))
+    }
+
+
+def _course(name: str, records: Sequence[Record]) -> Course | None:
+    values = [
+        [value for r in records if (value := measured(r, metric)) is not None]
+        for metric in ("compile_s", "seconds_per_update")
+    ]
+    return Course(name, *map(median, values)) if all(values) else None
+
+
+def _updates(records: Sequence[Record]) -> tuple[list[float], list[float]]:
+    metric = "updates_to_target"
+    hits = [value for r in records if (value := measured(r, metric)) is not None]
+    censored = [value for r in records if (value := spent(r, metric)) is not None]
+    return hits, censored

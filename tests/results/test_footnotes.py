@@ -1,0 +1,73 @@
+"""Footnotes: break-even by brute force, agreement by what is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from echobench.results.footnotes import MARGIN, Course, break_even, footnotes
+from echobench.results.record import Parity, Record
+from tests.results.records import record
+
+COURSES = st.lists(
+    st.tuples(st.floats(0, 100), st.floats(1e-6, 1e-1)).map(lambda pair: Course("one", *pair)),
+    min_size=1,
+    max_size=6,
+)
+
+
+@given(COURSES, st.floats(0, 1e6))
+def test_nobody_is_far_ahead_of_who_is_first(courses: list[Course], updates: float) -> None:
+    found = break_even(courses)
+    starts = [at for at, _ in found]
+    assert starts == sorted(starts)
+    first = [course for at, course in found if at <= updates][-1]
+    best = min(c.compile_s + updates * c.seconds_per_update for c in courses)
+    taken = first.compile_s + updates * first.seconds_per_update
+    assert taken <= best + MARGIN * updates * first.seconds_per_update + 1e-9 * (1 + taken)
+
+
+def test_a_crossing_by_hand() -> None:
+    eager, compiled = Course("eager", 1.0, 0.02), Course("compiled", 4.0, 0.01)
+    (_, first), (at, second) = break_even([compiled, eager])
+    assert (first, second) == (eager, compiled)
+    assert at == pytest.approx(300)
+
+
+def trials(backend: str, seconds: float, updates: float, **fields: Any) -> list[Record]:
+    return [
+        record(
+            seed,
+            **{
+                "backend": backend,
+                "compile_s": 10 * seconds,
+                "seconds_per_update": 1 / seconds / 1e3,
+                "updates_to_target": int(updates * np.exp(seed / 3)),
+                **fields,
+            },
+        )
+        for seed in range(10)
+    ]
+
+
+def test_who_is_first_and_who_agrees() -> None:
+    first, second = footnotes([*trials("jax", 2, 100), *trials("torch", 1, 100)])
+    assert first == (
+        "partial closed, compiling counted: torch fused first up to 20,000 updates, then jax fused"
+    )
+    assert second == "partial closed: updates to target agree (log-rank p = 1)"
+
+
+def test_who_learns_otherwise_does_not_agree() -> None:
+    *_, line = footnotes([*trials("jax", 2, 100), *trials("torch", 1, 10_000)])
+    assert line.startswith("partial closed: updates to target do not agree (log-rank p = ")
+
+
+def test_one_alone_and_one_that_failed_parity_are_in_no_footnote() -> None:
+    wrong = Parity(passed=False, reference="jax fit", tolerance=1e-5, largest_difference=0.1)
+    assert footnotes(trials("jax", 2, 100)) == []
+    assert footnotes([*trials("jax", 2, 100), *trials("torch", 1, 9, parity=wrong)]) == []
