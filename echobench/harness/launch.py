@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from echobench.core.backend import Backend
 from echobench.core.task import Recipe
-from echobench.harness import machine
+from echobench.harness import machine, noise
 from echobench.harness.plan import Trial
 from echobench.harness.protocol import EVENT, Failure, Job, Progress, Reference, Result
 from echobench.results.record import Record
@@ -73,6 +73,7 @@ def run_trial(
         **trial.model_dump(include={"backend", "engine", "division", "device", "seed"}),
     }
     came = run_job(job, backend, command=command, log=log, progress=progress)
+    told["disturbances"] = noise.disturbances(came["provenance"])
     try:
         return Record(**told, **came)
     except ValidationError as error:
@@ -111,8 +112,11 @@ def run_job(
     if missing is not None:
         return {**base, "status": "unavailable", "reason": missing}
     provenance["load_before"] = os.getloadavg()[0]
+    steal = noise.Steal()
     fields = _run_worker(job, backend, log, progress)
+    provenance["steal_fraction"] = steal.fraction()
     provenance["load_after"] = os.getloadavg()[0]
+    provenance["calibration"] = fields.pop("calibration", {})
     provenance["versions"] = job.trial.versions
     provenance["path"] = fields.pop("path", {})
     return {**base, **fields}

@@ -93,6 +93,7 @@ class Record(BaseModel):
     samples: list[Sample] = Field(default_factory=list)
     trial: dict[str, Any]
     provenance: dict[str, Any] = Field(default_factory=dict)
+    disturbances: list[str] = Field(default_factory=list)
     log_tail: list[str] = Field(default_factory=list)
 
 

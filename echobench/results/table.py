@@ -108,7 +108,7 @@ def summary(records: list[Record], clock: str = "train") -> list[dict[str, str]]
                 "error bound": _spread(counted.error_bound, "{:.1e}"),
                 "compile": _spread(counted.compile_s, "{:.1f} s"),
                 "wall": _spread(counted.wall_s, "{:.1f} s"),
-                "note": _note(flat),
+                "note": _note(flat, [record for record, _ in group]),
             }
         )
     return sorted(lines, key=lambda line: [line[name] for name in CELL[:4]])
@@ -156,17 +156,20 @@ def _spread(column: Any, form: str) -> str:
     return median if low == high else f"{median} [{low}, {high}]"
 
 
-def _note(flat: pd.DataFrame) -> str:
-    """Return the reasons, each with the number of trials, most frequent first."""
+def _note(flat: pd.DataFrame, records: Sequence[Record]) -> str:
+    """Return the reasons, each with the number of trials, most frequent first, then doubts."""
     reasons = Counter(
         # How far a miss or a timeout got differs by seed, and is in the record.
         str(row.status if row.status in {"missed", "timeout"} else row.reason or row.status)
         for row in flat.itertuples()
         if row.status != "reached"
     )
-    return "; ".join(
-        f"{reason} ({count}x)" if count > 1 else reason for reason, count in reasons.most_common()
-    )
+    doubts = {
+        "parity unchecked": sum(r.parity is not None and r.parity.passed is None for r in records),
+        "disturbed": sum(bool(r.disturbances) for r in records),
+    }
+    noted = [*reasons.most_common(), *((doubt, n) for doubt, n in doubts.items() if n)]
+    return "; ".join(f"{note} ({count}x)" if count > 1 else note for note, count in noted)
 
 
 def terminal(records: list[Record], width: int, clock: str = "train") -> Table:

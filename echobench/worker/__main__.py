@@ -23,6 +23,7 @@ from echobench.errors import EchobenchError, TrainingError, UnavailableError, Un
 from echobench.harness.plan import Trial
 from echobench.harness.protocol import Failure, Job, Progress, Result
 from echobench.plugins import FILE_PREFIX, Plugins
+from echobench.worker.calibration import calibrate
 
 
 def main() -> int:
@@ -58,6 +59,7 @@ def _emit(events: IO[str], event: Progress | Result | Failure) -> None:
 def _run(job: Job, ledger: Ledger, events: IO[str]) -> dict[str, Any]:
     trial = job.trial
     _pin(trial.threads)
+    before = calibrate() if job.kind == "trial" else None
     _emit(events, Progress(phase="import"))
     task, backend = _load(trial)
     with ledger.phase("import"):
@@ -75,7 +77,8 @@ def _run(job: Job, ledger: Ledger, events: IO[str]) -> dict[str, Any]:
 
     if job.kind == "reference":
         return {"losses": first_losses(trial, task, backend, ledger)}
-    return learn(job, task, backend, ledger, partial(_emit, events))
+    fields = learn(job, task, backend, ledger, partial(_emit, events))
+    return {**fields, "calibration": {"before": before, "after": calibrate()}}
 
 
 def _pin(threads: int) -> None:
