@@ -88,6 +88,7 @@ class Record(BaseModel):
     failed_certifications: int | None = None
     seconds_per_update_quartiles: tuple[float, float] | None = None
     tokens_per_s: float | None = None
+    flops_per_update: int | None = None
     parity: Parity | None = None
     evaluations: list[EvaluationPoint] = Field(default_factory=list)
     samples: list[Sample] = Field(default_factory=list)

@@ -17,7 +17,7 @@ from echobench.results.statistics import censored_median
 from echobench.results.store import machine_class
 
 DISPENSABLE = (
-    "sequences/s", "wall", "compile", "error bound", "units", "epochs", "exact match",
+    "of limit", "sequences/s", "wall", "compile", "error bound", "units", "epochs", "exact match",
     "epochs to target", "updates to target", "accuracy", "ms/update",
 )  # fmt: skip # one line reads better
 CLOCKS = ("train", "compile", "wall")
@@ -106,6 +106,7 @@ def summary(records: list[Record], clock: str = "train") -> list[dict[str, str]]
                 "accuracy": _spread(counted.accuracy * 100, "{:.4g}%"),
                 "exact match": _spread(counted.exact_match * 100, "{:.4g}%"),
                 "error bound": _spread(counted.error_bound, "{:.1e}"),
+                "of limit": _spread(counted.limit_fraction * 100, "{:.2g}%"),
                 "compile": _spread(counted.compile_s, "{:.1f} s"),
                 "wall": _spread(counted.wall_s, "{:.1f} s"),
                 "note": _note(flat, [record for record, _ in group]),

@@ -23,7 +23,7 @@ from echobench.errors import EchobenchError, TrainingError, UnavailableError, Un
 from echobench.harness.plan import Trial
 from echobench.harness.protocol import Failure, Job, Progress, Result
 from echobench.plugins import FILE_PREFIX, Plugins
-from echobench.worker.calibration import calibrate
+from echobench.worker.calibration import calibrate, limit_fraction
 
 
 def main() -> int:
@@ -78,7 +78,9 @@ def _run(job: Job, ledger: Ledger, events: IO[str]) -> dict[str, Any]:
     if job.kind == "reference":
         return {"losses": first_losses(trial, task, backend, ledger)}
     fields = learn(job, task, backend, ledger, partial(_emit, events))
-    return {**fields, "calibration": {"before": before, "after": calibrate()}}
+    calibration = {"before": before, "after": calibrate()}
+    fields["limit_fraction"] = limit_fraction(fields, trial.device, calibration)
+    return {**fields, "calibration": calibration}
 
 
 def _pin(threads: int) -> None:

@@ -41,6 +41,26 @@ def calibrate() -> dict[str, Any]:
     }
 
 
+def limit_fraction(
+    fields: dict[str, Any], device: str, calibration: dict[str, dict[str, Any] | None]
+) -> float | None:
+    """Return how close training came to the processor's float32 matrix products.
+
+    The share of the best rate measured before and after, with the same threads. None
+    on a GPU, where networks as small as these wait for launches and not for products.
+
+    Args:
+        fields: a record's, `flops_per_update` and `seconds_per_update` among them.
+        device: the trial's.
+        calibration: rates `before` and `after`.
+    """
+    flops, seconds = fields["flops_per_update"], fields.get("seconds_per_update")
+    rates = [found["matmul_flops_per_s"] for found in calibration.values() if found]
+    if flops is None or not seconds or not rates or device != "cpu":
+        return None
+    return float(flops / seconds / max(rates))
+
+
 def _times(function: Callable[[], Any]) -> list[float]:
     """Return the seconds of several calls, the shortest first; one before them warms up."""
     function()

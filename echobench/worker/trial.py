@@ -12,6 +12,7 @@ import numpy as np
 from echobench.core.backend import Backend, Predictor, Trainer
 from echobench.core.clock import Ledger
 from echobench.core.fit import FitTrainer
+from echobench.core.flops import update_flops
 from echobench.core.program import Program
 from echobench.core.sequences import Floats, stream
 from echobench.core.target import BLOCK
@@ -107,6 +108,9 @@ def learn(
         Path(job.save_model).with_suffix(".json").write_text(trial.model_dump_json(indent=2) + "\n")
     return {
         **_outcome_fields(outcome, program.batches, task, trial),
+        "flops_per_update": update_flops(
+            program.network.model, trial.recipe.sequences * trial.recipe.batch
+        ),
         "samples": _samples(task, predictor, trainer.weights(), trial.seed),
         "parity": verdict,
         "peak_memory_bytes": machine.peak_memory_bytes(),

@@ -1,0 +1,56 @@
+"""The closed form against torch's own counter and against XLA's."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.plugins.test_backends import ROOT
+
+# Not one that masks: there Keras runs the first step twice.
+NARROW = [
+    f"{task},symbols=10,units=6]"
+    for task in (
+        "whole[length=8",
+        "partial[length=8",
+        "attention[n_in=4,length=8",
+        "regression[length=8",
+        "one-to-one[length=8",
+        "many-to-one[n_out=2,length=8",
+        "copy[items=2,blanks=70",  # more steps than are unrolled
+    )
+]
+WIDE = "regression[n_in=3,length=6,units=256]"
+
+
+def counted(backend: str, *selectors: str) -> dict[str, list[int]]:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.probes.flops", *selectors],
+        cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "-1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_the_closed_form_is_what_torch_counts() -> None:
+    found = counted("torch", *NARROW)
+    assert len(found) == len(NARROW)
+    for selector, (plain, fused, by_torch) in found.items():
+        assert plain == fused == by_torch, selector
+
+
+def test_xla_counts_nearly_the_same_in_an_unrolled_program() -> None:
+    ((plain, fused, by_xla),) = counted("jax", WIDE).values()
+    assert plain == fused
+    # XLA leaves out the product with the zero state and its gradient, and counts
+    # elementwise operations, which are few in a wide network.
+    skipped = 2 * 2 * 64 * 256 * 4 * 256
+    assert by_xla == pytest.approx(fused - skipped, rel=0.05)

@@ -1,0 +1,60 @@
+"""Run in a process of its own: count the operations of an update as a framework does.
+
+Prints a line of JSON: by selector, the closed form of the plain and of the fused
+network, and what torch's counter found in the plain one, or XLA in the fused one.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import keras
+
+from echobench.core.architectures import FusedForm, PlainForm
+from echobench.core.flops import update_flops
+from echobench.harness.plan import resolve
+from echobench.plugins import Plugins
+
+SAMPLES = 64
+
+
+def main(selectors: list[str]) -> None:
+    found, plugins = {}, Plugins()
+    for selector in selectors:
+        _, task, recipe = resolve(selector, "open", plugins)
+        plain = task.network(PlainForm(task.coding, carry=False), recipe.units).model
+        fused = task.network(FusedForm(task.coding, False, task.has_missing), recipe.units).model
+        forms = [update_flops(model, SAMPLES) for model in (plain, fused)]
+        torch = keras.backend.backend() == "torch"
+        found[selector] = [*forms, by_torch(plain) if torch else by_xla(fused)]
+    print(json.dumps(found))
+
+
+def by_torch(model: Any) -> int:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    x = torch.zeros((SAMPLES, *model.input_shape[1:]))
+    with FlopCounterMode(display=False) as counter:
+        keras.ops.sum(model(x, training=True) ** 2).backward()
+    return int(counter.get_total_flops())
+
+
+def by_xla(model: Any) -> int:
+    import jax
+
+    x = jax.numpy.zeros((SAMPLES, *model.input_shape[1:]), "int32")
+    constants = [v.value for v in model.non_trainable_variables]
+
+    def loss(weights: Any) -> Any:
+        return (model.stateless_call(weights, constants, x)[0] ** 2).sum()
+
+    weights = [v.value for v in model.trainable_variables]
+    compiled = jax.jit(jax.grad(loss)).lower(weights).compile()
+    return int(compiled.cost_analysis()["flops"])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
