@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -68,15 +68,20 @@ class Trial(BaseModel):
         The time limit is left out: a trial that ended within one limit would
         have ended within a longer one.
         """
-        left_out = {"timeout_s", "plugins"} if self.repeat else {"timeout_s", "plugins", "repeat"}
-        told = self.model_dump(mode="json", exclude=left_out)
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+        return trial_key(self.model_dump(mode="json"))
 
     @property
     def name(self) -> str:
         """Return a short name for people."""
         again = f" repeat {self.repeat}" if self.repeat else ""
         return f"{self.label} {self.backend} {self.engine} {self.division} seed {self.seed}{again}"
+
+
+def trial_key(told: Mapping[str, Any]) -> str:
+    """Return the digest of a trial, as JSON has it; older ones have fewer fields."""
+    left_out = {"timeout_s", "plugins"} | (set() if told.get("repeat") else {"repeat"})
+    kept = {name: value for name, value in told.items() if name not in left_out}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class Selection(BaseModel):

@@ -76,9 +76,7 @@ class Store:
     @staticmethod
     def read(path: Path) -> list[Record]:
         """Return the records of training in a file, or in a folder's files, oldest first."""
-        paths = [path] if path.is_file() else sorted(path.glob("*.jsonl"))
-        trained = [path for path in paths if not path.name.startswith(PREDICTIONS)]
-        return [record for path in trained for record in _read(path)]
+        return [record for file in record_files(path) for record in _read(file)]
 
     def done(self, machine: dict[str, Any], also: Sequence[str] = ()) -> dict[str, Record]:
         """Return the trials that need not run again on this machine, by key.
@@ -94,6 +92,13 @@ class Store:
             if record.status in (*DONE, *also)
             and machine_class(record.provenance.get("machine")) == here
         }
+
+
+def record_files(path: Path) -> list[Path]:
+    """Return the files with records of training: `path` itself, or those in this folder."""
+    if path.is_file():
+        return [path]
+    return sorted(p for p in path.glob("*.jsonl") if not p.name.startswith(PREDICTIONS))
 
 
 def machine_class(machine: dict[str, Any] | None) -> str:

@@ -1,0 +1,244 @@
+"""The referee: whether records that came from elsewhere can be true."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from echobench.core.task import Recipe
+from echobench.harness.plan import Trial, default_recipe, trial_key
+from echobench.plugins import Plugins
+from echobench.results.record import Record
+from echobench.results.store import machine_class
+
+PHASES = ("import", "build", "compile", "first_update", "train", "eval", "other")
+LEDGER_TOLERANCE = 0.01
+LEAST_TIME = 0.5
+"""Of what the median update and their number give, that the target must have taken. There is
+no most: the first updates may be slow."""
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something a record says that cannot be, or that a reader should know.
+
+    Attributes:
+        where: file and line.
+        severity: an `error` is a record not to be believed.
+        about: the field or the rule.
+        message: what was expected, and what was there.
+    """
+
+    where: str
+    severity: Severity
+    about: str
+    message: str
+
+
+Rule = Callable[[Record], Iterator[tuple[str, str]]]
+"""Yields what a record violates: what it is about, and how."""
+
+
+def validate(paths: Iterable[Path], plugins: Plugins) -> tuple[list[Finding], int]:
+    """Check all records in files.
+
+    Args:
+        paths: JSON Lines files.
+        plugins: tasks that are installed here, whose closed recipes count.
+
+    Returns:
+        What was found, in order, and how many records were read.
+    """
+    found: list[Finding] = []
+    seen: dict[tuple[str, str, str], str] = {}
+    runs: Counter[tuple[str, str]] = Counter()
+    count = 0
+    for path in paths:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            count += 1
+            where = f"{path}:{number}"
+            try:
+                record = Record.model_validate_json(line)
+            except ValidationError as error:
+                found += [
+                    Finding(where, "error", ".".join(map(str, p["loc"])) or "schema", p["msg"])
+                    for p in error.errors()
+                ]
+                continue
+            broken = [Finding(where, "error", *told) for rule in RULES for told in rule(record)]
+            found += broken
+            if not any(finding.about == "trial" for finding in broken):
+                found += [Finding(where, *told) for told in _division(record, plugins)]
+            machine = machine_class(record.provenance.get("machine"))
+            identity = (record.key, machine, record.started_at)
+            if identity in seen:
+                message = f"the same trial, started at the same time, as {seen[identity]}"
+                found.append(Finding(where, "error", "duplicate", message))
+            else:
+                runs[record.key, machine] += 1
+                if runs[record.key, machine] == 2:
+                    message = "the same trial was run before; the table takes the later one"
+                    found.append(Finding(where, "warning", "repeated", message))
+            seen.setdefault(identity, where)
+    return found, count
+
+
+def _ledger(record: Record) -> Iterator[tuple[str, str]]:
+    parts = [getattr(record, f"{phase}_s") for phase in PHASES]
+    if record.wall_s is None or None in parts:
+        if record.status in {"reached", "missed"}:
+            yield "ledger", "expected every phase and wall_s in a finished trial; some are empty"
+        return
+    total = sum(parts)
+    if not math.isclose(total, record.wall_s, rel_tol=LEDGER_TOLERANCE):
+        yield (
+            "ledger",
+            f"expected phases that add up to wall_s={record.wall_s:g}; they give {total:g}",
+        )
+    if min(parts) < 0:
+        yield "ledger", "a phase is negative"
+
+
+def _target(record: Record) -> Iterator[tuple[str, str]]:
+    if record.status != "reached":
+        for name in ("time_to_target_s", "updates_to_target", "epochs_to_target", "error_bound"):
+            if getattr(record, name) is not None:
+                yield name, f"expected empty in a trial that is {record.status}"
+        return
+    n, bound = record.certified_sequences, record.error_bound
+    if (record.accuracy, record.exact_match) != (1.0, 1.0):
+        yield "accuracy", "expected accuracy and exact match 1 in a trial that reached the target"
+    asked = record.trial.get("certify")
+    if not n or n != asked:
+        yield "certified_sequences", f"expected the {asked} asked for; received {n}"
+    elif bound is None or not math.isclose(bound, 3 / n, rel_tol=1e-6):
+        yield "error_bound", f"expected 3/{n} = {3 / n:g}; received {bound}"
+    hit, last = record.time_to_target_s, record.last_miss_s
+    trained = (record.first_update_s or 0.0) + (record.train_s or 0.0)
+    if hit is None or last is None or not 0 <= last <= hit <= trained * (1 + 1e-9):
+        told = f"received {last}, {hit}, {trained:g}"
+        yield "time_to_target_s", f"expected last_miss_s <= it <= all of training; {told}"
+
+
+def _curve(record: Record) -> Iterator[tuple[str, str]]:
+    epochs = [point.epoch for point in record.evaluations]
+    times = [point.train_s for point in record.evaluations]
+    if epochs != sorted(set(epochs)) or times != sorted(times):
+        yield "evaluations", "expected epochs and times that rise"
+    every = record.trial.get("recipe", {}).get("evaluate_every")
+    budget = record.trial.get("max_epochs")
+    if every and any(epoch % every and epoch != budget for epoch in epochs):
+        yield "evaluations", f"expected one each {every} epochs"
+    if record.status == "reached" and record.evaluations:
+        last = record.evaluations[-1]
+        if last.accuracy != 1.0 or last.epoch != record.epochs_to_target:
+            yield "evaluations", "expected the last one without error, at epochs_to_target"
+        elif record.time_to_target_s is not None and not math.isclose(
+            last.train_s, record.time_to_target_s, rel_tol=1e-9
+        ):
+            yield "time_to_target_s", f"expected the last evaluation's {last.train_s:g}"
+
+
+def _arithmetic(record: Record) -> Iterator[tuple[str, str]]:
+    updates, epochs = record.updates_to_target, record.epochs_to_target
+    if updates and epochs and updates % epochs:
+        yield "updates_to_target", f"expected a multiple of {epochs} epochs; received {updates}"
+    if not record.seconds_per_update:
+        return
+    recipe = record.trial.get("recipe", {})
+    if updates and record.time_to_target_s:
+        ratio = record.time_to_target_s / (updates * record.seconds_per_update)
+        if ratio < LEAST_TIME:
+            message = f"only {ratio:.2g} of updates_to_target x seconds_per_update"
+            yield "time_to_target_s", message
+    if updates and epochs and record.sequences_per_s and recipe.get("sequences"):
+        expected = recipe["sequences"] * epochs / updates / record.seconds_per_update
+        if not math.isclose(record.sequences_per_s, expected, rel_tol=1e-6):
+            yield "sequences_per_s", f"expected {expected:g}; received {record.sequences_per_s:g}"
+    flops, limit = record.flops_per_update, record.limit_fraction
+    rates = [
+        found["matmul_flops_per_s"]
+        for found in (record.provenance.get("calibration") or {}).values()
+        if found
+    ]
+    if flops and limit is not None and rates:
+        expected = flops / record.seconds_per_update / max(rates)
+        if not math.isclose(limit, expected, rel_tol=1e-6):
+            yield "limit_fraction", f"expected {expected:g}; received {limit:g}"
+
+
+def _possible(record: Record) -> Iterator[tuple[str, str]]:
+    for name in ("accuracy", "exact_match", "error_bound", "accuracy_at_tutorial_epochs"):
+        value = getattr(record, name)
+        if value is not None and not 0 <= value <= 1:
+            yield name, f"expected 0..1; received {value}"
+    for name, value in record:
+        is_amount = name.endswith(("_s", "_per_update", "_bytes", "_target"))
+        if is_amount and isinstance(value, float | int) and not 0 <= value < math.inf:
+            yield name, f"expected 0 or more; received {value}"
+    if (record.exact_match or 0) > (record.accuracy or 0):
+        yield "exact_match", "expected no more than accuracy: a right sequence has right tokens"
+    parity = record.parity
+    if parity is not None and parity.passed is not None:
+        passes = (parity.largest_difference or 0) <= (parity.tolerance or 0)
+        if parity.passed != passes:
+            yield "parity", "passed is not what largest_difference and tolerance say"
+
+
+def _trial(record: Record) -> Iterator[tuple[str, str]]:
+    try:
+        trial = Trial.model_validate(record.trial)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        yield "trial", f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+        return
+    key = trial_key(record.trial)
+    if key != record.key:
+        yield "key", f"expected {key}, the digest of the trial; received {record.key}"
+    for name in ("backend", "engine", "division", "device", "seed"):
+        ours, theirs = getattr(record, name), getattr(trial, name)
+        if ours != theirs:
+            yield name, f"expected the trial's {theirs!r}; received {ours!r}"
+
+
+RULES: tuple[Rule, ...] = (_trial, _ledger, _target, _curve, _arithmetic, _possible)
+
+
+def _division(record: Record, plugins: Plugins) -> Iterator[tuple[Severity, str, str]]:
+    """Check a closed record against the task's closed recipe, field by field."""
+    if record.division != "closed":
+        return
+    name = record.trial.get("task", record.task)
+    if name not in plugins.tasks:
+        yield "warning", "division", f"task {name!r} is not installed: its recipe is unchecked"
+        return
+    try:
+        task = plugins.task(name).value(**record.trial.get("parameters", {}))
+    except ValidationError:
+        yield "error", "trial", f"its parameters are none of task {name!r}"
+        return
+    if task.source_hash() != record.trial.get("source"):
+        yield "warning", "task source", "differs from the task that is installed here"
+    recipe = default_recipe(task, "closed")
+    changed = _differences(Recipe.model_validate(record.trial["recipe"]), recipe)
+    if changed:
+        yield "error", "division", f"is open, not closed: {'; '.join(changed)}"
+
+
+def _differences(told: Recipe, recipe: Recipe | None) -> list[str]:
+    expected = {} if recipe is None else recipe.model_dump()
+    return [
+        f"{name}={getattr(told, name)} instead of {value}"
+        for name, value in expected.items()
+        if getattr(told, name) != value
+    ]
