@@ -32,12 +32,12 @@ tasks: $(VENV)/.all  ## every task's open recipe: about an hour on one core
 		--timeout 8m --results results/tasks
 	$(BIN)/echobench run --backend jax --division open --seeds 3 --threads 1 \
 		--timeout 8m --results results/tasks $(PARTIAL:%=--task '%[n_out=2]')
-	$(BIN)/echobench run --backend tensorflow --backend torch --division open --seeds 3 \
+	$(BIN)/echobench run --backend tensorflow --backend torch --division open \
 		--threads 1 --timeout 8m --results results/tasks $(TUTORIAL:%=--task %)
 
 STUDIES := representation masking length state topology
-studies: $(VENV)/.all  ## what the tutorial leaves open: about half an hour on one core
-	for study in $(STUDIES); do $(BIN)/echobench study $$study --threads 1 || exit; done
+studies: $(VENV)/.all  ## what the tutorial leaves open: about twenty minutes on one core
+	for study in $(STUDIES); do $(BIN)/echobench study $$study --threads 1 --seeds 1 || exit; done
 
 bench: $(VENV)/.all  ## pytest-benchmark, one backend a process: make bench BACKEND=torch
 	# Frameworks imported by pytest itself warn of things that are theirs.
