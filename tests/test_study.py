@@ -19,6 +19,7 @@ STUDY = Study(
     name="units",
     question="Do more units learn in fewer epochs?",
     backend="jax",
+    seeds=1,
     variants=[
         Variant(label="20 units", task="whole"),
         Variant(label="one unit", task="whole[units=1,epochs=2]"),

@@ -71,7 +71,7 @@ class Store:
 
         A damaged line is named on stderr and left out.
         """
-        return self.read(self.folder)
+        return self.read(self.folder) if self.folder.is_dir() else []
 
     @staticmethod
     def read(path: Path) -> list[Record]:
