@@ -196,21 +196,29 @@ def drawn(
         dispensable: columns that may be left out, the first to go first.
     """
     shown = [name for name in (lines[0] if lines else {}) if any(line[name] for line in lines)]
-    widths = {name: max(len(name), *(len(line[name]) for line in lines)) + 1 for name in shown}
+    # A header may wrap between its words, a cell not at all.
+    texts = {name: [*name.split(), *(line[name] for line in lines)] for name in shown}
+    widths = {name: max(map(len, texts[name])) + 2 for name in shown}
     if "note" in shown:
-        widths["note"] = 20  # wraps
+        words = (word for line in lines for word in line["note"].split())
+        widths["note"] = max(map(len, words)) + 2  # wraps
+    room = width - 1  # the frame's
     hidden = []
     for name in dispensable:
-        if name in shown and sum(widths[name] for name in shown) > width:
+        if name in shown and sum(widths[name] for name in shown) > room:
             shown.remove(name)
             hidden.append(name)
-    table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    needed = sum(widths[name] for name in shown)
+    dense = needed > room
+    fits = needed - dense * len(shown) <= room  # else cells wrap too
+    padding = (0, 0 if dense else 1, 0, 0)
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, padding=padding)
     for name in shown:
         table.add_column(
             name,
             justify="left" if name in {*names, *CELL, "note"} else "right",
             no_wrap=name in names,
-            min_width=widths[name] - 1 if name in names else None,
+            min_width=widths[name] - 2 if fits or name in names else None,
         )
     for line in lines:
         table.add_row(*(escape(line[name]) for name in shown))  # task[n_out=2] is no markup
