@@ -1,0 +1,117 @@
+"""The referee: the suite's own records pass, forged ones do not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from echobench.plugins import Plugins
+from echobench.results.referee import Finding, validate
+
+RESULTS = Path(__file__).parents[2] / "results"
+Told = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def told() -> Told:
+    """Return a real record that reached the target in the closed division."""
+    (file,) = (RESULTS / "studies" / "state").glob("*.jsonl")
+    records = map(json.loads, file.read_text().splitlines())
+    return next(r for r in records if (r["status"], r["division"]) == ("reached", "closed"))
+
+
+def findings(folder: Path, plugins: Plugins, *records: Told) -> list[Finding]:
+    path = folder / "records-x.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    found, count = validate([path], plugins)
+    assert count == len(records)
+    return found
+
+
+def test_our_own_records_can_be_true(plugins: Plugins) -> None:
+    found, count = validate(sorted(RESULTS.rglob("records-*.jsonl")), plugins)
+    assert count > 150
+    assert [finding for finding in found if finding.severity == "error"] == []
+
+
+def test_a_real_record_passes(told: Told, plugins: Plugins, tmp_path: Path) -> None:
+    assert findings(tmp_path, plugins, told) == []
+
+
+def faster(record: Told) -> None:
+    record["time_to_target_s"] /= 10
+
+
+def all_faster(record: Told) -> None:
+    faster(record)
+    record["last_miss_s"] /= 10
+    for point in record["evaluations"]:
+        point["train_s"] /= 10
+
+
+def tuned(record: Told) -> None:
+    record["trial"]["recipe"]["learning_rate"] = 0.02
+
+
+FORGERIES: list[tuple[Callable[[Told], None], str, str]] = [
+    (lambda r: r.update(wall_s=r["wall_s"] / 2), "ledger", "add up to wall_s"),
+    (lambda r: r.update(eval_s=None), "ledger", "some are empty"),
+    (faster, "time_to_target_s", "expected last_miss_s <= it"),
+    (all_faster, "time_to_target_s", "of updates_to_target x seconds_per_update"),
+    (lambda r: r.update(accuracy=0.999), "accuracy", "expected accuracy and exact match 1"),
+    (lambda r: r.update(certified_sequences=10), "certified_sequences", "expected the 1000"),
+    (lambda r: r.update(error_bound=1e-5), "error_bound", "expected 3/1000 = 0.003"),
+    (lambda r: r.update(sequences_per_s=1e9), "sequences_per_s", "received 1e+09"),
+    (lambda r: r.update(epochs_to_target=7), "evaluations", "at epochs_to_target"),
+    (lambda r: r["evaluations"].reverse(), "evaluations", "that rise"),
+    (lambda r: r["evaluations"][0].update(epoch=1), "evaluations", "expected one each 100 epochs"),
+    (lambda r: r.update(status="missed"), "error_bound", "expected empty in a trial that is"),
+    (lambda r: r.update(accuracy_at_tutorial_epochs=1.5), "accuracy_at_tutorial_epochs", "0..1"),
+    (lambda r: r.update(compile_s=-1.0), "compile_s", "expected 0 or more"),
+    (lambda r: r["parity"].update(largest_difference=1.0), "parity", "passed is not what"),
+    (lambda r: r.update(backend="torch"), "backend", "expected the trial's 'jax'"),
+    (tuned, "key", "the digest of the trial"),
+    (tuned, "division", "is open, not closed: learning_rate=0.02 instead of 0.001"),
+    (lambda r: r["trial"].pop("versions"), "trial", "versions: Field required"),
+    (lambda r: r.update(colour="red"), "colour", "Extra inputs are not permitted"),
+    (lambda r: r.pop("task"), "task", "Field required"),
+]
+
+
+@pytest.mark.parametrize(("forge", "about", "message"), FORGERIES)
+def test_a_forged_record_is_found(
+    forge: Callable[[Told], None],
+    about: str,
+    message: str,
+    told: Told,
+    plugins: Plugins,
+    tmp_path: Path,
+) -> None:
+    forged = json.loads(json.dumps(told))
+    forge(forged)
+    found = [f for f in findings(tmp_path, plugins, forged) if f.severity == "error"]
+    assert any(f.about == about and message in f.message for f in found), found
+    assert all(f.where.endswith("records-x.jsonl:1") for f in found)
+
+
+def test_duplicates_and_repeated_runs_are_visible(
+    told: Told, plugins: Plugins, tmp_path: Path
+) -> None:
+    later = {**told, "started_at": "2030-01-01T00:00:00.000+00:00"}
+    same, repeated = findings(tmp_path, plugins, told, told, later)
+    assert (same.severity, same.about) == ("error", "duplicate")
+    assert (repeated.severity, repeated.about) == ("warning", "repeated")
+
+
+def test_what_cannot_be_checked_is_a_warning(told: Told, plugins: Plugins, tmp_path: Path) -> None:
+    def about(**changes: Any) -> set[tuple[Any, str]]:
+        trial = {**told["trial"], **changes}
+        found = findings(tmp_path, plugins, {**told, "trial": trial})
+        return {(f.severity, f.about) for f in found} - {("error", "key")}
+
+    assert about(task="elsewhere") == {("warning", "division")}
+    assert about(source="0" * 12) == {("warning", "task source")}
