@@ -22,6 +22,14 @@ print(json.dumps(names))
 """
 
 
+def test_every_package_is_named() -> None:
+    # A wheel would leave out one that is not; an editable install would not show it.
+    named = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    inits = [*ROOT.glob("echobench/**/__init__.py"), *ROOT.glob("plugins/**/__init__.py")]
+    packages = {".".join(path.parent.relative_to(ROOT).parts) for path in inits}
+    assert set(named) == {name.replace("plugins", "echobench_plugins", 1) for name in packages}
+
+
 def test_the_wheel_brings_every_entry_point(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path), str(ROOT)],

@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2 added calibration, disturbances, FLOPs and updates; a record of 1 loads, these empty.
+`record.schema.json` beside this file is the JSON Schema of this version."""
 Status = Literal["reached", "missed", "failed", "timeout", "unavailable", "unsupported"]
 
 
