@@ -76,11 +76,10 @@ def echobench_tasks():
 """
 
 
-@pytest.mark.parametrize("task", ["whole", "partial"])
 def test_an_open_recipe_is_taught_certified_recorded_and_resumed(
-    task: str, echobench: Command, rows: Rows, tmp_path: Path
+    echobench: Command, rows: Rows, tmp_path: Path
 ) -> None:
-    cell = ("--backend", "jax", "--task", task, "--division", "open")
+    cell = ("--backend", "jax", "--task", "partial", "--division", "open")
     arguments = ("run", *cell, "--save-models", "models")
     done = echobench(*arguments)
     assert done.returncode == 0, done.stderr

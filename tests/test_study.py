@@ -42,7 +42,7 @@ def test_a_study_prints_one_table_and_resumes(echobench: Command, tmp_path: Path
     assert (many["accuracy"], many["exact match"]) == ("100%", "100%")
     assert many["time to target"]
     assert (one["variant"], one["units"], one["success"]) == ("one unit", "1", "0/1")
-    assert one["note"] == "missed"
+    assert one["note"].split(";")[0] == "missed"  # it may have been disturbed too
     assert len(list((tmp_path / "results" / "studies" / "units").glob("*.jsonl"))) == 1
 
     again = echobench(*arguments, "--format", "md")

@@ -4,14 +4,11 @@ SMALL = (
     "whole[length=12,symbols=10,units=6,batch=4,sequences=3]",
     "attention[n_in=4,length=8,symbols=10,units=6,sequences=3]",
     "reverse[shortest=2,longest=5,symbols=10,units=6,sequences=4]",
-    "masked[length=8,symbols=10,units=6,batch=4]",
     "masked[n_out=2,length=8,symbols=10,units=6,sequences=3]",
     "regression[length=8,symbols=10,units=6,sequences=3]",
-    "stateless[length=12,symbols=10,units=6]",  # more updates an epoch than are unrolled
-    "stateless[stateful=true,length=12,symbols=10,units=6]",
+    "stateless[stateful=true,length=12,symbols=10,units=6]",  # more updates than are unrolled
     "one-to-one[n_out=2,length=8,symbols=10,units=6,sequences=3]",
     "many-to-one[n_out=2,length=8,symbols=10,units=6,sequences=3]",
-    "lag[length=8,symbols=10,lag=2,units=6,sequences=4]",
     "copy[symbols=5,items=2,blanks=70,units=6,sequences=4]",  # more steps than are unrolled
 )
 
