@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from echobench.cli import check, compare, listing, new, predict, run, study, table, validate
+from echobench.cli import check, compare, doctor, listing, new, predict, run, study, table, validate
 from echobench.errors import EchobenchError, UsageError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command()(predict.predict)
 app.command()(table.table)
 app.command()(compare.compare)
 app.command()(validate.validate)
+app.command()(doctor.doctor)
 app.command("list")(listing.list_plugins)
 app.add_typer(check.app, name="check")
 app.add_typer(new.app, name="new")

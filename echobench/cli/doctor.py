@@ -1,0 +1,33 @@
+"""`echobench doctor`: is this machine fit to measure on?"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from echobench.cli.options import AsJson
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Say whether this machine is fit to measure on, and what to change."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from echobench.harness.doctor import WATCHED_S, examine
+
+    with Console(stderr=True).status(f"watching this machine for {WATCHED_S:g} s"):
+        checks = examine()
+    if as_json:
+        print(json.dumps([asdict(check) for check in checks], indent=2))
+        return
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
+    for name in ("check", "verdict", "found", "what to do"):
+        table.add_column(name, no_wrap=name in {"check", "verdict"})
+    for check in checks:
+        table.add_row(check.name, check.verdict, check.found, check.advice)
+    console = Console()
+    console.print(table)
+    doubts = [check.name for check in checks if check.verdict == "doubtful"]
+    fit = "fit to measure on" if not doubts else f"measure with care: {', '.join(doubts)}"
+    console.print(fit, highlight=False)

@@ -1,0 +1,48 @@
+"""The doctor: what it says of facts that are given, and that it runs here."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from echobench.harness import doctor
+from echobench.harness.doctor import Check
+from tests.conftest import Command
+
+
+@pytest.mark.parametrize(
+    ("check", "verdict"),
+    [
+        (doctor._load(0.3, 2), "good"),
+        (doctor._load(1.5, 2), "doubtful"),
+        (doctor._steal(0.0), "good"),
+        (doctor._steal(0.1), "doubtful"),
+        (doctor._steal(None), "unknown"),
+        (doctor._steadiness([1e11, 1.05e11]), "good"),
+        (doctor._steadiness([1e11, 1.5e11]), "doubtful"),
+        (doctor._governor("performance"), "good"),
+        (doctor._governor("powersave"), "doubtful"),
+        (doctor._governor(None), "unknown"),
+        (doctor._siblings(["0", "1"]), "good"),
+        (doctor._siblings(["0-1", "0-1"]), "doubtful"),
+        (doctor._siblings([None, None]), "unknown"),
+        (doctor._memory(8 * 2**30), "good"),
+        (doctor._memory(2**30), "doubtful"),
+    ],
+)
+def test_a_verdict_comes_with_what_to_do(check: Check, verdict: str) -> None:
+    assert check.verdict == verdict
+    assert check.found
+    assert bool(check.advice) == (verdict == "doubtful")
+
+
+def test_threads_of_one_core_are_counted() -> None:
+    assert doctor._siblings(["0-1", "0-1", "2-3", "2-3"]).advice == "use --threads 2 at most"
+
+
+def test_it_looks_at_this_machine(echobench: Command) -> None:
+    done = echobench("doctor", "--json")
+    assert done.returncode == 0, done.stderr
+    names = [check["name"] for check in json.loads(done.stdout)]
+    assert names == ["load", "steal", "steadiness", "frequency", "cores", "memory", "power"]
