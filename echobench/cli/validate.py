@@ -15,7 +15,9 @@ from echobench.errors import UsageError
 
 
 def validate(
-    paths: Annotated[list[Path], typer.Argument(help="Files of records, or folders of them.")],
+    paths: Annotated[
+        list[Path], typer.Argument(help="Files of records, or folders, with all in them.")
+    ],
     plugin: PluginFiles = None,
     as_json: AsJson = False,
 ) -> None:
@@ -27,7 +29,7 @@ def validate(
     for path in paths:
         if not path.exists():
             raise UsageError(f"validate: expected files or folders of records; received {path!s}")
-    files = [file for path in paths for file in record_files(path)]
+    files = [file for path in paths for file in record_files(path, "**/*.jsonl")]
     if not files:
         raise UsageError(f"validate: no records in {', '.join(map(str, paths))}")
     found, count = check(files, Plugins(plugin or []))

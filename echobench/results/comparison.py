@@ -123,7 +123,7 @@ class Comparison:
         if low is None or high is None:
             return f"{winner} {times:.3g}x {better}" if times >= 1.005 else "the same"
         if not self.ratio.excludes(1.0):
-            return f"no difference shown: B takes {value:.3g} of A [{low:.3g}, {high:.3g}]"
+            return f"no difference shown [{low:.3g}, {high:.3g}]"
         low, high = (1 / high, 1 / low) if value < 1 else (low, high)
         return f"{winner} {times:.3g}x {better} [{low:.3g}, {high:.3g}]"
 

@@ -94,11 +94,16 @@ class Store:
         }
 
 
-def record_files(path: Path) -> list[Path]:
-    """Return the files with records of training: `path` itself, or those in this folder."""
+def record_files(path: Path, pattern: str = "*.jsonl") -> list[Path]:
+    """Return the files with records of training: `path` itself, or those in this folder.
+
+    Args:
+        path: a file or a folder.
+        pattern: of files in the folder; `**/*.jsonl` for those in its folders too.
+    """
     if path.is_file():
         return [path]
-    return sorted(p for p in path.glob("*.jsonl") if not p.name.startswith(PREDICTIONS))
+    return sorted(p for p in path.glob(pattern) if not p.name.startswith(PREDICTIONS))
 
 
 def machine_class(machine: dict[str, Any] | None) -> str:

@@ -212,13 +212,17 @@ def drawn(
     dense = needed > room
     fits = needed - dense * len(shown) <= room  # else cells wrap too
     padding = (0, 0 if dense else 1, 0, 0)
-    table = Table(header_style="bold", box=box.SIMPLE_HEAD, pad_edge=False, padding=padding)
+
+    def whole(name: str) -> bool:
+        return name != "note" and (fits or " " not in "".join(texts[name]))
+
+    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=padding)
     for name in shown:
         table.add_column(
             name,
             justify="left" if name in {*names, *CELL, "note"} else "right",
             no_wrap=name in names,
-            min_width=widths[name] - 2 if fits or name in names else None,
+            min_width=widths[name] - 2 if whole(name) else None,
         )
     for line in lines:
         table.add_row(*(escape(line[name]) for name in shown))  # task[n_out=2] is no markup
