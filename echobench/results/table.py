@@ -200,9 +200,8 @@ def drawn(
     texts = {name: [*name.split(), *(line[name] for line in lines)] for name in shown}
     widths = {name: max(map(len, texts[name])) + 2 for name in shown}
     if "note" in shown:
-        words = (word for line in lines for word in line["note"].split())
-        widths["note"] = max(map(len, words)) + 2  # wraps
-    room = width - 1  # the frame's
+        widths["note"] = min(widths["note"], 22)  # wraps
+    room = width - 2  # the frame's
     hidden = []
     for name in dispensable:
         if name in shown and sum(widths[name] for name in shown) > room:
