@@ -53,12 +53,31 @@ def test_certification_stops_at_the_first_block_with_an_error(task: Task) -> Non
     assert score.wrong_sequences == score.sequences == learner.asked == target.BLOCK
 
 
-def test_a_learner_wrong_once_in_200_is_refused_as_often_as_it_must_be(task: Task) -> None:
-    # Certified with probability (1 - 1/200) ** 1000 = 0.67%: of 200 tries, at most 8
-    # but once in ten thousand runs of this test with fresh seeds (these are fixed).
+def certified(task: Task, error_rate: float, n: int, tries: int) -> int:
+    """Return how many of so many tries certify a learner of that true error rate."""
     rng = stream(0, "certify")
-    clean = sum(
-        target.certify(task, Learner(task, 1 / 200, seed), rng, 1000).wrong_tokens == 0
-        for seed in range(200)
+    return sum(
+        target.certify(task, Learner(task, error_rate, seed), rng, n).wrong_tokens == 0
+        for seed in range(tries)
     )
-    assert clean <= 8
+
+
+@pytest.mark.parametrize(("once_in", "n"), [(200, 1000), (2000, 10_000)])
+def test_a_learner_that_is_wrong_now_and_then_is_nearly_always_refused(
+    once_in: int, n: int, task: Task
+) -> None:
+    # Certified with probability (1 - 1/200) ** 1000 = 0.67%, and 0.67% again: of 200 tries,
+    # at most 8 but once in ten thousand runs of this test with fresh seeds (these are fixed).
+    assert certified(task, 1 / once_in, n, 200) <= 8
+
+
+def test_the_bound_is_wrong_as_rarely_as_it_says(task: Task) -> None:
+    # A learner just beyond the bound 3/n is certified, and its bound wrong, with
+    # probability (1 - 3/1000) ** 1000 = 4.96%: of 600 tries 30, with a deviation of 5.3.
+    wrong = certified(task, 3 / 1000, 1000, 600)
+    assert 14 <= wrong <= 46
+
+
+def test_a_learner_that_is_hardly_ever_wrong_mostly_passes(task: Task) -> None:
+    # (1 - 1/20000) ** 1000 = 95.1%: certification is no more than it says.
+    assert certified(task, 1 / 20_000, 1000, 60) >= 50
