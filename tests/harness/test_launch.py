@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 
@@ -120,3 +121,11 @@ def test_the_environment_is_an_allow_list(
 def test_what_a_worker_is_told_survives_the_trip(plugins: Plugins) -> None:
     (trial,) = plan(Selection(tasks=["partial[symbols=10]"], backends=["jax"]), plugins)
     assert Trial.model_validate_json(trial.model_dump_json()) == trial
+
+
+@pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="there may be a GPU here")
+def test_a_device_that_is_not_there_is_a_row_that_says_so(plugins: Plugins, tmp_path: Path) -> None:
+    (trial,) = plan(Selection(tasks=["whole"], backends=["jax"], device="gpu"), plugins)
+    backend = plugins.backend("jax").value
+    record = launch.run_trial(trial, backend, command=["test"], log=tmp_path / "log")
+    assert (record.status, record.reason) == ("unavailable", "expected a gpu; jax sees none")
