@@ -20,6 +20,8 @@ METRICS = ("time_to_target_s", "updates_to_target", "seconds_per_update", "compi
 USUAL = METRICS[:3]
 """The time to the target, and the two it is the product of."""
 ALL = "all tasks"
+PRECISION = ("matmul_precision", "tf32")
+"""What a backend's path says of how it computes."""
 KEYS = ("task", "backend", "engine", "division", "device", "threads", "seed", "repeat")
 
 
@@ -258,11 +260,13 @@ def spent(record: Record, metric: str) -> float | None:
 
 def cautions(a: Sequence[Record], b: Sequence[Record]) -> list[str]:
     """Return what differs between two sides beside what a comparison is of."""
-    shared = set.intersection(*(set(r.trial.get("versions", {})) for r in [*a, *b]))
+    both = [*a, *b]
+    shared = set.intersection(*(set(r.trial.get("versions", {})) for r in both))
+    settings = set.intersection(*(set(_path(r)) for r in both)) & set(PRECISION)
     asked: dict[str, Callable[[Record], Any]] = {
         "machine": lambda r: machine_class(r.provenance.get("machine")),
         "versions": lambda r: {name: r.trial["versions"][name] for name in sorted(shared)},
-        "precision": lambda r: r.provenance.get("path", {}).get("precision"),
+        "precision": lambda r: {name: _path(r)[name] for name in sorted(settings)},
         "task source": lambda r: {r.trial.get("task", r.task): r.trial.get("source")},
     }
     found = []
@@ -272,6 +276,11 @@ def cautions(a: Sequence[Record], b: Sequence[Record]) -> list[str]:
             told = (" and ".join(sorted(values)) or "none" for values in (ours, theirs))
             found.append(f"different {name}: A has {next(told)}, B {next(told)}")
     return found
+
+
+def _path(record: Record) -> dict[str, Any]:
+    path: dict[str, Any] = record.provenance.get("path", {})
+    return path
 
 
 @dataclass(frozen=True)

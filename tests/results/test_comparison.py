@@ -160,6 +160,12 @@ def test_what_else_differs_is_told() -> None:
     assert cautions(told(), told(versions={"keras": "1", "torch": "2"})) == []
     (line,) = cautions(told(), told(versions={"keras": "2"}))
     assert line.startswith('different versions: A has {"keras": "1"}, B {"keras": "2"}')
+    exact, rough = (
+        [r.model_copy(update={"provenance": {**r.provenance, "path": {"tf32": tf32}}})]
+        for r, tf32 in ((told()[0], False), (told()[0], True))
+    )
+    (line,) = cautions(exact, rough)
+    assert line == 'different precision: A has {"tf32": false}, B {"tf32": true}'
     (line,) = cautions(told(), told(source="t"))
     assert line.startswith("different task source")
     other = told()[0].model_copy(update={"provenance": {"machine": {"cpu": "y", "cores": 2}}})
