@@ -98,5 +98,5 @@ def run(
     records = watched(matrix, missing, observers)
     keys = {trial.key for trial in trials}
     print_results([r for r in [*done.values(), *records] if r.key in keys])
-    if any(r.status == "failed" or (r.parity and r.parity.passed is False) for r in records):
+    if any(r.status == "failed" or r.failed_parity for r in records):
         raise typer.Exit(1)

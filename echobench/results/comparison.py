@@ -238,7 +238,7 @@ def _ratios(pairs: Sequence[tuple[Record, Record]], metric: str) -> tuple[list[f
 
 def measured(record: Record, metric: str) -> float | None:
     """Return a metric; None where it was not measured, or of another mathematics."""
-    if record.parity is not None and record.parity.passed is False:
+    if record.failed_parity:
         return None
     value: float | None = getattr(record, metric)
     return value
@@ -249,9 +249,7 @@ def spent(record: Record, metric: str) -> float | None:
 
     None where that bounds nothing.
     """
-    if record.status not in {"missed", "timeout"}:
-        return None
-    if record.parity is not None and record.parity.passed is False:
+    if record.status not in {"missed", "timeout"} or record.failed_parity:
         return None
     if metric == "time_to_target_s" and record.train_s is not None:
         return (record.first_update_s or 0.0) + record.train_s

@@ -99,5 +99,10 @@ class Record(BaseModel):
     disturbances: list[str] = Field(default_factory=list)
     log_tail: list[str] = Field(default_factory=list)
 
+    @property
+    def failed_parity(self) -> bool:
+        """Whether it trained something else than the reference: its figures do not count."""
+        return self.parity is not None and self.parity.passed is False
+
 
 TABLE_FIELDS = tuple(Record.model_fields)[: list(Record.model_fields).index("schema_version")]
