@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
+from echobench.core.clock import PHASES
 from tests.conftest import Command
 
 Rows = Callable[..., list[dict[str, Any]]]
@@ -98,13 +100,21 @@ def test_an_open_recipe_is_taught_certified_recorded_and_resumed(
 
     (file,) = (tmp_path / "results").glob("*.jsonl")
     record = json.loads(file.read_text())
-    phases = ["import", "build", "compile", "first_update", "train", "eval", "other"]
-    assert sum(record[f"{p}_s"] for p in phases) == pytest.approx(record["wall_s"], rel=0.01)
+    assert sum(record[f"{p}_s"] for p in PHASES) == pytest.approx(record["wall_s"], rel=0.01)
+    assert record["time_to_target_s"] < record["wall_to_target_s"] < record["wall_s"]
+    assert len(record["after_hit"]) == 3
     assert record["parity"]["passed"] is True
     assert record["parity"]["reference"] == "jax fit"
     assert 0 <= record["parity"]["largest_difference"] < 1e-5
-    assert record["provenance"]["path"]["compiler"] == "XLA"
-    assert os.uname().nodename not in file.read_text()
+    path = record["provenance"]["path"]
+    assert (path["compiler"], path["jit"]) == ("XLA", True)
+    assert path["lstm"] == ["5 steps unrolled", "2 steps unrolled"]
+    assert path["traces"]["compiling"] > 0
+    assert path["traces"]["training"] == 0  # nothing was compiled again
+    assert 0.2 < path["busy_cores"] <= len(path["affinity"]) + 0.1
+    assert sum(path["threads"].values()) >= len(path["affinity"])
+    assert record["provenance"]["seeds"] == {"rule": "fixed", "seeds": 1}
+    assert not re.search(rf"\b{re.escape(os.uname().nodename)}\b", file.read_text())
 
     again = echobench(*arguments)
     assert again.returncode == 0
@@ -234,3 +244,24 @@ def test_an_interrupt_stops_cleanly_and_leaves_no_process(
     assert "the same command resumes" in errors
     assert "Traceback" not in errors
     assert not [worker for worker in workers if worker.is_running()]
+
+
+def test_seeds_are_a_number_or_auto(echobench: Command) -> None:
+    done = echobench(*WHOLE, "--seeds", "some")
+    assert done.returncode == 2
+    assert done.stderr == "echobench: --seeds: expected a number or auto; received 'some'\n"
+    assert echobench(*WHOLE, "--seeds", "auto").returncode == 2  # one cell has no rival
+
+
+def test_host_and_home_are_told_only_where_asked(echobench: Command, tmp_path: Path) -> None:
+    (tmp_path / "short.py").write_text(BROKEN_TASKS)
+    cell = ("run", "--backend", "numpy", "--task", "at-sampling", "--plugin")
+    echobench(*cell, str(tmp_path / "short.py"))
+    (file,) = (tmp_path / "results").glob("*.jsonl")
+    (record,) = map(json.loads, file.read_text().splitlines())
+    assert record["trial"]["plugins"] == ["file:short.py", "numpy"]
+    assert "host" not in record["provenance"]
+    file.unlink()
+    echobench(*cell, str(tmp_path / "short.py"), "--tell-host")
+    (file,) = (tmp_path / "results").glob("*.jsonl")
+    assert json.loads(file.read_text())["provenance"]["host"] == os.uname().nodename

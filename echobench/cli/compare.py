@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from echobench.cli.options import Format, Results
+from echobench.cli.options import Format, PluginFiles, Results
 
 
 def compare(
@@ -24,17 +24,20 @@ def compare(
             help="Exit with 3 if B is surely worse, such as 'seconds_per_update>+10%'; repeat."
         ),
     ] = None,
+    plugin: PluginFiles = None,
     form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
 ) -> None:
     """Compare two sides by paired ratios, with intervals."""
     from rich.console import Console
 
+    from echobench.plugins import Plugins
     from echobench.results import comparison
     from echobench.results import table as tables
 
     limits = [comparison.Limit.parse(text) for text in fail_if or []]
     sides = [comparison.Side.parse(text, results) for text in (a, b)]
-    records = (sides[0].records(), sides[1].records())
+    plugins = Plugins(plugin or [])
+    records = (sides[0].records(plugins), sides[1].records(plugins))
     wanted = dict.fromkeys([*(metric or comparison.USUAL), *(one.metric for one in limits)])
     found = comparison.compare(sides[0], sides[1], records, list(wanted))
     for line in comparison.cautions(*records):

@@ -46,3 +46,10 @@ def seconds(option: str, text: str) -> float:
     if not value:
         raise UsageError(f"{option}: expected a time such as 90s, 10m or 2h; received {text!r}")
     return value
+
+
+def whole(option: str, text: str, expected: str) -> int:
+    """Return a whole number; `option` is named where it is none."""
+    if not re.fullmatch(r"-?\d+", text):
+        raise UsageError(f"{option}: expected {expected}; received {text!r}")
+    return int(text)

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import sys
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from echobench.cli.options import Observe, PluginFiles, Results
+from echobench.cli.options import Observe, PluginFiles, Results, whole
 from echobench.cli.options import seconds as seconds_of
-from echobench.cli.running import chosen_observers, print_results, watched
+from echobench.cli.running import chosen_observers, print_results, say, watched
 from echobench.errors import UsageError
+
+if TYPE_CHECKING:
+    from echobench.results.record import Record
 
 
 def run(
@@ -26,7 +32,9 @@ def run(
         list[str] | None,
         typer.Option(help="closed: the tutorial's recipe; open: ours; repeat for both; closed."),
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Seeds 0 to N-1 of each cell.")] = 1,
+    seeds: Annotated[
+        str, typer.Option(help="Seeds 0 to N-1 of each cell; auto: until pairs are told apart.")
+    ] = "1",
     repeats: Annotated[
         int, typer.Option(help="Runs of each cell and seed, to compare a cell with itself.")
     ] = 1,
@@ -45,12 +53,15 @@ def run(
     save_models: Annotated[
         Path | None, typer.Option(help="Folder for the trained networks (.keras).")
     ] = None,
+    tell_host: Annotated[
+        bool, typer.Option("--tell-host", help="Keep the names of host and user in the records.")
+    ] = False,
     quick: Annotated[bool, typer.Option("--quick", help="A smoke run, kept apart.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Run again what is done.")] = False,
 ) -> None:
     """Train, certify and record; the same command again resumes."""
-    from echobench.harness import machine
+    from echobench.harness import adaptive, machine
     from echobench.harness.matrix import Matrix
     from echobench.harness.plan import Selection, plan
     from echobench.plugins import Plugins
@@ -59,12 +70,13 @@ def run(
     if device not in {"cpu", "gpu"}:
         raise UsageError(f"--device: expected cpu or gpu; received {device!r}")
     plugins = Plugins(plugin or [])
+    auto = seeds == "auto"
     selection = Selection(
         tasks=task or [],
         backends=backend or [],
         engines=engine or [],
         divisions=division or ["closed"],
-        seeds=seeds,
+        seeds=adaptive.LOOKS[0] if auto else whole("--seeds", seeds, "a number or auto"),
         repeats=repeats,
         device=device,
         threads=machine.cores() if threads is None else threads,
@@ -73,12 +85,15 @@ def run(
         quick=quick,
     )
     observers = chosen_observers(observe or [], plugins)
-    trials = plan(selection, plugins)
+    found: list[Record] = []
+    rounds = adaptive.rounds(selection, plugins, found, say) if auto else iter([])
+    trials = next(rounds) if auto else plan(selection, plugins)
     if any(trial.division not in selection.divisions for trial in trials):
-        print("a recipe differs from the closed one: recorded as open", file=sys.stderr)
+        say("a recipe differs from the closed one: recorded as open")
     store = Store(results, quick=quick)
     done = {} if force else store.done(machine.facts())
-    missing = [trial for trial in trials if trial.key not in done]
+    if auto:
+        say(f"seeds auto: looks after {', '.join(map(str, adaptive.LOOKS))} seeds")
     if dry_run:
         for trial in trials:
             print(f"{'done' if trial.key in done else 'run '}  {trial.name}")
@@ -86,17 +101,29 @@ def run(
     store.check_writable()
     if save_models is not None:
         Store(save_models).check_writable()
-    if len(missing) < len(trials):
-        print(f"{len(trials) - len(missing)} of {len(trials)} trials are done", file=sys.stderr)
     matrix = Matrix(
         plugins=plugins,
         store=store,
         command=["echobench", *sys.argv[1:]],
         save_models=save_models,
-        budget_s=None if budget is None else seconds_of("--budget", budget),
+        about={
+            "seeds": adaptive.rule() if auto else {"rule": "fixed", "seeds": selection.seeds},
+            **(machine.who() if tell_host else {}),
+        },
+        deadline=time.monotonic() + seconds_of("--budget", budget) if budget else math.inf,
     )
-    records = watched(matrix, missing, observers)
-    keys = {trial.key for trial in trials}
-    print_results([r for r in [*done.values(), *records] if r.key in keys])
-    if any(r.status == "failed" or r.failed_parity for r in records):
+    failed = False
+    for planned in itertools.chain([trials], rounds):
+        settled = {record.key for record in found}
+        new = [trial for trial in planned if trial.key not in settled]
+        missing = [trial for trial in new if trial.key not in done]
+        if len(missing) < len(new):
+            say(f"{len(new) - len(missing)} of {len(new)} trials are done")
+        records = watched(matrix, missing, observers)
+        found += [done[trial.key] for trial in new if trial.key in done] + records
+        failed = failed or any(r.status == "failed" or r.failed_parity for r in records)
+        if time.monotonic() > matrix.deadline:
+            break
+    print_results(found)
+    if failed:
         raise typer.Exit(1)

@@ -53,6 +53,11 @@ def _interrupt(number: int, frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
+def say(line: str) -> None:
+    """Tell the user something that is no result."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def print_results(records: list[Record]) -> None:
     """Print the table, and an echo of each cell's first seed."""
     from rich.console import Console

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from echobench.cli.options import Clock, Format, Results
+from echobench.cli.options import Clock, Format, PluginFiles, Results
 from echobench.errors import UsageError
 
 
@@ -18,24 +18,28 @@ def table(
     clock: Annotated[
         Clock, typer.Option(help="What counts into the time to target; json and csv hold it all.")
     ] = Clock.TRAIN,
+    plugin: PluginFiles = None,
     quick: Annotated[bool, typer.Option("--quick", help="The smoke runs instead.")] = False,
 ) -> None:
     """Print the results table."""
     from rich.console import Console
 
+    from echobench.plugins import Plugins
     from echobench.results import table as tables
-    from echobench.results.footnotes import footnotes
+    from echobench.results.divisions import sorted_out
+    from echobench.results.footnotes import chosen, footnotes
     from echobench.results.store import Store, latest
 
     if not results.is_dir():
         raise UsageError(f"--results: expected a folder of records; received {str(results)!r}")
-    records = latest(Store(results, quick=quick).load())
+    everything = Store(results, quick=quick).load()
+    records, moved = sorted_out(latest(everything), Plugins(plugin or []))
     if form is not Format.TABLE:
         print(tables.render(records, form.value, clock.value))
     elif records:
         console = Console()
         console.print(tables.terminal(records, console.width, clock.value))
-        for line in footnotes(records):
+        for line in [*footnotes(records), *chosen(everything), *moved]:
             console.print(line, style="dim", markup=False, highlight=False)
     else:
         print(f"no records in {results}; make some with: echobench run", file=sys.stderr)

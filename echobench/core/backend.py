@@ -37,6 +37,9 @@ class Trainer(Protocol):
     def weights(self) -> list[Floats]:
         """Return the weights now, in the model's order."""
 
+    def path(self) -> dict[str, Any]:
+        """Return the path really taken: `engine`, `jit`, and `lstm`, the kernel of each."""
+
 
 class Predictor(Protocol):
     """The network's answers. It returns when the device is done."""
@@ -119,7 +122,7 @@ class Backend(ABC):
 
     @abstractmethod
     def facts(self) -> dict[str, Any]:
-        """Return the path really taken: compiler, kernels, threads, precision."""
+        """Return what holds for all that runs here: compiler, threads, precision, device."""
 
 
 class InferenceBackend(Backend):

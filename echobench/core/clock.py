@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-PHASES = ("import", "build", "compile", "first_update", "train", "eval", "other")
+PHASES = ("import", "build", "compile", "first_update", "train", "eval", "sustain", "other")
 
 
 class Ledger:
@@ -19,23 +19,36 @@ class Ledger:
     def __init__(self, started: float) -> None:
         self.started = started
         self._seconds = dict.fromkeys(PHASES, 0.0)
+        self._processor = dict.fromkeys(PHASES, 0.0)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Count the block's time under `name`; the block must wait for the device."""
-        start = time.monotonic()
+        processor, start = time.process_time(), time.monotonic()
         try:
             yield
         finally:
             self._seconds[name] += time.monotonic() - start
+            self._processor[name] += time.process_time() - processor
 
     @property
     def training(self) -> float:
         """Seconds of training so far, from the first update's start, nothing else."""
         return self._seconds["first_update"] + self._seconds["train"]
 
+    @property
+    def wall(self) -> float:
+        """Seconds since the process began."""
+        return time.monotonic() - self.started
+
+    @property
+    def busy_cores(self) -> float | None:
+        """Cores that training kept busy, as the processor's own clock says; None before it."""
+        processor = self._processor["first_update"] + self._processor["train"]
+        return processor / self.training if self.training else None
+
     def close(self) -> dict[str, float]:
         """Return the seconds of every phase and of the whole (`wall`)."""
-        wall = time.monotonic() - self.started
+        wall = self.wall
         known = sum(seconds for name, seconds in self._seconds.items() if name != "other")
         return {**self._seconds, "other": wall - known, "wall": wall}

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from echobench.core.architectures import StatefulForm
+from echobench.core.layers import TrackedLSTM
 from echobench.core.program import BETA_1, BETA_2, EPSILON, Program
 from echobench.core.sequences import Floats, Integers
 from echobench.core.task import Recipe
@@ -28,6 +29,7 @@ class FitTrainer:
     def __init__(self, program: Program, lstm_options: dict[str, Any]) -> None:
         self._task, self._recipe = program.task, program.recipe
         self._batches = program.batches
+        self._lstm_options = lstm_options
         self._batch = self._recipe.batch * self._recipe.sequences
         form = StatefulForm(self._task.coding, self._batch, self._recipe.stateful, **lstm_options)
         self._model = self._task.network(form, self._recipe.units).model
@@ -71,6 +73,25 @@ class FitTrainer:
     def weights(self) -> list[Floats]:
         """Return the weights now."""
         return [keras.ops.convert_to_numpy(v) for v in self._model.trainable_variables]
+
+    @property
+    def traces(self) -> int:
+        """How often Python went through the network."""
+        return sum(layer.calls for layer in self._recurrent[:1])
+
+    @property
+    def _recurrent(self) -> list[TrackedLSTM]:
+        return [layer for layer in self._model.layers if isinstance(layer, TrackedLSTM)]
+
+    def path(self) -> dict[str, Any]:
+        """Return the path taken: compiled or not, and each LSTM's kernel, as observed."""
+        kernels = ["steps" if layer.stepped else "the fused kernel" for layer in self._recurrent]
+        return {
+            "engine": "one model.fit an epoch, framing with pandas",
+            "jit": self._model.jit_compile,
+            "lstm": kernels,
+            "lstm_options": self._lstm_options,
+        }
 
     def _epoch(self, sequences: Integers, *callbacks: keras.callbacks.Callback) -> Any:
         framed = [self._task.supervised(sequence) for sequence in sequences]

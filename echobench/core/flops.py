@@ -60,7 +60,7 @@ def _layer_flops(layer: Any, is_first: bool) -> int | None:
 def _lstm_flops(layer: Any, is_first: bool) -> int:
     cell = layer if isinstance(layer, UnrolledLSTM) else layer.cell
     entry = layer.input[0] if isinstance(layer.input, list) else layer.input
-    steps: int = getattr(layer, "repeat", None) or entry.shape[1]
+    steps = layer.steps if cell is layer else entry.shape[1]
     recurrent: int = math.prod(cell.recurrent_kernel.shape)
     inputs = _product(steps * math.prod(cell.kernel.shape), is_first)
     # Of the first step's three products, the gradient of the state before it is not needed.

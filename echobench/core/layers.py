@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import keras
@@ -18,12 +19,39 @@ class TrackedLSTM(keras.layers.LSTM):  # type: ignore[misc] # Keras is untyped
     Keras (3.15) keeps them out of the model's variables. A compiled step on JAX
     then has nowhere to return them, and `stateful=True` silently starts every
     batch at zero.
+
+    Attributes:
+        stepped: whether it ran its cell step by step: Keras tries the backend's fused
+            kernel first, and tells nobody which one it took.
+        calls: how often Python ran it: where it is compiled, once for each program.
     """
 
+    stepped = False
+    calls = 0
+
     def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
-        """Build as Keras does, and track the state."""
+        """Build as Keras does, track the state, and watch the cell."""
         super().build(sequences_shape, initial_state_shape)
         self.tracked_states = list(self.states or [])  # none where it is stateless
+        call = self.cell.call
+
+        @functools.wraps(call)
+        def watched(*inputs: Any, **options: Any) -> Any:
+            self.stepped = True
+            return call(*inputs, **options)
+
+        self.cell.call = watched
+
+    def call(
+        self,
+        sequences: Tensor,
+        initial_state: Any = None,
+        mask: Tensor = None,
+        training: Any = None,
+    ) -> Any:
+        """Do as Keras does, and count."""
+        self.calls += 1
+        return super().call(sequences, initial_state, mask, training)
 
 
 class Encode(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
@@ -87,6 +115,7 @@ class UnrolledLSTM(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
         self, x_shape: Any, initial_state_shape: Any = None, present_shape: Any = None
     ) -> None:
         """Create the weights, by the names that Keras gives them."""
+        self.steps: int = self.repeat or x_shape[1]
         features = self.symbols or x_shape[-1]
         width = 4 * self.units
         self.kernel = self.add_weight((features, width), "glorot_uniform", name="kernel")
@@ -108,15 +137,14 @@ class UnrolledLSTM(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
         self, x: Tensor, initial_state: list[Tensor] | None = None, present: Tensor = None
     ) -> Tensor:
         """Run all steps; see the class."""
-        inputs, steps = self._projected(x)
-        outputs, h, c = self._unrolled(inputs, steps, initial_state, present)
+        outputs, h, c = self._unrolled(self._projected(x), initial_state, present)
         y = outputs if self.return_sequences else h
         return y if initial_state is None else (y, h, c)
 
-    def _projected(self, x: Tensor) -> tuple[Tensor, int]:
-        """Return x times the kernel plus bias for all steps, and their number."""
+    def _projected(self, x: Tensor) -> Tensor:
+        """Return x times the kernel plus bias, for all steps."""
         if not self.symbols:
-            return ops.matmul(x, self.kernel) + self.bias, self.repeat or x.shape[1]
+            return ops.matmul(x, self.kernel) + self.bias
         if self.missing:
             there = ops.cast(ops.expand_dims(x >= 0, -1), "float32")
             rows = ops.take(self.kernel, ops.maximum(x, 0), axis=0) * there
@@ -124,17 +152,17 @@ class UnrolledLSTM(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
             rows = ops.take(self.kernel, x, axis=0)
         if len(x.shape) == 3:
             rows = ops.sum(rows, axis=2)
-        return rows + self.bias, x.shape[1]
+        return rows + self.bias
 
     def _unrolled(
-        self, inputs: Tensor, steps: int, initial_state: Any, present: Tensor
+        self, inputs: Tensor, initial_state: Any, present: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the outputs of all steps [samples, steps, units], and the last h and c."""
         h, c = initial_state or (None, None)
         if present is not None and h is None:
             h = c = ops.zeros((inputs.shape[0], self.units))
         outputs = []
-        for step in range(steps):
+        for step in range(self.steps):
             z = inputs if self.repeat else inputs[:, step]
             h, c = self._step(z, h, c, None if present is None else present[:, step])
             outputs.append(h)

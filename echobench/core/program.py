@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 
 from echobench.core.architectures import FusedForm, Network, PlainForm
+from echobench.core.layers import UnrolledLSTM
 from echobench.core.sequences import Floats
 from echobench.core.task import Recipe, Task
 from echobench.core.weights import initial_weights
@@ -48,6 +49,8 @@ class Program:
         batches: updates of an epoch.
         rounds: equal blocks that an epoch consists of: one, or as many as batches
             where these are too many to compile one after the other.
+        traces: how often Python went through the network: once for each program
+            that a compiler made of it.
     """
 
     def __init__(self, task: Task, recipe: Recipe) -> None:
@@ -62,6 +65,7 @@ class Program:
         self._inputs = _by_batch(task.framing.inputs, self.batches)
         self._targets = _by_batch(task.framing.targets, self.batches)
         self._loss = task.coding.loss(reduction="mean_with_sample_weight")
+        self.traces = 0
 
     def initial_weights(self, rng: np.random.Generator) -> list[Floats]:
         """Draw the weights of a seed, in the model's order."""
@@ -109,6 +113,7 @@ class Program:
             The learner and the states after, and loss and accuracy of each
             update, before it was made: [batches / rounds].
         """
+        self.traces += 1
         if self.rounds == 1:
             indices: list[Any] = list(range(self.batches))
             states = self._zero_states(self._samples)
@@ -142,6 +147,7 @@ class Program:
         Returns:
             Integers [count, samples, n_out].
         """
+        self.traces += 1
         count = rows.shape[0]
         if not self.network.state_units:  # nothing goes from batch to batch: all at once
             outputs, _ = self._forward(parameters, _gather(rows, self.task.framing.inputs), [])
@@ -155,6 +161,10 @@ class Program:
             answer = self.task.coding.decode(outputs)
             batches.append(ops.reshape(answer, (count, self.recipe.batch, y.shape[-1])))
         return ops.concatenate(batches, axis=1)
+
+    def kernels(self) -> list[str]:
+        """Return how each LSTM of the network runs."""
+        return [*filter(None, map(_kernel, self.network.model.layers))]
 
     def plain_model(self, weights: list[Floats]) -> keras.Model:
         """Return the trained network in Keras' own layers, to save.
@@ -221,6 +231,13 @@ class Program:
             first.append(m)
             second.append(v)
         return Learner(parameters, first, second, step)
+
+
+def _kernel(layer: Any) -> str | None:
+    """Return how an LSTM of the fused form runs; None for another layer."""
+    if isinstance(layer, UnrolledLSTM):
+        return f"{layer.steps} steps unrolled"
+    return "a loop over steps" if isinstance(layer, keras.layers.LSTM) else None
 
 
 def _by_batch(index: Any, batches: int) -> Any:

@@ -28,6 +28,7 @@ class Limits:
         dispatch: most epochs between two looks at the clock.
         screen: fresh sequences of an evaluation.
         certify: fresh sequences that certify.
+        sustain: evaluations after the hit, to see whether it lasts.
     """
 
     max_epochs: int
@@ -35,6 +36,7 @@ class Limits:
     dispatch: int
     screen: int
     certify: int
+    sustain: int = 0
 
 
 @dataclass(frozen=True)
@@ -56,14 +58,17 @@ class Outcome:
         epochs: epochs trained.
         hit_epoch, hit_s: the evaluation that was then certified, in epochs and
             in seconds of training; None where there was none.
+        hit_wall_s: seconds from the process's start to the certificate.
         last_miss_s: training time at the last evaluation that missed before
             the hit, 0 if none did: the true hit lies between.
+        weights: at the hit, or at the end where there was none.
         first_lucky_epoch: first epoch whose own fresh sequences came out all
             right while being trained on: the tutorial's 100%.
         at_tutorial: score after the tutorial's own number of epochs.
         final: score on fresh sequences at the end; the certificate if reached.
         failed_certifications: screenings without error that were then refuted.
-        evaluations: all of them, in order.
+        evaluations: all of them up to the hit, in order.
+        after_hit: those with which training went on after it.
         seconds_per_epoch: of each dispatch in steady training, warm-up discarded.
     """
 
@@ -71,13 +76,28 @@ class Outcome:
     epochs: int = 0
     hit_epoch: int | None = None
     hit_s: float | None = None
+    hit_wall_s: float | None = None
     last_miss_s: float | None = None
     first_lucky_epoch: int | None = None
     at_tutorial: Score | None = None
     final: Score | None = None
     failed_certifications: int = 0
+    weights: list[Floats] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
+    after_hit: list[Evaluation] = field(default_factory=list)
     seconds_per_epoch: list[float] = field(default_factory=list)
+
+    @property
+    def sustained_s(self) -> float | None:
+        """Training time of the evaluation from which on none missed, to the last one.
+
+        The hit's own where 100% lasted; None where the last one missed, or nothing was hit.
+        """
+        misses = [place for place, e in enumerate(self.after_hit) if e.score.wrong_tokens]
+        if not misses:
+            return self.hit_s
+        later = self.after_hit[misses[-1] + 1 :]
+        return later[0].train_s if later else None
 
 
 def train(
@@ -134,14 +154,18 @@ def train(
                 if not certificate.wrong_tokens:
                     outcome.status, outcome.final = "reached", certificate
                     outcome.hit_epoch, outcome.hit_s = outcome.epochs, ledger.training
+                    outcome.hit_wall_s = ledger.wall
                     break
                 outcome.failed_certifications += 1
             outcome.last_miss_s = ledger.training
         if time.monotonic() >= limits.deadline:
             outcome.status = "timeout"
             break
+    outcome.weights = trainer.weights()
     if outcome.status == "reached":
         outcome.last_miss_s = outcome.last_miss_s or 0.0
+        with ledger.phase("sustain"):
+            _watch_on(task, recipe, data, screening, trainer, predictor, limits, outcome)
     else:
         with ledger.phase("eval"):
             outcome.final = target.score(task, echo, measurement, limits.certify)
@@ -150,11 +174,14 @@ def train(
 
 def _next_stop(epoch: int, recipe: Recipe, limits: Limits) -> int:
     """Return the epoch of the next evaluation, or of the tutorial's end, or of the budget's."""
-    cadence = (epoch // recipe.evaluate_every + 1) * recipe.evaluate_every
-    stops = [cadence, limits.max_epochs]
+    stops = [_next_cadence(epoch, recipe), limits.max_epochs]
     if epoch < recipe.epochs:
         stops.append(recipe.epochs)
     return min(stops)
+
+
+def _next_cadence(epoch: int, recipe: Recipe) -> int:
+    return (epoch // recipe.evaluate_every + 1) * recipe.evaluate_every
 
 
 def _train_to(
@@ -185,6 +212,35 @@ def _train_to(
         loss = float(losses[-1].mean())
         progress(outcome.epochs, seconds)
     return loss
+
+
+def _watch_on(
+    task: Task,
+    recipe: Recipe,
+    data: np.random.Generator,
+    screening: np.random.Generator,
+    trainer: Trainer,
+    predictor: Predictor,
+    limits: Limits,
+    outcome: Outcome,
+) -> None:
+    """Train on after the hit, at the same cadence: does 100% last?"""
+    epoch, trained = outcome.epochs, outcome.hit_s or 0.0
+    loss = float("nan")
+    while len(outcome.after_hit) < limits.sustain and epoch < limits.max_epochs:
+        stop = min(_next_cadence(epoch, recipe), limits.max_epochs)
+        while epoch < stop and time.monotonic() < limits.deadline:
+            epochs = min(limits.dispatch, stop - epoch)
+            rows = fresh_rows(task, recipe, data, epochs)
+            start = time.monotonic()
+            losses, _ = trainer.train(rows)
+            trained += time.monotonic() - start
+            epoch, loss = epoch + epochs, float(losses[-1].mean())
+        if epoch < stop:
+            return  # out of time; what was certified stays
+        echo = functools.partial(predictor, trainer.weights())
+        seen = target.score(task, echo, screening, limits.screen)
+        outcome.after_hit.append(Evaluation(epoch, trained, loss, seen))
 
 
 def _look_at(losses: Floats, accuracies: Floats, outcome: Outcome) -> None:

@@ -23,6 +23,7 @@ from echobench.core.task import Recipe
 from echobench.harness import machine, noise
 from echobench.harness.plan import Trial
 from echobench.harness.protocol import EVENT, Failure, Job, Progress, Reference, Result
+from echobench.plugins import FILE_PREFIX
 from echobench.results.record import Record
 
 GRACE_S = 10.0
@@ -40,6 +41,7 @@ def run_trial(
     *,
     command: list[str],
     log: Path,
+    about: dict[str, Any] | None = None,
     reference: Reference | None = None,
     save_model: Path | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
@@ -56,6 +58,7 @@ def run_trial(
         backend: the trial's backend.
         command: echobench's own command line, for the record.
         log: file that takes what the worker prints.
+        about: what else the record's provenance is to hold.
         reference: first losses for the parity gate.
         save_model: where to save the trained network, if anywhere.
         progress: called with the worker's progress.
@@ -69,10 +72,14 @@ def run_trial(
     told: dict[str, Any] = {
         "task": trial.label,
         "key": trial.key,
-        "trial": trial.model_dump(mode="json"),
+        "trial": {
+            **trial.model_dump(mode="json"),
+            "plugins": [*map(_without_folder, trial.plugins)],
+        },
         **trial.model_dump(include={"backend", "engine", "division", "device", "seed"}),
     }
     came = run_job(job, backend, command=command, log=log, progress=progress)
+    came["provenance"].update(about or {})
     told["disturbances"] = noise.disturbances(came["provenance"])
     try:
         return Record(**told, **came)
@@ -97,7 +104,7 @@ def run_job(
     Whatever happens to the process, there are fields: see `run_trial`.
     """
     provenance: dict[str, Any] = {
-        "command": command,
+        "command": [*map(machine.without_home, command)],
         "machine": machine.facts(),
         "git": machine.git_state(),
     }
@@ -205,7 +212,8 @@ def _run_worker(
         finally:
             _kill_tree(worker)
             os.close(receiving)
-    tail = log.read_text(errors="replace").splitlines()[-LOG_TAIL:]
+    lines = log.read_text(errors="replace").splitlines()[-LOG_TAIL:]
+    tail = [*map(machine.without_home, lines)]
     if isinstance(last, Result):
         return last.fields
     if isinstance(last, Failure):
@@ -248,6 +256,12 @@ def _kill_tree(worker: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(worker.pid, signal.SIGKILL)  # its session: children whose parent is gone too
     worker.wait()
+
+
+def _without_folder(plugin: str) -> str:
+    """Return where a plugin comes from; of a file its name: where it lies is the user's affair."""
+    path = plugin.removeprefix(FILE_PREFIX)
+    return plugin if path == plugin else FILE_PREFIX + Path(path).name
 
 
 def _death(code: int | None) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import getpass
 import os
 import platform
+import re
 import subprocess
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,21 @@ def affinity() -> list[int] | None:
     return sorted(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else None
 
 
+def threads() -> dict[str, int] | None:
+    """Return the threads of this process by name, as observed; None where nobody knows."""
+    tasks = Path("/proc/self/task")
+    if not tasks.exists():
+        return None
+    return dict(Counter(_name(task) for task in tasks.iterdir()).most_common())
+
+
+def _name(task: Path) -> str:
+    try:
+        return (task / "comm").read_text().strip()
+    except OSError:
+        return "ended"  # between being listed and being read
+
+
 @functools.cache
 def facts() -> dict[str, Any]:
     """Return the machine's facts; asked of the processor once, since that takes a second."""
@@ -36,9 +54,27 @@ def facts() -> dict[str, Any]:
         "architecture": platform.machine(),
         "system": f"{platform.system()} {platform.release()}",
         "cores": cores(),
+        "gpus": _gpus(),
         "memory_bytes": psutil.virtual_memory().total,
         "python": platform.python_version(),
     }
+
+
+def _gpus() -> list[str]:
+    """Return the models of NVIDIA's GPUs, as their driver says."""
+    told = _said("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
+    return told.splitlines() if told else []
+
+
+def who() -> dict[str, str]:
+    """Return the names of host and user, which a record keeps only where that is asked for."""
+    return {"host": platform.node(), "user": getpass.getuser()}
+
+
+def without_home(text: str) -> str:
+    """Return text in which the home directory, and so the user's name in it, reads `~`."""
+    home = str(Path.home())
+    return text if home == "/" else re.sub(rf"{re.escape(home)}(?=/|$)", "~", text)
 
 
 @functools.cache
@@ -53,10 +89,12 @@ def git_state() -> dict[str, Any] | None:
 
 
 def _git(directory: Path, *arguments: str) -> str | None:
+    return _said("git", "-C", str(directory), *arguments)
+
+
+def _said(*command: str) -> str | None:
     try:
-        done = subprocess.run(
-            ["git", "-C", str(directory), *arguments], capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return None
     return done.stdout.strip() if done.returncode == 0 else None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from echobench.core.backend import Backend
 from echobench.errors import StorageError
@@ -37,15 +39,17 @@ class Matrix:
         store: keeps the records.
         command: echobench's own command line, for the records.
         save_models: folder for trained networks, if wanted.
-        budget_s: no trial is started after this many seconds; the same command
-            goes on later.
+        about: what else the records' provenance is to hold.
+        deadline: no trial is started after it, on the monotonic clock; the same
+            command goes on later.
     """
 
     plugins: Plugins
     store: Store
     command: list[str]
     save_models: Path | None = None
-    budget_s: float | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+    deadline: float = math.inf
     _references: dict[str, Reference | None] = field(default_factory=dict)
 
     def run(self, trials: Sequence[Trial], watcher: Watcher) -> list[Record]:
@@ -55,9 +59,8 @@ class Matrix:
             StorageError: the results folder takes no more; what it holds stays.
         """
         records = []
-        started = time.monotonic()
         for number, trial in enumerate(trials):
-            if self.budget_s is not None and time.monotonic() - started > self.budget_s:
+            if time.monotonic() > self.deadline:
                 break
             watcher.started(number, trial)
             try:
@@ -83,6 +86,7 @@ class Matrix:
             trial,
             backend,
             command=self.command,
+            about=self.about,
             log=self.store.logs / f"{trial.key}.log",
             reference=self._reference(trial, watcher) if usable else None,
             save_model=self._model_path(trial),

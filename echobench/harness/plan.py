@@ -20,6 +20,7 @@ from echobench.plugins import Plugins, Provided
 ENGINES = ("fused", "fit")
 DIVISIONS = ("closed", "open")
 SCREEN, CERTIFY = 50, 1000
+SUSTAIN = 3
 QUICK_EPOCHS, QUICK_CERTIFY = 20, 50
 
 
@@ -33,6 +34,7 @@ class Trial(BaseModel):
         max_epochs: budget in epochs.
         timeout_s: limit of the worker's wall time.
         screen, certify: fresh sequences of an evaluation and of a certificate.
+        sustain: evaluations after the hit, to see whether it lasts.
         quick: a smoke run, never mixed with real records.
         repeat: 0, or which further run of the same cell and seed it is.
         versions: of echobench, Keras and the framework.
@@ -56,6 +58,7 @@ class Trial(BaseModel):
     timeout_s: float
     screen: int = SCREEN
     certify: int = CERTIFY
+    sustain: int = 0
     quick: bool = False
     repeat: int = 0
     versions: dict[str, str]
@@ -79,7 +82,8 @@ class Trial(BaseModel):
 
 def trial_key(told: Mapping[str, Any]) -> str:
     """Return the digest of a trial, as JSON has it; older ones have fewer fields."""
-    left_out = {"timeout_s", "plugins"} | (set() if told.get("repeat") else {"repeat"})
+    added_later = {name for name in ("repeat", "sustain") if not told.get(name)}
+    left_out = {"timeout_s", "plugins"} | added_later
     kept = {name: value for name, value in told.items() if name not in left_out}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -229,6 +233,7 @@ def _trial(
         max_epochs=selection.max_epochs or (QUICK_EPOCHS if quick else 10 * recipe.epochs),
         timeout_s=selection.timeout_s,
         certify=QUICK_CERTIFY if quick else CERTIFY,
+        sustain=0 if quick else SUSTAIN,
         quick=quick,
         repeat=repeat,
         versions={"echobench": version("echobench"), **backend.value.versions()},

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from echobench.errors import UnknownNameError, UsageError
+from echobench.plugins import Plugins
+from echobench.results.divisions import sorted_out
 from echobench.results.record import Record
 from echobench.results.statistics import Estimate, ratio
 from echobench.results.store import Store, latest, machine_class
@@ -72,15 +74,19 @@ class Side:
             raise UsageError(f"compare: expected a folder or file of records; received {where!s}")
         return cls(text, where, chosen)
 
-    def records(self) -> list[Record]:
-        """Return its records: of each trial the latest.
+    def records(self, plugins: Plugins) -> list[Record]:
+        """Return its records: of each trial the latest, in the division that its recipe says.
+
+        Args:
+            plugins: tasks that are installed here, whose closed recipes count.
 
         Raises:
             UsageError: there are none.
         """
+        everything, _ = sorted_out(latest(Store.read(self.path)), plugins)
         found = [
             record
-            for record in latest(Store.read(self.path))
+            for record in everything
             if all(str(_field(record, key)) == value for key, value in self.chosen.items())
         ]
         if not found:
@@ -103,7 +109,7 @@ class Comparison:
         metric: one of `METRICS`.
         ratio: B over A, median over pairs, with its interval: below 1, B is better.
         bounded: pairs of which one trial missed: their ratio is the bound it gives.
-        silent: pairs that say nothing, since both missed or one failed.
+        silent: pairs that say nothing, since both missed, one failed, or one missed early.
     """
 
     task: str
@@ -169,10 +175,10 @@ def compare(
     for metric in metrics:
         groups = []
         for (task, cell), pairs in sorted(cells.items()):
-            ratios, bounded, silent = _ratios(pairs, metric)
-            if ratios:
-                groups.append(ratios)
-                found.append(Comparison(task, cell, metric, ratio(ratios), bounded, silent))
+            values, bounded, silent = ratios(pairs, metric)
+            if values:
+                groups.append(values)
+                found.append(Comparison(task, cell, metric, ratio(values), bounded, silent))
         if len(groups) > 1:
             found.append(Comparison(ALL, "", metric, ratio(*groups)))
     return found
@@ -204,7 +210,7 @@ def lines(found: Iterable[Comparison]) -> dict[str, list[dict[str, str]]]:
         notes = {
             "too few pairs for an interval": one.ratio.low is None,
             f"{one.bounded} with a miss, as its bound": one.bounded,
-            f"{one.silent} left out: missed or failed on both sides": one.silent,
+            f"{one.silent} left out: missed or failed, and bound nothing": one.silent,
         }
         tables[one.metric].append(
             {
@@ -222,18 +228,26 @@ def _identity(record: Record, free: Iterable[str]) -> str:
     return json.dumps(told, sort_keys=True)
 
 
-def _ratios(pairs: Sequence[tuple[Record, Record]], metric: str) -> tuple[list[float], int, int]:
-    """Return the ratios B / A of pairs, how many are bounds, and how many pairs say nothing."""
-    ratios, bounded, silent = [], 0, 0
+def ratios(pairs: Sequence[tuple[Record, Record]], metric: str) -> tuple[list[float], int, int]:
+    """Return the ratios B / A of pairs, how many are bounds, and how many pairs say nothing.
+
+    Where one trial missed, its side is worse than what it had spent: the ratio is a bound.
+    One that missed having spent less than the other took is a bound that says nothing.
+    """
+    found, bounded, silent = [], 0, 0
     for first, second in pairs:
         a, b = measured(first, metric), measured(second, metric)
         low, high = a or spent(first, metric), b or spent(second, metric)
         if not low or not high or (a is None and b is None):
             silent += 1
             continue
+        missed_early = high > low if a is None else b is None and high < low
+        if missed_early:
+            silent += 1
+            continue
         bounded += a is None or b is None
-        ratios.append(high / low)
-    return ratios, bounded, silent
+        found.append(high / low)
+    return found, bounded, silent
 
 
 def measured(record: Record, metric: str) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import NamedTuple
@@ -28,7 +28,7 @@ class Course(NamedTuple):
 
 def footnotes(records: Iterable[Record]) -> list[str]:
     """Return a line for each variant of a task that several backends or engines learnt."""
-    lines = []
+    lines: list[str] = []
     for name, cells in _variants(records).items():
         courses = [course for label, group in cells.items() if (course := _course(label, group))]
         if len(courses) > 1:
@@ -40,6 +40,32 @@ def footnotes(records: Iterable[Record]) -> list[str]:
         if value is not None:
             says = "do not agree" if value < 0.05 else "agree"
             lines.append(f"{name}: updates to target {says} (log-rank p = {value:.2g})")
+    return lines
+
+
+def chosen(records: Iterable[Record]) -> list[str]:
+    """Return what was chosen among trials: seeds that are missing, and trials that were run again.
+
+    Args:
+        records: all of a folder, older runs of a trial included.
+    """
+    runs: Counter[tuple[str, str]] = Counter()
+    seeds: dict[str, set[int]] = defaultdict(set)
+    for record in records:
+        machine = machine_class(record.provenance.get("machine"))
+        name = f"{record.task} {record.backend} {record.engine} {record.division}"
+        again = f" repeat {record.trial['repeat']}" if record.trial.get("repeat") else ""
+        runs[f"{name} seed {record.seed}{again}", record.key + machine] += 1
+        seeds[name].add(record.seed)
+    lines = [
+        f"{name} was run {count} times; the last one counts"
+        for (name, _), count in sorted(runs.items())
+        if count > 1
+    ]
+    for name, there in sorted(seeds.items()):
+        missing = sorted(set(range(max(there))) - there)
+        if missing:
+            lines.append(f"{name}: no record of seed {', '.join(map(str, missing))}")
     return lines
 
 

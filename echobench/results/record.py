@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 2
-"""2 added calibration, disturbances, FLOPs and updates; a record of 1 loads, these empty.
-`record.schema.json` beside this file is the JSON Schema of this version."""
+SCHEMA_VERSION = 3
+"""2 added calibration, disturbances, FLOPs and updates; 3 whether a hit lasts, and the wall time
+to it. Older records load, these empty. `record.schema.json` beside this file is the JSON Schema
+of this version."""
 Status = Literal["reached", "missed", "failed", "timeout", "unavailable", "unsupported"]
 
 
@@ -83,7 +84,10 @@ class Record(BaseModel):
 
     schema_version: int = SCHEMA_VERSION
     key: str
+    sustain_s: float | None = None
     other_s: float | None = None
+    wall_to_target_s: float | None = None
+    sustained_hit_s: float | None = None
     epochs: int | None = None
     updates: int | None = None
     first_lucky_epoch: int | None = None
@@ -93,6 +97,7 @@ class Record(BaseModel):
     flops_per_update: int | None = None
     parity: Parity | None = None
     evaluations: list[EvaluationPoint] = Field(default_factory=list)
+    after_hit: list[EvaluationPoint] = Field(default_factory=list)
     samples: list[Sample] = Field(default_factory=list)
     trial: dict[str, Any]
     provenance: dict[str, Any] = Field(default_factory=dict)
@@ -103,6 +108,11 @@ class Record(BaseModel):
     def failed_parity(self) -> bool:
         """Whether it trained something else than the reference: its figures do not count."""
         return self.parity is not None and self.parity.passed is False
+
+    @property
+    def lasted(self) -> bool:
+        """Whether no evaluation after the hit missed, as far as there were any."""
+        return all(point.exact_match == 1.0 for point in self.after_hit)
 
 
 TABLE_FIELDS = tuple(Record.model_fields)[: list(Record.model_fields).index("schema_version")]

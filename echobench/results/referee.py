@@ -7,22 +7,21 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from pydantic import ValidationError
 
-from echobench.core.task import Recipe
-from echobench.harness.plan import Trial, default_recipe, trial_key
+from echobench.core.clock import PHASES
+from echobench.harness.plan import Trial, trial_key
 from echobench.plugins import Plugins
+from echobench.results import divisions
+from echobench.results.divisions import Severity
 from echobench.results.record import Record
 from echobench.results.store import machine_class
 
-PHASES = ("import", "build", "compile", "first_update", "train", "eval", "other")
 LEDGER_TOLERANCE = 0.01
 LEAST_TIME = 0.5
 """Of what the median update and their number give, that the target must have taken. There is
 no most: the first updates may be slow."""
-Severity = Literal["error", "warning"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def validate(paths: Iterable[Path], plugins: Plugins) -> tuple[list[Finding], in
             broken = [Finding(where, "error", *told) for rule in RULES for told in rule(record)]
             found += broken
             if not any(finding.about == "trial" for finding in broken):
-                found += [Finding(where, *told) for told in _division(record, plugins)]
+                found += [Finding(where, *told) for told in divisions.check(record, plugins)]
             machine = machine_class(record.provenance.get("machine"))
             identity = (record.key, machine, record.started_at)
             if identity in seen:
@@ -94,7 +93,9 @@ def validate(paths: Iterable[Path], plugins: Plugins) -> tuple[list[Finding], in
 
 
 def _ledger(record: Record) -> Iterator[tuple[str, str]]:
-    parts = [getattr(record, f"{phase}_s") for phase in PHASES]
+    # Before version 3 a trial ended with its hit.
+    phases = [phase for phase in PHASES if phase != "sustain" or record.schema_version >= 3]
+    parts = [getattr(record, f"{phase}_s") for phase in phases]
     if record.wall_s is None or None in parts:
         if record.status in {"reached", "missed"}:
             yield "ledger", "expected every phase and wall_s in a finished trial; some are empty"
@@ -128,6 +129,9 @@ def _target(record: Record) -> Iterator[tuple[str, str]]:
     if hit is None or last is None or not 0 <= last <= hit <= trained * (1 + 1e-9):
         told = f"received {last}, {hit}, {trained:g}"
         yield "time_to_target_s", f"expected last_miss_s <= it <= all of training; {told}"
+    wall = record.wall_to_target_s
+    if wall is not None and not (hit or 0.0) <= wall <= (record.wall_s or math.inf):
+        yield "wall_to_target_s", f"expected time_to_target_s <= it <= wall_s; received {wall:g}"
 
 
 def _curve(record: Record) -> Iterator[tuple[str, str]]:
@@ -147,6 +151,21 @@ def _curve(record: Record) -> Iterator[tuple[str, str]]:
             last.train_s, record.time_to_target_s, rel_tol=1e-9
         ):
             yield "time_to_target_s", f"expected the last evaluation's {last.train_s:g}"
+    yield from _after_hit(record)
+
+
+def _after_hit(record: Record) -> Iterator[tuple[str, str]]:
+    if len(record.after_hit) > record.trial.get("sustain", 0):
+        yield "after_hit", f"expected at most {record.trial.get('sustain', 0)} evaluations"
+    times = [record.time_to_target_s or 0.0, *(point.train_s for point in record.after_hit)]
+    if times != sorted(times):
+        yield "after_hit", "expected times that rise from time_to_target_s"
+    if record.schema_version >= 3 and record.status == "reached":
+        misses = [at for at, point in enumerate(record.after_hit) if point.exact_match < 1]
+        clean = times[misses[-1] + 2 :] if misses else times
+        expected = clean[0] if clean else None
+        if record.sustained_hit_s != expected:
+            yield "sustained_hit_s", f"expected {expected}; received {record.sustained_hit_s}"
 
 
 def _arithmetic(record: Record) -> Iterator[tuple[str, str]]:
@@ -212,33 +231,3 @@ def _trial(record: Record) -> Iterator[tuple[str, str]]:
 
 
 RULES: tuple[Rule, ...] = (_trial, _ledger, _target, _curve, _arithmetic, _possible)
-
-
-def _division(record: Record, plugins: Plugins) -> Iterator[tuple[Severity, str, str]]:
-    """Check a closed record against the task's closed recipe, field by field."""
-    if record.division != "closed":
-        return
-    name = record.trial.get("task", record.task)
-    if name not in plugins.tasks:
-        yield "warning", "division", f"task {name!r} is not installed: its recipe is unchecked"
-        return
-    try:
-        task = plugins.task(name).value(**record.trial.get("parameters", {}))
-    except ValidationError:
-        yield "error", "trial", f"its parameters are none of task {name!r}"
-        return
-    if task.source_hash() != record.trial.get("source"):
-        yield "warning", "task source", "differs from the task that is installed here"
-    recipe = default_recipe(task, "closed")
-    changed = _differences(Recipe.model_validate(record.trial["recipe"]), recipe)
-    if changed:
-        yield "error", "division", f"is open, not closed: {'; '.join(changed)}"
-
-
-def _differences(told: Recipe, recipe: Recipe | None) -> list[str]:
-    expected = {} if recipe is None else recipe.model_dump()
-    return [
-        f"{name}={getattr(told, name)} instead of {value}"
-        for name, value in expected.items()
-        if getattr(told, name) != value
-    ]

@@ -107,9 +107,9 @@ def record_files(path: Path, pattern: str = "*.jsonl") -> list[Path]:
 
 
 def machine_class(machine: dict[str, Any] | None) -> str:
-    """Return what makes two machines comparable: processor and usable cores."""
+    """Return what makes two machines comparable: processor, usable cores, GPUs."""
     facts = machine or {}
-    return f"{facts.get('cpu')}, {facts.get('cores')} cores"
+    return ", ".join([f"{facts.get('cpu')}", f"{facts.get('cores')} cores", *facts.get("gpus", [])])
 
 
 def _read(path: Path) -> Iterator[Record]:

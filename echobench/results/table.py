@@ -88,7 +88,7 @@ def summary(records: list[Record], clock: str = "train") -> list[dict[str, str]]
         groups.setdefault(json.dumps(told, sort_keys=True), []).append((record, rows([record])[0]))
     lines = []
     for group in groups.values():
-        flat = pd.DataFrame([{**row, "epochs": record.epochs} for record, row in group])
+        flat = pd.DataFrame([{**row, **_beside(record)} for record, row in group])
         first = group[0][1]
         counted = flat[flat.status.isin(["reached", "missed", "timeout"])]
         reached = int((flat.status == "reached").sum())
@@ -115,16 +115,21 @@ def summary(records: list[Record], clock: str = "train") -> list[dict[str, str]]
     return sorted(lines, key=lambda line: [line[name] for name in CELL[:4]])
 
 
+def _beside(record: Record) -> dict[str, Any]:
+    """Return what the summary needs of a record beside the table's fields."""
+    return {"epochs": record.epochs, "wall_to_target_s": record.wall_to_target_s}
+
+
 def on_clock(flat: pd.DataFrame, clock: str) -> pd.Series[float]:
     """Return each trial's seconds to the target, or to the end of its budget.
 
     Args:
         flat: records, their fields the columns.
         clock: `train`, training alone; `compile`, with the compiling before it; `wall`,
-            from the process's start to the record, which holds all else too.
+            from the process's start to the certificate, which holds all else too.
     """
     if clock == "wall":
-        return flat.wall_s
+        return flat.wall_to_target_s.astype(float).fillna(flat.wall_s)
     trained = flat.time_to_target_s.fillna(flat.first_update_s + flat.train_s)
     return trained + flat.compile_s if clock == "compile" else trained
 
@@ -167,6 +172,7 @@ def _note(flat: pd.DataFrame, records: Sequence[Record]) -> str:
     )
     doubts = {
         "parity unchecked": sum(r.parity is not None and r.parity.passed is None for r in records),
+        "100% did not last": sum(r.status == "reached" and not r.lasted for r in records),
         "disturbed": sum(bool(r.disturbances) for r in records),
     }
     noted = [*reasons.most_common(), *((doubt, n) for doubt, n in doubts.items() if n)]

@@ -54,8 +54,8 @@ def predict(
         "wall_s": seconds["wall"],
         "peak_memory_bytes": machine.peak_memory_bytes(),
         "path": {
-            # The facts of a backend that trains are those of its fused engine.
-            **({"jit_compile": model.jit_compile} if backend.trains else backend.facts()),
+            **backend.facts(),
+            "jit": model.jit_compile,
             "affinity": machine.affinity(),
             "device": backend.devices(),
         },

@@ -17,7 +17,7 @@ from echobench.core.program import Program
 from echobench.core.sequences import Floats, stream
 from echobench.core.target import BLOCK
 from echobench.core.task import Task
-from echobench.core.training import Limits, Outcome, fresh_rows, train
+from echobench.core.training import Evaluation, Limits, Outcome, fresh_rows, train
 from echobench.errors import TrainingError
 from echobench.harness import machine
 from echobench.harness.plan import Trial
@@ -36,6 +36,12 @@ class Built(NamedTuple):
     trainer: Trainer
     predictor: Predictor
     dispatch: int
+
+    @property
+    def traces(self) -> int:
+        """How often Python went through the network: where it is compiled, once a program."""
+        own = self.trainer.traces if isinstance(self.trainer, FitTrainer) else 0
+        return self.program.traces + own
 
     def first_losses(self, ledger: Ledger) -> Floats:
         """Compile both programs by calling them once, and return the first losses.
@@ -88,6 +94,7 @@ def learn(
     tell(Progress(phase="compile"))
     verdict = parity.verdict(built.first_losses(ledger), job.reference)
     program, trainer, predictor, dispatch = built
+    compiled = built.traces
     trainer.reset(weights)
     limits = Limits(
         max_epochs=trial.max_epochs,
@@ -95,6 +102,7 @@ def learn(
         dispatch=dispatch,
         screen=trial.screen,
         certify=trial.certify,
+        sustain=trial.sustain,
     )
 
     def progress(accuracy: float, epoch: int, seconds: float) -> None:
@@ -103,7 +111,7 @@ def learn(
     outcome = train(task, trial.recipe, trial.seed, trainer, predictor, limits, ledger, progress)
     if job.save_model is not None:
         Path(job.save_model).parent.mkdir(parents=True, exist_ok=True)
-        program.plain_model(trainer.weights()).save(job.save_model)
+        program.plain_model(outcome.weights).save(job.save_model)
         # What `echobench predict` needs to know of it.
         Path(job.save_model).with_suffix(".json").write_text(trial.model_dump_json(indent=2) + "\n")
     return {
@@ -111,11 +119,15 @@ def learn(
         "flops_per_update": update_flops(
             program.network.model, trial.recipe.sequences * trial.recipe.batch
         ),
-        "samples": _samples(task, predictor, trainer.weights(), trial.seed),
+        "samples": _samples(task, predictor, outcome.weights, trial.seed),
         "parity": verdict,
         "peak_memory_bytes": machine.peak_memory_bytes(),
         "path": {
-            **(backend.facts() if trial.engine == "fused" else _fit_facts(backend)),
+            **backend.facts(),
+            **trainer.path(),
+            "traces": {"compiling": compiled, "training": built.traces - compiled},
+            "busy_cores": ledger.busy_cores,
+            "threads": machine.threads(),
             "affinity": machine.affinity(),
             "device": backend.devices(),
             "evaluate_every": trial.recipe.evaluate_every,
@@ -146,6 +158,8 @@ def _outcome_fields(outcome: Outcome, batches: int, task: Task, trial: Trial) ->
         "epochs": outcome.epochs,
         "updates": outcome.epochs * batches,
         "time_to_target_s": outcome.hit_s,
+        "wall_to_target_s": outcome.hit_wall_s,
+        "sustained_hit_s": outcome.sustained_s,
         "last_miss_s": outcome.last_miss_s,
         "epochs_to_target": hit,
         "updates_to_target": None if hit is None else hit * batches,
@@ -155,14 +169,8 @@ def _outcome_fields(outcome: Outcome, batches: int, task: Task, trial: Trial) ->
         "error_bound": final.error_bound if outcome.status == "reached" else None,
         "first_lucky_epoch": outcome.first_lucky_epoch,
         "failed_certifications": outcome.failed_certifications,
-        "evaluations": [
-            {
-                **{k: v for k, v in asdict(e).items() if k != "score"},
-                "accuracy": e.score.accuracy,
-                "exact_match": e.score.exact_match,
-            }
-            for e in outcome.evaluations
-        ],
+        "evaluations": [*map(_point, outcome.evaluations)],
+        "after_hit": [*map(_point, outcome.after_hit)],
     }
     if outcome.at_tutorial is not None:
         fields["accuracy_at_tutorial_epochs"] = outcome.at_tutorial.accuracy
@@ -180,6 +188,12 @@ def _outcome_fields(outcome: Outcome, batches: int, task: Task, trial: Trial) ->
     return fields
 
 
+def _point(evaluation: Evaluation) -> dict[str, Any]:
+    told = {name: value for name, value in asdict(evaluation).items() if name != "score"}
+    score = evaluation.score
+    return {**told, "accuracy": score.accuracy, "exact_match": score.exact_match}
+
+
 def _samples(
     task: Task, predictor: Predictor, weights: list[Floats], seed: int
 ) -> list[dict[str, list[Any]]]:
@@ -189,10 +203,3 @@ def _samples(
     return [
         {"expected": [*map(task.spell, e)], "predicted": [*map(task.spell, p)]} for e, p in pairs
     ]
-
-
-def _fit_facts(backend: Backend) -> dict[str, Any]:
-    return {
-        "fused": "no: one model.fit an epoch, framing with pandas",
-        "lstm_options": backend.lstm_options,
-    }

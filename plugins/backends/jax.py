@@ -64,7 +64,6 @@ class Jax(Backend):
 
         return {
             "compiler": "XLA",
-            "fused": "fori_loop over epochs, steps unrolled",
             "matmul_precision": jax.config.jax_default_matmul_precision,
             "device_kind": jax.devices()[0].device_kind,
         }
@@ -118,6 +117,10 @@ class _Trainer:
 
     def weights(self) -> list[Floats]:
         return [np.asarray(p) for p in self._learner.parameters]
+
+    def path(self) -> dict[str, Any]:
+        kernels = self._program.kernels()
+        return {"engine": "fori_loop over epochs", "jit": True, "lstm": kernels}
 
 
 @hookimpl

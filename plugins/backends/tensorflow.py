@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -65,10 +66,11 @@ class TensorFlow(Backend):
 
         return {
             "compiler": "XLA",
-            "fused": "while_loop over epochs, steps unrolled",
             "tf32": tf.config.experimental.tensor_float_32_execution_enabled(),
             "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
             "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads(),
+            "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "by default"),
+            "device_kind": _device_kind(),
         }
 
 
@@ -127,6 +129,17 @@ class _Trainer:
 
     def weights(self) -> list[Floats]:
         return [p.numpy() for p in self._learner.parameters]
+
+    def path(self) -> dict[str, Any]:
+        kernels = self._program.kernels()
+        return {"engine": "while_loop over epochs", "jit": True, "lstm": kernels}
+
+
+def _device_kind() -> str:
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    return tf.config.experimental.get_device_details(gpus[0])["device_name"] if gpus else "cpu"
 
 
 @hookimpl

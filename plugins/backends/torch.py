@@ -84,9 +84,10 @@ class Torch(Backend):
 
         return {
             "compiler": "inductor" if _can_compile() else "none",
-            "fused": "one graph a block of updates (make_fx), steps unrolled",
             "torch_threads": torch.get_num_threads(),
             "tf32": torch.backends.cuda.matmul.allow_tf32,
+            "onednn": torch.backends.mkldnn.is_available(),
+            "device_kind": torch.cuda.get_device_name() if _device() == "cuda" else "cpu",
         }
 
 
@@ -132,6 +133,16 @@ class _Trainer:
 
     def weights(self) -> list[Floats]:
         return [p.cpu().numpy().copy() for p in self._learner.parameters]
+
+    def path(self) -> dict[str, Any]:
+        from torch._dynamo.utils import counters
+
+        return {
+            "engine": "a loop over graphs of a block of updates (make_fx)",
+            "jit": _can_compile(),
+            "lstm": self._program.kernels(),
+            "graphs": counters["stats"]["unique_graphs"],
+        }
 
     def _compiled(self, states: Any, tokens: Any, block: Any) -> Any:
         import torch

@@ -29,3 +29,17 @@ def test_training_is_first_update_and_train_only() -> None:
             time.sleep(0.002)
     seconds = ledger.close()
     assert ledger.training == pytest.approx(seconds["first_update"] + seconds["train"])
+
+
+def test_busy_cores_are_the_processors_time_in_training() -> None:
+    ledger = Ledger(time.monotonic())
+    assert ledger.busy_cores is None
+    with ledger.phase("train"):
+        time.sleep(0.2)
+    assert ledger.busy_cores is not None
+    assert ledger.busy_cores < 0.5
+    with ledger.phase("train"):
+        end = time.process_time() + 0.4
+        while time.process_time() < end:
+            pass
+    assert ledger.busy_cores > 0.3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,6 +44,9 @@ class Learner:
     def weights(self) -> list[Floats]:
         return []
 
+    def path(self) -> dict[str, Any]:
+        return {}
+
     def predict(self, weights: list[Floats], rows: Integers) -> Integers:
         self.asked.append(rows)
         answers = self.task.expected(rows)
@@ -54,8 +58,11 @@ def task(plugins: Plugins) -> Task:
     return plugins.task("partial").value()
 
 
-def run(learner: Learner, *, max_epochs: int = 100, seconds: float = 60.0) -> Outcome:
-    limits = Limits(max_epochs, time.monotonic() + seconds, dispatch=4, screen=50, certify=100)
+def run(
+    learner: Learner, *, max_epochs: int = 100, seconds: float = 60.0, sustain: int = 0
+) -> Outcome:
+    deadline = time.monotonic() + seconds
+    limits = Limits(max_epochs, deadline, dispatch=4, screen=50, certify=100, sustain=sustain)
     ledger = Ledger(time.monotonic())
     return train(learner.task, RECIPE, 0, learner, learner.predict, limits, ledger, lambda *_: None)
 
@@ -120,3 +127,39 @@ def test_a_refuted_screening_is_counted_and_training_goes_on(task: Task) -> None
     assert outcome.failed_certifications == 2
     assert outcome.status == "reached"
     assert outcome.hit_epoch == 30
+
+
+class Wavering(Learner):
+    """Right from epoch 10 on, but for some epochs."""
+
+    def __init__(self, task: Task, wrong_at: set[int]) -> None:
+        super().__init__(task, right_from=10)
+        self.wrong_at = wrong_at
+
+    def predict(self, weights: list[Floats], rows: Integers) -> Integers:
+        answers = super().predict(weights, rows)
+        return (answers + 1) % 100 if self.epochs in self.wrong_at else answers
+
+
+@pytest.mark.parametrize(
+    ("wrong_at", "sustained_from"), [(set(), 0), ({20}, 2), ({30}, 3), ({20, 40}, None)]
+)
+def test_after_the_hit_it_is_seen_whether_100_percent_lasts(
+    task: Task, wrong_at: set[int], sustained_from: int | None
+) -> None:
+    outcome = run(Wavering(task, wrong_at), sustain=3)
+    assert (outcome.status, outcome.hit_epoch, outcome.epochs) == ("reached", 10, 10)
+    assert [e.epoch for e in outcome.after_hit] == [20, 30, 40]
+    assert {e.epoch for e in outcome.after_hit if e.score.wrong_tokens} == wrong_at
+    assert outcome.hit_s is not None
+    times = [outcome.hit_s, *(e.train_s for e in outcome.after_hit)]
+    assert times == sorted(times)
+    expected = None if sustained_from is None else times[sustained_from]
+    assert outcome.sustained_s == expected
+
+
+def test_a_hit_stays_where_the_budget_ends_before_it_was_seen_to_last(task: Task) -> None:
+    outcome = run(Wavering(task, set()), sustain=3, max_epochs=25)
+    assert outcome.status == "reached"
+    assert [e.epoch for e in outcome.after_hit] == [20, 25]
+    assert run(Wavering(task, set()), sustain=3, max_epochs=10).after_hit == []

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echobench.results.footnotes import MARGIN, Course, break_even, footnotes
+from echobench.results.footnotes import MARGIN, Course, break_even, chosen, footnotes
 from echobench.results.record import Parity, Record
 from tests.results.records import record
 
@@ -71,3 +71,12 @@ def test_one_alone_and_one_that_failed_parity_are_in_no_footnote() -> None:
     wrong = Parity(passed=False, reference="jax fit", tolerance=1e-5, largest_difference=0.1)
     assert footnotes(trials("jax", 2, 100)) == []
     assert footnotes([*trials("jax", 2, 100), *trials("torch", 1, 9, parity=wrong)]) == []
+
+
+def test_what_was_chosen_among_trials_is_said() -> None:
+    there = [record(seed) for seed in (0, 1, 3)]
+    assert chosen(there[:2]) == []
+    assert chosen([*there, record(1)]) == [
+        "partial jax fused closed seed 1 was run 2 times; the last one counts",
+        "partial jax fused closed: no record of seed 2",
+    ]

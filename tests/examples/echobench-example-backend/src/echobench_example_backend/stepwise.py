@@ -54,7 +54,7 @@ class Stepwise(Backend):
 
     def facts(self) -> dict[str, Any]:
         """Return what is compiled."""
-        return {"compiler": "XLA", "fused": "no: a call for each block of updates"}
+        return {"compiler": "XLA"}
 
 
 class _Trainer:
@@ -92,6 +92,10 @@ class _Trainer:
 
     def weights(self) -> list[Floats]:
         return [np.asarray(parameter) for parameter in self._learner.parameters]
+
+    def path(self) -> dict[str, Any]:
+        kernels = self._program.kernels()
+        return {"engine": "a call for each block of updates", "jit": True, "lstm": kernels}
 
 
 @hookimpl

@@ -1,0 +1,90 @@
+"""Seeds until it is clear: the rule errs as seldom as it says, and stops where it should."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from echobench.errors import UsageError
+from echobench.harness import adaptive
+from echobench.harness.plan import Selection, Trial
+from echobench.plugins import Plugins
+from echobench.results.record import Record
+from tests.results.records import missed, reached
+
+
+def records_of(trials: Sequence[Trial], slower: float, noise: float) -> list[Record]:
+    """Return records as trials would give them: torch slower than jax by a factor."""
+    found = []
+    for trial in trials:
+        rng = np.random.default_rng([trial.seed, len(trial.backend)])
+        seconds = float(np.exp(rng.normal(0, noise))) * (slower if trial.backend == "torch" else 1)
+        record = reached(trial.seed, seconds)
+        found.append(record.model_copy(update={"backend": trial.backend, "key": trial.key}))
+    return found
+
+
+def seeds_needed(plugins: Plugins, slower: float, noise: float) -> tuple[int, list[str]]:
+    selection = Selection(tasks=["partial"], backends=["jax", "torch"])
+    found: list[Record] = []
+    said: list[str] = []
+    seeds = 0
+    for trials in adaptive.rounds(selection, plugins, found, said.append):
+        found[:] = records_of(trials, slower, noise)
+        seeds = len({trial.seed for trial in trials})
+    return seeds, said
+
+
+def test_a_clear_winner_needs_the_fewest_seeds(plugins: Plugins) -> None:
+    seeds, said = seeds_needed(plugins, slower=3.0, noise=0.1)
+    assert seeds == adaptive.LOOKS[0]
+    assert said == ["partial closed: jax fused is faster than torch fused (8 pairs)"]
+
+
+def test_alike_ends_too_and_what_is_unclear_ends_with_the_last_look(plugins: Plugins) -> None:
+    seeds, said = seeds_needed(plugins, slower=1.0, noise=0.01)
+    assert seeds == adaptive.LOOKS[0]
+    assert said == ["partial closed: jax fused and torch fused are within 5% (8 pairs)"]
+    seeds, said = seeds_needed(plugins, slower=1.0, noise=1.0)
+    assert seeds == adaptive.LOOKS[-1]
+    assert said[-1] == "partial closed: jax fused, torch fused: open (40 pairs)"
+
+
+@pytest.mark.parametrize("draw", ["normal", "laplace", "standard_t"])
+def test_without_a_difference_a_winner_is_named_as_seldom_as_the_rule_says(draw: str) -> None:
+    rng = np.random.default_rng(1)
+    tries, wrong = 600, 0
+    for _ in range(tries):
+        size = adaptive.LOOKS[-1]
+        noise = rng.standard_t(2, size) if draw == "standard_t" else getattr(rng, draw)(size=size)
+        ratios = np.exp(0.1 * noise)
+        verdicts = [adaptive.verdict(ratios[:look]) for look in adaptive.LOOKS]
+        wrong += any(verdict in {"a", "b"} for verdict in verdicts)
+    # 5% at most; three standard deviations of 600 tries are 2.7%.
+    assert wrong / tries < adaptive.ERROR + 0.027
+
+
+def test_a_difference_is_found(plugins: Plugins) -> None:
+    rng = np.random.default_rng(2)
+    found = 0
+    for _ in range(100):
+        ratios = 1.2 * np.exp(0.2 * rng.normal(size=adaptive.LOOKS[-1]))
+        found += any(adaptive.verdict(ratios[:look]) == "a" for look in adaptive.LOOKS)
+    assert found > 95
+
+
+def test_a_cell_that_misses_early_wins_nothing() -> None:
+    early = [missed(seed, 0.1).model_copy(update={"backend": "torch"}) for seed in range(8)]
+    late = [missed(seed, 9.0).model_copy(update={"backend": "torch"}) for seed in range(8)]
+    hits = [reached(seed, 1.0) for seed in range(8)]
+    assert adaptive.standings([*hits, *early]) == []
+    (standing,) = adaptive.standings([*hits, *late])
+    assert standing.verdict == "a"
+
+
+def test_one_cell_alone_cannot_be_told_apart(plugins: Plugins) -> None:
+    selection = Selection(tasks=["partial", "whole"], backends=["jax"])
+    with pytest.raises(UsageError, match="--seeds auto: expected two backends or engines"):
+        next(adaptive.rounds(selection, plugins, [], print))
