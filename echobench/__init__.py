@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from echobench.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from echobench.core.backend import Backend
+    from echobench.core.backend import Backend, NativeBackend
     from echobench.core.task import EchoTask, Recipe, Task
     from echobench.observer import Observer
     from echobench.study import Study, Variant
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Backend",
     "EchoTask",
+    "NativeBackend",
     "Observer",
     "Recipe",
     "Study",
@@ -29,6 +30,7 @@ __all__ = [
 _MODULES = {
     "Backend": "echobench.core.backend",
     "EchoTask": "echobench.core.task",
+    "NativeBackend": "echobench.core.backend",
     "Observer": "echobench.observer",
     "Recipe": "echobench.core.task",
     "Study": "echobench.study",

@@ -14,7 +14,8 @@ from echobench.core.sequences import Floats, Integers
 from echobench.errors import UnsupportedError
 
 if TYPE_CHECKING:
-    from echobench.core.program import Program
+    from echobench.core.experiment import Experiment
+    from echobench.core.task import Recipe, Task
 
 
 class Trainer(Protocol):
@@ -74,6 +75,8 @@ class Backend(ABC):
         reference: whether the tutorial's program on this backend is what the
             parity gate compares with; true for one installed backend.
         lstm_options: arguments that `keras.layers.LSTM` needs here to train statefully.
+        engines: what drives training here, the usual one first.
+        uses_keras: whether the networks run through Keras; see `NativeBackend`.
     """
 
     name: ClassVar[str]
@@ -83,11 +86,13 @@ class Backend(ABC):
     trains: ClassVar[bool] = True
     reference: ClassVar[bool] = False
     lstm_options: ClassVar[dict[str, Any]] = {}
+    engines: ClassVar[tuple[str, ...]] = ("fused", "fit")
+    uses_keras: ClassVar[bool] = True
 
     def versions(self) -> dict[str, str]:
         """Return the versions of what this backend requires, without importing it."""
         found = {}
-        for requirement in (*self.requires, "keras", "numpy"):
+        for requirement in (*self.requires, *(["keras"] if self.uses_keras else []), "numpy"):
             if importlib.util.find_spec(requirement) is not None:
                 found[requirement] = importlib.metadata.version(requirement)
         return found
@@ -112,12 +117,18 @@ class Backend(ABC):
     def devices(self) -> list[str]:
         """Return the kinds of device visible to the worker: `cpu`, `gpu`."""
 
+    def program(self, task: Task, recipe: Recipe) -> Experiment:
+        """Return the experiment that `trainer` and `predictor` take; in a worker."""
+        from echobench.core.program import Program
+
+        return Program(task, recipe)
+
     @abstractmethod
-    def trainer(self, program: Program, chunk: int) -> Trainer:
+    def trainer(self, program: Any, chunk: int) -> Trainer:
         """Return the fused engine: up to `chunk` epochs in one dispatch."""
 
     @abstractmethod
-    def predictor(self, program: Program) -> Predictor:
+    def predictor(self, program: Any) -> Predictor:
         """Return the compiled forward pass."""
 
     @abstractmethod
@@ -130,13 +141,30 @@ class InferenceBackend(Backend):
 
     trains: ClassVar[bool] = False
 
-    def trainer(self, program: Program, chunk: int) -> Trainer:
+    def trainer(self, program: Any, chunk: int) -> Trainer:
         """Raise UnsupportedError: it has no gradients."""
         raise UnsupportedError(self.why_no_training())
 
-    def predictor(self, program: Program) -> Predictor:
+    def predictor(self, program: Any) -> Predictor:
         """Raise UnsupportedError: answers while training are no use without training."""
         raise UnsupportedError(self.why_no_training())
+
+
+class NativeBackend(Backend):
+    """A peer: the same networks, recipes, data and weights, written without Keras.
+
+    What a user of the framework would write themselves, to compare with. `keras_backend`
+    is only what a network is saved with.
+    """
+
+    engines: ClassVar[tuple[str, ...]] = ("native",)
+    uses_keras: ClassVar[bool] = False
+
+    def program(self, task: Task, recipe: Recipe) -> Experiment:
+        """Return the experiment with its network as a list of layers."""
+        from echobench.core.outline import NativeProgram
+
+        return NativeProgram(task, recipe)
 
 
 def padded(rows: Integers, chunk: int) -> NDArrayInt32:

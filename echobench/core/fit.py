@@ -11,9 +11,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from echobench.core.architectures import StatefulForm
+from echobench.core.experiment import BETA_1, BETA_2, EPSILON, Experiment
+from echobench.core.forms import StatefulForm
 from echobench.core.layers import TrackedLSTM
-from echobench.core.program import BETA_1, BETA_2, EPSILON, Program
 from echobench.core.sequences import Floats, Integers
 from echobench.core.task import Recipe
 
@@ -26,7 +26,7 @@ class FitTrainer:
         lstm_options: what the backend needs to train a stateful LSTM.
     """
 
-    def __init__(self, program: Program, lstm_options: dict[str, Any]) -> None:
+    def __init__(self, program: Experiment, lstm_options: dict[str, Any]) -> None:
         self._task, self._recipe = program.task, program.recipe
         self._batches = program.batches
         self._lstm_options = lstm_options

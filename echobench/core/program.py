@@ -13,7 +13,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from echobench.core.architectures import FusedForm, Network, PlainForm
+from echobench.core import flops
+from echobench.core.architectures import Network
+from echobench.core.experiment import BETA_1, BETA_2, EPSILON, Experiment
+from echobench.core.forms import FusedForm
 from echobench.core.layers import UnrolledLSTM
 from echobench.core.sequences import Floats
 from echobench.core.task import Recipe, Task
@@ -23,8 +26,6 @@ Tensor = Any
 ValueAndGrad = Callable[[Callable[..., Any], list[Tensor]], tuple[Any, list[Tensor]]]
 """Takes f and parameters; returns (f(parameters), gradient), where f gives (loss, more)."""
 
-BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
-"""Adam's constants, Keras' defaults."""
 MOST_UNROLLED = 7
 """Updates of an epoch up to which they are compiled as one block, one after the other."""
 
@@ -38,34 +39,25 @@ class Learner(NamedTuple):
     step: Tensor
 
 
-class Program:
-    """The mathematics of one cell.
+class Program(Experiment):
+    """The mathematics of one cell, in Keras.
 
     Args:
         task: what is echoed.
         recipe: how it is trained.
 
     Attributes:
-        batches: updates of an epoch.
         rounds: equal blocks that an epoch consists of: one, or as many as batches
             where these are too many to compile one after the other.
-        traces: how often Python went through the network: once for each program
-            that a compiler made of it.
     """
 
     def __init__(self, task: Task, recipe: Recipe) -> None:
-        self.task = task
-        self.recipe = recipe
-        self.batches = task.framing.samples // recipe.batch
+        super().__init__(task, recipe)
         self.rounds = 1 if self.batches <= MOST_UNROLLED else self.batches
-        carry = self.batches > 1 and recipe.stateful
-        form = FusedForm(task.coding, carry, task.has_missing)
+        form = FusedForm(task.coding, self.carries, task.has_missing)
         self.network: Network = task.network(form, recipe.units)
         self._constants = [v.value for v in self.network.model.non_trainable_variables]
-        self._inputs = _by_batch(task.framing.inputs, self.batches)
-        self._targets = _by_batch(task.framing.targets, self.batches)
         self._loss = task.coding.loss(reduction="mean_with_sample_weight")
-        self.traces = 0
 
     def initial_weights(self, rng: np.random.Generator) -> list[Floats]:
         """Draw the weights of a seed, in the model's order."""
@@ -88,7 +80,7 @@ class Program:
 
     def start_states(self) -> list[Tensor]:
         """Return the states that `advance` takes for the first block; none where it needs none."""
-        return [] if self.rounds == 1 else self._zero_states(self._samples)
+        return [] if self.rounds == 1 else self._zero_states(self.samples)
 
     def advance(
         self,
@@ -116,7 +108,7 @@ class Program:
         self.traces += 1
         if self.rounds == 1:
             indices: list[Any] = list(range(self.batches))
-            states = self._zero_states(self._samples)
+            states = self._zero_states(self.samples)
         else:
             indices = [block]
             states = [state * ops.cast(block > 0, "float32") for state in states]
@@ -162,32 +154,19 @@ class Program:
             batches.append(ops.reshape(answer, (count, self.recipe.batch, y.shape[-1])))
         return ops.concatenate(batches, axis=1)
 
+    def update_flops(self) -> int | None:
+        """Return the operations of the network as it is written; see `flops`."""
+        return flops.of_model(self.network.model, self.samples)
+
     def kernels(self) -> list[str]:
         """Return how each LSTM of the network runs."""
         return [*filter(None, map(_kernel, self.network.model.layers))]
 
-    def plain_model(self, weights: list[Floats]) -> keras.Model:
-        """Return the trained network in Keras' own layers, to save.
-
-        Encoded input [samples, n_in, width] to outputs; where the recipe carries
-        the state from batch to batch, [x, h, c, ...] to [y, h, c, ...].
-        """
-        form = PlainForm(self.task.coding, carry=bool(self.network.state_units))
-        network = self.task.network(form, self.recipe.units)
-        for variable, value in zip(network.model.trainable_variables, weights, strict=True):
-            variable.assign(value)
-        return network.model
-
-    @property
-    def _samples(self) -> int:
-        """Samples of one update."""
-        return self.recipe.sequences * self.recipe.batch
-
     def _frame(self, rows: Tensor, batch: Any) -> tuple[Tensor, Tensor]:
         """Gather one batch of samples: x [sequences * batch, n_in], y [.., n_out]."""
         if self.rounds == 1 or isinstance(batch, int):
-            return _gather(rows, self._inputs[batch]), _gather(rows, self._targets[batch])
-        places = (ops.take(table, batch, axis=0) for table in (self._inputs, self._targets))
+            return _gather(rows, self.inputs[batch]), _gather(rows, self.targets[batch])
+        places = (ops.take(table, batch, axis=0) for table in (self.inputs, self.targets))
         x, y = (_gather(rows, place) for place in places)
         return x, y
 
@@ -238,11 +217,6 @@ def _kernel(layer: Any) -> str | None:
     if isinstance(layer, UnrolledLSTM):
         return f"{layer.steps} steps unrolled"
     return "a loop over steps" if isinstance(layer, keras.layers.LSTM) else None
-
-
-def _by_batch(index: Any, batches: int) -> Any:
-    """Split places [samples, n] into [batches, batch, n], in order."""
-    return np.asarray(index, np.int32).reshape(batches, -1, index.shape[1])
 
 
 def _gather(rows: Tensor, places: Any) -> Tensor:

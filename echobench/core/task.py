@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import math
 from abc import ABC, abstractmethod
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -51,6 +52,13 @@ class Recipe(BaseModel):
     clip: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     epochs: int = Field(ge=1)
     evaluate_every: int = Field(ge=1)
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of an update, the first being number 0."""
+        if step < self.warmup:
+            return self.learning_rate * step / self.warmup
+        done = min(1.0, (step - self.warmup) / self.decay) if self.decay else 0.0
+        return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
 
 
 class Task(BaseModel, ABC):

@@ -17,7 +17,7 @@ from echobench.core.task import Recipe, Task
 from echobench.errors import UnknownNameError, UsageError
 from echobench.plugins import Plugins, Provided
 
-ENGINES = ("fused", "fit")
+ENGINES = ("fused", "fit", "native")
 DIVISIONS = ("closed", "open")
 SCREEN, CERTIFY = 50, 1000
 SUSTAIN = 3
@@ -136,7 +136,7 @@ def plan(selection: Selection, plugins: Plugins) -> list[Trial]:
         (repeat, division, provided, task, recipe, backend, engine)
         for division, provided, task, recipe in tasks
         for backend in backends
-        for engine in _unique(selection.engines or ENGINES[:1])
+        for engine in _engines(selection, backend.value)
         for repeat in range(selection.repeats)
     ]
     trials: dict[str, Trial] = {}
@@ -145,6 +145,18 @@ def plan(selection: Selection, plugins: Plugins) -> list[Trial]:
             trial = _trial(selection, seed, *cells[place])
             trials.setdefault(trial.key, trial)
     return list(trials.values())
+
+
+def _engines(selection: Selection, backend: Backend) -> list[str]:
+    """Return the engines asked for that a backend has; without a wish its usual one."""
+    wanted = _unique(selection.engines or backend.engines[:1])
+    found = [engine for engine in wanted if engine in backend.engines]
+    if not found and backend.name in selection.backends:
+        raise UsageError(
+            f"backend {backend.name!r} has no engine {' or '.join(map(repr, wanted))}; "
+            f"it has {', '.join(backend.engines)}"
+        )
+    return found
 
 
 def resolve(

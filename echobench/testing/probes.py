@@ -52,7 +52,7 @@ def network(job: Job, task: Task, backend: Backend) -> dict[str, Any]:
         of weights by form; where these are right, `recipes` with first losses
         and times by division, and what came of the shuffled answers.
     """
-    from echobench.core.architectures import FusedForm, PlainForm, StatefulForm
+    from echobench.core.forms import FusedForm, PlainForm, StatefulForm
     from echobench.core.program import Program
 
     recipe = job.trial.recipe
@@ -182,10 +182,9 @@ def engine(job: Job, task: Task, backend: Backend) -> dict[str, Any]:
     found: dict[str, Any] = {"devices": [*map(str, backend.devices())]}
     if not backend.trains:
         return {**found, "facts": _as_json(backend.facts())}
-    from echobench.core.program import Program
     from echobench.core.target import BLOCK
 
-    program = Program(task, job.trial.recipe)
+    program = backend.program(task, job.trial.recipe)
     weights = program.initial_weights(stream(0, "weights"))
     rows = _rows(program, ENGINE_EPOCHS)
     trainer = backend.trainer(program, ENGINE_EPOCHS)
@@ -215,10 +214,9 @@ def engine(job: Job, task: Task, backend: Backend) -> dict[str, Any]:
 
 def answers(job: Job, task: Task, backend: Backend) -> dict[str, Any]:
     """Return the answers of an untrained network, to the rows that `engine` asks."""
-    from echobench.core.program import Program
     from echobench.core.target import BLOCK
 
-    program = Program(task, job.trial.recipe)
+    program = backend.program(task, job.trial.recipe)
     weights = program.initial_weights(stream(0, "weights"))
     given = backend.predictor(program)(weights, task.sample(stream(0, "screen"), BLOCK))
     return {"answers": given.tolist()}

@@ -127,7 +127,7 @@ def parity(trial: Trial, plugins: Plugins) -> str:
     if record.parity.passed is None:
         raise SkipError("the reference gave no losses to compare with; is its backend installed?")
     found = (
-        f"{trial.backend} fused and {record.parity.reference}: the first "
+        f"{trial.backend} {trial.engine} and {record.parity.reference}: the first "
         f"{record.parity.updates} losses differ by {record.parity.largest_difference:.1e} at most"
     )
     if not record.parity.passed:

@@ -63,8 +63,8 @@ def _run(job: Job, ledger: Ledger, events: IO[str]) -> dict[str, Any]:
     _emit(events, Progress(phase="import"))
     task, backend = _load(trial)
     with ledger.phase("import"):
-        _import_keras(backend, trial)
-    # From here on Keras is there, and so may be all that is written in it.
+        _import_framework(backend, trial)
+    # From here on the framework is there, and so may be all that is written in it.
     if job.probe is not None:
         from echobench.testing.probes import PROBES
 
@@ -98,14 +98,15 @@ def _load(trial: Trial) -> tuple[Task, Backend]:
     return task, plugins.backend(trial.backend).value
 
 
-def _import_keras(backend: Backend, trial: Trial) -> None:
+def _import_framework(backend: Backend, trial: Trial) -> None:
     backend.configure(trial.device, trial.threads)
-    import keras
+    if backend.uses_keras:
+        import keras
 
-    if keras.backend.backend() != backend.keras_backend:
-        raise TrainingError(
-            f"expected Keras on {backend.keras_backend}; received {keras.backend.backend()}"
-        )
+        if keras.backend.backend() != backend.keras_backend:
+            raise TrainingError(
+                f"expected Keras on {backend.keras_backend}; received {keras.backend.backend()}"
+            )
     devices = backend.devices()
     if trial.device not in devices:
         raise UnavailableError(

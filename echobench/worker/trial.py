@@ -11,9 +11,7 @@ import numpy as np
 
 from echobench.core.backend import Backend, Predictor, Trainer
 from echobench.core.clock import Ledger
-from echobench.core.fit import FitTrainer
-from echobench.core.flops import update_flops
-from echobench.core.program import Program
+from echobench.core.experiment import Experiment
 from echobench.core.sequences import Floats, stream
 from echobench.core.target import BLOCK
 from echobench.core.task import Task
@@ -32,7 +30,7 @@ FIT_DISPATCH = 10
 class Built(NamedTuple):
     """A trial's program and what runs it."""
 
-    program: Program
+    program: Experiment
     trainer: Trainer
     predictor: Predictor
     dispatch: int
@@ -40,8 +38,7 @@ class Built(NamedTuple):
     @property
     def traces(self) -> int:
         """How often Python went through the network: where it is compiled, once a program."""
-        own = self.trainer.traces if isinstance(self.trainer, FitTrainer) else 0
-        return self.program.traces + own
+        return self.program.traces + getattr(self.trainer, "traces", 0)
 
     def first_losses(self, ledger: Ledger) -> Floats:
         """Compile both programs by calling them once, and return the first losses.
@@ -116,9 +113,7 @@ def learn(
         Path(job.save_model).with_suffix(".json").write_text(trial.model_dump_json(indent=2) + "\n")
     return {
         **_outcome_fields(outcome, program.batches, task, trial),
-        "flops_per_update": update_flops(
-            program.network.model, trial.recipe.sequences * trial.recipe.batch
-        ),
+        "flops_per_update": program.update_flops(),
         "samples": _samples(task, predictor, outcome.weights, trial.seed),
         "parity": verdict,
         "peak_memory_bytes": machine.peak_memory_bytes(),
@@ -139,8 +134,10 @@ def learn(
 
 
 def _build(trial: Trial, task: Task, backend: Backend) -> Built:
-    program = Program(task, trial.recipe)
+    program = backend.program(task, trial.recipe)
     if trial.engine == "fit":
+        from echobench.core.fit import FitTrainer  # Keras: a peer's worker has none
+
         dispatch = FIT_DISPATCH
         trainer: Trainer = FitTrainer(program, backend.lstm_options)
     else:

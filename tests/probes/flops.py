@@ -12,8 +12,8 @@ from typing import Any
 
 import keras
 
-from echobench.core.architectures import FusedForm, PlainForm
-from echobench.core.flops import update_flops
+from echobench.core import flops
+from echobench.core.forms import FusedForm, PlainForm
 from echobench.harness.plan import resolve
 from echobench.plugins import Plugins
 
@@ -26,7 +26,7 @@ def main(selectors: list[str]) -> None:
         _, task, recipe = resolve(selector, "open", plugins)
         plain = task.network(PlainForm(task.coding, carry=False), recipe.units).model
         fused = task.network(FusedForm(task.coding, False, task.has_missing), recipe.units).model
-        forms = [update_flops(model, SAMPLES) for model in (plain, fused)]
+        forms = [flops.of_model(model, SAMPLES) for model in (plain, fused)]
         torch = keras.backend.backend() == "torch"
         found[selector] = [*forms, by_torch(plain) if torch else by_xla(fused)]
     print(json.dumps(found))

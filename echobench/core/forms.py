@@ -1,0 +1,201 @@
+"""The forms of a network in Keras 3: to be read, to be saved, to be compiled.
+
+`StatefulForm` is what a reader of the tutorial would write; `PlainForm` is what is
+saved (`keras.layers.LSTM`, encoded inputs); `FusedForm` is what the fused engines
+compile. The last two carry the recurrent state as an explicit input and output, as
+data, which means the same on every backend: Keras' stateful layers fail in the
+backward pass on torch, and lose their state in compiled steps on JAX.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from echobench.core.architectures import Form, Network, Tensor
+from echobench.core.coding import Coding, OneHot
+from echobench.core.layers import Encode, TrackedLSTM, UnrolledLSTM
+
+LONGEST_UNROLLED = 64
+"""Steps up to which the fused engines unroll an LSTM."""
+
+
+class KerasForm(Form):
+    """What Keras' forms share: the network's inputs and states, its attention and its output."""
+
+    def __init__(self, coding: Coding, carry: bool) -> None:
+        super().__init__(coding, carry)
+        self._inputs: list[Tensor] = []
+        self._states: list[Tensor] = []
+        self._masked: Tensor = None
+        self._mask: Tensor = None
+
+    def output_at_once(self, x: Tensor, steps: int) -> Tensor:
+        """Apply one Dense for all steps, and reshape."""
+        x = keras.layers.Dense(steps * self.coding.width)(x)
+        x = keras.layers.Reshape((steps, self.coding.width))(x)
+        return keras.layers.Activation(self.coding.activation)(x)
+
+    def attended(self, queries: Tensor, values: Tensor) -> Tensor:
+        """Apply `keras.layers.Attention` over values, and concatenate."""
+        found = keras.layers.Attention()([queries, values], mask=[None, self._mask])
+        return keras.layers.Concatenate()([queries, found])
+
+    def network(self, y: Tensor) -> Network:
+        """Close the network with its output."""
+        if not self._states:
+            return Network(keras.Model(self._inputs[0], y))
+        model = keras.Model(self._inputs, [y, *self._states])
+        return Network(model, [state.shape[-1] for state in self._states])
+
+    def _carried(self, layer: Any, x: Tensor, units: int, **options: Any) -> Tensor:
+        """Apply a layer with its state as an input and an output of the network."""
+        states = [keras.Input((units,)), keras.Input((units,))]
+        y, *new_states = layer(x, initial_state=states, **options)
+        self._inputs += states
+        self._states += new_states
+        return y
+
+
+class PlainForm(KerasForm):
+    """Keras' own layers on encoded inputs, nothing else: what `--save-models` writes."""
+
+    def input(self, steps: int) -> Tensor:
+        """Return an encoded input [samples, steps, width]."""
+        self._inputs = [keras.Input((steps, self.coding.width))]
+        return self._inputs[0]
+
+    def masked(self, x: Tensor) -> Tensor:
+        """Apply `keras.layers.Masking`, and keep its mask at hand."""
+        layer = keras.layers.Masking(self.coding.missing)
+        self._mask = layer.compute_mask(x)
+        self._masked = layer(x)
+        return self._masked
+
+    def as_features(self, x: Tensor) -> Tensor:
+        """Apply `keras.layers.Reshape`."""
+        return keras.layers.Reshape((1, x.shape[1] * x.shape[2]))(x)
+
+    def lstm(
+        self, x: Tensor, units: int, *, sequences: bool = False, repeat: int | None = None
+    ) -> Tensor:
+        """Apply `keras.layers.LSTM`, after RepeatVector where asked for."""
+        if repeat is not None:
+            x = keras.layers.RepeatVector(repeat)(x)
+        layer = self._layer(units, sequences)
+        # Keras hands a mask on by itself, but not past an initial state.
+        options = {"mask": self._mask} if x is self._masked else {}
+        return self._carried(layer, x, units, **options) if self.carry else layer(x, **options)
+
+    def output_per_step(self, x: Tensor) -> Tensor:
+        """Apply TimeDistributed(Dense), as the tutorial does."""
+        dense = keras.layers.Dense(self.coding.width, activation=self.coding.activation)
+        return keras.layers.TimeDistributed(dense)(x)
+
+    def _layer(self, units: int, sequences: bool) -> Any:
+        return keras.layers.LSTM(units, return_sequences=sequences, return_state=self.carry)
+
+
+class StatefulForm(PlainForm):
+    """The tutorial's layers, for a fixed batch: stateful, unless the recipe says otherwise.
+
+    Args:
+        coding: how tokens are represented.
+        batch: samples of a batch.
+        stateful: whether the layers keep their state from batch to batch.
+        options: further arguments of `keras.layers.LSTM`.
+    """
+
+    def __init__(self, coding: Coding, batch: int, stateful: bool, **options: Any) -> None:
+        super().__init__(coding, carry=False)
+        self._batch = batch
+        self._options = {"stateful": stateful, **options}
+
+    def input(self, steps: int) -> Tensor:
+        """Return an encoded input [batch, steps, width]."""
+        self._inputs = [keras.Input(batch_shape=(self._batch, steps, self.coding.width))]
+        return self._inputs[0]
+
+    def _layer(self, units: int, sequences: bool) -> Any:
+        return TrackedLSTM(units, return_sequences=sequences, **self._options)
+
+
+class FusedForm(KerasForm):
+    """Unrolled layers on integers.
+
+    A one-hot token that goes straight into an LSTM stays an integer, to be
+    looked up; everywhere else it is encoded. Sequences of more than
+    `LONGEST_UNROLLED` steps are left to Keras' own LSTM and its loop: unrolled,
+    they would take longer to compile than they save.
+
+    Args:
+        coding: how tokens are represented.
+        carry: see `Form`.
+        missing: whether an input may hold `MISSING`.
+    """
+
+    def __init__(self, coding: Coding, carry: bool, missing: bool) -> None:
+        super().__init__(coding, carry)
+        self._missing = missing
+        self._symbols: int | None = None
+        self._looked_up: Tensor = None
+
+    def input(self, steps: int) -> Tensor:
+        """Return integers [samples, steps], or what encodes them where there is no lookup."""
+        tokens = keras.Input((steps,), dtype="int32")
+        self._inputs = [tokens]
+        if isinstance(self.coding, OneHot):
+            self._symbols = self.coding.width
+            self._looked_up = tokens
+            return tokens
+        return Encode(self.coding)(tokens)
+
+    def masked(self, x: Tensor) -> Tensor:
+        """Remember which tokens are there, for the LSTM that follows."""
+        self._mask = self._inputs[0] >= 0
+        self._masked = x
+        return x
+
+    def as_features(self, x: Tensor) -> Tensor:
+        """Give each step symbols of its own, all of them hot in a single step."""
+        steps = self._inputs[0].shape[1]
+        if self._symbols is None:
+            return keras.layers.Reshape((1, steps * self.coding.width))(x)
+        offsets = np.arange(steps, dtype=np.int32) * self._symbols
+        if self._missing:
+            raise NotImplementedError("timesteps as features, with missing tokens")
+        self._looked_up = keras.ops.expand_dims(x + offsets, 1)
+        self._symbols *= steps
+        return self._looked_up
+
+    def lstm(
+        self, x: Tensor, units: int, *, sequences: bool = False, repeat: int | None = None
+    ) -> Tensor:
+        """Apply `UnrolledLSTM`, or Keras' where the sequence is long."""
+        if (repeat or x.shape[1]) > LONGEST_UNROLLED:
+            return self._looped_lstm(x, units, sequences, repeat)
+        symbols = self._symbols if x is self._looked_up else None
+        layer = UnrolledLSTM(
+            units,
+            return_sequences=sequences,
+            symbols=symbols,
+            missing=symbols is not None and self._missing,
+            repeat=repeat,
+        )
+        options = {"present": self._mask} if x is self._masked else {}
+        return self._carried(layer, x, units, **options) if self.carry else layer(x, **options)
+
+    def _looped_lstm(self, x: Tensor, units: int, sequences: bool, repeat: int | None) -> Tensor:
+        layer = keras.layers.LSTM(units, return_sequences=sequences, return_state=self.carry)
+        options = {"mask": self._mask} if x is self._masked else {}
+        if x is self._looked_up:
+            x = Encode(self.coding)(x)
+        elif repeat is not None:
+            x = keras.layers.RepeatVector(repeat)(x)
+        return self._carried(layer, x, units, **options) if self.carry else layer(x, **options)
+
+    def output_per_step(self, x: Tensor) -> Tensor:
+        """Apply one Dense to all steps at once: the same function as TimeDistributed."""
+        return keras.layers.Dense(self.coding.width, activation=self.coding.activation)(x)
