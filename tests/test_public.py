@@ -23,6 +23,7 @@ def test_the_public_names() -> None:
     assert echobench.__all__ == [
         "Backend",
         "EchoTask",
+        "NativeBackend",
         "Observer",
         "Recipe",
         "Study",

@@ -47,6 +47,10 @@ class Coding(ABC):
     def loss(self, **options: Any) -> Any:
         """Return the Keras loss between encoded targets and outputs."""
 
+    @abstractmethod
+    def losses(self, tokens: Tensor, outputs: Tensor) -> Tensor:
+        """Return what `loss` computes for each target [...], from outputs [..., width]."""
+
     def accuracy(self) -> Any:
         """Return the Keras metric: the share of targets whose token is right."""
         import keras
@@ -83,16 +87,29 @@ class OneHot(Coding):
         return ops.cast(ops.expand_dims(tokens, -1) == alphabet, "float32")
 
     def decode(self, outputs: Tensor) -> Tensor:
-        """Return the argmax over the last axis."""
+        """Return the argmax over the last axis, the first of equals."""
         from keras import ops
 
-        return ops.argmax(outputs, axis=-1)
+        # As two plain reductions, which compilers make vectors of; argmax they do not.
+        largest = ops.max(outputs, axis=-1, keepdims=True)
+        places = np.arange(self.width, dtype=np.int32)
+        return ops.min(ops.where(ops.greater_equal(outputs, largest), places, self.width), axis=-1)
 
     def loss(self, **options: Any) -> Any:
         """Return categorical cross-entropy."""
         import keras
 
         return keras.losses.CategoricalCrossentropy(**options)
+
+    def losses(self, tokens: Tensor, outputs: Tensor) -> Tensor:
+        """Return minus the log of the right token's probability, clipped as Keras clips it."""
+        import keras
+        from keras import ops
+
+        # A softmax adds up to 1: Keras' division by the sum is left out.
+        probability = ops.sum(self.encode_tensor(tokens) * outputs, axis=-1)
+        epsilon = keras.config.epsilon()
+        return -ops.log(ops.clip(probability, epsilon, 1.0 - epsilon))
 
 
 @dataclass(frozen=True)
@@ -136,3 +153,9 @@ class Linear(Coding):
         import keras
 
         return keras.losses.MeanSquaredError(**options)
+
+    def losses(self, tokens: Tensor, outputs: Tensor) -> Tensor:
+        """Return the squared error."""
+        from keras import ops
+
+        return ops.square(outputs[..., 0] - self.encode_tensor(tokens)[..., 0])

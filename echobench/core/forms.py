@@ -9,14 +9,14 @@ backward pass on torch, and lose their state in compiled steps on JAX.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 
 from echobench.core.architectures import Form, Network, Tensor
 from echobench.core.coding import Coding, OneHot
-from echobench.core.layers import Encode, TrackedLSTM, UnrolledLSTM
+from echobench.core.layers import Encode, TrackedLSTM, UnrolledLSTM, nothing
 
 LONGEST_UNROLLED = 64
 """Steps up to which the fused engines unroll an LSTM."""
@@ -24,6 +24,8 @@ LONGEST_UNROLLED = 64
 
 class KerasForm(Form):
     """What Keras' forms share: the network's inputs and states, its attention and its output."""
+
+    _dense_options: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, coding: Coding, carry: bool) -> None:
         super().__init__(coding, carry)
@@ -34,7 +36,7 @@ class KerasForm(Form):
 
     def output_at_once(self, x: Tensor, steps: int) -> Tensor:
         """Apply one Dense for all steps, and reshape."""
-        x = keras.layers.Dense(steps * self.coding.width)(x)
+        x = keras.layers.Dense(steps * self.coding.width, **self._dense_options)(x)
         x = keras.layers.Reshape((steps, self.coding.width))(x)
         return keras.layers.Activation(self.coding.activation)(x)
 
@@ -136,6 +138,8 @@ class FusedForm(KerasForm):
         missing: whether an input may hold `MISSING`.
     """
 
+    _dense_options: ClassVar[dict[str, Any]] = {"kernel_initializer": nothing}
+
     def __init__(self, coding: Coding, carry: bool, missing: bool) -> None:
         super().__init__(coding, carry)
         self._missing = missing
@@ -198,4 +202,7 @@ class FusedForm(KerasForm):
 
     def output_per_step(self, x: Tensor) -> Tensor:
         """Apply one Dense to all steps at once: the same function as TimeDistributed."""
-        return keras.layers.Dense(self.coding.width, activation=self.coding.activation)(x)
+        activation = self.coding.activation
+        return keras.layers.Dense(self.coding.width, activation=activation, **self._dense_options)(
+            x
+        )

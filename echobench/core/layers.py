@@ -6,9 +6,11 @@ import functools
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from echobench.core.coding import Coding
+from echobench.core.recurrence import recurrence
 
 Tensor = Any
 
@@ -54,6 +56,11 @@ class TrackedLSTM(keras.layers.LSTM):  # type: ignore[misc] # Keras is untyped
         return super().call(sequences, initial_state, mask, training)
 
 
+def nothing(shape: Any, dtype: Any = None) -> Any:
+    """Initialize a weight with zeros, without a framework's help."""
+    return np.zeros(shape, dtype)
+
+
 class Encode(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
     """Integers [samples, steps] as vectors [samples, steps, width].
 
@@ -79,7 +86,8 @@ class UnrolledLSTM(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
     (Hochreiter and Schmidhuber 1997, with a forget gate). It differs in work:
     the inputs of all steps are projected in one product, one-hot inputs arrive
     as integers and are looked up instead of multiplied, a repeated input is
-    projected once, and nothing is multiplied by a state that is zero.
+    projected once, nothing is multiplied by a state that is zero, and the steps have
+    a gradient of their own (`recurrence`).
 
     Args:
         units: width of the state.
@@ -118,11 +126,12 @@ class UnrolledLSTM(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
         self.steps: int = self.repeat or x_shape[1]
         features = self.symbols or x_shape[-1]
         width = 4 * self.units
-        self.kernel = self.add_weight((features, width), "glorot_uniform", name="kernel")
+        # What they are at first comes from outside; to draw it here would take compiling.
+        self.kernel = self.add_weight((features, width), nothing, name="kernel")
         self.recurrent_kernel = self.add_weight(
-            (self.units, width), "orthogonal", name="recurrent_kernel"
+            (self.units, width), nothing, name="recurrent_kernel"
         )
-        self.bias = self.add_weight((width,), "zeros", name="bias")
+        self.bias = self.add_weight((width,), nothing, name="bias")
 
     def compute_output_shape(
         self, x_shape: Any, initial_state_shape: Any = None, present_shape: Any = None
@@ -137,8 +146,11 @@ class UnrolledLSTM(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
         self, x: Tensor, initial_state: list[Tensor] | None = None, present: Tensor = None
     ) -> Tensor:
         """Run all steps; see the class."""
-        outputs, h, c = self._unrolled(self._projected(x), initial_state, present)
-        y = outputs if self.return_sequences else h
+        inputs = self._projected(x)
+        if present is None:
+            y, h, c = self._recurrent(inputs, initial_state)
+        else:
+            y, h, c = self._skipping(inputs, initial_state, present)
         return y if initial_state is None else (y, h, c)
 
     def _projected(self, x: Tensor) -> Tensor:
@@ -154,30 +166,33 @@ class UnrolledLSTM(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
             rows = ops.sum(rows, axis=2)
         return rows + self.bias
 
-    def _unrolled(
+    def _recurrent(self, inputs: Tensor, initial_state: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """Return y, and the last h and c (None where it is not carried)."""
+        run = recurrence(
+            repeat=self.repeat,
+            sequences=self.return_sequences,
+            carried=initial_state is not None,
+        )
+        steps_first = inputs if self.repeat else ops.transpose(inputs, (1, 0, 2))
+        # A tensor: TensorFlow takes no variable for an argument with a gradient by hand.
+        kernel = ops.reshape(self.recurrent_kernel, (self.units, -1))
+        outputs, c = run(steps_first, kernel, *(initial_state or []))
+        h = outputs[-1]
+        return ops.stack(outputs, axis=1) if self.return_sequences else h, h, c
+
+    def _skipping(
         self, inputs: Tensor, initial_state: Any, present: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the outputs of all steps [samples, steps, units], and the last h and c."""
-        h, c = initial_state or (None, None)
-        if present is not None and h is None:
-            h = c = ops.zeros((inputs.shape[0], self.units))
+        """Return y and the last h and c, where steps may be skipped."""
+        zeros = ops.zeros((inputs.shape[0], self.units))
+        h, c = initial_state or (zeros, zeros)
         outputs = []
         for step in range(self.steps):
-            z = inputs if self.repeat else inputs[:, step]
-            h, c = self._step(z, h, c, None if present is None else present[:, step])
+            z = (inputs if self.repeat else inputs[:, step]) + ops.matmul(h, self.recurrent_kernel)
+            i, f, g, o = ops.split(z, 4, axis=-1)
+            there = ops.expand_dims(present[:, step], -1)
+            c_after = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g)
+            h = ops.where(there, ops.sigmoid(o) * ops.tanh(c_after), h)
+            c = ops.where(there, c_after, c)
             outputs.append(h)
-        return ops.stack(outputs, axis=1), h, c
-
-    def _step(self, z: Tensor, h: Tensor, c: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        """Make one step from the projected input z; h and c are None at zero."""
-        before = h, c
-        if h is not None:
-            z = z + ops.matmul(h, self.recurrent_kernel)
-        i, f, g, o = ops.split(z, 4, axis=-1)
-        update = ops.sigmoid(i) * ops.tanh(g)
-        c = update if c is None else ops.sigmoid(f) * c + update
-        h = ops.sigmoid(o) * ops.tanh(c)
-        if present is None:
-            return h, c
-        there = ops.expand_dims(present, -1)
-        return ops.where(there, h, before[0]), ops.where(there, c, before[1])
+        return ops.stack(outputs, axis=1) if self.return_sequences else h, h, c

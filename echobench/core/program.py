@@ -57,15 +57,14 @@ class Program(Experiment):
         form = FusedForm(task.coding, self.carries, task.has_missing)
         self.network: Network = task.network(form, recipe.units)
         self._constants = [v.value for v in self.network.model.non_trainable_variables]
-        self._loss = task.coding.loss(reduction="mean_with_sample_weight")
 
     def initial_weights(self, rng: np.random.Generator) -> list[Floats]:
         """Draw the weights of a seed, in the model's order."""
         shapes = []
         for layer in self.network.model.layers:
             for variable in layer.trainable_variables:
-                recurrent = variable.name == "bias" and hasattr(layer, "recurrent_kernel")
-                name = "lstm_bias" if recurrent else variable.name
+                recurrent = isinstance(layer, UnrolledLSTM | keras.layers.LSTM)
+                name = "lstm_bias" if recurrent and variable.name == "bias" else variable.name
                 shapes.append((name, tuple(variable.shape)))
         return initial_weights(shapes, rng)
 
@@ -123,8 +122,8 @@ class Program(Experiment):
                 coding = self.task.coding
                 right = ops.cast(ops.cast(coding.decode(outputs), "int32") == y, "float32")
                 present = ops.cast(y >= 0, "float32") if self.task.has_missing else None
-                loss = self._loss(coding.encode_tensor(y), outputs, sample_weight=present)
-                return loss, (after, _mean(right, present))
+                loss = _mean(coding.losses(y, outputs), present, 0.0)
+                return loss, (after, _mean(right, present, 1.0))
 
             (loss, (states, right)), gradients = value_and_grad(loss_of, learner.parameters)
             learner = self._adam(learner, gradients)
@@ -225,9 +224,9 @@ def _gather(rows: Tensor, places: Any) -> Tensor:
     return ops.reshape(tokens, (-1, places.shape[1]))
 
 
-def _mean(values: Tensor, weights: Tensor | None) -> Tensor:
-    """Return the mean, weighted where there are weights; nothing to count gives 1."""
+def _mean(values: Tensor, weights: Tensor | None, nothing: float) -> Tensor:
+    """Return the mean, weighted where there are weights; what `nothing` says of nothing."""
     if weights is None:
         return ops.mean(values)
     total = ops.sum(weights)
-    return ops.where(total > 0, ops.sum(values * weights) / ops.maximum(total, 1.0), 1.0)
+    return ops.where(total > 0, ops.sum(values * weights) / ops.maximum(total, 1.0), nothing)

@@ -47,6 +47,13 @@ def test_the_closed_form_is_what_torch_counts() -> None:
         assert plain == fused == by_torch, selector
 
 
+def test_an_outline_draws_and_counts_what_keras_form_does() -> None:
+    chains = [s for s in NARROW if not s.startswith("attention")]
+    for selector, (same, by_keras, by_outline) in counted("jax", "outlines", *chains).items():
+        assert same, selector
+        assert by_keras == by_outline, selector
+
+
 def test_xla_counts_nearly_the_same_in_an_unrolled_program() -> None:
     ((plain, fused, by_xla),) = counted("jax", WIDE).values()
     assert plain == fused

@@ -1,7 +1,9 @@
 """Run in a process of its own: count the operations of an update as a framework does.
 
 Prints a line of JSON: by selector, the closed form of the plain and of the fused
-network, and what torch's counter found in the plain one, or XLA in the fused one.
+network, and what torch's counter found in the plain one, or XLA in the fused one. With
+`outlines` as the first argument: by selector, whether the outline draws the weights that
+Keras' form draws, and both operation counts.
 """
 
 from __future__ import annotations
@@ -11,9 +13,13 @@ import sys
 from typing import Any
 
 import keras
+import numpy as np
 
 from echobench.core import flops
 from echobench.core.forms import FusedForm, PlainForm
+from echobench.core.outline import NativeProgram
+from echobench.core.program import Program
+from echobench.core.sequences import stream
 from echobench.harness.plan import resolve
 from echobench.plugins import Plugins
 
@@ -29,6 +35,17 @@ def main(selectors: list[str]) -> None:
         forms = [flops.of_model(model, SAMPLES) for model in (plain, fused)]
         torch = keras.backend.backend() == "torch"
         found[selector] = [*forms, by_torch(plain) if torch else by_xla(fused)]
+    print(json.dumps(found))
+
+
+def outlines(selectors: list[str]) -> None:
+    found, plugins = {}, Plugins()
+    for selector in selectors:
+        _, task, recipe = resolve(selector, "open", plugins)
+        programs = Program(task, recipe), NativeProgram(task, recipe)
+        drawn = [program.initial_weights(stream(3, "weights")) for program in programs]
+        same = len(drawn[0]) == len(drawn[1]) and all(map(np.array_equal, *drawn))
+        found[selector] = [same, *(program.update_flops() for program in programs)]
     print(json.dumps(found))
 
 
@@ -57,4 +74,7 @@ def by_xla(model: Any) -> int:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    if sys.argv[1] == "outlines":
+        outlines(sys.argv[2:])
+    else:
+        main(sys.argv[1:])

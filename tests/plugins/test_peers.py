@@ -1,0 +1,60 @@
+"""Peers: other code, the same experiment; what they are not written for is a row."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from echobench.testing import check_backend
+from tests.conftest import Command
+
+SMALL = (
+    "whole[length=12,symbols=10,units=6,batch=4,sequences=3]",  # carries its state
+    "partial[length=8,symbols=10,units=6,batch=4,warmup=3,decay=9,clip=0.5]",
+    "regression[length=8,symbols=10,units=6,sequences=3]",
+    "one-to-one[n_out=2,length=8,symbols=10,units=6,sequences=3]",
+)
+
+
+@pytest.mark.parametrize("backend", ["torch-native", "flax"])
+def test_a_peer_trains_what_the_tutorials_program_trains(backend: str) -> None:
+    found = check_backend(backend, tasks=SMALL)
+    assert {f.name: f.found for f in found if f.status == "failed"} == {}
+    gates = [f for f in found if f.name.startswith("parity")]
+    assert len(gates) == len(SMALL)
+    assert all(" native and jax fit: the first 20 losses" in f.found for f in gates)
+
+
+def test_a_peer_reaches_the_target_saves_its_network_and_says_what_it_cannot(
+    echobench: Command, tmp_path: Path
+) -> None:
+    done = echobench(
+        "run", "--backend", "flax", "--task", "whole", "--task", "attention",
+        "--division", "open", "--save-models", "models", "--max-epochs", "150",
+    )  # fmt: skip # as it is typed
+    assert done.returncode == 0, done.stderr
+    (file,) = (tmp_path / "results").glob("*.jsonl")
+    records: dict[str, Any] = {}
+    for line in file.read_text().splitlines():
+        record = json.loads(line)
+        records[record["task"]] = record
+    whole, attention = records["whole"], records["attention"]
+    assert (whole["status"], whole["engine"]) == ("reached", "native")
+    assert whole["parity"]["passed"] is True
+    assert whole["provenance"]["path"]["lstm"] == ["nn.RNN, 5 steps unrolled"]
+    assert "keras" not in whole["trial"]["versions"]
+    assert attention["status"] == "unsupported"
+    assert "written for a chain of LSTMs" in attention["reason"]
+    predicted = echobench("predict", *map(str, (tmp_path / "models").glob("*.keras")),
+                          "--backend", "jax", "--batch", "1", "--format", "json")  # fmt: skip
+    assert predicted.returncode == 0, predicted.stderr
+    assert json.loads(predicted.stdout)[0]["accuracy"] == 1.0
+
+
+def test_an_engine_that_a_backend_has_not_is_a_usage_error(echobench: Command) -> None:
+    done = echobench("run", "--backend", "flax", "--engine", "fit", "--task", "whole")
+    assert done.returncode == 2
+    assert done.stderr == "echobench: backend 'flax' has no engine 'fit'; it has native\n"

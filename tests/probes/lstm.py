@@ -1,0 +1,112 @@
+"""Run in a process of its own: `UnrolledLSTM` beside `keras.layers.LSTM`, with the same weights.
+
+Saves, for every way that the layer is used, the outputs of both, and on JAX the gradients
+of a function of these outputs: by weights, input and state.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from echobench.core.layers import UnrolledLSTM
+
+SAMPLES, STEPS, FEATURES, UNITS = 3, 4, 6, 5
+CASES = {
+    f"{'sequences' if sequences else 'last'} {'carried' if carried else 'zero'} {kind}": (
+        sequences,
+        carried,
+        kind,
+    )
+    for sequences in (True, False)
+    for carried in (True, False)
+    for kind in ("vectors", "tokens", "missing", "repeated")
+}
+
+
+def main(path: str) -> None:
+    rng = np.random.default_rng(0)
+    found: dict[str, Any] = {}
+    for name, (sequences, carried, kind) in CASES.items():
+        ours, theirs = layers(sequences, carried, kind)
+        x, encoded = inputs(rng, kind)
+        state = [rng.standard_normal((SAMPLES, UNITS)).astype(np.float32) for _ in range(2)]
+        weights = [
+            rng.standard_normal(shape).astype(np.float32)
+            for shape in ((FEATURES, 4 * UNITS), (UNITS, 4 * UNITS), (4 * UNITS,))
+        ]
+        options = {"initial_state": [*map(ops.convert_to_tensor, state)]} if carried else {}
+        for label, layer, given in (("ours", ours, x), ("theirs", theirs, encoded)):
+            layer(ops.convert_to_tensor(given), **options)  # builds it
+            for variable, value in zip(layer.trainable_variables, weights, strict=True):
+                variable.assign(value)
+            outputs = layer(ops.convert_to_tensor(given), **options)
+            for place, y in enumerate(outputs if carried else [outputs]):
+                found[f"{name}/{label}/{place}"] = ops.convert_to_numpy(y)
+            if keras.backend.backend() == "jax":
+                slopes = gradients(layer, weights, given, state if carried else [])
+                for place, slope in enumerate(slopes):
+                    found[f"{name}/{label}/gradient {place}"] = np.asarray(slope)
+    found["published"] = published()
+    np.savez(path, **found)
+
+
+def layers(sequences: bool, carried: bool, kind: str) -> tuple[Any, Any]:
+    symbols = FEATURES if kind in {"tokens", "missing"} else None
+    repeat = STEPS if kind == "repeated" else None
+    ours = UnrolledLSTM(
+        UNITS,
+        return_sequences=sequences,
+        symbols=symbols,
+        missing=kind == "missing",
+        repeat=repeat,
+    )
+    theirs = keras.layers.LSTM(UNITS, return_sequences=sequences, return_state=carried)
+    return ours, theirs
+
+
+def inputs(rng: np.random.Generator, kind: str) -> tuple[Any, Any]:
+    """Return what our layer takes, and the same for Keras'."""
+    if kind in {"tokens", "missing"}:
+        tokens = rng.integers(-1 if kind == "missing" else 0, FEATURES, (SAMPLES, STEPS))
+        one_hot = (tokens[..., None] == np.arange(FEATURES)).astype(np.float32)
+        return tokens.astype(np.int32), one_hot
+    x = rng.standard_normal((SAMPLES, STEPS, FEATURES)).astype(np.float32)
+    if kind == "repeated":
+        return x[:, 0], np.repeat(x[:, :1], STEPS, axis=1)
+    return x, x
+
+
+def gradients(layer: Any, weights: list[Any], x: Any, state: list[Any]) -> list[Any]:
+    import jax
+
+    def score(weights: Any, state: Any) -> Any:
+        options = {"initial_state": state} if state else {}
+        others = [variable.value for variable in layer.non_trainable_variables]
+        outputs, _ = layer.stateless_call(weights, others, x, **options)
+        parts = outputs if state else [outputs]
+        return sum(ops.sum(ops.sin(y * (place + 1))) for place, y in enumerate(parts))
+
+    by_weights, by_state = jax.grad(score, argnums=(0, 1))(weights, state)
+    return [*by_weights, *by_state]
+
+
+def published() -> Any:
+    """Return our layer's output for the first case of Keras' own lstm_test.py."""
+    x = np.arange(72).reshape((3, 6, 4)).astype(np.float32)
+    layer = UnrolledLSTM(3)
+    layer(ops.convert_to_tensor(x))
+    for variable, value in zip(layer.trainable_variables, (0.01, 0.02, 0.03), strict=True):
+        start = np.full(variable.shape, value, np.float32)
+        if len(variable.shape) == 1:
+            start[3:6] = 1.0  # Keras' unit_forget_bias
+        variable.assign(start)
+    return ops.convert_to_numpy(layer(ops.convert_to_tensor(x)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
