@@ -27,7 +27,18 @@ def watcher(total: int) -> Iterator[Watcher]:
 
 
 @contextmanager
-def _bars(console: Console, total: int) -> Iterator[Watcher]:
+def search_watcher() -> Iterator[Watcher]:
+    """Show the trial of a search that runs now, on a terminal; who searches tells the rest."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield Watcher()
+        return
+    with _bars(console, None) as shown:
+        yield Watcher(started=shown.started, progressed=shown.progressed)
+
+
+@contextmanager
+def _bars(console: Console, total: int | None) -> Iterator[Watcher]:
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -40,7 +51,9 @@ def _bars(console: Console, total: int) -> Iterator[Watcher]:
 
         def started(number: int, trial: Trial) -> None:
             progress.reset(bar, total=trial.max_epochs, state="starting")
-            progress.update(bar, description=f"[{number + 1}/{total}] {trial.name}")
+            counted = "" if total is None else f"[{number + 1}/{total}] "
+            name = f"{trial.task} seed {trial.seed}" if total is None else trial.name
+            progress.update(bar, description=counted + name)
 
         def progressed(trial: Trial, now: protocol.Progress) -> None:
             progress.update(bar, completed=now.epoch, state=_state(trial, now))

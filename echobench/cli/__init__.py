@@ -10,7 +10,19 @@ import sys
 
 import typer
 
-from echobench.cli import check, compare, doctor, listing, new, predict, run, study, table, validate
+from echobench.cli import (
+    check,
+    compare,
+    doctor,
+    listing,
+    new,
+    predict,
+    run,
+    study,
+    table,
+    tune,
+    validate,
+)
 from echobench.errors import EchobenchError, UsageError
 
 app = typer.Typer(
@@ -21,6 +33,7 @@ app = typer.Typer(
 )
 app.command()(run.run)
 app.command()(study.study)
+app.command()(tune.tune)
 app.command()(predict.predict)
 app.command()(table.table)
 app.command()(compare.compare)

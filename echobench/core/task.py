@@ -128,7 +128,7 @@ class Task(BaseModel, ABC):
         return None if token == MISSING else token
 
     def source_hash(self) -> str:
-        """Return a digest of all that defines the task but its parameters: its version."""
+        """Return a digest of all that defines the task but parameters and recipe: its version."""
         source = inspect.getsource(inspect.getmodule(type(self)) or type(self))
         return hashlib.sha256(source.encode()).hexdigest()[:12]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from echobench.harness.plan import Trial
 from echobench.harness.protocol import Progress, Reference
 from echobench.plugins import Plugins
 from echobench.results.record import Record
-from echobench.results.store import Store
+from echobench.results.store import Store, file_name
 
 
 @dataclass
@@ -40,6 +39,7 @@ class Matrix:
         command: echobench's own command line, for the records.
         save_models: folder for trained networks, if wanted.
         about: what else the records' provenance is to hold.
+        gate: whether trials pass the parity gate.
         deadline: no trial is started after it, on the monotonic clock; the same
             command goes on later.
     """
@@ -50,6 +50,7 @@ class Matrix:
     save_models: Path | None = None
     about: dict[str, Any] = field(default_factory=dict)
     deadline: float = math.inf
+    gate: bool = True
     _references: dict[str, Reference | None] = field(default_factory=dict)
 
     def run(self, trials: Sequence[Trial], watcher: Watcher) -> list[Record]:
@@ -81,14 +82,14 @@ class Matrix:
 
     def _run_one(self, trial: Trial, watcher: Watcher) -> Record:
         backend = self.plugins.backend(trial.backend).value
-        usable = backend.trains and backend.why_unavailable() is None
+        gated = self.gate and backend.trains and backend.why_unavailable() is None
         return launch.run_trial(
             trial,
             backend,
             command=self.command,
             about=self.about,
             log=self.store.logs / f"{trial.key}.log",
-            reference=self._reference(trial, watcher) if usable else None,
+            reference=self._reference(trial, watcher) if gated else None,
             save_model=self._model_path(trial),
             progress=lambda progress: watcher.progressed(trial, progress),
         )
@@ -96,8 +97,7 @@ class Matrix:
     def _model_path(self, trial: Trial) -> Path | None:
         if self.save_models is None:
             return None
-        safe = re.sub(r"[^A-Za-z0-9._=-]+", "_", trial.name.replace(" seed ", "-seed"))
-        return self.save_models / f"{safe.strip('_')}.keras"
+        return self.save_models / f"{file_name(trial.name.replace(' seed ', '-seed'))}.keras"
 
     def _reference(self, trial: Trial, watcher: Watcher) -> Reference | None:
         """Return the first losses that this trial's must agree with, computed once a cell.

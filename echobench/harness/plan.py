@@ -21,7 +21,12 @@ ENGINES = ("fused", "fit", "native")
 DIVISIONS = ("closed", "open")
 SCREEN, CERTIFY = 50, 1000
 SUSTAIN = 3
+BUDGET = 10
+"""Times the recipe's epochs that a trial may take."""
 QUICK_EPOCHS, QUICK_CERTIFY = 20, 50
+FIRST_TUNING_SEED = 1_000_000
+"""From here on seeds are those of `echobench tune`, and no other command reaches them: a
+recipe must not be chosen by the seeds that it is then reported on."""
 
 
 class Trial(BaseModel):
@@ -89,13 +94,17 @@ def trial_key(told: Mapping[str, Any]) -> str:
 
 
 class Selection(BaseModel):
-    """What the user asked for; empty lists mean all."""
+    """What the user asked for; empty lists mean all.
+
+    Seeds count from `first_seed`: 0, or `FIRST_TUNING_SEED` in a search.
+    """
 
     tasks: list[str] = []
     backends: list[str] = []
     engines: list[str] = []
     divisions: list[str] = ["closed"]
     seeds: int = 1
+    first_seed: int = 0
     repeats: int = 1
     device: str = "cpu"
     threads: int = 1
@@ -118,6 +127,11 @@ def plan(selection: Selection, plugins: Plugins) -> list[Trial]:
         _among("division", division, DIVISIONS)
     if selection.seeds < 1:
         raise UsageError(f"--seeds: expected 1 or more; received {selection.seeds}")
+    if not selection.first_seed and selection.seeds > FIRST_TUNING_SEED:
+        raise UsageError(
+            f"--seeds: expected at most {FIRST_TUNING_SEED:,}, the first seed of searches; "
+            f"received {selection.seeds:,}"
+        )
     if selection.repeats < 1:
         raise UsageError(f"--repeats: expected 1 or more; received {selection.repeats}")
     if selection.threads < 1:
@@ -140,7 +154,7 @@ def plan(selection: Selection, plugins: Plugins) -> list[Trial]:
         for repeat in range(selection.repeats)
     ]
     trials: dict[str, Trial] = {}
-    for seed in range(selection.seeds):
+    for seed in range(selection.first_seed, selection.first_seed + selection.seeds):
         for place in np.random.default_rng(seed).permutation(len(cells)):
             trial = _trial(selection, seed, *cells[place])
             trials.setdefault(trial.key, trial)
@@ -242,7 +256,7 @@ def _trial(
         threads=selection.threads,
         seed=seed,
         recipe=recipe,
-        max_epochs=selection.max_epochs or (QUICK_EPOCHS if quick else 10 * recipe.epochs),
+        max_epochs=selection.max_epochs or (QUICK_EPOCHS if quick else BUDGET * recipe.epochs),
         timeout_s=selection.timeout_s,
         certify=QUICK_CERTIFY if quick else CERTIFY,
         sustain=0 if quick else SUSTAIN,

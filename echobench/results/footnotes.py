@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import NamedTuple
 
+from echobench.harness.plan import FIRST_TUNING_SEED
 from echobench.results.comparison import measured, spent
 from echobench.results.record import Record
 from echobench.results.statistics import disagreement
@@ -63,7 +64,8 @@ def chosen(records: Iterable[Record]) -> list[str]:
         if count > 1
     ]
     for name, there in sorted(seeds.items()):
-        missing = sorted(set(range(max(there))) - there)
+        first = FIRST_TUNING_SEED if min(there) >= FIRST_TUNING_SEED else 0
+        missing = sorted(set(range(first, max(there))) - there)
         if missing:
             lines.append(f"{name}: no record of seed {', '.join(map(str, missing))}")
     return lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import uuid
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,8 @@ DONE = ("reached", "missed", "unsupported")
 """Statuses that the same trial would come to again, so it need not run again."""
 PREDICTIONS = "predictions-"
 """What the names of files with predictions begin with."""
+SEARCH = "search.jsonl"
+"""The log of a search, among its records (`echobench.results.search`)."""
 
 
 class Store:
@@ -103,7 +106,14 @@ def record_files(path: Path, pattern: str = "*.jsonl") -> list[Path]:
     """
     if path.is_file():
         return [path]
-    return sorted(p for p in path.glob(pattern) if not p.name.startswith(PREDICTIONS))
+    return sorted(
+        p for p in path.glob(pattern) if p.name != SEARCH and not p.name.startswith(PREDICTIONS)
+    )
+
+
+def file_name(name: str) -> str:
+    """Return a name that is one for files too: `partial[n_in=8]` becomes `partial_n_in=8`."""
+    return re.sub(r"[^A-Za-z0-9._=-]+", "_", name).strip("_")
 
 
 def machine_class(machine: dict[str, Any] | None) -> str:

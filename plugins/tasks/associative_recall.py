@@ -26,6 +26,8 @@ from pydantic import Field, model_validator
 from echobench import Recipe, Task, hookimpl
 from echobench.core.sequences import Framing, Integers
 
+from ._recipes import open_recipe
+
 if TYPE_CHECKING:
     from echobench.core.architectures import Form, Network
 
@@ -36,17 +38,7 @@ class AssociativeRecall(Task):
     name: ClassVar[str] = "associative-recall"
     recipes: ClassVar[dict[str, Recipe]] = {
         "closed": Recipe(units=100, batch=1, sequences=128, epochs=10000, evaluate_every=250),
-        "open": Recipe(
-            units=128,
-            batch=1,
-            sequences=128,
-            learning_rate=0.01,
-            warmup=200,
-            decay=9800,
-            clip=1.0,
-            epochs=1000,
-            evaluate_every=250,
-        ),
+        "open": open_recipe("associative-recall"),
     }
     symbols: int = Field(default=8, ge=2, le=1_000_000, description="keys")
     values: int = Field(default=20, ge=2, le=1_000_000)

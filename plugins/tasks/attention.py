@@ -24,6 +24,8 @@ from pydantic import Field
 
 from echobench import EchoTask, Recipe, hookimpl
 
+from ._recipes import TUTORIAL_PARTIAL, open_recipe
+
 if TYPE_CHECKING:
     from echobench.core.architectures import Form, Network
 
@@ -33,18 +35,8 @@ class Attention(EchoTask):
 
     name: ClassVar[str] = "attention"
     recipes: ClassVar[dict[str, Recipe]] = {
-        "closed": Recipe(units=150, batch=14, epochs=5000, evaluate_every=100),
-        "open": Recipe(
-            units=64,
-            batch=14,
-            sequences=4,
-            learning_rate=0.01,
-            warmup=100,
-            decay=1900,
-            clip=1.0,
-            epochs=200,
-            evaluate_every=50,
-        ),
+        "closed": TUTORIAL_PARTIAL.model_copy(update={"batch": 14}),
+        "open": open_recipe("attention"),
     }
     n_in: int = Field(default=12, ge=1)
 

@@ -27,6 +27,8 @@ from pydantic import Field
 from echobench import Recipe, Task, hookimpl
 from echobench.core.sequences import Framing, Integers, generate
 
+from ._recipes import open_recipe
+
 if TYPE_CHECKING:
     from echobench.core.architectures import Form, Network
 
@@ -37,17 +39,7 @@ class Copy(Task):
     name: ClassVar[str] = "copy"
     recipes: ClassVar[dict[str, Recipe]] = {
         "closed": Recipe(units=128, batch=1, sequences=20, epochs=5000, evaluate_every=100),
-        "open": Recipe(
-            units=128,
-            batch=1,
-            sequences=64,
-            learning_rate=0.01,
-            warmup=200,
-            decay=11800,
-            clip=1.0,
-            epochs=1200,
-            evaluate_every=250,
-        ),
+        "open": open_recipe("copy"),
     }
     symbols: int = Field(default=32, ge=2, le=1_000_000)
     items: int = Field(default=6, ge=1, le=10_000)

@@ -26,6 +26,8 @@ from pydantic import Field, model_validator
 from echobench import Recipe, Task, hookimpl
 from echobench.core.sequences import MISSING, Framing, Integers, generate
 
+from ._recipes import TUTORIAL_WHOLE, open_recipe
+
 if TYPE_CHECKING:
     from echobench.core.architectures import Form, Network
 
@@ -36,18 +38,8 @@ class Lag(Task):
     name: ClassVar[str] = "lag"
     has_missing: ClassVar[bool] = True
     recipes: ClassVar[dict[str, Recipe]] = {
-        "closed": Recipe(units=20, batch=1, epochs=500, evaluate_every=25),
-        "open": Recipe(
-            units=128,
-            batch=1,
-            sequences=32,
-            learning_rate=0.02,
-            warmup=100,
-            decay=2900,
-            clip=1.0,
-            epochs=300,
-            evaluate_every=100,
-        ),
+        "closed": TUTORIAL_WHOLE.model_copy(update={"batch": 1}),
+        "open": open_recipe("lag"),
     }
     length: int = Field(default=25, ge=2, le=100_000)
     lag: int = Field(default=3, ge=1)

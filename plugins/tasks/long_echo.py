@@ -20,6 +20,8 @@ from pydantic import Field
 
 from echobench import EchoTask, Recipe, hookimpl
 
+from ._recipes import TUTORIAL_PARTIAL, open_recipe
+
 if TYPE_CHECKING:
     from echobench.core.architectures import Form, Network
 
@@ -29,18 +31,8 @@ class LongEcho(EchoTask):
 
     name: ClassVar[str] = "long-echo"
     recipes: ClassVar[dict[str, Recipe]] = {
-        "closed": Recipe(units=150, batch=18, epochs=5000, evaluate_every=100),
-        "open": Recipe(
-            units=128,
-            batch=18,
-            sequences=3,
-            learning_rate=0.005,
-            warmup=100,
-            decay=59900,
-            clip=1.0,
-            epochs=6000,
-            evaluate_every=1000,
-        ),
+        "closed": TUTORIAL_PARTIAL.model_copy(update={"batch": 18}),
+        "open": open_recipe("long-echo"),
     }
     n_in: int = Field(default=8, ge=1)
 

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from echobench import EchoTask, Recipe, hookimpl
 
+from ._recipes import TUTORIAL_PARTIAL, TUTORIAL_WHOLE, open_recipe
+
 if TYPE_CHECKING:
     from echobench.core.architectures import Form, Network
 
@@ -28,30 +30,12 @@ class ManyToOne(EchoTask):
 
     name: ClassVar[str] = "many-to-one"
     recipes: ClassVar[dict[str, Recipe]] = {
-        "closed": Recipe(units=20, batch=7, epochs=500, evaluate_every=25),
-        "open": Recipe(
-            units=256,
-            batch=21,
-            sequences=12,
-            learning_rate=0.03,
-            warmup=50,
-            decay=1950,
-            epochs=200,
-            evaluate_every=50,
-        ),
+        "closed": TUTORIAL_WHOLE,
+        "open": open_recipe("many-to-one"),
     }
     partial_recipes: ClassVar[dict[str, Recipe] | None] = {
-        "closed": Recipe(units=150, batch=21, epochs=5000, evaluate_every=100),
-        "open": Recipe(
-            units=64,
-            batch=21,
-            sequences=12,
-            learning_rate=0.03,
-            warmup=50,
-            decay=550,
-            epochs=100,
-            evaluate_every=25,
-        ),
+        "closed": TUTORIAL_PARTIAL,
+        "open": open_recipe("many-to-one[n_out=2]"),
     }
 
     def network(self, form: Form, units: int) -> Network:

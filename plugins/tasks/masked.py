@@ -24,6 +24,8 @@ import numpy as np
 from echobench import EchoTask, Recipe, hookimpl
 from echobench.core.sequences import MISSING, Framing, Integers, to_supervised
 
+from ._recipes import TUTORIAL_PARTIAL, TUTORIAL_WHOLE, open_recipe
+
 if TYPE_CHECKING:
     from echobench.core.architectures import Form, Network
 
@@ -34,30 +36,12 @@ class Masked(EchoTask):
     name: ClassVar[str] = "masked"
     has_missing: ClassVar[bool] = True
     recipes: ClassVar[dict[str, Recipe]] = {
-        "closed": Recipe(units=20, batch=5, epochs=500, evaluate_every=25),
-        "open": Recipe(
-            units=20,
-            batch=25,
-            learning_rate=0.04,
-            warmup=10,
-            decay=290,
-            epochs=50,
-            evaluate_every=10,
-        ),
+        "closed": TUTORIAL_WHOLE.model_copy(update={"batch": 5}),
+        "open": open_recipe("masked"),
     }
     partial_recipes: ClassVar[dict[str, Recipe] | None] = {
-        "closed": Recipe(units=150, batch=25, epochs=5000, evaluate_every=100),
-        "open": Recipe(
-            units=128,
-            batch=25,
-            sequences=6,
-            learning_rate=0.01,
-            warmup=50,
-            decay=2950,
-            clip=1.0,
-            epochs=300,
-            evaluate_every=50,
-        ),
+        "closed": TUTORIAL_PARTIAL.model_copy(update={"batch": 25}),
+        "open": open_recipe("masked[n_out=2]"),
     }
     how: Literal["mask", "value"] = "mask"
 

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from echobench import EchoTask, Recipe, hookimpl
 
+from ._recipes import TUTORIAL_PARTIAL, TUTORIAL_WHOLE, open_recipe
+
 if TYPE_CHECKING:
     from echobench.core.architectures import Form, Network
 
@@ -28,30 +30,12 @@ class OneToOne(EchoTask):
 
     name: ClassVar[str] = "one-to-one"
     recipes: ClassVar[dict[str, Recipe]] = {
-        "closed": Recipe(units=20, batch=7, epochs=500, evaluate_every=25),
-        "open": Recipe(
-            units=256,
-            batch=21,
-            sequences=6,
-            learning_rate=0.005,
-            warmup=50,
-            decay=950,
-            epochs=100,
-            evaluate_every=25,
-        ),
+        "closed": TUTORIAL_WHOLE,
+        "open": open_recipe("one-to-one"),
     }
     partial_recipes: ClassVar[dict[str, Recipe] | None] = {
-        "closed": Recipe(units=150, batch=21, epochs=5000, evaluate_every=100),
-        "open": Recipe(
-            units=64,
-            batch=21,
-            sequences=6,
-            learning_rate=0.02,
-            warmup=50,
-            decay=950,
-            epochs=100,
-            evaluate_every=25,
-        ),
+        "closed": TUTORIAL_PARTIAL,
+        "open": open_recipe("one-to-one[n_out=2]"),
     }
 
     def network(self, form: Form, units: int) -> Network:

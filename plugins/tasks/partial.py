@@ -20,6 +20,8 @@ from pydantic import Field
 
 from echobench import EchoTask, Recipe, hookimpl
 
+from ._recipes import TUTORIAL_PARTIAL, open_recipe
+
 if TYPE_CHECKING:
     from echobench.core.architectures import Form, Network
 
@@ -31,17 +33,8 @@ class Partial(EchoTask):
 
     name: ClassVar[str] = "partial"
     recipes: ClassVar[dict[str, Recipe]] = {
-        "closed": Recipe(units=150, batch=21, epochs=5000, evaluate_every=100),
-        "open": Recipe(
-            units=64,
-            batch=21,
-            sequences=12,
-            learning_rate=0.03,
-            warmup=50,
-            decay=550,
-            epochs=100,
-            evaluate_every=25,
-        ),
+        "closed": TUTORIAL_PARTIAL,
+        "open": open_recipe("partial"),
     }
 
     def network(self, form: Form, units: int) -> Network:

@@ -20,38 +20,20 @@ from typing import ClassVar
 from echobench import EchoTask, Recipe, hookimpl
 from echobench.core.coding import Coding, Linear
 
+from ._recipes import TUTORIAL_PARTIAL, TUTORIAL_WHOLE, open_recipe
+
 
 class Regression(EchoTask):
     """Echo integers scaled to 0..1."""
 
     name: ClassVar[str] = "regression"
     recipes: ClassVar[dict[str, Recipe]] = {
-        "closed": Recipe(units=20, batch=7, epochs=500, evaluate_every=25),
-        "open": Recipe(
-            units=64,
-            batch=21,
-            sequences=8,
-            learning_rate=0.01,
-            warmup=50,
-            decay=9950,
-            clip=1.0,
-            epochs=1000,
-            evaluate_every=200,
-        ),
+        "closed": TUTORIAL_WHOLE,
+        "open": open_recipe("regression"),
     }
     partial_recipes: ClassVar[dict[str, Recipe] | None] = {
-        "closed": Recipe(units=150, batch=21, epochs=5000, evaluate_every=100),
-        "open": Recipe(
-            units=64,
-            batch=21,
-            sequences=12,
-            learning_rate=0.02,
-            warmup=100,
-            decay=19900,
-            clip=0.01,
-            epochs=2000,
-            evaluate_every=500,
-        ),
+        "closed": TUTORIAL_PARTIAL,
+        "open": open_recipe("regression[n_out=2]"),
     }
 
     @property

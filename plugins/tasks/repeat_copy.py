@@ -25,6 +25,8 @@ from pydantic import Field, model_validator
 from echobench import Recipe, Task, hookimpl
 from echobench.core.sequences import MISSING, Framing, Integers
 
+from ._recipes import open_recipe
+
 if TYPE_CHECKING:
     from echobench.core.architectures import Form, Network
 
@@ -36,17 +38,7 @@ class RepeatCopy(Task):
     has_missing: ClassVar[bool] = True
     recipes: ClassVar[dict[str, Recipe]] = {
         "closed": Recipe(units=256, batch=1, sequences=32, epochs=5000, evaluate_every=100),
-        "open": Recipe(
-            units=128,
-            batch=1,
-            sequences=32,
-            learning_rate=0.03,
-            warmup=100,
-            decay=4900,
-            clip=1.0,
-            epochs=500,
-            evaluate_every=100,
-        ),
+        "open": open_recipe("repeat-copy"),
     }
     symbols: int = Field(default=32, ge=2, le=1_000_000)
     shortest: int = Field(default=5, ge=1)

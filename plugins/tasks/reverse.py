@@ -25,6 +25,8 @@ from pydantic import Field, model_validator
 from echobench import Recipe, Task, hookimpl
 from echobench.core.sequences import MISSING, Framing, Integers
 
+from ._recipes import TUTORIAL_PARTIAL, open_recipe
+
 if TYPE_CHECKING:
     from echobench.core.architectures import Form, Network
 
@@ -35,18 +37,8 @@ class Reverse(Task):
     name: ClassVar[str] = "reverse"
     has_missing: ClassVar[bool] = True
     recipes: ClassVar[dict[str, Recipe]] = {
-        "closed": Recipe(units=150, batch=1, sequences=21, epochs=5000, evaluate_every=100),
-        "open": Recipe(
-            units=64,
-            batch=1,
-            sequences=64,
-            learning_rate=0.01,
-            warmup=100,
-            decay=2900,
-            clip=1.0,
-            epochs=300,
-            evaluate_every=50,
-        ),
+        "closed": TUTORIAL_PARTIAL.model_copy(update={"batch": 1, "sequences": 21}),
+        "open": open_recipe("reverse"),
     }
     shortest: int = Field(default=4, ge=1)
     longest: int = Field(default=10, ge=1, le=10_000)

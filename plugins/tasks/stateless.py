@@ -18,37 +18,20 @@ from typing import ClassVar
 
 from echobench import EchoTask, Recipe, hookimpl
 
+from ._recipes import TUTORIAL_PARTIAL, TUTORIAL_WHOLE, open_recipe
+
 
 class Stateless(EchoTask):
     """Echo, one sample an update, the state reset after each."""
 
     name: ClassVar[str] = "stateless"
     recipes: ClassVar[dict[str, Recipe]] = {
-        "closed": Recipe(units=20, batch=1, stateful=False, epochs=500, evaluate_every=25),
-        "open": Recipe(
-            units=20,
-            batch=1,
-            stateful=False,
-            learning_rate=0.01,
-            warmup=100,
-            decay=6200,
-            epochs=50,
-            evaluate_every=5,
-        ),
+        "closed": TUTORIAL_WHOLE.model_copy(update={"batch": 1, "stateful": False}),
+        "open": open_recipe("stateless"),
     }
     partial_recipes: ClassVar[dict[str, Recipe] | None] = {
-        "closed": Recipe(units=150, batch=1, stateful=False, epochs=5000, evaluate_every=100),
-        "open": Recipe(
-            units=64,
-            batch=1,
-            stateful=False,
-            learning_rate=0.003,
-            warmup=1000,
-            decay=104000,
-            clip=1.0,
-            epochs=500,
-            evaluate_every=200,
-        ),
+        "closed": TUTORIAL_PARTIAL.model_copy(update={"batch": 1, "stateful": False}),
+        "open": open_recipe("stateless[n_out=2]"),
     }
 
 

@@ -30,6 +30,8 @@ from pydantic import Field, model_validator
 from echobench import EchoTask, Recipe, hookimpl
 from echobench.core.sequences import MISSING, Integers, generate
 
+from ._recipes import TUTORIAL_PARTIAL, TUTORIAL_WHOLE, open_recipe
+
 SENTENCE = """How are you? The quick brown fox jumps over the lazy dog, and the dog asks:
 who was that? Pack my box with five dozen liquor jugs, said the fox, and off it went."""
 UNKNOWN = "<unknown>"
@@ -41,30 +43,12 @@ class Text(EchoTask):
 
     name: ClassVar[str] = "text"
     recipes: ClassVar[dict[str, Recipe]] = {
-        "closed": Recipe(units=20, batch=7, epochs=500, evaluate_every=25),
-        "open": Recipe(
-            units=32,
-            batch=21,
-            sequences=4,
-            learning_rate=0.03,
-            warmup=20,
-            decay=480,
-            epochs=100,
-            evaluate_every=20,
-        ),
+        "closed": TUTORIAL_WHOLE,
+        "open": open_recipe("text"),
     }
     partial_recipes: ClassVar[dict[str, Recipe] | None] = {
-        "closed": Recipe(units=150, batch=21, epochs=5000, evaluate_every=100),
-        "open": Recipe(
-            units=64,
-            batch=21,
-            sequences=12,
-            learning_rate=0.03,
-            warmup=50,
-            decay=550,
-            epochs=100,
-            evaluate_every=25,
-        ),
+        "closed": TUTORIAL_PARTIAL,
+        "open": open_recipe("text[n_out=2]"),
     }
     symbols: int = Field(default=1000, ge=2, le=1_000_000, description="largest vocabulary")
     path: str = ""

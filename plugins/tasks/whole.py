@@ -19,22 +19,16 @@ from pydantic import model_validator
 
 from echobench import EchoTask, Recipe, hookimpl
 
+from ._recipes import TUTORIAL_WHOLE, open_recipe
+
 
 class Whole(EchoTask):
     """Echo all of the window."""
 
     name: ClassVar[str] = "whole"
     recipes: ClassVar[dict[str, Recipe]] = {
-        "closed": Recipe(units=20, batch=7, epochs=500, evaluate_every=25),
-        "open": Recipe(
-            units=20,
-            batch=21,
-            learning_rate=0.04,
-            warmup=10,
-            decay=290,
-            epochs=50,
-            evaluate_every=10,
-        ),
+        "closed": TUTORIAL_WHOLE,
+        "open": open_recipe("whole"),
     }
 
     @model_validator(mode="after")

@@ -11,15 +11,12 @@ from echobench.plugins import Plugins
 from echobench.results.divisions import sorted_out
 from echobench.results.record import Record
 from tests.conftest import Command
-
-RESULTS = Path(__file__).parents[2] / "results"
+from tests.results import records
 
 
 @pytest.fixture(scope="module")
-def real() -> Record:
-    (file,) = (RESULTS / "studies" / "state").glob("*.jsonl")
-    records = [Record.model_validate_json(line) for line in file.read_text().splitlines()]
-    return next(r for r in records if (r.status, r.division) == ("reached", "closed"))
+def real(plugins: Plugins) -> Record:
+    return Record.model_validate(records.real(plugins))
 
 
 def with_recipe(record: Record, **changes: object) -> Record:

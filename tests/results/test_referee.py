@@ -11,17 +11,14 @@ import pytest
 
 from echobench.plugins import Plugins
 from echobench.results.referee import Finding, validate
+from tests.results.records import RESULTS, real
 
-RESULTS = Path(__file__).parents[2] / "results"
 Told = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def told() -> Told:
-    """Return a real record that reached the target in the closed division."""
-    (file,) = (RESULTS / "studies" / "state").glob("*.jsonl")
-    records = map(json.loads, file.read_text().splitlines())
-    return next(r for r in records if (r["status"], r["division"]) == ("reached", "closed"))
+def told(plugins: Plugins) -> Told:
+    return real(plugins)
 
 
 def findings(folder: Path, plugins: Plugins, *records: Told) -> list[Finding]:

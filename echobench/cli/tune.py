@@ -1,0 +1,160 @@
+"""`echobench tune`: a search for an open recipe."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from echobench.cli.options import Format, PluginFiles
+from echobench.cli.options import seconds as seconds_of
+from echobench.cli.running import interruptible, say
+from echobench.errors import UsageError
+
+if TYPE_CHECKING:
+    from echobench.harness.tuning import Question
+    from echobench.results.search import Candidate
+
+
+def tune(
+    task: Annotated[str, typer.Option(help=r"NAME or NAME\[key=value,...].")],
+    backend: Annotated[
+        str | None, typer.Option(help="Where the time is measured; the reference's.")
+    ] = None,
+    engine: Annotated[str | None, typer.Option(help="One; the backend's usual one.")] = None,
+    fix: Annotated[
+        list[str] | None, typer.Option(help="FIELD=VALUE of the recipe, not searched; repeat.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Tuning seeds of each candidate.")] = 3,
+    budget: Annotated[
+        str, typer.Option(help="Start no trial after this long; resume later.")
+    ] = "30m",
+    candidates: Annotated[
+        int | None, typer.Option(help="At most so many; as the budget allows.")
+    ] = None,
+    timeout: Annotated[
+        str, typer.Option(help="Limit of a trial, until a better one is known.")
+    ] = "10m",
+    device: Annotated[str, typer.Option(help="cpu or gpu.")] = "cpu",
+    threads: Annotated[int | None, typer.Option(help="Threads of a worker; all cores.")] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Folder of the records; results/tune/TASK.")
+    ] = None,
+    form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
+    plugin: PluginFiles = None,
+) -> None:
+    """Search for the recipe that is certified soonest; the same command again resumes."""
+    from echobench import display
+    from echobench.core.backend import why_missing
+    from echobench.harness import machine, tuning
+    from echobench.harness.matrix import Matrix
+    from echobench.harness.plan import Selection
+    from echobench.plugins import Plugins
+    from echobench.results.search import SearchLog, best, sentence
+    from echobench.results.store import Store, file_name
+
+    missing = why_missing(("optuna",), "tune")
+    if missing is not None:
+        raise UsageError(f"tune: {missing}")
+    if device not in {"cpu", "gpu"}:
+        raise UsageError(f"--device: expected cpu or gpu; received {device!r}")
+    if candidates is not None and candidates < 1:
+        raise UsageError(f"--candidates: expected 1 or more; received {candidates}")
+    plugins = Plugins(plugin or [])
+    selection = Selection(
+        backends=[tuning.usable(backend, plugins)],
+        engines=[engine] if engine else [],
+        seeds=seeds,
+        device=device,
+        threads=machine.cores() if threads is None else threads,
+        timeout_s=seconds_of("--timeout", timeout),
+    )
+    asked = tuning.question(task, _fixed(fix or []), selection, plugins)
+    deadline = time.monotonic() + seconds_of("--budget", budget)
+    store = Store(results or Path("results") / "tune" / file_name(asked.name))
+    store.check_writable()
+    log = SearchLog(store.folder, asked.conditions)
+    if log.candidates:
+        say(f"{len(log.candidates)} candidates are tried")
+    if log.others:
+        say(f"{log.others} candidates were tried under other conditions, and are left out")
+    matrix = Matrix(
+        plugins=plugins,
+        store=store,
+        command=["echobench", *sys.argv[1:]],
+        deadline=deadline,
+        gate=False,  # what is found is run again to be reported, and passes the gate there
+    )
+    comfort = "candidates and trials so far are recorded; the same command resumes"
+    with interruptible(comfort), display.search_watcher() as watcher:
+        for candidate in tuning.search(asked, matrix, log, watcher, candidates):
+            say(f"candidate {candidate.number}: {sentence(candidate)}")
+            if candidate == best(log.candidates):
+                say(f"    the best so far: {asked.label(candidate.recipe)}")
+    _print(asked, log.candidates, form)
+
+
+def _fixed(pairs: list[str]) -> dict[str, str]:
+    """Return what `--fix` says, by field."""
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = (part.strip() for part in pair.partition("="))
+        if not equals or not name or not value:
+            raise UsageError(f"--fix: expected FIELD=VALUE; received {pair!r}")
+        if name in found:
+            raise UsageError(f"--fix: {name!r} is given twice")
+        found[name] = value
+    return found
+
+
+def _print(asked: Question, tried: list[Candidate], form: Format) -> None:
+    """Print the best few, and the best one ready to run and to commit."""
+    from rich.console import Console
+
+    from echobench.harness.ranges import SEARCHED
+    from echobench.results import table as tables
+    from echobench.results.search import best, seconds, shown
+
+    lines = shown(tried, asked.recipe, SEARCHED)
+    if form is not Format.TABLE:
+        selectors = {str(one.number): asked.label(one.recipe) for one in tried}
+        print(
+            tables.written(
+                [{**line, "selector": selectors[line["candidate"]]} for line in lines], form.value
+            )
+        )
+        return
+    if lines:
+        console = Console()
+        console.print(tables.drawn(lines, console.width, ("candidate",), ("seeds",)))
+    counted = Counter(one.status for one in tried)
+    told = ", ".join(f"{number} {status}" for status, number in counted.most_common())
+    print(f"{len(tried)} candidates{f': {told}' if told else ''}")
+    found = best(tried)
+    if found is None:
+        print("none reached the target with its median seed; a longer --budget or --timeout may")
+        return
+    first = next((one for one in tried if one.recipe == asked.recipe), found)
+    told = f"{seconds(found.objective)} over {len(found.seeds)} tuning seeds"
+    if found != first:
+        told += f"; at the start {seconds(first.objective) or first.status}"
+    trial = asked.trials[0]
+    print(
+        f"\nechobench run --backend {trial.backend} --engine {trial.engine} "
+        f"--division {asked.division} --seeds {len(asked.trials)} "
+        f"--task '{asked.label(found.recipe)}'"
+    )
+    print(f"\n{toml(asked.name, found, told)}")
+
+
+def toml(name: str, candidate: Candidate, comment: str) -> str:
+    """Return a candidate's recipe as a table of TOML, without what is default."""
+    changed = candidate.recipe.model_dump(exclude_defaults=True)
+    key = name if name.replace("-", "").replace("_", "").isalnum() else json.dumps(name)
+    fields = [f"{field} = {json.dumps(value)}" for field, value in changed.items()]
+    return "\n".join([f"# {comment}", f"[{key}]", *fields])
