@@ -53,6 +53,9 @@ def run(
     save_models: Annotated[
         Path | None, typer.Option(help="Folder for the trained networks (.keras).")
     ] = None,
+    cache: Annotated[
+        bool, typer.Option("--cache", help="Keep compiled programs, and use those kept.")
+    ] = False,
     tell_host: Annotated[
         bool, typer.Option("--tell-host", help="Keep the names of host and user in the records.")
     ] = False,
@@ -82,6 +85,7 @@ def run(
         threads=machine.cores() if threads is None else threads,
         max_epochs=max_epochs,
         timeout_s=seconds_of("--timeout", timeout),
+        cache=cache,
         quick=quick,
     )
     observers = chosen_observers(observe or [], plugins)

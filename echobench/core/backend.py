@@ -109,6 +109,13 @@ class Backend(ABC):
     def environment(self, device: str, threads: int) -> dict[str, str]:
         """Return variables for the worker, set before anything is imported."""
 
+    def cache_environment(self, folder: str) -> dict[str, str]:
+        """Return variables with which compiled programs are kept in `folder`, for later workers.
+
+        None where there is no such thing. Used only where `--cache` asks for it.
+        """
+        return {}
+
     @abstractmethod
     def configure(self, device: str, threads: int) -> None:
         """Set threads and precision, in the worker, before the first tensor."""

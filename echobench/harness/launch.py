@@ -44,6 +44,7 @@ def run_trial(
     about: dict[str, Any] | None = None,
     reference: Reference | None = None,
     save_model: Path | None = None,
+    cache: Path | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> Record:
     """Run one trial in a process of its own.
@@ -61,6 +62,7 @@ def run_trial(
         about: what else the record's provenance is to hold.
         reference: first losses for the parity gate.
         save_model: where to save the trained network, if anywhere.
+        cache: folder of compiled programs, where the trial may use one.
         progress: called with the worker's progress.
     """
     job = Job(
@@ -78,7 +80,10 @@ def run_trial(
         },
         **trial.model_dump(include={"backend", "engine", "division", "device", "seed"}),
     }
-    came = run_job(job, backend, command=command, log=log, progress=progress)
+    found = _files(cache)
+    came = run_job(job, backend, command=command, log=log, cache=cache, progress=progress)
+    if cache is not None:
+        came["provenance"]["cache"] = {"found": found, "added": _files(cache) - found}
     came["provenance"].update(about or {})
     told["disturbances"] = noise.disturbances(came["provenance"])
     try:
@@ -97,6 +102,7 @@ def run_job(
     *,
     command: list[str],
     log: Path,
+    cache: Path | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Run a job in a process of its own; return what came of it, and how: fields of a record.
@@ -120,7 +126,7 @@ def run_job(
         return {**base, "status": "unavailable", "reason": missing}
     provenance["load_before"] = os.getloadavg()[0]
     steal = noise.Steal()
-    fields = _run_worker(job, backend, log, progress)
+    fields = _run_worker(job, backend, log, progress, cache)
     provenance["steal_fraction"] = steal.fraction()
     provenance["load_after"] = os.getloadavg()[0]
     provenance["calibration"] = fields.pop("calibration", {})
@@ -158,8 +164,17 @@ def run_probe(
     return _run_worker(job, backend, log, lambda _: None)
 
 
-def environment(backend: Backend, trial: Trial, home: str) -> dict[str, str]:
-    """Return the worker's environment, built from an allow-list."""
+def environment(
+    backend: Backend, trial: Trial, home: str, cache: Path | None = None
+) -> dict[str, str]:
+    """Return the worker's environment, built from an allow-list.
+
+    Args:
+        backend: the worker's.
+        trial: what it runs.
+        home: a folder of its own, for what frameworks write.
+        cache: folder of compiled programs, where it may use one.
+    """
     threads = str(trial.threads)
     return {
         **{name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ},
@@ -173,11 +188,16 @@ def environment(backend: Backend, trial: Trial, home: str) -> dict[str, str]:
         # Nothing compiled is kept between trials: compile time is measured cold.
         "TORCHINDUCTOR_CACHE_DIR": f"{home}/inductor",
         **backend.environment(trial.device, trial.threads),
+        **({} if cache is None else backend.cache_environment(str(cache.resolve()))),
     }
 
 
 def _run_worker(
-    job: Job, backend: Backend, log: Path, progress: Callable[[Progress], None]
+    job: Job,
+    backend: Backend,
+    log: Path,
+    progress: Callable[[Progress], None],
+    cache: Path | None = None,
 ) -> dict[str, Any]:
     """Run a worker to its end and return the record's fields it gave, or that it failed with."""
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -189,7 +209,7 @@ def _run_worker(
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=environment(backend, job.trial, home),
+            env=environment(backend, job.trial, home, cache),
             pass_fds=[sending],
             start_new_session=True,
         )
@@ -256,6 +276,10 @@ def _kill_tree(worker: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(worker.pid, signal.SIGKILL)  # its session: children whose parent is gone too
     worker.wait()
+
+
+def _files(folder: Path | None) -> int:
+    return 0 if folder is None else sum(path.is_file() for path in folder.rglob("*"))
 
 
 def _without_folder(plugin: str) -> str:

@@ -91,6 +91,7 @@ class Matrix:
             log=self.store.logs / f"{trial.key}.log",
             reference=self._reference(trial, watcher) if gated else None,
             save_model=self._model_path(trial),
+            cache=self.store.folder / "compiled" / trial.backend if trial.cache else None,
             progress=lambda progress: watcher.progressed(trial, progress),
         )
 

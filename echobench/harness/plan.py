@@ -42,6 +42,7 @@ class Trial(BaseModel):
         sustain: evaluations after the hit, to see whether it lasts.
         quick: a smoke run, never mixed with real records.
         repeat: 0, or which further run of the same cell and seed it is.
+        cache: whether compiled programs may come from an earlier worker's.
         versions: of echobench, Keras and the framework.
         source: digest of the task's file.
     """
@@ -66,6 +67,7 @@ class Trial(BaseModel):
     sustain: int = 0
     quick: bool = False
     repeat: int = 0
+    cache: bool = False
     versions: dict[str, str]
     source: str
 
@@ -87,7 +89,7 @@ class Trial(BaseModel):
 
 def trial_key(told: Mapping[str, Any]) -> str:
     """Return the digest of a trial, as JSON has it; older ones have fewer fields."""
-    added_later = {name for name in ("repeat", "sustain") if not told.get(name)}
+    added_later = {name for name in ("repeat", "sustain", "cache") if not told.get(name)}
     left_out = {"timeout_s", "plugins"} | added_later
     kept = {name: value for name, value in told.items() if name not in left_out}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
@@ -110,6 +112,7 @@ class Selection(BaseModel):
     threads: int = 1
     max_epochs: int | None = None
     timeout_s: float = 600.0
+    cache: bool = False
     quick: bool = False
 
 
@@ -262,6 +265,7 @@ def _trial(
         sustain=0 if quick else SUSTAIN,
         quick=quick,
         repeat=repeat,
+        cache=selection.cache,
         versions={"echobench": version("echobench"), **backend.value.versions()},
         source=task.source_hash(),
     )

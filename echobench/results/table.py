@@ -173,6 +173,7 @@ def _note(flat: pd.DataFrame, records: Sequence[Record]) -> str:
     doubts = {
         "parity unchecked": sum(r.parity is not None and r.parity.passed is None for r in records),
         "100% did not last": sum(r.status == "reached" and not r.lasted for r in records),
+        "compiled programs kept": sum(bool(r.trial.get("cache")) for r in records),
         "disturbed": sum(bool(r.disturbances) for r in records),
     }
     noted = [*reasons.most_common(), *((doubt, n) for doubt, n in doubts.items() if n)]

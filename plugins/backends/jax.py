@@ -27,6 +27,14 @@ class Jax(Backend):
         """Choose the platform; XLA takes its threads from the affinity."""
         return {"JAX_PLATFORMS": "cuda" if device == "gpu" else "cpu"}
 
+    def cache_environment(self, folder: str) -> dict[str, str]:
+        """Keep every compiled program, however small and soon made."""
+        return {
+            "JAX_COMPILATION_CACHE_DIR": folder,
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        }
+
     def configure(self, device: str, threads: int) -> None:
         """Turn TF32 off on GPUs."""
         import jax

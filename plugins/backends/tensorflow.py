@@ -29,6 +29,10 @@ class TensorFlow(Backend):
         hidden = {} if device == "gpu" else {"CUDA_VISIBLE_DEVICES": "-1"}
         return {"TF_CPP_MIN_LOG_LEVEL": "2", "NVIDIA_TF32_OVERRIDE": "0", **hidden}
 
+    def cache_environment(self, folder: str) -> dict[str, str]:
+        """Keep what XLA compiled."""
+        return {"TF_XLA_FLAGS": f"--tf_xla_persistent_cache_directory={folder}"}
+
     def configure(self, device: str, threads: int) -> None:
         """Set the thread pools; turn TF32 off on GPUs."""
         import tensorflow as tf

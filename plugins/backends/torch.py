@@ -37,6 +37,14 @@ class Torch(Backend):
             return {"KERAS_TORCH_DEVICE": "cuda"}
         return {"KERAS_TORCH_DEVICE": "cpu", "CUDA_VISIBLE_DEVICES": ""}
 
+    def cache_environment(self, folder: str) -> dict[str, str]:
+        """Keep what inductor and autograd's compiler made."""
+        return {
+            "TORCHINDUCTOR_CACHE_DIR": folder,
+            "TORCHINDUCTOR_FX_GRAPH_CACHE": "1",
+            "TORCHINDUCTOR_AUTOGRAD_CACHE": "1",
+        }
+
     def configure(self, device: str, threads: int) -> None:
         """Set threads, flush denormals, and turn TF32 off on GPUs."""
         import torch
