@@ -38,6 +38,9 @@ def run(
     repeats: Annotated[
         int, typer.Option(help="Runs of each cell and seed, to compare a cell with itself.")
     ] = 1,
+    replicates: Annotated[
+        int, typer.Option(help="Seeds trained together in one program; as many as that, or more.")
+    ] = 0,
     device: Annotated[str, typer.Option(help="cpu or gpu.")] = "cpu",
     threads: Annotated[int | None, typer.Option(help="Threads of a worker; all cores.")] = None,
     max_epochs: Annotated[
@@ -79,13 +82,16 @@ def run(
         backends=backend or [],
         engines=engine or [],
         divisions=division or ["closed"],
-        seeds=adaptive.LOOKS[0] if auto else whole("--seeds", seeds, "a number or auto"),
+        seeds=adaptive.LOOKS[0]
+        if auto
+        else max(whole("--seeds", seeds, "a number or auto"), replicates),
         repeats=repeats,
         device=device,
         threads=machine.cores() if threads is None else threads,
         max_epochs=max_epochs,
         timeout_s=seconds_of("--timeout", timeout),
         cache=cache,
+        replicates=replicates,
         quick=quick,
     )
     observers = chosen_observers(observe or [], plugins)

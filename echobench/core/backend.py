@@ -15,6 +15,7 @@ from echobench.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from echobench.core.experiment import Experiment
+    from echobench.core.replicates import ReplicatedTrainer
     from echobench.core.task import Recipe, Task
 
 
@@ -133,6 +134,14 @@ class Backend(ABC):
     @abstractmethod
     def trainer(self, program: Any, chunk: int) -> Trainer:
         """Return the fused engine: up to `chunk` epochs in one dispatch."""
+
+    def replicated_trainer(self, program: Any, chunk: int, count: int) -> ReplicatedTrainer:
+        """Return the fused engine for `count` networks at once.
+
+        Raises:
+            UnsupportedError: this backend trains one at a time.
+        """
+        raise UnsupportedError(f"{self.name} trains one seed at a time; leave --replicates out")
 
     @abstractmethod
     def predictor(self, program: Any) -> Predictor:

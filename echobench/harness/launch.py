@@ -71,6 +71,43 @@ def run_trial(
         reference=reference,
         save_model=None if save_model is None else str(save_model.resolve()),
     )
+    found = _files(cache)
+    came = run_job(job, backend, command=command, log=log, cache=cache, progress=progress)
+    if cache is not None:
+        came["provenance"]["cache"] = {"found": found, "added": _files(cache) - found}
+    came["provenance"].update(about or {})
+    return _record(trial, came)
+
+
+def run_replicates(
+    trials: list[Trial],
+    backend: Backend,
+    *,
+    command: list[str],
+    log: Path,
+    about: dict[str, Any] | None = None,
+    reference: Reference | None = None,
+    progress: Callable[[Progress], None] = lambda _: None,
+) -> list[Record]:
+    """Run trials that differ in their seeds alone in one process; see `run_trial`.
+
+    Whatever happens to the process, a record comes back for each.
+    """
+    seeds = [trial.seed for trial in trials]
+    job = Job(kind="trial", trial=trials[0], seeds=seeds, reference=reference)
+    came = run_job(job, backend, command=command, log=log, progress=progress)
+    came["provenance"].update(about or {})
+    path = came["provenance"].get("path")
+    each = came.pop("replicates", None) or [{}] * len(trials)
+    records = []
+    for trial, fields in zip(trials, each, strict=True):
+        provenance = {**came["provenance"], "path": fields.pop("path", path)}
+        records.append(_record(trial, {**came, **fields, "provenance": provenance}))
+    return records
+
+
+def _record(trial: Trial, came: dict[str, Any]) -> Record:
+    """Return the record of what came of a trial."""
     told: dict[str, Any] = {
         "task": trial.label,
         "key": trial.key,
@@ -80,11 +117,6 @@ def run_trial(
         },
         **trial.model_dump(include={"backend", "engine", "division", "device", "seed"}),
     }
-    found = _files(cache)
-    came = run_job(job, backend, command=command, log=log, cache=cache, progress=progress)
-    if cache is not None:
-        came["provenance"]["cache"] = {"found": found, "added": _files(cache) - found}
-    came["provenance"].update(about or {})
     told["disturbances"] = noise.disturbances(came["provenance"])
     try:
         return Record(**told, **came)

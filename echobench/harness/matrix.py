@@ -59,14 +59,16 @@ class Matrix:
         Raises:
             StorageError: the results folder takes no more; what it holds stays.
         """
-        records = []
-        for number, trial in enumerate(trials):
+        records: list[Record] = []
+        for group in _together(trials):
             if time.monotonic() > self.deadline:
                 break
-            watcher.started(number, trial)
+            trial = group[0]
+            watcher.started(len(records), trial)
             try:
-                record = self._run_one(trial, watcher)
-                self.store.append(record)
+                found = self._run_together(group, watcher)
+                for record in found:
+                    self.store.append(record)
             except KeyboardInterrupt:
                 # It may have come while a worker was being started, before anyone held it.
                 launch.kill_children(os.getpid())
@@ -76,24 +78,28 @@ class Matrix:
                     f"stopped at {trial.name}: {error.strerror} ({self.store.folder}); earlier "
                     "records are kept; make room, and the same command resumes"
                 ) from error
-            records.append(record)
-            watcher.finished(trial, record)
+            records += found
+            for one, record in zip(group, found, strict=True):
+                watcher.finished(one, record)
         return records
 
-    def _run_one(self, trial: Trial, watcher: Watcher) -> Record:
+    def _run_together(self, group: list[Trial], watcher: Watcher) -> list[Record]:
+        """Run one trial, or replicates that share a process."""
+        trial = group[0]
         backend = self.plugins.backend(trial.backend).value
         gated = self.gate and backend.trains and backend.why_unavailable() is None
-        return launch.run_trial(
-            trial,
-            backend,
-            command=self.command,
-            about=self.about,
-            log=self.store.logs / f"{trial.key}.log",
-            reference=self._reference(trial, watcher) if gated else None,
-            save_model=self._model_path(trial),
-            cache=self.store.folder / "compiled" / trial.backend if trial.cache else None,
-            progress=lambda progress: watcher.progressed(trial, progress),
-        )
+        options: dict[str, Any] = {
+            "command": self.command,
+            "about": self.about,
+            "log": self.store.logs / f"{trial.key}.log",
+            "reference": self._reference(trial, watcher) if gated else None,
+            "progress": lambda progress: watcher.progressed(trial, progress),
+        }
+        if trial.replicates:
+            return launch.run_replicates(group, backend, **options)
+        cache = self.store.folder / "compiled" / trial.backend if trial.cache else None
+        model = self._model_path(trial)
+        return [launch.run_trial(trial, backend, **options, save_model=model, cache=cache)]
 
     def _model_path(self, trial: Trial) -> Path | None:
         if self.save_models is None:
@@ -118,6 +124,9 @@ class Matrix:
                 "seed": 0,
                 "device": "cpu",
                 "max_epochs": 1,
+                "sustain": 0,
+                "replicates": 0,
+                "cache": False,
                 "quick": False,
                 "plugins": sorted(task_plugins),
                 "versions": {"echobench": trial.versions["echobench"], **backend.versions()},
@@ -143,3 +152,13 @@ class Matrix:
             if provided.value.reference and provided.value.why_unavailable() is None:
                 return provided.value, provided.plugin
         return None
+
+
+def _together(trials: Sequence[Trial]) -> list[list[Trial]]:
+    """Return trials in order, those that share a process as one group."""
+    groups: dict[str, list[Trial]] = {}
+    for trial in trials:
+        size = trial.replicates
+        same = trial.model_copy(update={"seed": trial.seed // size if size else trial.seed})
+        groups.setdefault(same.key, []).append(trial)
+    return list(groups.values())

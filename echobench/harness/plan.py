@@ -43,6 +43,7 @@ class Trial(BaseModel):
         quick: a smoke run, never mixed with real records.
         repeat: 0, or which further run of the same cell and seed it is.
         cache: whether compiled programs may come from an earlier worker's.
+        replicates: how many seeds train in one program; 0 for one seed alone.
         versions: of echobench, Keras and the framework.
         source: digest of the task's file.
     """
@@ -68,6 +69,7 @@ class Trial(BaseModel):
     quick: bool = False
     repeat: int = 0
     cache: bool = False
+    replicates: int = 0
     versions: dict[str, str]
     source: str
 
@@ -89,7 +91,9 @@ class Trial(BaseModel):
 
 def trial_key(told: Mapping[str, Any]) -> str:
     """Return the digest of a trial, as JSON has it; older ones have fewer fields."""
-    added_later = {name for name in ("repeat", "sustain", "cache") if not told.get(name)}
+    added_later = {
+        name for name in ("repeat", "sustain", "cache", "replicates") if not told.get(name)
+    }
     left_out = {"timeout_s", "plugins"} | added_later
     kept = {name: value for name, value in told.items() if name not in left_out}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
@@ -113,6 +117,7 @@ class Selection(BaseModel):
     max_epochs: int | None = None
     timeout_s: float = 600.0
     cache: bool = False
+    replicates: int = 0
     quick: bool = False
 
 
@@ -137,6 +142,10 @@ def plan(selection: Selection, plugins: Plugins) -> list[Trial]:
         )
     if selection.repeats < 1:
         raise UsageError(f"--repeats: expected 1 or more; received {selection.repeats}")
+    if selection.replicates < 0 or selection.replicates == 1:
+        raise UsageError(f"--replicates: expected 2 or more; received {selection.replicates}")
+    if selection.replicates and selection.cache:
+        raise UsageError("--replicates and --cache: expected one of them")
     if selection.threads < 1:
         raise UsageError(f"--threads: expected 1 or more; received {selection.threads}")
     if selection.max_epochs is not None and selection.max_epochs < 1:
@@ -262,10 +271,11 @@ def _trial(
         max_epochs=selection.max_epochs or (QUICK_EPOCHS if quick else BUDGET * recipe.epochs),
         timeout_s=selection.timeout_s,
         certify=QUICK_CERTIFY if quick else CERTIFY,
-        sustain=0 if quick else SUSTAIN,
+        sustain=0 if quick or selection.replicates else SUSTAIN,
         quick=quick,
         repeat=repeat,
         cache=selection.cache,
+        replicates=selection.replicates,
         versions={"echobench": version("echobench"), **backend.value.versions()},
         source=task.source_hash(),
     )

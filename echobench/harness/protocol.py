@@ -40,13 +40,15 @@ class Inference(BaseModel):
 class Job(BaseModel):
     """What a worker is to do.
 
-    A `trial` is trained. Of a `reference`, only the first losses are computed. To
-    `predict`, the network that the trial trained is loaded and run. A `probe` is a
-    check of the conformance kit, by its name in `echobench.testing.probes`.
+    A `trial` is trained; with `seeds`, one of each in its place, together. Of a
+    `reference`, only the first losses are computed. To `predict`, the network that the
+    trial trained is loaded and run. A `probe` is a check of the conformance kit, by its
+    name in `echobench.testing.probes`.
     """
 
     kind: Literal["trial", "reference", "predict", "probe"]
     trial: Trial
+    seeds: list[int] = []
     reference: Reference | None = None
     save_model: str | None = None
     inference: Inference | None = None

@@ -27,10 +27,10 @@ class Parity(BaseModel):
 
 
 class EvaluationPoint(BaseModel):
-    """The network at one evaluation, on fresh sequences."""
+    """The network at one evaluation, on fresh sequences; replicates have no times."""
 
     epoch: int
-    train_s: float
+    train_s: float | None
     loss: float
     accuracy: float
     exact_match: float
@@ -108,6 +108,11 @@ class Record(BaseModel):
     def failed_parity(self) -> bool:
         """Whether it trained something else than the reference: its figures do not count."""
         return self.parity is not None and self.parity.passed is False
+
+    @property
+    def is_replicate(self) -> bool:
+        """Whether it was trained together with other seeds: it has no times of its own."""
+        return bool(self.trial.get("replicates"))
 
     @property
     def lasted(self) -> bool:

@@ -93,6 +93,8 @@ def validate(paths: Iterable[Path], plugins: Plugins) -> tuple[list[Finding], in
 
 
 def _ledger(record: Record) -> Iterator[tuple[str, str]]:
+    if record.is_replicate:
+        return  # its times were spent on all of them
     # Before version 3 a trial ended with its hit.
     phases = [phase for phase in PHASES if phase != "sustain" or record.schema_version >= 3]
     parts = [getattr(record, f"{phase}_s") for phase in phases]
@@ -126,6 +128,8 @@ def _target(record: Record) -> Iterator[tuple[str, str]]:
         yield "error_bound", f"expected 3/{n} = {3 / n:g}; received {bound}"
     hit, last = record.time_to_target_s, record.last_miss_s
     trained = (record.first_update_s or 0.0) + (record.train_s or 0.0)
+    if record.is_replicate:
+        return
     if hit is None or last is None or not 0 <= last <= hit <= trained * (1 + 1e-9):
         told = f"received {last}, {hit}, {trained:g}"
         yield "time_to_target_s", f"expected last_miss_s <= it <= all of training; {told}"
@@ -136,7 +140,7 @@ def _target(record: Record) -> Iterator[tuple[str, str]]:
 
 def _curve(record: Record) -> Iterator[tuple[str, str]]:
     epochs = [point.epoch for point in record.evaluations]
-    times = [point.train_s for point in record.evaluations]
+    times = [point.train_s for point in record.evaluations if point.train_s is not None]
     if epochs != sorted(set(epochs)) or times != sorted(times):
         yield "evaluations", "expected epochs and times that rise"
     every = record.trial.get("recipe", {}).get("evaluate_every")
@@ -148,7 +152,7 @@ def _curve(record: Record) -> Iterator[tuple[str, str]]:
         if last.accuracy != 1.0 or last.epoch != record.epochs_to_target:
             yield "evaluations", "expected the last one without error, at epochs_to_target"
         elif record.time_to_target_s is not None and not math.isclose(
-            last.train_s, record.time_to_target_s, rel_tol=1e-9
+            last.train_s or 0.0, record.time_to_target_s, rel_tol=1e-9
         ):
             yield "time_to_target_s", f"expected the last evaluation's {last.train_s:g}"
     yield from _after_hit(record)
@@ -157,10 +161,11 @@ def _curve(record: Record) -> Iterator[tuple[str, str]]:
 def _after_hit(record: Record) -> Iterator[tuple[str, str]]:
     if len(record.after_hit) > record.trial.get("sustain", 0):
         yield "after_hit", f"expected at most {record.trial.get('sustain', 0)} evaluations"
-    times = [record.time_to_target_s or 0.0, *(point.train_s for point in record.after_hit)]
+    times = [record.time_to_target_s or 0.0, *(point.train_s or 0.0 for point in record.after_hit)]
     if times != sorted(times):
         yield "after_hit", "expected times that rise from time_to_target_s"
-    if record.schema_version >= 3 and record.status == "reached":
+    timed = record.schema_version >= 3 and not record.is_replicate
+    if timed and record.status == "reached":
         misses = [at for at, point in enumerate(record.after_hit) if point.exact_match < 1]
         clean = times[misses[-1] + 2 :] if misses else times
         expected = clean[0] if clean else None

@@ -136,7 +136,8 @@ def on_clock(flat: pd.DataFrame, clock: str) -> pd.Series[float]:
 
 def _time_to_target(flat: pd.DataFrame, clock: str) -> str:
     """Return the Kaplan-Meier median with a 95% interval; misses are censored."""
-    seconds, reached = on_clock(flat, clock), flat.status == "reached"
+    seconds = on_clock(flat, clock).dropna()  # replicates have no times of their own
+    reached = flat.status[seconds.index] == "reached"
     hits = seconds[reached].to_numpy(float)
     if not len(hits):
         return ""

@@ -77,6 +77,11 @@ def _run(job: Job, ledger: Ledger, events: IO[str]) -> dict[str, Any]:
 
     if job.kind == "reference":
         return {"losses": first_losses(trial, task, backend, ledger)}
+    if job.seeds:
+        from echobench.worker.replicates import learn_together
+
+        found = learn_together(job, task, backend, ledger, partial(_emit, events))
+        return {"replicates": found, "calibration": {"before": before, "after": calibrate()}}
     fields = learn(job, task, backend, ledger, partial(_emit, events))
     calibration = {"before": before, "after": calibrate()}
     fields["limit_fraction"] = limit_fraction(fields, trial.device, calibration)

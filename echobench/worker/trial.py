@@ -112,9 +112,9 @@ def learn(
         # What `echobench predict` needs to know of it.
         Path(job.save_model).with_suffix(".json").write_text(trial.model_dump_json(indent=2) + "\n")
     return {
-        **_outcome_fields(outcome, program.batches, task, trial),
+        **outcome_fields(outcome, program.batches, task, trial),
         "flops_per_update": program.update_flops(),
-        "samples": _samples(task, predictor, outcome.weights, trial.seed),
+        "samples": samples(task, predictor, outcome.weights, trial.seed),
         "parity": verdict,
         "peak_memory_bytes": machine.peak_memory_bytes(),
         "path": {
@@ -146,7 +146,7 @@ def _build(trial: Trial, task: Task, backend: Backend) -> Built:
     return Built(program, trainer, backend.predictor(program), dispatch)
 
 
-def _outcome_fields(outcome: Outcome, batches: int, task: Task, trial: Trial) -> dict[str, Any]:
+def outcome_fields(outcome: Outcome, batches: int, task: Task, trial: Trial) -> dict[str, Any]:
     """Return the record's fields for what training gave."""
     final, hit = outcome.final, outcome.hit_epoch
     assert final is not None  # `train` ends with a score, whatever its status
@@ -191,7 +191,7 @@ def _point(evaluation: Evaluation) -> dict[str, Any]:
     return {**told, "accuracy": score.accuracy, "exact_match": score.exact_match}
 
 
-def _samples(
+def samples(
     task: Task, predictor: Predictor, weights: list[Floats], seed: int
 ) -> list[dict[str, list[Any]]]:
     """Echo one new sequence, sample by sample, as the tutorial does at its end."""

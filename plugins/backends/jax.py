@@ -10,8 +10,11 @@ from echobench import Backend, hookimpl
 from echobench.core.backend import padded
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from echobench.core.backend import Predictor, Trainer
     from echobench.core.program import Learner, Program
+    from echobench.core.replicates import ReplicatedTrainer
     from echobench.core.sequences import Floats, Integers
 
 
@@ -55,6 +58,10 @@ class Jax(Backend):
         """Return a `fori_loop` over epochs in one jitted program."""
         return _Trainer(program, chunk)
 
+    def replicated_trainer(self, program: Program, chunk: int, count: int) -> ReplicatedTrainer:
+        """Return the same loop over epochs, each of its blocks under `vmap`."""
+        return _ReplicatedTrainer(program, chunk, count)
+
     def predictor(self, program: Program) -> Predictor:
         """Return the jitted forward pass."""
         import jax
@@ -77,33 +84,81 @@ class Jax(Backend):
         }
 
 
-class _Trainer:
-    def __init__(self, program: Program, chunk: int) -> None:
-        import jax
-        import jax.numpy as jnp
-        from jax import lax
+def _compiled(program: Program, chunk: int, count: int | None = None) -> Any:
+    """Return the jitted loop over epochs: of one learner, or of `count` side by side.
 
-        def value_and_grad(f: Any, parameters: Any) -> Any:
-            return jax.value_and_grad(f, has_aux=True)(parameters)
+    It takes a learner (donated), rows [chunk, (count,) sequences, length] and how many epochs
+    of these to train, and returns the learner, losses and accuracies [chunk, (count,) batches].
+    """
+    import jax
+    import jax.numpy as jnp
+    from jax import lax
 
-        def run(learner: Learner, rows: Any, epochs: Any) -> Any:
-            def body(step: Any, carry: Any) -> Any:
-                learner, states, losses, accuracies = carry
-                epoch, block = step // program.rounds, step % program.rounds
-                learner, states, loss, right = program.advance(
-                    learner, states, rows[epoch], block, value_and_grad
-                )
-                return learner, states, losses.at[step].set(loss), accuracies.at[step].set(right)
+    def value_and_grad(f: Any, parameters: Any) -> Any:
+        return jax.value_and_grad(f, has_aux=True)(parameters)
 
-            steps = chunk * program.rounds
-            empty = jnp.zeros((steps, program.batches // program.rounds), jnp.float32)
-            start = (learner, program.start_states(), empty, empty)
-            learner, _, *seen = lax.fori_loop(0, epochs * program.rounds, body, start)
-            return learner, *(s.reshape(chunk, program.batches) for s in seen)
+    def advance(learner: Learner, states: Any, rows: Any, block: Any) -> Any:
+        return program.advance(learner, states, rows, block, value_and_grad)
 
+    beside = () if count is None else (count,)
+    step_of_all = advance if count is None else jax.vmap(advance, in_axes=(0, 0, 0, None))
+
+    def run(learner: Learner, rows: Any, epochs: Any) -> Any:
+        def body(step: Any, carry: Any) -> Any:
+            learner, states, losses, accuracies = carry
+            epoch, block = step // program.rounds, step % program.rounds
+            learner, states, loss, right = step_of_all(learner, states, rows[epoch], block)
+            return learner, states, losses.at[step].set(loss), accuracies.at[step].set(right)
+
+        steps = chunk * program.rounds
+        empty = jnp.zeros((steps, *beside, program.batches // program.rounds), jnp.float32)
+        states = [jnp.zeros((*beside, *s.shape), s.dtype) for s in program.start_states()]
+        start = (learner, states, empty, empty)
+        learner, _, *seen = lax.fori_loop(0, epochs * program.rounds, body, start)
+        by_round = (s.reshape(chunk, program.rounds, *beside, -1) for s in seen)
+        ordered = (jnp.moveaxis(s, 1, -2) for s in by_round)
+        return learner, *(s.reshape(chunk, *beside, program.batches) for s in ordered)
+
+    return jax.jit(run, donate_argnums=0)
+
+
+class _ReplicatedTrainer:
+    def __init__(self, program: Program, chunk: int, count: int) -> None:
         self._program = program
         self._chunk = chunk
-        self._run = jax.jit(run, donate_argnums=0)
+        self._count = count
+        self._run = _compiled(program, chunk, count)
+
+    def reset(self, weights: Sequence[list[Floats]]) -> None:
+        import jax
+        import jax.numpy as jnp
+
+        starts = [self._program.start(one) for one in weights]
+        self._learner = jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts)
+
+    def train(self, rows: Integers) -> tuple[Floats, Floats]:
+        epochs = rows.shape[1]
+        self._learner, *seen = self._run(
+            self._learner, padded(rows.swapaxes(0, 1), self._chunk), epochs
+        )
+        # np.asarray waits for the device.
+        losses, accuracies = (np.asarray(s)[:epochs].swapaxes(0, 1) for s in seen)
+        return losses, accuracies
+
+    def weights(self) -> list[list[Floats]]:
+        stacked = [np.asarray(p) for p in self._learner.parameters]
+        return [[p[place] for p in stacked] for place in range(self._count)]
+
+    def path(self) -> dict[str, Any]:
+        engine = f"fori_loop over epochs, {self._count} replicates under vmap"
+        return {"engine": engine, "jit": True, "lstm": self._program.kernels()}
+
+
+class _Trainer:
+    def __init__(self, program: Program, chunk: int) -> None:
+        self._program = program
+        self._chunk = chunk
+        self._run = _compiled(program, chunk)
 
     def reset(self, weights: list[Floats]) -> None:
         import jax

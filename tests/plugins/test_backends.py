@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from echobench.core.coding import OneHot
 from echobench.worker.parity import TOLERANCE as PARITY_TOLERANCE
 from tests import reference
+from tests.conftest import Command
 
 BACKENDS = ("jax", "tensorflow", "torch")
 CELLS = ("whole_closed", "whole_open", "partial_closed", "partial_open")
@@ -148,3 +150,27 @@ def test_a_saved_network_runs_in_plain_keras_on_any_backend(
     process(other, script, model, str(tokens), str(output), cwd=folder)
     answers = np.load(output).argmax(axis=-1).reshape(21, -1)
     assert (answers == data[f"{cell}_after_answers"][0]).mean() > 0.98
+
+
+def test_replicates_learn_what_they_learn_alone(echobench: Command, tmp_path: Path) -> None:
+    cell = "whole[length=12,symbols=10,units=12,batch=4,sequences=3,evaluate_every=5]"
+    arguments = ("run", "--backend", "jax", "--task", cell, "--max-epochs", "120")
+    for more in (("--replicates", "3"), ("--seeds", "3")):
+        done = echobench(*arguments, *more)
+        assert done.returncode == 0, done.stderr
+    told: dict[tuple[int, bool], Any] = {}
+    for file in (tmp_path / "results").glob("*.jsonl"):
+        for record in map(json.loads, file.read_text().splitlines()):
+            told[record["seed"], bool(record["trial"].get("replicates"))] = record
+    assert len(told) == 6
+    for seed in range(3):
+        together, alone = told[seed, True], told[seed, False]
+        assert together["parity"]["passed"] is True
+        assert together["time_to_target_s"] is None
+        for name in ("status", "updates_to_target", "epochs", "first_lucky_epoch", "accuracy"):
+            assert together[name] == alone[name], name
+        ours, theirs = ([p["loss"] for p in r["evaluations"]] for r in (together, alone))
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4)  # rounding, over a hundred updates
+    assert echobench("validate", "results").returncode == 0
+    again = echobench(*arguments, "--replicates", "3")
+    assert "3 of 3 trials are done" in again.stderr
