@@ -91,7 +91,8 @@ def run(
     if any(trial.division not in selection.divisions for trial in trials):
         say("a recipe differs from the closed one: recorded as open")
     store = Store(results, quick=quick)
-    done = {} if force else store.done(machine.facts())
+    keys = None if auto else {trial.key for trial in trials}
+    done = {} if force else store.done(machine.facts(), keys=keys)
     if auto:
         say(f"seeds auto: looks after {', '.join(map(str, adaptive.LOOKS))} seeds")
     if dry_run:

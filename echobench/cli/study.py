@@ -61,7 +61,8 @@ def study(
     else:
         store.check_writable()
         # A trial out of time would be so again: in a study that is an answer.
-        done = store.done(machine.facts(), also=("timeout",))
+        keys = {trial.key for trial in trials}
+        done = store.done(machine.facts(), also=("timeout",), keys=keys)
         missing = [trial for trial in trials if trial.key not in done]
         if len(missing) < len(trials):
             print(f"{len(trials) - len(missing)} of {len(trials)} trials are done", file=sys.stderr)

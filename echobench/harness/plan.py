@@ -153,10 +153,12 @@ def plan(selection: Selection, plugins: Plugins) -> list[Trial]:
         for engine in _engines(selection, backend.value)
         for repeat in range(selection.repeats)
     ]
+    # All but the seed is found out once a cell: versions and sources are read from files.
+    firsts = [_trial(selection, 0, *cell) for cell in cells]
     trials: dict[str, Trial] = {}
     for seed in range(selection.first_seed, selection.first_seed + selection.seeds):
-        for place in np.random.default_rng(seed).permutation(len(cells)):
-            trial = _trial(selection, seed, *cells[place])
+        for place in np.random.default_rng(seed).permutation(len(firsts)):
+            trial = firsts[place].model_copy(update={"seed": seed})
             trials.setdefault(trial.key, trial)
     return list(trials.values())
 
