@@ -116,12 +116,12 @@ def run(
     failed = False
     for planned in itertools.chain([trials], rounds):
         settled = {record.key for record in found}
-        new = [trial for trial in planned if trial.key not in settled]
-        missing = [trial for trial in new if trial.key not in done]
+        new = {key: trial for trial in planned if (key := trial.key) not in settled}
+        missing = [trial for key, trial in new.items() if key not in done]
         if len(missing) < len(new):
             say(f"{len(new) - len(missing)} of {len(new)} trials are done")
         records = watched(matrix, missing, observers)
-        found += [done[trial.key] for trial in new if trial.key in done] + records
+        found += [done[key] for key in new if key in done] + records
         failed = failed or any(r.status == "failed" or r.failed_parity for r in records)
         if time.monotonic() > matrix.deadline:
             break

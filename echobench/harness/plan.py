@@ -155,12 +155,14 @@ def plan(selection: Selection, plugins: Plugins) -> list[Trial]:
     ]
     # All but the seed is found out once a cell: versions and sources are read from files.
     firsts = [_trial(selection, 0, *cell) for cell in cells]
-    trials: dict[str, Trial] = {}
+    keys = [trial.key for trial in firsts]
+    trials = []
     for seed in range(selection.first_seed, selection.first_seed + selection.seeds):
+        once: dict[str, Trial] = {}
         for place in np.random.default_rng(seed).permutation(len(firsts)):
-            trial = firsts[place].model_copy(update={"seed": seed})
-            trials.setdefault(trial.key, trial)
-    return list(trials.values())
+            once.setdefault(keys[place], firsts[place])
+        trials += [trial.model_copy(update={"seed": seed}) for trial in once.values()]
+    return trials
 
 
 def _engines(selection: Selection, backend: Backend) -> list[str]:

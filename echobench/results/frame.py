@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
@@ -86,7 +87,13 @@ def load(folder: Path) -> pd.DataFrame:
 def cell_of(trial: Mapping[str, Any]) -> str:
     """Return what trials of one row share, as JSON: all that a trial is told but `NOT_A_CELL`."""
     told = {name: value for name, value in trial.items() if name not in NOT_A_CELL}
-    return msgspec.json.encode(told, order="deterministic").decode()
+    return _sorted(msgspec.json.encode(told))
+
+
+@functools.lru_cache(10_000)
+def _sorted(told: bytes) -> str:
+    """Return JSON with its names in order; there are few cells, and each is kept once."""
+    return msgspec.json.encode(msgspec.json.decode(told), order="deterministic").decode()
 
 
 def latest(everything: pd.DataFrame) -> pd.DataFrame:
@@ -107,8 +114,7 @@ def _row(record: Record) -> tuple[Any, ...]:
     repeat = record.trial.get("repeat")
     return (
         *(_without_figures(record) if record.failed_parity else _fields(record)),
-        # Each of few texts is kept once.
-        sys.intern(cell_of(record.trial)),
+        cell_of(record.trial),
         sys.intern(machine_class(record.provenance.get("machine"))),
         f" repeat {repeat}" if repeat else "",
         record.parity is not None and record.parity.passed is None,

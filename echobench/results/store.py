@@ -99,18 +99,14 @@ class Store:
                 many more than one keeps in memory.
         """
         here = machine_class(machine)
-
-        def parsed(line: str) -> Record | None:
-            record = decoded(line)
-            wanted = (
-                (keys is None or record.key in keys)
-                and record.status in (*DONE, *also)
-                and machine_class(record.provenance.get("machine")) == here
-            )
-            return Record.model_validate_json(line) if wanted else None
-
-        found = (r for file in record_files(self.folder) for r in read_lines(file, parsed))
-        return {record.key: record for record in found if record is not None}
+        return {
+            record.key: record
+            for file in record_files(self.folder)
+            for record in read_lines(file, decoded)
+            if record.status in (*DONE, *also)
+            and (keys is None or record.key in keys)
+            and machine_class(record.provenance.get("machine")) == here
+        }
 
 
 def record_files(path: Path, pattern: str = "*.jsonl") -> list[Path]:
