@@ -152,7 +152,8 @@ def _column(name: str, values: Sequence[Any]) -> Any:
 
 
 def _texts(values: Sequence[Any]) -> pd.Categorical:
-    return pd.Categorical(values, categories=sorted({v for v in values if v is not None}))
+    there = sorted({value for value in values if value is not None})
+    return pd.Categorical(values, categories=pd.Index(there, dtype=str))
 
 
 def _joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:

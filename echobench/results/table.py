@@ -74,8 +74,8 @@ def _tuples(flat: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
 def _json(flat: pd.DataFrame) -> str:
     # As json.dumps(rows, indent=2) has it, which leaves its C code for an indent.
     encode = json.JSONEncoder(separators=(",\n    ", ": ")).encode
-    objects = (encode(dict(zip(flat, row, strict=True)))[1:-1] for row in _tuples(flat))
-    return ",\n".join(f"  {{\n    {fields}\n  }}" for fields in objects)
+    rows = (dict(zip(TABLE_FIELDS, row, strict=True)) for row in _tuples(flat))
+    return ",\n".join(f"  {{\n    {encode(row)[1:-1]}\n  }}" for row in rows)
 
 
 def _csv(floats: frozenset[str], flat: pd.DataFrame) -> str:
