@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 
 BACKEND ?= jax
 
-.PHONY: run test matrix tasks studies bench lint clean
+.PHONY: run test matrix tasks studies bench bench-scale lint clean
 
 run: $(VENV)/.base  ## teach the encoder-decoder to echo on JAX, and print the table
 	$(BIN)/echobench run --backend jax --task partial
@@ -43,6 +43,9 @@ bench: $(VENV)/.all  ## pytest-benchmark, one backend a process: make bench BACK
 	# Frameworks imported by pytest itself warn of things that are theirs.
 	ECHOBENCH_BENCH_BACKEND=$(BACKEND) KERAS_BACKEND=$(BACKEND) $(BIN)/python -m pytest \
 		-W default tests/benchmarks --benchmark-only --benchmark-save=$(BACKEND)
+
+bench-scale: $(VENV)/.all  ## a plan of 10,000 trials, a table of 1,000,000 records (7 GB in TMPDIR)
+	$(BIN)/python -m tests.benchmarks.scale
 
 lint: $(VENV)/.all  ## format and mend what can be mended
 	$(BIN)/ruff format .

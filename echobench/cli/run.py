@@ -101,7 +101,8 @@ def run(
     if any(trial.division not in selection.divisions for trial in trials):
         say("a recipe differs from the closed one: recorded as open")
     store = Store(results, quick=quick)
-    done = {} if force else store.done(machine.facts())
+    keys = None if auto else {trial.key for trial in trials}
+    done = {} if force else store.done(machine.facts(), keys=keys)
     if auto:
         say(f"seeds auto: looks after {', '.join(map(str, adaptive.LOOKS))} seeds")
     if dry_run:
@@ -125,12 +126,12 @@ def run(
     failed = False
     for planned in itertools.chain([trials], rounds):
         settled = {record.key for record in found}
-        new = [trial for trial in planned if trial.key not in settled]
-        missing = [trial for trial in new if trial.key not in done]
+        new = {key: trial for trial in planned if (key := trial.key) not in settled}
+        missing = [trial for key, trial in new.items() if key not in done]
         if len(missing) < len(new):
             say(f"{len(new) - len(missing)} of {len(new)} trials are done")
         records = watched(matrix, missing, observers)
-        found += [done[trial.key] for trial in new if trial.key in done] + records
+        found += [done[key] for key in new if key in done] + records
         failed = failed or any(r.status == "failed" or r.failed_parity for r in records)
         if time.monotonic() > matrix.deadline:
             break

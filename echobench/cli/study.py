@@ -61,12 +61,13 @@ def study(
     else:
         store.check_writable()
         # A trial out of time would be so again: in a study that is an answer.
-        done = store.done(machine.facts(), also=("timeout",))
-        missing = [trial for trial in trials if trial.key not in done]
+        keys = {trial.key: trial for trial in trials}
+        done = store.done(machine.facts(), also=("timeout",), keys=keys)
+        missing = [trial for key, trial in keys.items() if key not in done]
         if len(missing) < len(trials):
             print(f"{len(trials) - len(missing)} of {len(trials)} trials are done", file=sys.stderr)
         matrix = Matrix(plugins=plugins, store=store, command=["echobench", *sys.argv[1:]])
-        found = [done[trial.key] for trial in trials if trial.key in done]
+        found = [done[key] for key in keys if key in done]
         found += watched(matrix, missing, observers)
     rows = answers(planned, found)
     if form is not Format.TABLE:

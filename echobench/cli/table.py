@@ -25,18 +25,21 @@ def table(
     from rich.console import Console
 
     from echobench.plugins import Plugins
+    from echobench.results import frame
     from echobench.results import table as tables
-    from echobench.results.divisions import sorted_out
+    from echobench.results.divisions import sorted_out_frame
     from echobench.results.footnotes import chosen, footnotes
-    from echobench.results.store import Store, latest
+    from echobench.results.store import Store
 
     if not results.is_dir():
         raise UsageError(f"--results: expected a folder of records; received {str(results)!r}")
-    everything = Store(results, quick=quick).load()
-    records, moved = sorted_out(latest(everything), Plugins(plugin or []))
+    everything = frame.load(Store(results, quick=quick).folder)
+    records, moved = sorted_out_frame(frame.latest(everything), Plugins(plugin or []))
     if form is not Format.TABLE:
-        print(tables.render(records, form.value, clock.value))
-    elif records:
+        for text in tables.render(records, form.value, clock.value):
+            sys.stdout.write(text)
+        print()
+    elif len(records):
         console = Console()
         console.print(tables.terminal(records, console.width, clock.value))
         for line in [*footnotes(records), *chosen(everything), *moved]:

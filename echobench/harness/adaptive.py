@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from echobench.errors import UsageError
 from echobench.harness.plan import Selection, Trial, plan
@@ -118,6 +117,8 @@ def standings(records: Iterable[Record]) -> list[Standing]:
 
 def verdict(values: ArrayLike) -> str | None:
     """Return who wins at one look, by the ratios b / a of its pairs: see `Standing`."""
+    from scipy import stats  # heavy, and not every run's
+
     error = ERROR / len(LOOKS)
     logs = np.log(np.asarray(values))
     tested = stats.quantile_test(logs, q=0.0, p=0.5)

@@ -165,12 +165,16 @@ def plan(selection: Selection, plugins: Plugins) -> list[Trial]:
         for engine in _engines(selection, backend.value)
         for repeat in range(selection.repeats)
     ]
-    trials: dict[str, Trial] = {}
+    # All but the seed is found out once a cell: versions and sources are read from files.
+    firsts = [_trial(selection, 0, *cell) for cell in cells]
+    keys = [trial.key for trial in firsts]
+    trials = []
     for seed in range(selection.first_seed, selection.first_seed + selection.seeds):
-        for place in np.random.default_rng(seed).permutation(len(cells)):
-            trial = _trial(selection, seed, *cells[place])
-            trials.setdefault(trial.key, trial)
-    return list(trials.values())
+        once: dict[str, Trial] = {}
+        for place in np.random.default_rng(seed).permutation(len(firsts)):
+            once.setdefault(keys[place], firsts[place])
+        trials += [trial.model_copy(update={"seed": seed}) for trial in once.values()]
+    return trials
 
 
 def _engines(selection: Selection, backend: Backend) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -48,10 +49,11 @@ def _trials(variant: Variant, selection: Selection, plugins: Plugins) -> list[Tr
 
 def interleaved(trials: Iterable[Trial]) -> list[Trial]:
     """Return each trial once: seed by seed, those of a seed in seeded random order."""
-    unique = list({trial.key: trial for trial in trials}.values())
+    seeds: dict[int, list[Trial]] = defaultdict(list)
+    for trial in {trial.key: trial for trial in trials}.values():
+        seeds[trial.seed].append(trial)
     order: list[Trial] = []
-    for seed in sorted({trial.seed for trial in unique}):
-        group = [trial for trial in unique if trial.seed == seed]
+    for seed, group in sorted(seeds.items()):
         order += [group[place] for place in np.random.default_rng(seed).permutation(len(group))]
     return order
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Literal
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
+import pandas as pd
 from pydantic import ValidationError
 
 from echobench.core.task import Recipe, Task
 from echobench.harness.plan import default_recipe
 from echobench.plugins import Plugins
+from echobench.results.frame import cell_of
 from echobench.results.record import Record
 
 Severity = Literal["error", "warning"]
@@ -26,13 +29,13 @@ def check(record: Record, plugins: Plugins) -> Iterator[tuple[Severity, str, str
     if name not in plugins.tasks:
         yield "warning", "division", f"task {name!r} is not installed: its recipe is unchecked"
         return
-    task = _task(record, plugins)
+    task = _task(name, record.trial, plugins)
     if task is None:
         yield "error", "trial", f"its parameters are none of task {name!r}"
         return
     if task.source_hash() != record.trial.get("source"):
         yield "warning", "task source", "differs from the task that is installed here"
-    changed = _differences(record, task)
+    changed = _differences(record.trial, task)
     if changed:
         yield "error", "division", f"is open, not closed: {'; '.join(changed)}"
 
@@ -44,36 +47,61 @@ def sorted_out(records: Iterable[Record], plugins: Plugins) -> tuple[list[Record
     """
     found, moved = [], []
     for record in records:
-        task = _task(record, plugins) if record.division == "closed" else None
-        same_version = task is not None and task.source_hash() == record.trial.get("source")
-        changed = _differences(record, task) if task is not None and same_version else []
-        if changed:
-            name = f"{record.task} {record.backend} {record.engine} seed {record.seed}"
-            moved.append(f"{name}, recorded as closed, counts as open: {'; '.join(changed)}")
+        why = _why_open(record.task, record.division, record.trial, plugins)
+        if why:
+            moved.append(_told(record, why))
             trial = {**record.trial, "division": "open"}
             record = record.model_copy(update={"division": "open", "trial": trial})
         found.append(record)
     return found, moved
 
 
-def _task(record: Record, plugins: Plugins) -> Task | None:
-    """Return the task of a record as it is installed here, if it is."""
-    name = record.trial.get("task", record.task)
+def sorted_out_frame(flat: pd.DataFrame, plugins: Plugins) -> tuple[pd.DataFrame, list[str]]:
+    """Do as `sorted_out` with a frame, asking once for each cell."""
+    flat = flat.astype({"cell": object, "division": object})
+    moved: dict[Any, str] = {}
+    for names, group in flat.groupby(["cell", "task", "division"], sort=False, observed=True):
+        cell, task, division = map(str, names)
+        trial = json.loads(cell)
+        why = _why_open(task, division, trial, plugins)
+        if why:
+            moved.update({row.Index: _told(row, why) for row in group.itertuples()})
+            flat.loc[group.index, "division"] = "open"
+            flat.loc[group.index, "cell"] = cell_of({**trial, "division": "open"})
+    found = flat.astype({"cell": "category", "division": "category"})
+    return found, [moved[index] for index in flat.index if index in moved]
+
+
+def _told(record: Any, why: Sequence[str]) -> str:
+    name = f"{record.task} {record.backend} {record.engine} seed {record.seed}"
+    return f"{name}, recorded as closed, counts as open: {'; '.join(why)}"
+
+
+def _why_open(label: str, division: str, trial: Mapping[str, Any], plugins: Plugins) -> list[str]:
+    """Return in what a closed trial's recipe is open, as far as the task is known here."""
+    task = _task(trial.get("task", label), trial, plugins) if division == "closed" else None
+    if task is None or task.source_hash() != trial.get("source"):
+        return []
+    return _differences(trial, task)
+
+
+def _task(name: str, trial: Mapping[str, Any], plugins: Plugins) -> Task | None:
+    """Return the task of a trial as it is installed here, if it is."""
     if name not in plugins.tasks:
         return None
     try:
-        return plugins.task(name).value(**record.trial.get("parameters", {}))
+        return plugins.task(name).value(**trial.get("parameters", {}))
     except ValidationError:
         return None
 
 
-def _differences(record: Record, task: Task) -> list[str]:
-    """Return in which fields a record's recipe is not the closed one of its task."""
+def _differences(trial: Mapping[str, Any], task: Task) -> list[str]:
+    """Return in which fields a trial's recipe is not the closed one of its task."""
     recipe = default_recipe(task, "closed")
     if recipe is None:
         return [f"task {task.name!r} has no closed recipe"]
     try:
-        told = Recipe.model_validate(record.trial.get("recipe"))
+        told = Recipe.model_validate(trial.get("recipe"))
     except ValidationError as error:
         return [f"its recipe is none ({error.errors()[0]['msg']})"]
     return [

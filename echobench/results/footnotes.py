@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from statistics import median
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
 
 from echobench.harness.plan import FIRST_TUNING_SEED
-from echobench.results.comparison import measured, spent
-from echobench.results.record import Record
+from echobench.results.frame import CELL, Records, frame
 from echobench.results.statistics import disagreement
-from echobench.results.store import machine_class
 
 MARGIN = 0.05
 """How much less an update must take for one to overtake another: less is noise here."""
-Cells = dict[str, list[Record]]
+Cells = dict[str, list[pd.DataFrame]]
+"""By backend and engine: the rows of each trial's cell."""
 
 
 class Course(NamedTuple):
@@ -27,10 +27,10 @@ class Course(NamedTuple):
     seconds_per_update: float
 
 
-def footnotes(records: Iterable[Record]) -> list[str]:
+def footnotes(records: Records) -> list[str]:
     """Return a line for each variant of a task that several backends or engines learnt."""
     lines: list[str] = []
-    for name, cells in _variants(records).items():
+    for name, cells in _variants(frame(records)).items():
         courses = [course for label, group in cells.items() if (course := _course(label, group))]
         if len(courses) > 1:
             first, *others = break_even(courses)
@@ -44,20 +44,21 @@ def footnotes(records: Iterable[Record]) -> list[str]:
     return lines
 
 
-def chosen(records: Iterable[Record]) -> list[str]:
+def chosen(records: Records) -> list[str]:
     """Return what was chosen among trials: seeds that are missing, and trials that were run again.
 
     Args:
         records: all of a folder, older runs of a trial included.
     """
-    runs: Counter[tuple[str, str]] = Counter()
+    flat = frame(records)
+    again = flat[flat.duplicated(["key", "machine"], keep=False)]
+    runs = Counter(
+        (f"{row.task} {row.backend} {row.engine} {row.division} seed {row.seed}{row.again}", key)
+        for row, key in zip(again.itertuples(), again.key + again.machine.astype(str), strict=True)
+    )
     seeds: dict[str, set[int]] = defaultdict(set)
-    for record in records:
-        machine = machine_class(record.provenance.get("machine"))
-        name = f"{record.task} {record.backend} {record.engine} {record.division}"
-        again = f" repeat {record.trial['repeat']}" if record.trial.get("repeat") else ""
-        runs[f"{name} seed {record.seed}{again}", record.key + machine] += 1
-        seeds[name].add(record.seed)
+    for names, group in flat.groupby(CELL[:4], sort=False, observed=True):
+        seeds[" ".join(map(str, names))].update(group.seed)
     lines = [
         f"{name} was run {count} times; the last one counts"
         for (name, _), count in sorted(runs.items())
@@ -95,37 +96,40 @@ def _meeting(slower: Course, faster: Course) -> float:
     return gap / (slower.seconds_per_update - faster.seconds_per_update)
 
 
-def _variants(records: Iterable[Record]) -> dict[str, Cells]:
+def _variants(flat: pd.DataFrame) -> dict[str, Cells]:
     """Return cells by what they have in common: all but backend, engine and its versions."""
     variants: dict[str, Cells] = defaultdict(lambda: defaultdict(list))
     names: dict[str, str] = {}
-    for record in records:
-        told = record.trial
+    groups = flat.groupby(["cell", "machine", *CELL[:4]], sort=False, observed=True)
+    for (cell, machine, task, backend, engine, division), group in groups:
+        told = json.loads(str(cell))
         common = {
             **{name: told.get(name) for name in ("device", "threads", "recipe", "source")},
-            "task": record.task,
-            "division": record.division,
-            "machine": machine_class(record.provenance.get("machine")),
+            "task": task,
+            "division": division,
+            "machine": machine,
         }
         key = json.dumps(common, sort_keys=True)
-        names[key] = f"{record.task} {record.division}"
-        variants[key][f"{record.backend} {record.engine}"].append(record)
+        names[key] = f"{task} {division}"
+        variants[key][f"{backend} {engine}"].append(group)
+    like = Counter(names.values())
     return {
-        name if list(names.values()).count(name) == 1 else f"{name} ({number})": variants[key]
+        name if like[name] == 1 else f"{name} ({number})": variants[key]
         for number, (key, name) in enumerate(sorted(names.items(), key=lambda item: item[1]))
     }
 
 
-def _course(name: str, records: Sequence[Record]) -> Course | None:
-    values = [
-        [value for r in records if (value := measured(r, metric)) is not None]
-        for metric in ("compile_s", "seconds_per_update")
-    ]
-    return Course(name, *map(median, values)) if all(values) else None
+def _course(name: str, groups: Sequence[pd.DataFrame]) -> Course | None:
+    flat = pd.concat(groups)
+    compile_s, seconds_per_update = flat.compile_s.median(), flat.seconds_per_update.median()
+    if pd.isna(compile_s) or pd.isna(seconds_per_update):
+        return None
+    return Course(name, compile_s, seconds_per_update)
 
 
-def _updates(records: Sequence[Record]) -> tuple[list[float], list[float]]:
-    metric = "updates_to_target"
-    hits = [value for r in records if (value := measured(r, metric)) is not None]
-    censored = [value for r in records if (value := spent(r, metric)) is not None]
-    return hits, censored
+def _updates(groups: Sequence[pd.DataFrame]) -> tuple[Any, Any]:
+    """Return updates to the target, and those of trials that ended before it: censored."""
+    flat = pd.concat(groups)
+    hits = flat.updates_to_target.dropna()
+    censored = flat.updates[flat.status.isin(["missed", "timeout"])].dropna()
+    return hits.to_numpy(float), censored.to_numpy(float)

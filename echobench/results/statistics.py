@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 CONFIDENCE = 0.95
 FEWEST_PAIRS = 6
@@ -48,6 +47,8 @@ def censored_median(hits: ArrayLike, censored: ArrayLike) -> Estimate:
         hits: times at which it came.
         censored: times until which it had not come when the watch ended.
     """
+    from scipy import stats  # heavy, and not every command's
+
     hits, censored = np.asarray(hits, float), np.asarray(censored, float)
     n = len(hits) + len(censored)
     if not len(hits):
@@ -83,6 +84,8 @@ def ratio(*groups: ArrayLike) -> Estimate:
     Args:
         groups: ratios of pairs, larger than 0.
     """
+    from scipy import stats  # heavy, and not every command's
+
     logs = [np.log(np.asarray(group, float)) for group in groups]
     fewest = min(map(len, logs))
 
@@ -114,6 +117,8 @@ def disagreement(groups: Sequence[tuple[ArrayLike, ArrayLike]]) -> float | None:
     Args:
         groups: of each group the times of events, and the censored ones.
     """
+    from scipy import stats  # heavy, and not every command's
+
     samples: list[Any] = [
         stats.CensoredData(np.asarray(hits, float), right=np.asarray(censored, float))
         for hits, censored in groups

@@ -6,17 +6,19 @@ import os
 import re
 import sys
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from echobench.errors import UsageError
+from echobench.results.decoding import decoded
 from echobench.results.prediction import Prediction
 from echobench.results.record import Record
 
+Parsed = TypeVar("Parsed")
 DONE = ("reached", "missed", "unsupported")
 """Statuses that the same trial would come to again, so it need not run again."""
 PREDICTIONS = "predictions-"
@@ -79,20 +81,30 @@ class Store:
     @staticmethod
     def read(path: Path) -> list[Record]:
         """Return the records of training in a file, or in a folder's files, oldest first."""
-        return [record for file in record_files(path) for record in _read(file)]
+        full = Record.model_validate_json
+        return [record for file in record_files(path) for record in read_lines(file, full)]
 
-    def done(self, machine: dict[str, Any], also: Sequence[str] = ()) -> dict[str, Record]:
+    def done(
+        self,
+        machine: dict[str, Any],
+        also: Sequence[str] = (),
+        keys: Container[str] | None = None,
+    ) -> dict[str, Record]:
         """Return the trials that need not run again on this machine, by key.
 
         Args:
             machine: its facts; what another machine recorded was not done here.
             also: further statuses that count as done.
+            keys: of the trials that are asked about; None for all. The folder may hold
+                many more than one keeps in memory.
         """
         here = machine_class(machine)
         return {
             record.key: record
-            for record in self.load()
+            for file in record_files(self.folder)
+            for record in read_lines(file, decoded)
             if record.status in (*DONE, *also)
+            and (keys is None or record.key in keys)
             and machine_class(record.provenance.get("machine")) == here
         }
 
@@ -122,20 +134,30 @@ def machine_class(machine: dict[str, Any] | None) -> str:
     return ", ".join([f"{facts.get('cpu')}", f"{facts.get('cores')} cores", *facts.get("gpus", [])])
 
 
-def _read(path: Path) -> Iterator[Record]:
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def read_lines(
+    path: Path, parse: Callable[[str], Parsed], complain: Callable[[str], None] = _say
+) -> Iterator[Parsed]:
+    """Yield what is parsed of a file's lines.
+
+    Args:
+        path: a file of records.
+        parse: makes something of a line; a ValidationError means that it is damaged.
+        complain: told which line is damaged, and how; it is left out.
+    """
     with path.open(encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
             try:
-                yield Record.model_validate_json(line)
+                yield parse(line)
             except ValidationError as error:
                 problem = error.errors()[0]
                 where = ".".join(map(str, problem["loc"])) or "line"
-                print(
-                    f"{path}:{number}: not a record ({where}: {problem['msg']}); left out",
-                    file=sys.stderr,
-                )
+                complain(f"{path}:{number}: not a record ({where}: {problem['msg']}); left out")
 
 
 def latest(records: list[Record]) -> list[Record]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import functools
+import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,9 +15,10 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from echobench.results.record import TABLE_FIELDS, Record
+from echobench import parallel
+from echobench.results.frame import CELL, INTEGERS, Records, frame
+from echobench.results.record import TABLE_FIELDS
 from echobench.results.statistics import censored_median
-from echobench.results.store import machine_class
 
 DISPENSABLE = (
     "of limit", "sequences/s", "wall", "compile", "error bound", "units", "epochs", "exact match",
@@ -22,36 +26,63 @@ DISPENSABLE = (
 )  # fmt: skip # one line reads better
 CLOCKS = ("train", "compile", "wall")
 """Conventions of what counts into the time to target."""
-NOT_A_CELL = ("seed", "repeat", "timeout_s", "plugins")
-"""What trials of one row may differ in."""
-CELL = ["task", "backend", "engine", "division", "device"]
+PIECE = 25_000
+"""Rows that one process writes at a time."""
 
 
-def rows(records: Iterable[Record]) -> list[dict[str, Any]]:
+def rows(records: Records) -> list[dict[str, Any]]:
     """Return one flat object a trial, its fields the table's columns in order.
 
     A trial that failed the parity gate is `failed`, and keeps no figure: it
     trained something else.
     """
-    flat = []
-    for record in records:
-        row = record.model_dump(include=set(TABLE_FIELDS))
-        if record.parity is not None and record.parity.passed is False:
-            row = {k: v if k in {*CELL, "seed", "started_at"} else None for k, v in row.items()}
-            row["status"] = "failed"
-            row["reason"] = (
-                f"parity gate: first losses differ from {record.parity.reference} by "
-                f"{record.parity.largest_difference:.1e}, more than {record.parity.tolerance:.0e}"
-            )
-        flat.append({field: row[field] for field in TABLE_FIELDS})
-    return sorted(flat, key=lambda r: [str(r[k]) for k in CELL] + [r["seed"]])
+    return [dict(zip(TABLE_FIELDS, row, strict=True)) for row in _tuples(_in_order(records))]
 
 
-def render(records: list[Record], form: str, clock: str = "train") -> str:
-    """Return the table as `json`, `csv` (a row a trial) or `md` (a row a cell)."""
+def render(records: Records, form: str, clock: str = "train") -> Iterator[str]:
+    """Yield the table as `json`, `csv` (a row a trial) or `md` (a row a cell), in pieces."""
     if form == "md":
-        return written(summary(records, clock), form)
-    return written(rows(records), form, TABLE_FIELDS)
+        yield written(summary(records, clock), form)
+        return
+    flat = _in_order(records)
+    pieces = [flat[at : at + PIECE] for at in range(0, len(flat), PIECE)]
+    if form == "json":
+        texts = parallel.mapped(_json, pieces)
+        yield "[\n" if pieces else "["
+        yield next(texts, "")
+        yield from (f",\n{text}" for text in texts)
+        yield "\n]" if pieces else "]"
+    else:
+        # A column of whole numbers with gaps is one of floats, as pandas has it.
+        gaps = frozenset(name for name in INTEGERS & {*flat} if flat[name].isna().any())
+        yield ",".join(TABLE_FIELDS)
+        for text in parallel.mapped(functools.partial(_csv, gaps), pieces):
+            yield "\n" + text
+
+
+def _in_order(records: Records) -> pd.DataFrame:
+    flat = frame(records)[list(TABLE_FIELDS)]
+    return flat.sort_values([*CELL, "seed"], kind="stable")
+
+
+def _tuples(flat: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
+    """Return the rows; None where a value is missing."""
+    columns = [flat[name].astype(object) for name in flat]
+    return zip(*(column.where(column.notna(), None).tolist() for column in columns), strict=True)
+
+
+def _json(flat: pd.DataFrame) -> str:
+    # As json.dumps(rows, indent=2) has it, which leaves its C code for an indent.
+    encode = json.JSONEncoder(separators=(",\n    ", ": ")).encode
+    rows = (dict(zip(TABLE_FIELDS, row, strict=True)) for row in _tuples(flat))
+    return ",\n".join(f"  {{\n    {encode(row)[1:-1]}\n  }}" for row in rows)
+
+
+def _csv(floats: frozenset[str], flat: pd.DataFrame) -> str:
+    text = io.StringIO()
+    flat = flat.astype(dict.fromkeys(floats, float))
+    csv.writer(text, lineterminator="\n").writerows(_tuples(flat))
+    return text.getvalue().rstrip("\n")
 
 
 def written(lines: list[dict[str, Any]], form: str, columns: Sequence[str] | None = None) -> str:
@@ -71,7 +102,7 @@ def written(lines: list[dict[str, Any]], form: str, columns: Sequence[str] | Non
     return frame.fillna("").to_markdown(index=False, disable_numparse=True)
 
 
-def summary(records: list[Record], clock: str = "train") -> list[dict[str, str]]:
+def summary(records: Records, clock: str = "train") -> list[dict[str, str]]:
     """Return one row a cell, over its seeds: medians with intervals, successes k/n.
 
     Records of other machines, versions, task sources or settings make rows of
@@ -81,21 +112,15 @@ def summary(records: list[Record], clock: str = "train") -> list[dict[str, str]]
         records: the latest of each trial.
         clock: what counts into the time to target: see `on_clock`.
     """
-    groups: dict[str, list[tuple[Record, dict[str, Any]]]] = {}
-    for record in records:
-        told = {k: v for k, v in record.trial.items() if k not in NOT_A_CELL}
-        told["machine"] = machine_class(record.provenance.get("machine"))
-        groups.setdefault(json.dumps(told, sort_keys=True), []).append((record, rows([record])[0]))
     lines = []
-    for group in groups.values():
-        flat = pd.DataFrame([{**row, **_beside(record)} for record, row in group])
-        first = group[0][1]
+    for (cell, _), flat in frame(records).groupby(["cell", "machine"], sort=False, observed=True):
+        first, told = flat.iloc[0], json.loads(str(cell))
         counted = flat[flat.status.isin(["reached", "missed", "timeout"])]
         reached = int((flat.status == "reached").sum())
         lines.append(
             {
                 **{name: str(first[name]) for name in CELL[:4]},
-                "units": str(group[0][0].trial.get("recipe", {}).get("units", "")),
+                "units": str(told.get("recipe", {}).get("units", "")),
                 "success": f"{reached}/{len(counted)}" if len(counted) else "",
                 "time to target": _time_to_target(counted, clock),
                 "updates to target": _spread(counted.updates_to_target, "{:,.0f}"),
@@ -109,15 +134,10 @@ def summary(records: list[Record], clock: str = "train") -> list[dict[str, str]]
                 "of limit": _spread(counted.limit_fraction * 100, "{:.2g}%"),
                 "compile": _spread(counted.compile_s, "{:.1f} s"),
                 "wall": _spread(counted.wall_s, "{:.1f} s"),
-                "note": _note(flat, [record for record, _ in group]),
+                "note": _note(flat, told),
             }
         )
     return sorted(lines, key=lambda line: [line[name] for name in CELL[:4]])
-
-
-def _beside(record: Record) -> dict[str, Any]:
-    """Return what the summary needs of a record beside the table's fields."""
-    return {"epochs": record.epochs, "wall_to_target_s": record.wall_to_target_s}
 
 
 def on_clock(flat: pd.DataFrame, clock: str) -> pd.Series[float]:
@@ -129,7 +149,7 @@ def on_clock(flat: pd.DataFrame, clock: str) -> pd.Series[float]:
             from the process's start to the certificate, which holds all else too.
     """
     if clock == "wall":
-        return flat.wall_to_target_s.astype(float).fillna(flat.wall_s)
+        return flat.wall_to_target_s.fillna(flat.wall_s)
     trained = flat.time_to_target_s.fillna(flat.first_update_s + flat.train_s)
     return trained + flat.compile_s if clock == "compile" else trained
 
@@ -155,7 +175,7 @@ def _seconds(value: float | None, hits: Any) -> str:
 
 def _spread(column: Any, form: str) -> str:
     """Return the median and, where there are several, the smallest and largest."""
-    values = pd.to_numeric(column).dropna()
+    values = pd.to_numeric(column).dropna().astype(float)
     if values.empty:
         return ""
     median = form.format(values.median())
@@ -163,25 +183,25 @@ def _spread(column: Any, form: str) -> str:
     return median if low == high else f"{median} [{low}, {high}]"
 
 
-def _note(flat: pd.DataFrame, records: Sequence[Record]) -> str:
+def _note(flat: pd.DataFrame, told: dict[str, Any]) -> str:
     """Return the reasons, each with the number of trials, most frequent first, then doubts."""
+    missed = flat[flat.status != "reached"]
     reasons = Counter(
         # How far a miss or a timeout got differs by seed, and is in the record.
-        str(row.status if row.status in {"missed", "timeout"} else row.reason or row.status)
-        for row in flat.itertuples()
-        if row.status != "reached"
+        status if status in {"missed", "timeout"} or pd.isna(reason) else reason or status
+        for status, reason in zip(missed.status, missed.reason, strict=True)
     )
     doubts = {
-        "parity unchecked": sum(r.parity is not None and r.parity.passed is None for r in records),
-        "100% did not last": sum(r.status == "reached" and not r.lasted for r in records),
-        "compiled programs kept": sum(bool(r.trial.get("cache")) for r in records),
-        "disturbed": sum(bool(r.disturbances) for r in records),
+        "parity unchecked": flat.unchecked.sum(),
+        "100% did not last": ((flat.status == "reached") & ~flat.lasted).sum(),
+        "compiled programs kept": len(flat) if told.get("cache") else 0,
+        "disturbed": flat.disturbed.sum(),
     }
     noted = [*reasons.most_common(), *((doubt, n) for doubt, n in doubts.items() if n)]
     return "; ".join(f"{note} ({count}x)" if count > 1 else note for note, count in noted)
 
 
-def terminal(records: list[Record], width: int, clock: str = "train") -> Table:
+def terminal(records: Records, width: int, clock: str = "train") -> Table:
     """Return the summary as a table for a terminal of `width` columns."""
     return drawn(summary(records, clock), width, names=CELL[:4])
 

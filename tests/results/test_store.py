@@ -48,6 +48,7 @@ def test_what_is_done_need_not_run_again(tmp_path: Path) -> None:
     store.append(record(6, provenance={"machine": there}))
     assert set(store.done(here)) == {"key-0", "key-1", "key-2"}
     assert set(store.done(there)) == {"key-6"}
+    assert set(store.done(here, keys={"key-1", "key-3", "key-6"})) == {"key-1"}
 
 
 def test_a_damaged_line_is_named_and_left_out(

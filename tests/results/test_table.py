@@ -28,14 +28,14 @@ def printed(records: list[Record], width: int) -> str:
 
 
 def test_json_has_the_documented_fields_in_order() -> None:
-    (row,) = json.loads(table.render([reached(0, 1.5)], "json"))
+    (row,) = json.loads("".join(table.render([reached(0, 1.5)], "json")))
     assert list(row) == FIRST_FIELDS
     assert row["time_to_target_s"] == 1.5
     assert row["peak_memory_bytes"] is None
 
 
 def test_csv_has_a_line_a_trial_and_empty_for_not_measured() -> None:
-    text = table.render([reached(1, 2.0), missed(0, 1.0)], "csv")
+    text = "".join(table.render([reached(1, 2.0), missed(0, 1.0)], "csv"))
     first, second = csv.DictReader(io.StringIO(text))
     assert list(first) == FIRST_FIELDS
     assert [first["seed"], second["seed"]] == ["0", "1"]

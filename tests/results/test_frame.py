@@ -1,0 +1,89 @@
+"""The frame: what is read in pieces and processes is what the records say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from echobench.plugins import Plugins
+from echobench.results import divisions, frame, store, table
+from echobench.results.record import TABLE_FIELDS, Parity, Record
+from echobench.results.store import Store
+from tests.results.records import missed, reached, record
+
+RESULTS = Path(__file__).parents[2] / "results"
+FOLDERS = sorted({file.parent for file in RESULTS.rglob("records-*.jsonl")})
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_folder_is_the_frame_of_its_records(folder: Path) -> None:
+    pd.testing.assert_frame_equal(frame.load(folder), frame.frame(Store.read(folder)))
+
+
+def test_rows_hold_what_the_records_hold() -> None:
+    records = store.latest([r for folder in FOLDERS for r in Store.read(folder)])
+    told = [{name: getattr(r, name) for name in TABLE_FIELDS} for r in records]
+    assert not any(r.failed_parity for r in records)
+    by_place = sorted(told, key=lambda r: [str(r[k]) for k in frame.CELL] + [r["seed"]])
+    assert table.rows(records) == by_place
+
+
+def test_pieces_in_processes_are_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = [reached(0, 1.0), missed(1, 2.0), record(2, status="failed", reason='a "b"\n{},ü')]
+    for number, one in enumerate(records):
+        line = one.model_dump_json()
+        (tmp_path / f"records-{number}.jsonl").write_text(f"{line}\n{line[:50]}\n")
+    monkeypatch.setattr(frame, "LARGE", 0)
+    monkeypatch.setattr(table, "PIECE", 2)
+    found = frame.load(tmp_path)
+    pd.testing.assert_frame_equal(found, frame.frame(records))
+    complaints = capsys.readouterr().err.splitlines()
+    assert [line.split(": ")[0] for line in complaints] == [
+        f"{tmp_path / f'records-{number}.jsonl'}:2" for number in range(3)
+    ]
+    rows = table.rows(records)
+    assert "".join(table.render(found, "json")) == json.dumps(rows, indent=2)
+    whole = pd.DataFrame(rows).to_csv(index=False).rstrip("\n")
+    assert "".join(table.render(found, "csv")) == whole
+
+
+@pytest.mark.parametrize("form", ["json", "csv", "md"])
+def test_no_records_are_no_rows(form: str, tmp_path: Path) -> None:
+    text = "".join(table.render(frame.load(tmp_path), form))
+    assert text == {"json": "[]", "csv": ",".join(TABLE_FIELDS), "md": ""}[form]
+
+
+def test_the_latest_stands_where_its_trial_was_first() -> None:
+    records = [missed(0, 1.0), reached(1, 1.0), reached(0, 2.0)]
+    rows = frame.latest(frame.frame(records)).reset_index(drop=True)
+    pd.testing.assert_frame_equal(
+        rows[["seed", "time_to_target_s"]],
+        frame.frame(store.latest(records))[["seed", "time_to_target_s"]],
+    )
+
+
+def test_a_seed_beyond_64_bits_breaks_nothing() -> None:
+    assert [row["seed"] for row in table.rows([record(2**70), record(1)])] == [1, 2**70]
+
+
+def test_divisions_are_sorted_out_as_records_are(plugins: Plugins) -> None:
+    real = next(r for r in Store.read(RESULTS / "matrix") if r.division == "open")
+    task = plugins.task(real.trial["task"]).value(**real.trial["parameters"])
+    parity = Parity(passed=False, reference="jax fit", tolerance=1e-5, largest_difference=1.0)
+
+    def forged(seed: int, **changes: object) -> Record:
+        trial = {**real.trial, "division": "closed", "source": task.source_hash(), "seed": seed}
+        told = {"division": "closed", "trial": trial, "seed": seed, "key": str(seed), **changes}
+        return real.model_copy(update=told)
+
+    records = [forged(0), real, forged(1, parity=parity), reached(2, 1.0)]
+    expected, told = divisions.sorted_out(records, plugins)
+    found, why = divisions.sorted_out_frame(frame.frame(records), plugins)
+    assert why == told
+    assert len(why) == 2
+    pd.testing.assert_frame_equal(found, frame.frame(expected))
