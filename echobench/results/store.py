@@ -99,14 +99,20 @@ class Store:
                 many more than one keeps in memory.
         """
         here = machine_class(machine)
-        return {
-            record.key: record
-            for file in record_files(self.folder)
-            for record in read_lines(file, decoded)
-            if record.status in (*DONE, *also)
-            and (keys is None or record.key in keys)
-            and machine_class(record.provenance.get("machine")) == here
-        }
+
+        def wanted(line: str) -> Record | None:
+            record = decoded(line)
+            if (
+                record.status in (*DONE, *also)
+                and (keys is None or record.key in keys)
+                and machine_class(record.provenance.get("machine")) == here
+            ):
+                return Record.model_validate_json(line)
+            return None
+
+        files = record_files(self.folder) if self.folder.is_dir() else []
+        found = (record for file in files for record in read_lines(file, wanted))
+        return {record.key: record for record in found if record is not None}
 
 
 def record_files(path: Path, pattern: str = "*.jsonl") -> list[Path]:
