@@ -40,7 +40,7 @@ studies: $(VENV)/.all  ## what the tutorial leaves open: about twenty minutes on
 	for study in $(STUDIES); do $(BIN)/echobench study $$study --threads 1 --seeds 1 || exit; done
 
 BACKENDS := jax tensorflow torch torch-native flax
-sizes: $(VENV)/.all  ## what an update costs by size, and its figure: about 15 minutes on two cores
+sizes: $(VENV)/.all  ## what an update costs by size, and its figure
 	$(BIN)/echobench study size $(BACKENDS:%=--backend %) --threads 2 --seeds 1 --timeout 60s
 	$(BIN)/echobench plot size -o results/studies/size.svg
 
