@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 
 BACKEND ?= jax
 
-.PHONY: run test matrix tasks studies bench bench-scale lint clean
+.PHONY: run test matrix tasks studies sizes bench bench-scale lint clean
 
 run: $(VENV)/.base  ## teach the encoder-decoder to echo on JAX, and print the table
 	$(BIN)/echobench run --backend jax --task partial
@@ -38,6 +38,11 @@ tasks: $(VENV)/.all  ## every task's open recipe: about an hour on one core
 STUDIES := representation masking length state topology
 studies: $(VENV)/.all  ## what the tutorial leaves open: about twenty minutes on one core
 	for study in $(STUDIES); do $(BIN)/echobench study $$study --threads 1 --seeds 1 || exit; done
+
+BACKENDS := jax tensorflow torch torch-native flax
+sizes: $(VENV)/.all  ## what an update costs by size, and its figure
+	$(BIN)/echobench study size $(BACKENDS:%=--backend %) --threads 2 --seeds 1 --timeout 60s
+	$(BIN)/echobench plot size -o results/studies/size.svg
 
 bench: $(VENV)/.all  ## pytest-benchmark, one backend a process: make bench BACKEND=torch
 	# Frameworks imported by pytest itself warn of things that are theirs.

@@ -12,6 +12,9 @@ class Variant(BaseModel):
         label: what the row is called.
         task: a task as `--task` takes it.
         division: `closed` or `open`.
+        sizes: where the row lies on axes of size, by their names with units: on the
+            one along which it differs from the base, and the base on all. A study
+            with them says where backends cross, and `echobench plot` draws it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -19,6 +22,7 @@ class Variant(BaseModel):
     label: str
     task: str
     division: str = "open"
+    sizes: dict[str, int] = {}
 
 
 class Study(BaseModel):
@@ -41,3 +45,13 @@ class Study(BaseModel):
     backend: str
     seeds: int = Field(default=3, ge=1)
     timeout: str = "3m"
+
+    @property
+    def axes(self) -> list[str]:
+        """Return the axes of size along which the study goes."""
+        return list(dict.fromkeys(axis for variant in self.variants for axis in variant.sizes))
+
+    @property
+    def base(self) -> dict[str, int]:
+        """Return the sizes of the variant that lies on most axes: where the others cross."""
+        return max((variant.sizes for variant in self.variants), key=len)

@@ -16,6 +16,7 @@ from echobench.cli import (
     doctor,
     listing,
     new,
+    plot,
     predict,
     run,
     study,
@@ -37,6 +38,7 @@ app.command()(tune.tune)
 app.command()(predict.predict)
 app.command()(table.table)
 app.command()(compare.compare)
+app.command()(plot.plot)
 app.command()(validate.validate)
 app.command()(doctor.doctor)
 app.command("list")(listing.list_plugins)

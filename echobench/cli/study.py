@@ -39,9 +39,16 @@ def study(
     from echobench.harness import machine
     from echobench.harness.matrix import Matrix
     from echobench.harness.plan import Selection
-    from echobench.harness.studying import DISPENSABLE, answers, interleaved, plan_study
+    from echobench.harness.studying import (
+        DISPENSABLE,
+        answers,
+        interleaved,
+        measurements,
+        plan_study,
+    )
     from echobench.plugins import Plugins
     from echobench.results import table as tables
+    from echobench.results.sizes import curves, remarks
     from echobench.results.store import Store, latest
 
     plugins = Plugins(plugin or [])
@@ -75,4 +82,12 @@ def study(
         return
     console = Console()
     console.print(asked.question, markup=False)
-    console.print(tables.drawn(rows, console.width, ("variant",), DISPENSABLE))
+    several = len(selection.backends) > 1
+    names = ("variant", "backend") if several else ("variant",)
+    # Where sizes are compared, what an update costs is the answer, and stays.
+    kept = {*names, *(["ms/update"] if asked.axes else [])}
+    dispensable = [name for name in DISPENSABLE if name not in kept]
+    console.print(tables.drawn(rows, console.width, names, dispensable))
+    chosen = [record for record in found if record.backend in selection.backends]
+    for line in remarks(curves(measurements(asked, chosen, plugins))):
+        console.print(line, style="dim", markup=False, highlight=False)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from echobench.harness.plan import Selection, Trial, plan
+from echobench.harness.plan import Selection, Trial, division_of, plan, resolve
 from echobench.plugins import Plugins
 from echobench.results.record import Record
 from echobench.results.table import summary
@@ -20,7 +20,8 @@ COLUMNS = (
     "epochs", "updates to target", "time to target", "ms/update", "note",
 )  # fmt: skip # one line reads better
 
-
+PLACE = ("task", "parameters", "division", "recipe")
+"""What a study's variant says of a trial."""
 DISPENSABLE = (
     "ms/update", "epochs", "backend", "updates to target", "exact match", "division",
     "epochs to target",
@@ -78,6 +79,36 @@ def answers(planned: Mapping[str, list[Trial]], records: Iterable[Record]) -> li
             for line in summary(found)
         ]
     return rows
+
+
+def measurements(
+    study: Study, records: Iterable[Record], plugins: Plugins
+) -> list[tuple[dict[str, int], Record]]:
+    """Return the records of a study's variants, each with its places on the axes of size.
+
+    Args:
+        study: one with axes.
+        records: of any backends; those of other variants are left out.
+        plugins: where the study's tasks come from.
+
+    Raises:
+        UsageError: a variant names what is not or cannot be.
+    """
+    places: dict[str, dict[str, int]] = {}
+    for variant in study.variants:
+        _, task, recipe = resolve(variant.task, variant.division, plugins)
+        told = {
+            "task": task.name,
+            "parameters": task.parameters(),
+            "division": division_of(task, recipe, variant.division),
+            "recipe": recipe.model_dump(mode="json"),
+        }
+        places[json.dumps(told, sort_keys=True)] = variant.sizes
+    found = [
+        (json.dumps({name: r.trial.get(name) for name in PLACE}, sort_keys=True), r)
+        for r in records
+    ]
+    return [(places[place], record) for place, record in found if place in places]
 
 
 def _cell(told: Mapping[str, Any]) -> str:

@@ -40,17 +40,22 @@ class Built(NamedTuple):
         """How often Python went through the network: where it is compiled, once a program."""
         return self.program.traces + getattr(self.trainer, "traces", 0)
 
-    def first_losses(self, ledger: Ledger) -> Floats:
+    def first_losses(self, ledger: Ledger, drawn: list[Floats] | None = None) -> Floats:
         """Compile both programs by calling them once, and return the first losses.
 
         The weights and rows are those of the parity gate, the same for all
         seeds; nothing of this stays in the trainer.
+
+        Args:
+            ledger: takes the time of compiling.
+            drawn: the gate's weights where they are drawn already: of a large network
+                that takes longer than all else.
         """
         program, trainer, predictor, dispatch = self
         rng = stream(parity.SEED, "parity")
         epochs = -(-parity.UPDATES // program.batches)
         rows = fresh_rows(program.task, program.recipe, rng, epochs)
-        weights = program.initial_weights(stream(parity.SEED, "weights"))
+        weights = drawn or program.initial_weights(stream(parity.SEED, "weights"))
         with ledger.phase("compile"):
             trainer.reset(weights)
             trainer.train(rows[:1])
@@ -89,7 +94,8 @@ def learn(
         built = _build(trial, task, backend)
         weights = built.program.initial_weights(stream(trial.seed, "weights"))
     tell(Progress(phase="compile"))
-    verdict = parity.verdict(built.first_losses(ledger), job.reference)
+    gate = weights if trial.seed == parity.SEED else None
+    verdict = parity.verdict(built.first_losses(ledger, gate), job.reference)
     program, trainer, predictor, dispatch = built
     compiled = built.traces
     trainer.reset(weights)
