@@ -50,7 +50,8 @@ def predict(
         timeout_s=seconds_of("--timeout", timeout),
         batches=list(dict.fromkeys(batch or predicting.BATCHES)),
     )
-    names = list(dict.fromkeys(backend or sorted(plugins.backends)))
+    able = [name for name, b in sorted(plugins.backends.items()) if b.value.uses_keras]
+    names = list(dict.fromkeys(backend or able))
     backends = [plugins.backend(name) for name in names]
     models = [predicting.read(path, plugins) for path in dict.fromkeys(model)]
     store = Store(results)

@@ -106,6 +106,10 @@ class Backend(ABC):
         """Return why nothing can be trained on this backend, or None when it can."""
         return None if self.trains else f"{self.name} only predicts; use echobench predict"
 
+    def why_no_prediction(self) -> str | None:
+        """Return why saved networks cannot run on this backend, or None when they can."""
+        return None if self.uses_keras else f"{self.name} does without Keras, which saved them"
+
     @abstractmethod
     def environment(self, device: str, threads: int) -> dict[str, str]:
         """Return variables for the worker, set before anything is imported."""

@@ -150,7 +150,8 @@ def run_job(
         "started_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "provenance": provenance,
     }
-    impossible = None if job.kind == "predict" else backend.why_no_training()
+    predicting = job.kind == "predict"
+    impossible = backend.why_no_prediction() if predicting else backend.why_no_training()
     if impossible is not None:
         return {**base, "status": "unsupported", "reason": impossible}
     missing = backend.why_unavailable()

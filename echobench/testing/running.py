@@ -71,11 +71,13 @@ def no_framework(plugin: str, plugins: Plugins, task: str = "") -> str:
 
 
 def usable(plugins: Plugins, *, training: bool = True) -> list[Backend]:
-    """Return the backends that can be used here, the reference first."""
+    """Return the backends with Keras that can be used here, the reference first."""
+    everything = [provided.value for _, provided in sorted(plugins.backends.items())]
     found = [
-        provided.value
-        for _, provided in sorted(plugins.backends.items())
-        if provided.value.why_unavailable() is None and (provided.value.trains or not training)
+        backend
+        for backend in everything
+        if backend.uses_keras and backend.why_unavailable() is None
+        if backend.trains or not training
     ]
     return sorted(found, key=lambda backend: not backend.reference)
 
@@ -118,6 +120,8 @@ def parity(trial: Trial, plugins: Plugins) -> str:
         store = Store(Path(folder), quick=True)
         matrix = Matrix(plugins=plugins, store=store, command=["echobench", "check"])
         (record,) = matrix.run([trial], Watcher())
+    if record.status == "unsupported":
+        raise SkipError(str(record.reason))
     if record.status == "failed" or record.parity is None:
         tail = record.log_tail[-1] if record.log_tail else ""
         raise FaultError(

@@ -169,7 +169,16 @@ def test_training_where_nothing_trains_is_unsupported(plugins: Plugins, tmp_path
 
 def test_all_backends_to_train_on_are_those_that_train(plugins: Plugins) -> None:
     trials = plan(Selection(tasks=["whole"]), plugins)
-    assert {trial.backend for trial in trials} == {"jax", "tensorflow", "torch"}
+    ours = {"jax", "tensorflow", "torch", "torch-native", "flax"}
+    assert {trial.backend for trial in trials} == ours
+
+
+def test_a_peer_runs_no_saved_network(whole: Path, echobench: Command) -> None:
+    done = echobench("predict", str(whole), "--backend", "flax", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)
+    assert row["status"] == "unsupported"
+    assert row["reason"] == "flax does without Keras, which saved them"
 
 
 Damage = Callable[[Path], Any]

@@ -6,26 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from echobench.testing import check_backend
 from tests.conftest import Command
-
-SMALL = (
-    "whole[length=12,symbols=10,units=6,batch=4,sequences=3]",  # carries its state
-    "partial[length=8,symbols=10,units=6,batch=4,warmup=3,decay=9,clip=0.5]",
-    "regression[length=8,symbols=10,units=6,sequences=3]",
-    "one-to-one[n_out=2,length=8,symbols=10,units=6,sequences=3]",
-)
-
-
-@pytest.mark.parametrize("backend", ["torch-native", "flax"])
-def test_a_peer_trains_what_the_tutorials_program_trains(backend: str) -> None:
-    found = check_backend(backend, tasks=SMALL)
-    assert {f.name: f.found for f in found if f.status == "failed"} == {}
-    gates = [f for f in found if f.name.startswith("parity")]
-    assert len(gates) == len(SMALL)
-    assert all(" native and jax fit: the first 20 losses" in f.found for f in gates)
 
 
 def test_a_peer_reaches_the_target_saves_its_network_and_says_what_it_cannot(

@@ -57,6 +57,24 @@ def test_the_first_20_losses_are_the_same_everywhere(
     np.testing.assert_allclose(found[backend][f"{number}_fused"], expected, rtol=PARITY_TOLERANCE)
 
 
+@pytest.mark.parametrize("peer", ["torch-native", "flax"])
+def test_a_peer_trains_what_the_tutorials_program_trains(
+    peer: str, found: dict[str, Mapping[str, Any]], tmp_path: Path
+) -> None:
+    chains = [s for s in SMALL if not s.startswith(("attention", "reverse", "masked"))]
+    framework = "torch" if peer == "torch-native" else "jax"
+    process(framework, "-m", "tests.probes.native", peer, str(tmp_path / "peer.npz"), *chains)
+    told = np.load(tmp_path / "peer.npz")
+    assert not told["keras"]
+    for selector in chains:
+        number = SMALL.index(selector)
+        expected = found["jax"][f"{number}_fit"]
+        losses = told[f"{selector}/losses"]
+        np.testing.assert_allclose(losses, expected, rtol=PARITY_TOLERANCE, err_msg=selector)
+        answers = found[framework][f"{number}_answers"]
+        assert (told[f"{selector}/answers"] == answers).mean() > 0.97, selector  # but for ties
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("number", range(len(SMALL)), ids=SMALL)
 def test_the_saved_network_answers_as_the_fused_one(

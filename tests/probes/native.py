@@ -1,0 +1,40 @@
+"""Run in a process of its own: a peer's first losses and answers on small tasks.
+
+`python -m tests.probes.native BACKEND FILE.npz SELECTOR...`; weights and rows are those
+of `small.py`.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from echobench.core.sequences import stream
+from echobench.core.training import fresh_rows
+from echobench.harness.plan import resolve
+from echobench.plugins import Plugins
+
+
+def main(backend_name: str, path: str, *selectors: str) -> None:
+    plugins = Plugins()
+    backend = plugins.backend(backend_name).value
+    backend.configure("cpu", 2)
+    found: dict[str, Any] = {}
+    for selector in selectors:
+        _, task, recipe = resolve(selector, "open", plugins)
+        program = backend.program(task, recipe)
+        epochs = -(-20 // program.batches)
+        trainer = backend.trainer(program, epochs)
+        trainer.reset(program.initial_weights(stream(7, "weights")))
+        rows = fresh_rows(task, recipe, stream(7, "train"), epochs)
+        found[f"{selector}/losses"] = trainer.first_losses(rows)[:20]
+        asked = task.sample(stream(7, "screen"), 3)
+        found[f"{selector}/answers"] = backend.predictor(program)(trainer.weights(), asked)
+    found["keras"] = np.array("keras" in sys.modules)
+    np.savez(path, **found)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
