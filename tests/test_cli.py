@@ -265,3 +265,17 @@ def test_host_and_home_are_told_only_where_asked(echobench: Command, tmp_path: P
     echobench(*cell, str(tmp_path / "short.py"), "--tell-host")
     (file,) = (tmp_path / "results").glob("*.jsonl")
     assert json.loads(file.read_text())["provenance"]["host"] == os.uname().nodename
+
+
+def test_compiled_programs_are_kept_where_asked_and_noted(
+    echobench: Command, tmp_path: Path
+) -> None:
+    cell = "whole[length=8,symbols=10,units=6,batch=4]"
+    done = echobench("run", "--backend", "jax", "--task", cell, "--max-epochs", "3", "--seeds", "2",
+                     "--cache")  # fmt: skip # as it is typed
+    assert done.returncode == 0, done.stderr
+    (file,) = (tmp_path / "results").glob("*.jsonl")
+    cold, warm = (json.loads(line)["provenance"]["cache"] for line in file.read_text().splitlines())
+    assert (cold["found"], warm["added"]) == (0, 0)
+    assert warm["found"] == cold["added"] > 0
+    assert "compiled programs kept (2x)" in echobench("table", "--format", "md").stdout

@@ -238,7 +238,7 @@ def _run_worker(
     with tempfile.TemporaryDirectory(prefix="echobench-") as home, log.open("wb") as output:
         receiving, sending = os.pipe()
         worker = subprocess.Popen(
-            [sys.executable, "-m", "echobench.worker", str(sending)],
+            [sys.executable, "-m", "echobench.worker", str(sending), repr(time.monotonic())],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,

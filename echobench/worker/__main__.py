@@ -1,14 +1,15 @@
 """One job: read, done, answered.
 
-Run as `python -m echobench.worker FD`, with a `Job` on standard input; events go
-to the file descriptor FD.
+Run as `python -m echobench.worker FD STARTED`, with a `Job` on standard input; events go
+to the file descriptor FD, and STARTED is when the parent started this process, on the
+monotonic clock, which all processes of a machine share. (What the system says of a
+process's start is only as exact as the second in which the machine was booted.)
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import time
 import traceback
 from functools import partial
 from pathlib import Path
@@ -28,8 +29,7 @@ from echobench.worker.calibration import calibrate, limit_fraction
 
 def main() -> int:
     """Run the job on standard input; return the exit code."""
-    process = psutil.Process()
-    started = time.monotonic() - (time.time() - process.create_time())
+    started = float(sys.argv[2])
     with os.fdopen(int(sys.argv[1]), "w", buffering=1) as events:
         job = Job.model_validate_json(sys.stdin.read())
         try:
