@@ -78,6 +78,8 @@ class Backend(ABC):
         lstm_options: arguments that `keras.layers.LSTM` needs here to train statefully.
         engines: what drives training here, the usual one first.
         uses_keras: whether the networks run through Keras; see `NativeBackend`.
+        by_hand: whether an LSTM's steps have a gradient of their own in the fused engine,
+            or are left to differentiation: whichever is faster here.
     """
 
     name: ClassVar[str]
@@ -89,6 +91,7 @@ class Backend(ABC):
     lstm_options: ClassVar[dict[str, Any]] = {}
     engines: ClassVar[tuple[str, ...]] = ("fused", "fit")
     uses_keras: ClassVar[bool] = True
+    by_hand: ClassVar[bool] = True
 
     def versions(self) -> dict[str, str]:
         """Return the versions of what this backend requires, without importing it."""
@@ -133,7 +136,7 @@ class Backend(ABC):
         """Return the experiment that `trainer` and `predictor` take; in a worker."""
         from echobench.core.program import Program
 
-        return Program(task, recipe)
+        return Program(task, recipe, by_hand=self.by_hand)
 
     @abstractmethod
     def trainer(self, program: Any, chunk: int) -> Trainer:

@@ -136,12 +136,14 @@ class FusedForm(KerasForm):
         coding: how tokens are represented.
         carry: see `Form`.
         missing: whether an input may hold `MISSING`.
+        by_hand: whether an LSTM's steps have a gradient of their own; see `UnrolledLSTM`.
     """
 
     _dense_options: ClassVar[dict[str, Any]] = {"kernel_initializer": nothing}
 
-    def __init__(self, coding: Coding, carry: bool, missing: bool) -> None:
+    def __init__(self, coding: Coding, carry: bool, missing: bool, *, by_hand: bool = True) -> None:
         super().__init__(coding, carry)
+        self._by_hand = by_hand
         self._missing = missing
         self._symbols: int | None = None
         self._looked_up: Tensor = None
@@ -187,6 +189,7 @@ class FusedForm(KerasForm):
             symbols=symbols,
             missing=symbols is not None and self._missing,
             repeat=repeat,
+            by_hand=self._by_hand,
         )
         options = {"present": self._mask} if x is self._masked else {}
         return self._carried(layer, x, units, **options) if self.carry else layer(x, **options)

@@ -86,8 +86,8 @@ class UnrolledLSTM(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
     (Hochreiter and Schmidhuber 1997, with a forget gate). It differs in work:
     the inputs of all steps are projected in one product, one-hot inputs arrive
     as integers and are looked up instead of multiplied, a repeated input is
-    projected once, nothing is multiplied by a state that is zero, and the steps have
-    a gradient of their own (`recurrence`).
+    projected once, nothing is multiplied by a state that is zero, and the steps may
+    have a gradient of their own (`recurrence`).
 
     Args:
         units: width of the state.
@@ -97,6 +97,7 @@ class UnrolledLSTM(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
             of them are hot at once.
         missing: such an integer may be negative, for a vector of zeros.
         repeat: the input is one vector [samples, features], fed this many times.
+        by_hand: whether the steps have a gradient of their own, where none is skipped.
 
     Called with `initial_state` [h, c] it returns (y, h, c), else y. Where
     `present` [samples, steps] is false, the step leaves state and output as
@@ -111,8 +112,10 @@ class UnrolledLSTM(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
         symbols: int | None = None,
         missing: bool = False,
         repeat: int | None = None,
+        by_hand: bool = True,
     ) -> None:
         super().__init__()
+        self.by_hand = by_hand
         self.units = units
         self.return_sequences = return_sequences
         self.symbols = symbols
@@ -147,10 +150,10 @@ class UnrolledLSTM(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
     ) -> Tensor:
         """Run all steps; see the class."""
         inputs = self._projected(x)
-        if present is None:
+        if self.by_hand and present is None:
             y, h, c = self._recurrent(inputs, initial_state)
         else:
-            y, h, c = self._skipping(inputs, initial_state, present)
+            y, h, c = self._unrolled(inputs, initial_state, present)
         return y if initial_state is None else (y, h, c)
 
     def _projected(self, x: Tensor) -> Tensor:
@@ -180,19 +183,30 @@ class UnrolledLSTM(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
         h = outputs[-1]
         return ops.stack(outputs, axis=1) if self.return_sequences else h, h, c
 
-    def _skipping(
+    def _unrolled(
         self, inputs: Tensor, initial_state: Any, present: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return y and the last h and c, where steps may be skipped."""
-        zeros = ops.zeros((inputs.shape[0], self.units))
-        h, c = initial_state or (zeros, zeros)
+        """Do as `_recurrent`, left to differentiation; steps may be skipped."""
+        h, c = initial_state or (None, None)
+        if present is not None and h is None:
+            h = c = ops.zeros((inputs.shape[0], self.units))
         outputs = []
         for step in range(self.steps):
-            z = (inputs if self.repeat else inputs[:, step]) + ops.matmul(h, self.recurrent_kernel)
-            i, f, g, o = ops.split(z, 4, axis=-1)
-            there = ops.expand_dims(present[:, step], -1)
-            c_after = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g)
-            h = ops.where(there, ops.sigmoid(o) * ops.tanh(c_after), h)
-            c = ops.where(there, c_after, c)
+            z = inputs if self.repeat else inputs[:, step]
+            h, c = self._step(z, h, c, None if present is None else present[:, step])
             outputs.append(h)
         return ops.stack(outputs, axis=1) if self.return_sequences else h, h, c
+
+    def _step(self, z: Tensor, h: Tensor, c: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
+        """Make one step from the projected input z; h and c are None at zero."""
+        before = h, c
+        if h is not None:
+            z = z + ops.matmul(h, self.recurrent_kernel)
+        i, f, g, o = ops.split(z, 4, axis=-1)
+        update = ops.sigmoid(i) * ops.tanh(g)
+        c = update if c is None else ops.sigmoid(f) * c + update
+        h = ops.sigmoid(o) * ops.tanh(c)
+        if present is None:
+            return h, c
+        there = ops.expand_dims(present, -1)
+        return ops.where(there, h, before[0]), ops.where(there, c, before[1])

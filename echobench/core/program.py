@@ -45,16 +45,17 @@ class Program(Experiment):
     Args:
         task: what is echoed.
         recipe: how it is trained.
+        by_hand: whether an LSTM's steps have a gradient of their own.
 
     Attributes:
         rounds: equal blocks that an epoch consists of: one, or as many as batches
             where these are too many to compile one after the other.
     """
 
-    def __init__(self, task: Task, recipe: Recipe) -> None:
+    def __init__(self, task: Task, recipe: Recipe, *, by_hand: bool = True) -> None:
         super().__init__(task, recipe)
         self.rounds = 1 if self.batches <= MOST_UNROLLED else self.batches
-        form = FusedForm(task.coding, self.carries, task.has_missing)
+        form = FusedForm(task.coding, self.carries, task.has_missing, by_hand=by_hand)
         self.network: Network = task.network(form, recipe.units)
         self._constants = [v.value for v in self.network.model.non_trainable_variables]
 

@@ -41,7 +41,7 @@ def recurrence(
 
     def run(inputs: Tensor, kernel: Tensor, *state: Tensor) -> tuple[list[Tensor], Tensor]:
         y = stacked(inputs, kernel, *state)
-        *outputs, last = (y[place] for place in range(y.shape[0]))
+        *outputs, last = ops.unstack(y, y.shape[0], axis=0)
         return (outputs, last) if carried else ([*outputs, last], None)
 
     return run
@@ -68,9 +68,9 @@ def _steps(repeat: int | None, sequences: bool, carried: bool) -> Callable[..., 
 
         def gradient(*given: Tensor, upstream: Tensor = None) -> tuple[Tensor, ...]:
             up = given[0] if upstream is None else upstream
-            wanted = [up[place] for place in range(len(asked))]
-            dhs = [None] * (len(hs) - len(asked)) + wanted
-            dzs, dh, dc = _backward(kernel, h_before, steps, dhs, up[-1] if carried else None)
+            wanted = list(ops.unstack(up, up.shape[0], axis=0))
+            dhs = [None] * (len(hs) - len(asked)) + wanted[: len(asked)]
+            dzs, dh, dc = _backward(kernel, h_before, steps, dhs, wanted[-1] if carried else None)
             dinputs = sum(dzs[1:], dzs[0]) if repeat else ops.stack(dzs, axis=0)
             dkernel = _kernel_gradient(kernel, h_before, hs, dzs)
             return (dinputs, dkernel, dh, dc) if state else (dinputs, dkernel)

@@ -53,7 +53,6 @@ def network(job: Job, task: Task, backend: Backend) -> dict[str, Any]:
         and times by division, and what came of the shuffled answers.
     """
     from echobench.core.forms import FusedForm, PlainForm, StatefulForm
-    from echobench.core.program import Program
 
     recipe = job.trial.recipe
     samples = recipe.batch * recipe.sequences
@@ -76,7 +75,7 @@ def network(job: Job, task: Task, backend: Backend) -> dict[str, Any]:
     if any(shape != found["expected"] for shape in found["shapes"].values()):
         return found
     found["recipes"] = {
-        division: _measured(Program(task, recipe), backend)
+        division: _measured(backend.program(task, recipe), backend)
         for division, recipe in job.recipes.items()
     }
     return {**found, "shuffled": _shuffled_outcome(task, recipe, backend)}

@@ -23,14 +23,13 @@ def main(backend_name: str) -> None:
     plugins = Plugins()
     backend = plugins.backend(backend_name).value
     backend.configure("cpu", 2)
-    from echobench.core.program import Program
     from echobench.core.training import fresh_rows
 
     def teach(selector: str) -> list[float]:
         """Return the accuracy before and after."""
         _, task, recipe = resolve(selector, "open", plugins)
         recipe = recipe.model_copy(update={"warmup": 20, "decay": UPDATES - 20})
-        program = Program(task, recipe)
+        program = backend.program(task, recipe)
         trainer = backend.trainer(program, CHUNK)
         predictor = backend.predictor(program)
         trainer.reset(program.initial_weights(stream(0, "weights")))

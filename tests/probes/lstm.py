@@ -40,7 +40,12 @@ def main(path: str) -> None:
             for shape in ((FEATURES, 4 * UNITS), (UNITS, 4 * UNITS), (4 * UNITS,))
         ]
         options = {"initial_state": [*map(ops.convert_to_tensor, state)]} if carried else {}
-        for label, layer, given in (("ours", ours, x), ("theirs", theirs, encoded)):
+        by_hand, left_alone = ours
+        for label, layer, given in (
+            ("ours by hand", by_hand, x),
+            ("ours left alone", left_alone, x),
+            ("theirs", theirs, encoded),
+        ):
             layer(ops.convert_to_tensor(given), **options)  # builds it
             for variable, value in zip(layer.trainable_variables, weights, strict=True):
                 variable.assign(value)
@@ -55,16 +60,20 @@ def main(path: str) -> None:
     np.savez(path, **found)
 
 
-def layers(sequences: bool, carried: bool, kind: str) -> tuple[Any, Any]:
+def layers(sequences: bool, carried: bool, kind: str) -> tuple[list[Any], Any]:
     symbols = FEATURES if kind in {"tokens", "missing"} else None
     repeat = STEPS if kind == "repeated" else None
-    ours = UnrolledLSTM(
-        UNITS,
-        return_sequences=sequences,
-        symbols=symbols,
-        missing=kind == "missing",
-        repeat=repeat,
-    )
+    ours = [
+        UnrolledLSTM(
+            UNITS,
+            return_sequences=sequences,
+            symbols=symbols,
+            missing=kind == "missing",
+            repeat=repeat,
+            by_hand=by_hand,
+        )
+        for by_hand in (True, False)
+    ]
     theirs = keras.layers.LSTM(UNITS, return_sequences=sequences, return_state=carried)
     return ours, theirs
 

@@ -22,14 +22,13 @@ def main(backend_name: str, folder: Path) -> None:
     backend = plugins.backend(backend_name).value
     backend.configure("cpu", 2)
     from echobench.core.fit import FitTrainer
-    from echobench.core.program import Program
     from echobench.core.training import fresh_rows
 
     found: dict[str, Any] = {}
     for name in ("whole", "partial"):
         task = plugins.task(name).value()
         for division, recipe in task.recipes.items():
-            program = Program(task, recipe)
+            program = backend.program(task, recipe)
             weights = program.initial_weights(stream(7, "weights"))
             epochs = -(-20 // program.batches)
             rows = fresh_rows(task, recipe, stream(7, "train"), epochs)

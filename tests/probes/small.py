@@ -25,13 +25,12 @@ def main(backend_name: str, folder: Path, *selectors: str) -> None:
     from keras import ops
 
     from echobench.core.fit import FitTrainer
-    from echobench.core.program import Program
     from echobench.core.training import fresh_rows
 
     found: dict[str, Any] = {}
     for number, selector in enumerate(selectors):
         _, task, recipe = resolve(selector, "open", plugins)
-        program = Program(task, recipe)
+        program = backend.program(task, recipe)
         weights = program.initial_weights(stream(7, "weights"))
         epochs = -(-20 // program.batches)
         rows = fresh_rows(task, recipe, stream(7, "train"), epochs)
