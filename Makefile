@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 
 BACKEND ?= jax
 
-.PHONY: run test matrix tasks studies sizes bench bench-scale lint clean
+.PHONY: run test speed open closed tasks studies sizes bench bench-scale lint clean
 
 run: $(VENV)/.base  ## teach the encoder-decoder to echo on JAX, and print the table
 	$(BIN)/echobench run --backend jax --task partial
@@ -19,9 +19,20 @@ test: $(VENV)/.all  ## everything installed, formatted, typed and tested
 	# Benchmarks are apart (make bench): tests run side by side, which no timing would stand.
 	$(BIN)/python -m pytest -n logical --dist loadfile --benchmark-disable
 
-matrix: $(VENV)/.all  ## the table of the README: about half an hour on two cores
-	$(BIN)/echobench run --task whole --task partial --engine fused --engine fit \
-		--division closed --division open --seeds 3 --timeout 60s --results results/matrix
+BOTH := --task whole --task partial
+speed: $(VENV)/.all  ## what an update takes, every engine: about twenty minutes on two cores
+	$(BIN)/echobench run $(BOTH) --engine fused --engine fit --engine native --division closed \
+		--seeds 6 --max-epochs 200 --timeout 2m --results results/speed
+
+open: $(VENV)/.all  ## time to certified 100%, open recipes: about seven minutes on two cores
+	$(BIN)/echobench run $(BOTH) --backend jax --backend tensorflow --backend flax \
+		--backend torch-native --division open --seeds 10 --timeout 2m --results results/open
+
+closed: $(VENV)/.all  ## time to certified 100%, the tutorial's recipe: about seven minutes
+	$(BIN)/echobench run --task whole --backend jax --backend tensorflow --engine fused \
+		--engine fit --division closed --seeds 3 --timeout 3m --results results/closed
+	$(BIN)/echobench run --task partial --backend jax --backend flax --division closed \
+		--seeds 3 --timeout 3m --results results/closed
 
 # Each trial on one core; two such targets at once, each under `taskset -c`, keep apart.
 TUTORIAL := whole partial long-echo masked regression stateless one-to-one many-to-one

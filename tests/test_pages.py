@@ -12,10 +12,11 @@ RESULTS = Path(__file__).parent.parent / "results"
 STUDIES = ("representation", "masking", "length", "state", "topology")
 
 
-def test_the_page_of_the_tasks(echobench: Command) -> None:
-    done = echobench("table", "--results", str(RESULTS / "tasks"), "--format", "md")
+@pytest.mark.parametrize("folder", ["tasks", "speed", "open", "closed"])
+def test_the_page_of_a_table(folder: str, echobench: Command) -> None:
+    done = echobench("table", "--results", str(RESULTS / folder), "--format", "md")
     assert done.returncode == 0, done.stderr
-    assert done.stdout in (RESULTS / "tasks" / "README.md").read_text()
+    assert done.stdout in (RESULTS / folder / "README.md").read_text()
 
 
 @pytest.mark.parametrize("study", STUDIES)
