@@ -6,53 +6,27 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from echobench import Backend, hookimpl
+from echobench import hookimpl
 from echobench.core.backend import padded
+
+from ._frameworks import OnJax
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from echobench import Backend
     from echobench.core.backend import Predictor, Trainer
     from echobench.core.program import Learner, Program
     from echobench.core.replicates import ReplicatedTrainer
     from echobench.core.sequences import Floats, Integers
 
 
-class Jax(Backend):
+class Jax(OnJax):
     """Keras on JAX."""
 
     name: ClassVar[str] = "jax"
-    keras_backend: ClassVar[str] = "jax"
     requires: ClassVar[tuple[str, ...]] = ("jax", "jaxlib")
     reference: ClassVar[bool] = True
-
-    def environment(self, device: str, threads: int) -> dict[str, str]:
-        """Choose the platform; XLA takes its threads from the affinity."""
-        return {"JAX_PLATFORMS": "cuda" if device == "gpu" else "cpu"}
-
-    def cache_environment(self, folder: str) -> dict[str, str]:
-        """Keep every compiled program, however small and soon made."""
-        return {
-            "JAX_COMPILATION_CACHE_DIR": folder,
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-        }
-
-    def configure(self, device: str, threads: int) -> None:
-        """Turn TF32 off on GPUs."""
-        import jax
-
-        jax.config.update("jax_default_matmul_precision", "highest")
-
-    def devices(self) -> list[str]:
-        """Return the platforms of JAX's devices."""
-        import jax
-
-        try:
-            return sorted({device.platform for device in jax.devices()})
-        # The platform that was asked for is not there: without its plugin JAX only asserts.
-        except (RuntimeError, AssertionError):
-            return []
 
     def trainer(self, program: Program, chunk: int) -> Trainer:
         """Return a `fori_loop` over epochs in one jitted program."""
@@ -72,16 +46,6 @@ class Jax(Backend):
             return np.asarray(compiled(weights, rows.astype(np.int32)), np.int64)
 
         return predict
-
-    def facts(self) -> dict[str, Any]:
-        """Return compiler and precision."""
-        import jax
-
-        return {
-            "compiler": "XLA",
-            "matmul_precision": jax.config.jax_default_matmul_precision,
-            "device_kind": jax.devices()[0].device_kind,
-        }
 
 
 def _compiled(program: Program, chunk: int, count: int | None = None) -> Any:

@@ -13,54 +13,25 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from echobench import Backend, hookimpl
+from echobench import hookimpl
+
+from ._frameworks import OnTorch, torch_device
 
 if TYPE_CHECKING:
+    from echobench import Backend
     from echobench.core.backend import Predictor, Trainer
     from echobench.core.program import Program
     from echobench.core.sequences import Floats, Integers
 
 
-class Torch(Backend):
+class Torch(OnTorch):
     """Keras on torch."""
 
     name: ClassVar[str] = "torch"
-    keras_backend: ClassVar[str] = "torch"
-    requires: ClassVar[tuple[str, ...]] = ("torch",)
-    extra: ClassVar[str | None] = "torch"
     # The fused kernel fails in the backward pass of a stateful LSTM.
     lstm_options: ClassVar[dict[str, Any]] = {"use_cudnn": False}
     # What inductor makes of the gradient by hand is a tenth slower than of its own.
     by_hand: ClassVar[bool] = False
-
-    def environment(self, device: str, threads: int) -> dict[str, str]:
-        """Choose Keras' device and hide GPUs where the CPU is asked for."""
-        if device == "gpu":
-            return {"KERAS_TORCH_DEVICE": "cuda"}
-        return {"KERAS_TORCH_DEVICE": "cpu", "CUDA_VISIBLE_DEVICES": ""}
-
-    def cache_environment(self, folder: str) -> dict[str, str]:
-        """Keep what inductor and autograd's compiler made."""
-        return {
-            "TORCHINDUCTOR_CACHE_DIR": folder,
-            "TORCHINDUCTOR_FX_GRAPH_CACHE": "1",
-            "TORCHINDUCTOR_AUTOGRAD_CACHE": "1",
-        }
-
-    def configure(self, device: str, threads: int) -> None:
-        """Set threads, flush denormals, and turn TF32 off on GPUs."""
-        import torch
-
-        torch.set_num_threads(threads)
-        torch.set_flush_denormal(True)
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
-
-    def devices(self) -> list[str]:
-        """Return `cpu`, and `gpu` where CUDA works."""
-        import torch
-
-        return ["cpu", "gpu"] if torch.cuda.is_available() else ["cpu"]
 
     def trainer(self, program: Program, chunk: int) -> Trainer:
         """Return a Python loop over the compiled graph of one block of updates."""
@@ -74,7 +45,7 @@ class Torch(Backend):
         graphs: dict[tuple[int, ...], Any] = {}
 
         def predict(weights: list[Floats], rows: Integers) -> Integers:
-            device = _device()
+            device = torch_device()
             tensors = [torch.tensor(w, device=device) for w in weights]
             tokens = torch.tensor(rows.astype(np.int32), device=device)
             with torch.no_grad():
@@ -88,18 +59,6 @@ class Torch(Backend):
 
         return predict
 
-    def facts(self) -> dict[str, Any]:
-        """Return compiler, threads and precision."""
-        import torch
-
-        return {
-            "compiler": "inductor" if _can_compile() else "none",
-            "torch_threads": torch.get_num_threads(),
-            "tf32": torch.backends.cuda.matmul.allow_tf32,
-            "onednn": torch.backends.mkldnn.is_available(),
-            "device_kind": torch.cuda.get_device_name() if _device() == "cuda" else "cpu",
-        }
-
 
 class _Trainer:
     def __init__(self, program: Program) -> None:
@@ -110,7 +69,7 @@ class _Trainer:
         import torch
         import torch.utils._pytree as pytree
 
-        device = _device()
+        device = torch_device()
         start = self._program.start(weights)
         self._learner = pytree.tree_map(lambda a: torch.tensor(a, device=device), start)
 
@@ -119,8 +78,8 @@ class _Trainer:
 
         from echobench.core.program import Learner
 
-        tokens = torch.tensor(rows.astype(np.int32), device=_device())
-        blocks = torch.arange(self._program.rounds, dtype=torch.int32, device=_device())
+        tokens = torch.tensor(rows.astype(np.int32), device=torch_device())
+        blocks = torch.arange(self._program.rounds, dtype=torch.int32, device=torch_device())
         losses: list[Any] = []
         accuracies: list[Any] = []
         with torch.no_grad():
@@ -150,6 +109,7 @@ class _Trainer:
         return {
             "engine": "a loop over graphs of a block of updates (make_fx)",
             "jit": _can_compile(),
+            "compiler": "inductor" if _can_compile() else "none",
             "lstm": self._program.kernels(),
             "graphs": counters["stats"]["unique_graphs"],
         }
@@ -176,13 +136,6 @@ class _Trainer:
 
         graph = make_fx(advance)(*self._learner, states, tokens, block)
         return torch.compile(graph) if _can_compile() else graph
-
-
-def _device() -> str:
-    import torch
-
-    # Where the CPU is asked for, the environment hides the GPUs.
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _can_compile() -> bool:

@@ -16,6 +16,8 @@ from echobench import NativeBackend, hookimpl
 from echobench.core.backend import padded
 from echobench.core.outline import Lstm, keras_epsilon
 
+from ..backends._frameworks import OnJax
+
 if TYPE_CHECKING:
     from echobench import Backend
     from echobench.core.backend import Predictor, Trainer
@@ -28,47 +30,23 @@ GATES = "ifgo"
 """Names of a cell's gates, in the order of Keras' kernels."""
 
 
-class Flax(NativeBackend):
+class Flax(OnJax, NativeBackend):
     """Flax on JAX, without Keras."""
 
     name: ClassVar[str] = "flax"
-    keras_backend: ClassVar[str] = "jax"
     requires: ClassVar[tuple[str, ...]] = ("flax", "optax", "jax", "jaxlib")
     extra: ClassVar[str | None] = "flax"
 
-    def environment(self, device: str, threads: int) -> dict[str, str]:
-        """Choose the platform; XLA takes its threads from the affinity."""
-        return {"JAX_PLATFORMS": "cuda" if device == "gpu" else "cpu"}
-
-    def cache_environment(self, folder: str) -> dict[str, str]:
-        """Keep every compiled program, however small and soon made."""
-        return {
-            "JAX_COMPILATION_CACHE_DIR": folder,
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-        }
-
     def configure(self, device: str, threads: int) -> None:
-        """Turn TF32 off on GPUs."""
+        """Import what is needed, and turn TF32 off on GPUs."""
         import flax.linen
-        import jax
-        import optax  # noqa: F401 # counted as importing
+        import optax
 
-        del flax.linen
-        jax.config.update("jax_default_matmul_precision", "highest")
-
-    def devices(self) -> list[str]:
-        """Return the platforms of JAX's devices."""
-        import jax
-
-        try:
-            return sorted({device.platform for device in jax.devices()})
-        # The platform that was asked for is not there: without its plugin JAX only asserts.
-        except (RuntimeError, AssertionError):
-            return []
+        del flax.linen, optax  # it is the time of importing them that is wanted here
+        super().configure(device, threads)
 
     def trainer(self, program: NativeProgram, chunk: int) -> Trainer:
-        """Return a `scan` over epochs in one jitted program."""
+        """Return a `fori_loop` over epochs in one jitted program."""
         return _Trainer(program, chunk)
 
     def predictor(self, program: NativeProgram) -> Predictor:
@@ -82,16 +60,6 @@ class Flax(NativeBackend):
             return np.asarray(compiled(variables, rows.astype(np.int32)), np.int64)
 
         return predict
-
-    def facts(self) -> dict[str, Any]:
-        """Return compiler and precision."""
-        import jax
-
-        return {
-            "compiler": "XLA",
-            "matmul_precision": jax.config.jax_default_matmul_precision,
-            "device_kind": jax.devices()[0].device_kind,
-        }
 
 
 class _Network:

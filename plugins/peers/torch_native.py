@@ -15,6 +15,8 @@ import numpy as np
 from echobench import NativeBackend, hookimpl
 from echobench.core.outline import Lstm, keras_epsilon
 
+from ..backends._frameworks import OnTorch, torch_device
+
 if TYPE_CHECKING:
     from echobench import Backend
     from echobench.core.backend import Predictor, Trainer
@@ -22,32 +24,10 @@ if TYPE_CHECKING:
     from echobench.core.sequences import Floats, Integers
 
 
-class TorchNative(NativeBackend):
+class TorchNative(OnTorch, NativeBackend):
     """torch, without Keras."""
 
     name: ClassVar[str] = "torch-native"
-    keras_backend: ClassVar[str] = "torch"
-    requires: ClassVar[tuple[str, ...]] = ("torch",)
-    extra: ClassVar[str | None] = "torch"
-
-    def environment(self, device: str, threads: int) -> dict[str, str]:
-        """Hide GPUs where the CPU is asked for."""
-        return {} if device == "gpu" else {"CUDA_VISIBLE_DEVICES": ""}
-
-    def configure(self, device: str, threads: int) -> None:
-        """Set threads, flush denormals, and turn TF32 off on GPUs."""
-        import torch
-
-        torch.set_num_threads(threads)
-        torch.set_flush_denormal(True)
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
-
-    def devices(self) -> list[str]:
-        """Return `cpu`, and `gpu` where CUDA works."""
-        import torch
-
-        return ["cpu", "gpu"] if torch.cuda.is_available() else ["cpu"]
 
     def trainer(self, program: NativeProgram, chunk: int) -> Trainer:
         """Return an eager loop over batches."""
@@ -67,18 +47,6 @@ class TorchNative(NativeBackend):
 
         return predict
 
-    def facts(self) -> dict[str, Any]:
-        """Return threads, precision and device."""
-        import torch
-
-        return {
-            "compiler": "none",
-            "torch_threads": torch.get_num_threads(),
-            "tf32": torch.backends.cuda.matmul.allow_tf32,
-            "onednn": torch.backends.mkldnn.is_available(),
-            "device_kind": torch.cuda.get_device_name() if _device() == "cuda" else "cpu",
-        }
-
 
 class _Network:
     """The layers of an outline as `torch.nn` has them, and Keras' weights in and out."""
@@ -88,7 +56,7 @@ class _Network:
         from torch import nn
 
         self.program = program
-        self.device = torch.device(_device())
+        self.device = torch.device(torch_device())
         self.layers: list[Any] = []
         for layer in program.layers:
             if isinstance(layer, Lstm):
@@ -244,13 +212,6 @@ class _Trainer:
         self._adam.step()
         if recipe.warmup or recipe.decay:
             self._schedule.step()
-
-
-def _device() -> str:
-    import torch
-
-    # Where the CPU is asked for, the environment hides the GPUs.
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @hookimpl
