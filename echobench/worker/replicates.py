@@ -14,12 +14,19 @@ from echobench.core.replicates import Lockstep, ReplicatedTrainer
 from echobench.core.sequences import Floats, stream
 from echobench.core.target import BLOCK
 from echobench.core.task import Task
-from echobench.core.training import Limits, fresh_rows, train
+from echobench.core.training import fresh_rows, train
 from echobench.errors import TrainingError, UnsupportedError
 from echobench.harness import machine
 from echobench.harness.protocol import Job, Progress
 from echobench.worker import parity
-from echobench.worker.trial import LONGEST_DISPATCH, outcome_fields, samples
+from echobench.worker.trial import (
+    LONGEST_DISPATCH,
+    limits_of,
+    outcome_fields,
+    path_of,
+    progress_to,
+    samples,
+)
 
 
 def learn_together(
@@ -57,16 +64,7 @@ def learn_together(
     verdict = parity.verdict(losses, job.reference)
     trainer.reset(weights)
     lockstep = Lockstep(trainer, count)
-    limits = Limits(
-        max_epochs=trial.max_epochs,
-        deadline=ledger.started + trial.timeout_s,
-        dispatch=dispatch,
-        screen=trial.screen,
-        certify=trial.certify,
-    )
-
-    def progress(accuracy: float, epoch: int, seconds: float) -> None:
-        tell(Progress(phase="train", epoch=epoch, accuracy=accuracy, seconds_per_epoch=seconds))
+    limits, progress = limits_of(trial, ledger, dispatch), progress_to(tell)
 
     def one(place: int) -> dict[str, Any]:
         seed, told = job.seeds[place], progress if place == 0 else lambda *_: None
@@ -92,13 +90,8 @@ def learn_together(
         "parity": verdict,
         "peak_memory_bytes": machine.peak_memory_bytes(),
         "path": {
-            **backend.facts(),
-            **trainer.path(),
+            **path_of(trial, trainer, backend),
             "replicates": count,
-            "affinity": machine.affinity(),
-            "device": backend.devices(),
-            "evaluate_every": trial.recipe.evaluate_every,
-            "screen": trial.screen,
             "seconds": ledger.close(),
         },
     }
@@ -124,7 +117,6 @@ def _without_times(fields: dict[str, Any]) -> dict[str, Any]:
     """Return a replicate's fields without the times, which were spent on all of them."""
     timed = ("_s", "_per_update", "_per_update_quartiles")
     kept = {name: value for name, value in fields.items() if not name.endswith(timed)}
-    kept["sequences_per_s"] = kept["tokens_per_s"] = None
     return {
         **kept,
         **{

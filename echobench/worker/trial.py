@@ -12,6 +12,7 @@ import numpy as np
 from echobench.core.backend import Backend, Predictor, Trainer
 from echobench.core.clock import Ledger
 from echobench.core.experiment import Experiment
+from echobench.core.replicates import ReplicatedTrainer
 from echobench.core.sequences import Floats, stream
 from echobench.core.target import BLOCK
 from echobench.core.task import Task
@@ -99,18 +100,7 @@ def learn(
     program, trainer, predictor, dispatch = built
     compiled = built.traces
     trainer.reset(weights)
-    limits = Limits(
-        max_epochs=trial.max_epochs,
-        deadline=ledger.started + trial.timeout_s,
-        dispatch=dispatch,
-        screen=trial.screen,
-        certify=trial.certify,
-        sustain=trial.sustain,
-    )
-
-    def progress(accuracy: float, epoch: int, seconds: float) -> None:
-        tell(Progress(phase="train", epoch=epoch, accuracy=accuracy, seconds_per_epoch=seconds))
-
+    limits, progress = limits_of(trial, ledger, dispatch), progress_to(tell)
     outcome = train(task, trial.recipe, trial.seed, trainer, predictor, limits, ledger, progress)
     if job.save_model is not None:
         Path(job.save_model).parent.mkdir(parents=True, exist_ok=True)
@@ -124,18 +114,46 @@ def learn(
         "parity": verdict,
         "peak_memory_bytes": machine.peak_memory_bytes(),
         "path": {
-            **backend.facts(),
-            **trainer.path(),
+            **path_of(trial, trainer, backend),
             "traces": {"compiling": compiled, "training": built.traces - compiled},
             "busy_cores": ledger.busy_cores,
             "threads": machine.threads(),
-            "affinity": machine.affinity(),
-            "device": backend.devices(),
-            "evaluate_every": trial.recipe.evaluate_every,
-            "screen": trial.screen,
         },
         # Last, so that it holds all that came before.
         **{f"{phase}_s": seconds for phase, seconds in ledger.close().items()},
+    }
+
+
+def limits_of(trial: Trial, ledger: Ledger, dispatch: int) -> Limits:
+    """Return when a trial's training stops, and how closely it is looked at."""
+    return Limits(
+        max_epochs=trial.max_epochs,
+        deadline=ledger.started + trial.timeout_s,
+        dispatch=dispatch,
+        screen=trial.screen,
+        certify=trial.certify,
+        sustain=trial.sustain,
+    )
+
+
+def progress_to(tell: Callable[[Progress], None]) -> Callable[[float, int, float], None]:
+    """Return what tells of each step of training."""
+
+    def progress(accuracy: float, epoch: int, seconds: float) -> None:
+        tell(Progress(phase="train", epoch=epoch, accuracy=accuracy, seconds_per_epoch=seconds))
+
+    return progress
+
+
+def path_of(trial: Trial, trainer: Trainer | ReplicatedTrainer, backend: Backend) -> dict[str, Any]:
+    """Return the path really taken, as far as it is known at any time after training."""
+    return {
+        **backend.facts(),
+        **trainer.path(),
+        "affinity": machine.affinity(),
+        "device": backend.devices(),
+        "evaluate_every": trial.recipe.evaluate_every,
+        "screen": trial.screen,
     }
 
 
