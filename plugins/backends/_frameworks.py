@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
 
 from echobench import Backend
+from echobench.core.backend import padded
+
+if TYPE_CHECKING:
+    from echobench.core.sequences import Floats, Integers
 
 
 class OnJax(Backend):
@@ -49,6 +55,34 @@ class OnJax(Backend):
             "matmul_precision": jax.config.jax_default_matmul_precision,
             "device_kind": jax.devices()[0].device_kind,
         }
+
+
+class JaxLoop:
+    """Training by a jitted loop over epochs.
+
+    Args:
+        run: takes a learner (donated), rows [chunk, sequences, length] and how many epochs of
+            these to train; returns the learner, losses and accuracies [chunk, batches].
+        chunk: most epochs of a call.
+    """
+
+    def __init__(self, run: Any, chunk: int) -> None:
+        self._run = run
+        self._chunk = chunk
+        self._learner: Any = None
+
+    def train(self, rows: Integers) -> tuple[Floats, Floats]:
+        """Train on rows [epochs, sequences, length]: losses, accuracies [epochs, batches]."""
+        epochs = len(rows)
+        self._learner, losses, accuracies = self._run(
+            self._learner, padded(rows, self._chunk), epochs
+        )
+        # np.asarray waits for the device.
+        return np.asarray(losses)[:epochs], np.asarray(accuracies)[:epochs]
+
+    def first_losses(self, rows: Integers) -> Floats:
+        """Train, and return the loss of every update."""
+        return self.train(rows)[0].reshape(-1)
 
 
 class OnTorch(Backend):

@@ -9,7 +9,7 @@ import numpy as np
 from echobench import hookimpl
 from echobench.core.backend import padded
 
-from ._frameworks import OnJax
+from ._frameworks import JaxLoop, OnJax
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,11 +118,10 @@ class _ReplicatedTrainer:
         return {"engine": engine, "jit": True, "lstm": self._program.kernels()}
 
 
-class _Trainer:
+class _Trainer(JaxLoop):
     def __init__(self, program: Program, chunk: int) -> None:
+        super().__init__(_compiled(program, chunk), chunk)
         self._program = program
-        self._chunk = chunk
-        self._run = _compiled(program, chunk)
 
     def reset(self, weights: list[Floats]) -> None:
         import jax
@@ -130,17 +129,6 @@ class _Trainer:
 
         # jnp.array copies: the buffers are donated, the caller's weights are not.
         self._learner = jax.tree.map(jnp.array, self._program.start(weights))
-
-    def train(self, rows: Integers) -> tuple[Floats, Floats]:
-        epochs = len(rows)
-        self._learner, losses, accuracies = self._run(
-            self._learner, padded(rows, self._chunk), epochs
-        )
-        # np.asarray waits for the device.
-        return np.asarray(losses)[:epochs], np.asarray(accuracies)[:epochs]
-
-    def first_losses(self, rows: Integers) -> Floats:
-        return self.train(rows)[0].reshape(-1)
 
     def weights(self) -> list[Floats]:
         return [np.asarray(p) for p in self._learner.parameters]

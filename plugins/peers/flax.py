@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from echobench import NativeBackend, hookimpl
-from echobench.core.backend import padded
 from echobench.core.outline import Lstm, keras_epsilon
 
-from ..backends._frameworks import OnJax
+from ..backends._frameworks import JaxLoop, OnJax
 
 if TYPE_CHECKING:
     from echobench import Backend
@@ -142,7 +141,7 @@ class _Network:
         return tokens[..., None].astype("float32") / self.program.scale
 
 
-class _Trainer:
+class _Trainer(JaxLoop):
     def __init__(self, program: NativeProgram, chunk: int) -> None:
         import jax
         import jax.numpy as jnp
@@ -184,9 +183,8 @@ class _Trainer:
             empty = jnp.zeros((chunk, program.batches))
             return lax.fori_loop(0, epochs, body, (learner, empty, empty))
 
+        super().__init__(jax.jit(run, donate_argnums=0), chunk)
         self._program = program
-        self._chunk = chunk
-        self._run = jax.jit(run, donate_argnums=0)
 
     def reset(self, weights: list[Floats]) -> None:
         import jax
@@ -195,17 +193,6 @@ class _Trainer:
         # jnp.array copies: the buffers are donated, the caller's weights are not.
         variables = jax.tree.map(jnp.array, _variables(self._program, weights))
         self._learner = (variables, self._adam.init(variables))
-
-    def train(self, rows: Integers) -> tuple[Floats, Floats]:
-        epochs = len(rows)
-        self._learner, losses, accuracies = self._run(
-            self._learner, padded(rows, self._chunk), epochs
-        )
-        # np.asarray waits for the device.
-        return np.asarray(losses)[:epochs], np.asarray(accuracies)[:epochs]
-
-    def first_losses(self, rows: Integers) -> Floats:
-        return self.train(rows)[0].reshape(-1)
 
     def weights(self) -> list[Floats]:
         return _weights(self._program, self._learner[0])
