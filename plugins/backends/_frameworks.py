@@ -64,18 +64,21 @@ class JaxLoop:
         run: takes a learner (donated), rows [chunk, sequences, length] and how many epochs of
             these to train; returns the learner, losses and accuracies [chunk, batches].
         chunk: most epochs of a call.
+
+    Attributes:
+        learner: all that training changes.
     """
 
     def __init__(self, run: Any, chunk: int) -> None:
         self._run = run
         self._chunk = chunk
-        self._learner: Any = None
+        self.learner: Any = None
 
     def train(self, rows: Integers) -> tuple[Floats, Floats]:
         """Train on rows [epochs, sequences, length]: losses, accuracies [epochs, batches]."""
         epochs = len(rows)
-        self._learner, losses, accuracies = self._run(
-            self._learner, padded(rows, self._chunk), epochs
+        self.learner, losses, accuracies = self._run(
+            self.learner, padded(rows, self._chunk), epochs
         )
         # np.asarray waits for the device.
         return np.asarray(losses)[:epochs], np.asarray(accuracies)[:epochs]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from echobench import hookimpl
-from echobench.core.backend import padded
+from echobench.harness import machine
 
 from ._frameworks import JaxLoop, OnJax
 
@@ -87,34 +88,50 @@ def _compiled(program: Program, chunk: int, count: int | None = None) -> Any:
 
 
 class _ReplicatedTrainer:
+    """Equal shares of the replicates, a thread for each core.
+
+    The batched products that `vmap` makes keep to one core.
+    """
+
     def __init__(self, program: Program, chunk: int, count: int) -> None:
+        import jax
+
+        cores = machine.cores() if jax.default_backend() == "cpu" else 1
+        self._shares = max(n for n in range(1, cores + 1) if count % n == 0)
         self._program = program
-        self._chunk = chunk
+        run = _compiled(program, chunk, count // self._shares)
+        self._loops = [JaxLoop(run, chunk) for _ in range(self._shares)]
+        self._threads = ThreadPoolExecutor(self._shares)
         self._count = count
-        self._run = _compiled(program, chunk, count)
 
     def reset(self, weights: Sequence[list[Floats]]) -> None:
         import jax
         import jax.numpy as jnp
 
         starts = [self._program.start(one) for one in weights]
-        self._learner = jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts)
+        size = self._count // self._shares
+        for place, loop in enumerate(self._loops):
+            share = starts[place * size : (place + 1) * size]
+            loop.learner = jax.tree.map(lambda *leaves: jnp.stack(leaves), *share)
 
     def train(self, rows: Integers) -> tuple[Floats, Floats]:
-        epochs = rows.shape[1]
-        self._learner, *seen = self._run(
-            self._learner, padded(rows.swapaxes(0, 1), self._chunk), epochs
-        )
-        # np.asarray waits for the device.
-        losses, accuracies = (np.asarray(s)[:epochs].swapaxes(0, 1) for s in seen)
-        return losses, accuracies
+        shares = np.split(rows.swapaxes(0, 1), self._shares, axis=1)
+        seen = self._threads.map(lambda loop, share: loop.train(share), self._loops, shares)
+        losses, accuracies = zip(*seen, strict=True)
+        together = (np.concatenate(kind, axis=1).swapaxes(0, 1) for kind in (losses, accuracies))
+        return next(together), next(together)
 
     def weights(self) -> list[list[Floats]]:
-        stacked = [np.asarray(p) for p in self._learner.parameters]
-        return [[p[place] for p in stacked] for place in range(self._count)]
+        stacked = [[np.asarray(p) for p in loop.learner.parameters] for loop in self._loops]
+        return [
+            [p[place] for p in share]
+            for share in stacked
+            for place in range(self._count // self._shares)
+        ]
 
     def path(self) -> dict[str, Any]:
-        engine = f"fori_loop over epochs, {self._count} replicates under vmap"
+        size = self._count // self._shares
+        engine = f"fori_loop over epochs, {self._shares} x {size} replicates under vmap"
         return {"engine": engine, "jit": True, "lstm": self._program.kernels()}
 
 
@@ -128,10 +145,10 @@ class _Trainer(JaxLoop):
         import jax.numpy as jnp
 
         # jnp.array copies: the buffers are donated, the caller's weights are not.
-        self._learner = jax.tree.map(jnp.array, self._program.start(weights))
+        self.learner = jax.tree.map(jnp.array, self._program.start(weights))
 
     def weights(self) -> list[Floats]:
-        return [np.asarray(p) for p in self._learner.parameters]
+        return [np.asarray(p) for p in self.learner.parameters]
 
     def path(self) -> dict[str, Any]:
         kernels = self._program.kernels()

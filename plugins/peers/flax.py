@@ -192,10 +192,10 @@ class _Trainer(JaxLoop):
 
         # jnp.array copies: the buffers are donated, the caller's weights are not.
         variables = jax.tree.map(jnp.array, _variables(self._program, weights))
-        self._learner = (variables, self._adam.init(variables))
+        self.learner = (variables, self._adam.init(variables))
 
     def weights(self) -> list[Floats]:
-        return _weights(self._program, self._learner[0])
+        return _weights(self._program, self.learner[0])
 
     def path(self) -> dict[str, Any]:
         steps = [layer.steps for layer in self._program.layers if isinstance(layer, Lstm)]
