@@ -88,7 +88,7 @@ def _counted(pairs: int) -> str:
 def _pairs(first: Row, second: Row, by: str, clock: str) -> tuple[Pairs, int]:
     """Return the ratios of second to first, and how many trials have a partner."""
     sides = [_measured(row.trials, by, clock) for row in (first, second)]
-    both = sides[0].join(sides[1], how="inner", lsuffix="_a", rsuffix="_b")
+    both = sides[0].add_suffix("_a").join(sides[1].add_suffix("_b"), how="inner")
     columns: list[Floats] = [
         both[name].to_numpy(float) for name in ("value_a", "value_b", "spent_a", "spent_b")
     ]
