@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 
 BACKEND ?= jax
 
-.PHONY: run test speed open closed tasks studies sizes bench bench-scale lint clean
+.PHONY: run test speed open closed tasks studies sizes figures bench bench-scale lint clean
 
 run: $(VENV)/.base  ## teach the encoder-decoder to echo on JAX, and print the table
 	$(BIN)/echobench run --backend jax --task partial
@@ -54,6 +54,14 @@ BACKENDS := jax tensorflow torch torch-native flax
 sizes: $(VENV)/.all  ## what an update costs by size, and its figure
 	$(BIN)/echobench study size $(BACKENDS:%=--backend %) --threads 2 --seeds 1 --timeout 60s
 	$(BIN)/echobench plot size -o results/studies/size.svg
+
+PLOT = $(BIN)/echobench plot
+figures: $(VENV)/.all  ## the pictures of the committed records, into results/figures/
+	$(PLOT) learning --results results/open -o results/figures/learning.svg
+	$(PLOT) survival --results results/open -o results/figures/survival.svg
+	$(PLOT) updates --results results/speed -o results/figures/updates.svg
+	$(PLOT) phases --results results/open -o results/figures/phases.svg
+	$(PLOT) break-even --results results/speed -o results/figures/break-even.svg
 
 bench: $(VENV)/.all  ## pytest-benchmark, one backend a process: make bench BACKEND=torch
 	# Frameworks imported by pytest itself warn of things that are theirs.

@@ -32,7 +32,8 @@ def compare(
 
     from echobench.plugins import Plugins
     from echobench.results import comparison
-    from echobench.results import table as tables
+    from echobench.results.drawing import drawn
+    from echobench.results.table import written
 
     limits = [comparison.Limit.parse(text) for text in fail_if or []]
     sides = [comparison.Side.parse(text, results) for text in (a, b)]
@@ -46,9 +47,9 @@ def compare(
         console = Console()
         print(f"A is {a}; B is {b}")
         for name, lines in comparison.lines(found).items():
-            console.print(tables.drawn(lines, console.width, names=(name, "B against A")))
+            console.print(drawn(lines, console.width, names=(name, "B against A")))
     else:
-        print(tables.written(comparison.rows(found), form.value))
+        print(written(comparison.rows(found), form.value))
     broken = [one for limit in limits for one in limit.broken(found)]
     for one in broken:
         print(f"regression: {one.task} {one.cell} {one.metric}: {one.verdict}", file=sys.stderr)

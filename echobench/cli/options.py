@@ -15,6 +15,17 @@ Results = Annotated[Path, typer.Option("--results", help="Folder of the records.
 PluginFiles = Annotated[
     list[Path] | None, typer.Option("--plugin", help="A plugin that is not installed: FILE.py.")
 ]
+Tasks = Annotated[list[str] | None, typer.Option("--task", help="Only this one; repeat.")]
+Backends = Annotated[list[str] | None, typer.Option("--backend", help="Only this one; repeat.")]
+Engines = Annotated[list[str] | None, typer.Option("--engine", help="Only this one; repeat.")]
+Divisions = Annotated[
+    list[str] | None, typer.Option("--division", help="Only this one, closed or open; repeat.")
+]
+Statuses = Annotated[
+    list[str] | None,
+    typer.Option("--status", help="Only trials that ended so, such as missed; repeat."),
+]
+Seeds = Annotated[list[int] | None, typer.Option("--seed", help="Only this one; repeat.")]
 Observe = Annotated[
     list[str] | None, typer.Option("--observe", help="Tell an observer of every trial; repeat.")
 ]
@@ -28,6 +39,16 @@ class Format(enum.StrEnum):
     JSON = "json"
     CSV = "csv"
     MD = "md"
+
+
+class TableFormat(enum.StrEnum):
+    """How the table of results is printed: as any table, or as a file for data frames."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    MD = "md"
+    PARQUET = "parquet"
 
 
 class Clock(enum.StrEnum):

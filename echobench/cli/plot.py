@@ -4,48 +4,124 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from echobench.cli.options import PluginFiles
+from echobench.cli.options import (
+    Backends,
+    Clock,
+    Divisions,
+    Engines,
+    PluginFiles,
+    Seeds,
+    Statuses,
+    Tasks,
+)
 from echobench.errors import UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    from echobench.plugins import Plugins
+    from echobench.results.record import Record
+
+KINDS = ("learning", "survival", "updates", "phases", "break-even")
 
 
 def plot(
-    kind: Annotated[str, typer.Argument(help="Which: a study of sizes, such as `size`.")],
+    kind: Annotated[
+        str, typer.Argument(help=f"{', '.join(KINDS)}, or a study of sizes, such as `size`.")
+    ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The figure: FILE.svg, .png or .pdf.")
     ],
     results: Annotated[
-        Path | None, typer.Option(help="Folder of the records; results/studies/KIND.")
+        Path | None,
+        typer.Option(help="Folder of the records; results, of a study results/studies/KIND."),
     ] = None,
+    clock: Annotated[
+        Clock, typer.Option(help="What counts into the time; of `survival` only.")
+    ] = Clock.TRAIN,
+    task: Tasks = None,
+    backend: Backends = None,
+    engine: Engines = None,
+    division: Divisions = None,
+    status: Statuses = None,
+    seed: Seeds = None,
     plugin: PluginFiles = None,
 ) -> None:
     """Draw a figure of what is recorded."""
     from echobench.core.backend import why_missing
     from echobench.harness.studying import measurements
     from echobench.plugins import Plugins
-    from echobench.results.figures import form_of, write_sizes
+    from echobench.results.figures.sizes import write_sizes
+    from echobench.results.figures.style import form_of
     from echobench.results.sizes import curves
-    from echobench.results.store import Store, latest
 
     form_of(output)
     plugins = Plugins(plugin or [])
     studies = {name: one.value for name, one in plugins.studies.items() if one.value.axes}
-    if kind not in studies:
-        raise UnknownNameError("plot", kind, studies)
+    if kind not in {*KINDS, *studies}:
+        raise UnknownNameError("plot", kind, [*KINDS, *studies])
     missing = why_missing(("matplotlib",), "plot")
     if missing is not None:
         raise UsageError(f"plot: {missing}")
-    folder = results or Path("results") / "studies" / kind
+    home = Path("results")
+    folder = results or (home if kind in KINDS else home / "studies" / kind)
     if not folder.is_dir():
         raise UsageError(f"--results: expected a folder of records; received {str(folder)!r}")
-    drawn = curves(measurements(studies[kind], latest(Store(folder).load()), plugins))
-    if not drawn:
-        raise UsageError(
-            f"--results {folder}: expected records of `echobench study {kind}` with "
-            "times of updates; found none"
-        )
-    write_sizes(output, drawn, studies[kind].base)
+    wanted = {
+        "task": task or [],
+        "backend": backend or [],
+        "engine": engine or [],
+        "division": division or [],
+        "status": status or [],
+        "seed": [str(number) for number in seed or []],
+    }
+    records = _asked_for(folder, wanted, plugins)
+    if kind in KINDS:
+        if not records:
+            raise UsageError(f"--results {folder}: expected records; found none")
+        _write(kind, output, records, clock)
+    else:
+        drawn = curves(measurements(studies[kind], records, plugins))
+        if not drawn:
+            raise UsageError(
+                f"--results {folder}: expected records of `echobench study {kind}` with "
+                "times of updates; found none"
+            )
+        write_sizes(output, drawn, studies[kind].base)
     print(f"wrote {output}", file=sys.stderr)
+
+
+def _asked_for(folder: Path, wanted: dict[str, list[str]], plugins: Plugins) -> list[Record]:
+    """Return the latest records of a folder that have the wanted values."""
+    from echobench.results.choice import only
+    from echobench.results.divisions import sorted_out
+    from echobench.results.frame import frame
+    from echobench.results.store import Store, latest
+
+    records, moved = sorted_out(latest(Store(folder).load()), plugins)
+    for line in moved:
+        print(line, file=sys.stderr)
+    return [records[place] for place in only(frame(records), wanted).index]
+
+
+def _write(kind: str, output: Path, records: list[Record], clock: Clock) -> None:
+    from echobench.results.figures.break_even import write_break_even
+    from echobench.results.figures.learning import write_learning
+    from echobench.results.figures.panels import panels_of
+    from echobench.results.figures.phases import write_phases
+    from echobench.results.figures.survival import write_survival
+    from echobench.results.figures.updates import write_updates
+
+    panels = panels_of(records)
+    if kind == "survival":
+        write_survival(output, panels, clock.value)
+    else:
+        writers = {
+            "learning": write_learning,
+            "updates": write_updates,
+            "phases": write_phases,
+            "break-even": write_break_even,
+        }
+        writers[kind](output, panels)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def run(
     backend: Annotated[list[str] | None, typer.Option(help="Repeat for several; all.")] = None,
     task: Annotated[
-        list[str] | None, typer.Option(help="NAME or NAME[key=value,...]; repeat; all.")
+        list[str] | None, typer.Option(help=r"NAME or NAME\[key=value,...]; repeat; all.")
     ] = None,
     engine: Annotated[
         list[str] | None, typer.Option(help="fused or fit; repeat for both; fused.")

@@ -62,11 +62,11 @@ def print_results(records: list[Record]) -> None:
     """Print the table, and an echo of each cell's first seed."""
     from rich.console import Console
 
-    from echobench.results import table as tables
+    from echobench.results import ranking
 
     console = Console()
     if records:
-        console.print(tables.terminal(records, console.width))
+        console.print(ranking.terminal(ranking.grouped(records), console.width))
     for record in records:
         if record.samples and record.seed == 0:
             print(f"\n{record.task} {record.backend} {record.engine} {record.division}")

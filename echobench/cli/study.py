@@ -47,9 +47,10 @@ def study(
         plan_study,
     )
     from echobench.plugins import Plugins
-    from echobench.results import table as tables
+    from echobench.results.drawing import drawn
     from echobench.results.sizes import curves, remarks
     from echobench.results.store import Store, latest
+    from echobench.results.table import written
 
     plugins = Plugins(plugin or [])
     asked = plugins.study(name).value
@@ -78,7 +79,7 @@ def study(
         found += watched(matrix, missing, observers)
     rows = answers(planned, found)
     if form is not Format.TABLE:
-        print(tables.written(rows, form.value))
+        print(written(rows, form.value))
         return
     console = Console()
     console.print(asked.question, markup=False)
@@ -87,7 +88,7 @@ def study(
     # Where sizes are compared, what an update costs is the answer, and stays.
     kept = {*names, *(["ms/update"] if asked.axes else [])}
     dispensable = [name for name in DISPENSABLE if name not in kept]
-    console.print(tables.drawn(rows, console.width, names, dispensable))
+    console.print(drawn(rows, console.width, names, dispensable))
     chosen = [record for record in found if record.backend in selection.backends]
     for line in remarks(curves(measurements(asked, chosen, plugins))):
         console.print(line, style="dim", markup=False, highlight=False)

@@ -2,47 +2,157 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from echobench.cli.options import Clock, Format, PluginFiles, Results
+from echobench.cli.options import (
+    Backends,
+    Clock,
+    Divisions,
+    Engines,
+    PluginFiles,
+    Results,
+    Seeds,
+    Statuses,
+    TableFormat,
+    Tasks,
+)
 from echobench.errors import UsageError
+
+if TYPE_CHECKING:
+    from echobench.results.ranking import Group
+
+FLAT = (TableFormat.JSON, TableFormat.CSV, TableFormat.PARQUET)
 
 
 def table(
     results: Results = Path("results"),
-    form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
+    form: Annotated[
+        TableFormat, typer.Option("--format", help="How to print.")
+    ] = TableFormat.TABLE,
     clock: Annotated[
-        Clock, typer.Option(help="What counts into the time to target; json and csv hold it all.")
+        Clock,
+        typer.Option(
+            help="What counts into the time to target; json, csv and parquet hold it all."
+        ),
     ] = Clock.TRAIN,
+    group_by: Annotated[
+        str | None,
+        typer.Option(
+            help="Columns, such as backend or task,device: what stands together, the best of it "
+            "marked; task,division."
+        ),
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(help="A column to sort each group by; -COLUMN for the largest first."),
+    ] = None,
+    task: Tasks = None,
+    backend: Backends = None,
+    engine: Engines = None,
+    division: Divisions = None,
+    status: Statuses = None,
+    seed: Seeds = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="A file instead of the terminal.")
+    ] = None,
     plugin: PluginFiles = None,
     quick: Annotated[bool, typer.Option("--quick", help="The smoke runs instead.")] = False,
 ) -> None:
     """Print the results table."""
-    from rich.console import Console
-
     from echobench.plugins import Plugins
-    from echobench.results import frame
+    from echobench.results import frame, ranking
     from echobench.results import table as tables
+    from echobench.results.choice import only
     from echobench.results.divisions import sorted_out_frame
-    from echobench.results.footnotes import chosen, footnotes
+    from echobench.results.footnotes import absent, chosen, footnotes
     from echobench.results.store import Store
+    from echobench.results.verdicts import verdicts
 
     if not results.is_dir():
         raise UsageError(f"--results: expected a folder of records; received {str(results)!r}")
-    everything = frame.load(Store(results, quick=quick).folder)
-    records, moved = sorted_out_frame(frame.latest(everything), Plugins(plugin or []))
-    if form is not Format.TABLE:
-        for text in tables.render(records, form.value, clock.value):
-            sys.stdout.write(text)
-        print()
-    elif len(records):
-        console = Console()
-        console.print(tables.terminal(records, console.width, clock.value))
-        for line in [*footnotes(records), *chosen(everything), *moved]:
-            console.print(line, style="dim", markup=False, highlight=False)
-    else:
-        print(f"no records in {results}; make some with: echobench run", file=sys.stderr)
+    _check_parquet(form, output)
+    wanted = {"task": task or [], "backend": backend or [], "engine": engine or []}
+    everything = only(frame.load(Store(results, quick=quick).folder), wanted)
+    latest, moved = sorted_out_frame(frame.latest(everything), Plugins(plugin or []))
+    some = {
+        "status": status or [],
+        "seed": [str(number) for number in seed or []],
+    }
+    records = only(latest, {"division": division or [], **some})
+    names = tuple(group_by.split(",")) if group_by else ()
+    if form in FLAT:
+        flat = tables.ordered(records, names, sort)
+        with _opened(output, binary=form is TableFormat.PARQUET) as file:
+            if form is TableFormat.PARQUET:
+                file.write(tables.parquet(flat))
+            else:
+                for text in (*tables.render(flat, form.value), "\n"):
+                    file.write(text)
+        return
+    groups = ranking.grouped(records, clock.value, names or ranking.GROUP_BY, sort)
+    with _opened(output) as file:
+        if form is TableFormat.MD:
+            print(tables.written(ranking.lines(groups), form.value), file=file)
+        elif groups:
+            notes = [
+                *ranking.legend(groups, names or ranking.GROUP_BY),
+                *footnotes(records),
+                *chosen(everything),
+                *absent(only(latest, {"division": division or []})),
+                *moved,
+            ]
+            _show(file, groups, notes, verdicts(groups, clock.value, results))
+        else:
+            print(f"no records in {results}; make some with: echobench run", file=sys.stderr)
+
+
+def _show(file: IO[str], groups: Sequence[Group], notes: list[str], said: list[str]) -> None:
+    from rich.console import Console
+
+    from echobench.results.plain import plain
+    from echobench.results.ranking import terminal
+
+    console = Console(file=file)
+    console.print(terminal(groups, console.width))
+    for line in notes:
+        console.print(plain(line), style="dim", markup=False, highlight=False)
+    if said:
+        console.print()
+    for line in said:
+        console.print(plain(line), markup=False, highlight=False)
+
+
+def _check_parquet(form: TableFormat, output: Path | None) -> None:
+    from echobench.core.backend import why_missing
+
+    if form is not TableFormat.PARQUET:
+        return
+    missing = why_missing(("pyarrow",), "parquet")
+    if missing is not None:
+        raise UsageError(f"--format parquet: {missing}")
+    if output is None and sys.stdout.isatty():
+        raise UsageError(
+            "--format parquet: expected --output FILE or a pipe; it is no text to read"
+        )
+
+
+@contextlib.contextmanager
+def _opened(output: Path | None, *, binary: bool = False) -> Iterator[IO[Any]]:
+    """Open what is printed to: a file, or the standard output."""
+    if output is None:
+        yield sys.stdout.buffer if binary else sys.stdout
+        return
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with output.open("wb" if binary else "w", encoding=None if binary else "utf-8") as file:
+            yield file
+    except OSError as error:
+        raise UsageError(
+            f"--output {output}: expected a file that can be written; {error.strerror}"
+        ) from error

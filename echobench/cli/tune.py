@@ -117,21 +117,22 @@ def _print(asked: Question, tried: list[Candidate], form: Format) -> None:
     from rich.console import Console
 
     from echobench.harness.ranges import SEARCHED
-    from echobench.results import table as tables
+    from echobench.results.drawing import drawn
     from echobench.results.search import best, seconds, shown
+    from echobench.results.table import written
 
     lines = shown(tried, asked.recipe, SEARCHED)
     if form is not Format.TABLE:
         selectors = {str(one.number): asked.label(one.recipe) for one in tried}
         print(
-            tables.written(
+            written(
                 [{**line, "selector": selectors[line["candidate"]]} for line in lines], form.value
             )
         )
         return
     if lines:
         console = Console()
-        console.print(tables.drawn(lines, console.width, ("candidate",), ("seeds",)))
+        console.print(drawn(lines, console.width, ("candidate",), ("seeds",)))
     counted = Counter(one.status for one in tried)
     told = ", ".join(f"{number} {status}" for status, number in counted.most_common())
     print(f"{len(tried)} candidates{f': {told}' if told else ''}")

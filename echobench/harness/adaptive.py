@@ -110,7 +110,7 @@ def standings(records: Iterable[Record]) -> list[Standing]:
         for (a, ours), (b, theirs) in itertools.combinations(sorted(cells.items()), 2):
             pairs = [(ours[run], theirs[run]) for run in sorted(ours.keys() & theirs.keys())]
             values, *_ = ratios(pairs, METRIC)
-            if values:
+            if len(values):
                 found.append(Standing(task, a, b, verdict(values), len(values)))
     return found
 

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from echobench.errors import UnknownNameError, UsageError
 from echobench.plugins import Plugins
 from echobench.results.divisions import sorted_out
 from echobench.results.record import Record
-from echobench.results.statistics import Estimate, ratio
+from echobench.results.statistics import Estimate, Pairs, paired, ratio
 from echobench.results.store import Store, latest, machine_class
 
 METRICS = ("time_to_target_s", "updates_to_target", "seconds_per_update", "compile_s", "wall_s")
@@ -176,7 +178,7 @@ def compare(
         groups = []
         for (task, cell), pairs in sorted(cells.items()):
             values, bounded, silent = ratios(pairs, metric)
-            if values:
+            if len(values):
                 groups.append(values)
                 found.append(Comparison(task, cell, metric, ratio(values), bounded, silent))
         if len(groups) > 1:
@@ -228,26 +230,12 @@ def _identity(record: Record, free: Iterable[str]) -> str:
     return json.dumps(told, sort_keys=True)
 
 
-def ratios(pairs: Sequence[tuple[Record, Record]], metric: str) -> tuple[list[float], int, int]:
-    """Return the ratios B / A of pairs, how many are bounds, and how many pairs say nothing.
-
-    Where one trial missed, its side is worse than what it had spent: the ratio is a bound.
-    One that missed having spent less than the other took is a bound that says nothing.
-    """
-    found, bounded, silent = [], 0, 0
-    for first, second in pairs:
-        a, b = measured(first, metric), measured(second, metric)
-        low, high = a or spent(first, metric), b or spent(second, metric)
-        if not low or not high or (a is None and b is None):
-            silent += 1
-            continue
-        missed_early = high > low if a is None else b is None and high < low
-        if missed_early:
-            silent += 1
-            continue
-        bounded += a is None or b is None
-        found.append(high / low)
-    return found, bounded, silent
+def ratios(pairs: Sequence[tuple[Record, Record]], metric: str) -> Pairs:
+    """Return the ratios B / A of pairs of records: see `statistics.paired`."""
+    sides = [[pair[place] for pair in pairs] for place in (0, 1)]
+    a, b = (np.array([measured(r, metric) for r in side], float) for side in sides)
+    spent_a, spent_b = (np.array([spent(r, metric) for r in side], float) for side in sides)
+    return paired(a, b, spent_a, spent_b)
 
 
 def measured(record: Record, metric: str) -> float | None:

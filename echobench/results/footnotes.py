@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -15,6 +16,8 @@ from echobench.results.statistics import disagreement
 
 MARGIN = 0.05
 """How much less an update must take for one to overtake another: less is noise here."""
+FEW = 10
+"""Gaps among seeds that one line lists."""
 Cells = dict[str, list[pd.DataFrame]]
 """By backend and engine: the rows of each trial's cell."""
 
@@ -66,10 +69,39 @@ def chosen(records: Records) -> list[str]:
     ]
     for name, there in sorted(seeds.items()):
         first = FIRST_TUNING_SEED if min(there) >= FIRST_TUNING_SEED else 0
-        missing = sorted(set(range(first, max(there))) - there)
+        missing = _gaps(sorted({first - 1, *there}))
         if missing:
-            lines.append(f"{name}: no record of seed {', '.join(map(str, missing))}")
+            more = f" and {len(missing) - FEW} such gaps more" if len(missing) > FEW else ""
+            lines.append(f"{name}: no record of seed {', '.join(missing[:FEW])}{more}")
     return lines
+
+
+def _gaps(seeds: Sequence[int]) -> list[str]:
+    """Return which numbers lie between ascending ones: `3`, or `5 to 9`."""
+    return [
+        str(after - 1) if after - before == 2 else f"{before + 1} to {after - 1}"
+        for before, after in pairwise(seeds)
+        if after - before > 1
+    ]
+
+
+def absent(records: Records) -> list[str]:
+    """Return which cells others have and these lack: an engine with no record of some task.
+
+    Args:
+        records: the latest of each trial.
+    """
+    flat = frame(records)[CELL[:4]].drop_duplicates().astype(str)
+    asked: dict[str, set[str]] = defaultdict(set)
+    there: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for task, backend, engine, division in flat.itertuples(index=False):
+        asked[division].add(task)
+        there[backend, engine, division].add(task)
+    return [
+        f"{' '.join(cell)}: no record of {', '.join(missing)}"
+        for cell, tasks in sorted(there.items())
+        if (missing := sorted(asked[cell[-1]] - tasks))
+    ]
 
 
 def break_even(courses: Sequence[Course]) -> list[tuple[float, Course]]:

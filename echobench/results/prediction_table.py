@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from rich.table import Table
+from rich.console import RenderableType
 
+from echobench.results.drawing import drawn
 from echobench.results.prediction import TABLE_FIELDS, Latency, Prediction
-from echobench.results.table import drawn, written
+from echobench.results.table import written
 
 
 def rows(predictions: Iterable[Prediction]) -> list[dict[str, Any]]:
@@ -42,7 +43,7 @@ def render(predictions: list[Prediction], form: str) -> str:
     return written(summary(predictions) if form == "md" else rows(predictions), form)
 
 
-def terminal(predictions: list[Prediction], width: int) -> dict[str, Table]:
+def terminal(predictions: list[Prediction], width: int) -> dict[str, RenderableType]:
     """Return a table for each model, by its name, for a terminal of `width` columns."""
     lines: dict[str, list[dict[str, str]]] = {}
     for line in summary(predictions):

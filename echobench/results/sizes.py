@@ -43,7 +43,7 @@ def curves(
         measurements: records, each with the places on the axes that it stands for.
     """
     found = list(measurements)
-    names = _names([record for _, record in found])
+    names = line_names([record for _, record in found])
     values: dict[str, dict[str, dict[int, list[float]]]] = {}
     for (sizes, record), name in zip(found, names, strict=True):
         seconds = measured(record, "seconds_per_update")
@@ -61,7 +61,7 @@ def curves(
     }
 
 
-def _names(records: list[Record]) -> list[str]:
+def line_names(records: list[Record]) -> list[str]:
     """Return what each record's line is called: its backend, and what else tells it apart."""
     parts = [
         (r.engine, f"{r.trial.get('threads')} threads", machine_class(r.provenance.get("machine")))

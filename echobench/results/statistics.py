@@ -5,15 +5,20 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+
+Floats: TypeAlias = NDArray[np.float64]
 
 CONFIDENCE = 0.95
 FEWEST_PAIRS = 6
 """Pairs from which on a ratio has an interval. Fewer, all on one side, still come by
 chance more often than once in twenty (a sign test: 2 / 2^5 = 0.06)."""
+MANY_PAIRS = 100
+"""Pairs from which on the interval of a median is that of its order statistics: resampling
+would say the same, slowly."""
 RESAMPLES = 9999
 BOOTSTRAP_SEED = 0
 
@@ -81,6 +86,9 @@ def ratio(*groups: ArrayLike) -> Estimate:
     Bootstrap", 2015): the plain one of six pairs holds the truth 94 times of 100, and
     this one 97 times. Below `FEWEST_PAIRS` in some group there is none.
 
+    One group of `MANY_PAIRS` or more has the exact interval of a median (Conover,
+    "Practical Nonparametric Statistics", 1999, 3.2).
+
     Args:
         groups: ratios of pairs, larger than 0.
     """
@@ -96,6 +104,10 @@ def ratio(*groups: ArrayLike) -> Estimate:
     if fewest < FEWEST_PAIRS:
         return Estimate(value, None, None, fewest)
     tail = (1 - CONFIDENCE) / 2
+    if len(logs) == 1 and fewest >= MANY_PAIRS:
+        beyond = int(stats.binom.ppf(tail, fewest, 0.5))
+        ends = np.exp(np.sort(logs[0])[[beyond - 1, fewest - beyond]])
+        return Estimate(value, float(ends[0]), float(ends[1]), fewest)
     widened = stats.norm.cdf(np.sqrt(fewest / (fewest - 1)) * stats.t.ppf(tail, fewest - 1))
     found = stats.bootstrap(
         logs,
@@ -106,6 +118,41 @@ def ratio(*groups: ArrayLike) -> Estimate:
         rng=np.random.default_rng(BOOTSTRAP_SEED),
     ).confidence_interval
     return Estimate(value, float(np.exp(found.low)), float(np.exp(found.high)), fewest)
+
+
+class Pairs(NamedTuple):
+    """Paired ratios B / A.
+
+    Attributes:
+        values: the ratios, of the pairs that say something.
+        bounded: how many of them are bounds, since one of the pair missed.
+        silent: pairs that say nothing.
+    """
+
+    values: Floats
+    bounded: int
+    silent: int
+
+
+def paired(a: ArrayLike, b: ArrayLike, spent_a: ArrayLike, spent_b: ArrayLike) -> Pairs:
+    """Return the ratios B / A of pairs.
+
+    Where one of a pair missed, its side is worse than what it had spent: the ratio is a bound.
+    One that missed having spent less than the other took is a bound that says nothing.
+
+    Args:
+        a: what was measured on the one side, pair by pair; nan where it missed.
+        b: the same on the other side.
+        spent_a: what a trial of the one side that missed had spent; nan where that bounds nothing.
+        spent_b: the same on the other side.
+    """
+    a, b, spent_a, spent_b = (np.asarray(side, float) for side in (a, b, spent_a, spent_b))
+    low, high = np.where(a > 0, a, spent_a), np.where(b > 0, b, spent_b)
+    missed_a, missed_b = np.isnan(a), np.isnan(b)
+    early = (missed_a & (high > low)) | (~missed_a & missed_b & (high < low))
+    says = (low > 0) & (high > 0) & ~(missed_a & missed_b) & ~early
+    bounded = int((says & (missed_a | missed_b)).sum())
+    return Pairs(high[says] / low[says], bounded, int((~says).sum()))
 
 
 def disagreement(groups: Sequence[tuple[ArrayLike, ArrayLike]]) -> float | None:

@@ -8,22 +8,17 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
-from rich import box
-from rich.markup import escape
-from rich.table import Table
 
 from echobench import parallel
+from echobench.errors import UnknownNameError
 from echobench.results.frame import CELL, INTEGERS, Records, frame
+from echobench.results.plain import markdown
 from echobench.results.record import TABLE_FIELDS
-from echobench.results.statistics import censored_median
+from echobench.results.statistics import Estimate, censored_median
 
-DISPENSABLE = (
-    "of limit", "sequences/s", "wall", "compile", "error bound", "units", "epochs", "exact match",
-    "epochs to target", "updates to target", "accuracy", "ms/update",
-)  # fmt: skip # one line reads better
 CLOCKS = ("train", "compile", "wall")
 """Conventions of what counts into the time to target."""
 PIECE = 25_000
@@ -39,12 +34,8 @@ def rows(records: Records) -> list[dict[str, Any]]:
     return [dict(zip(TABLE_FIELDS, row, strict=True)) for row in _tuples(_in_order(records))]
 
 
-def render(records: Records, form: str, clock: str = "train") -> Iterator[str]:
-    """Yield the table as `json`, `csv` (a row a trial) or `md` (a row a cell), in pieces."""
-    if form == "md":
-        yield written(summary(records, clock), form)
-        return
-    flat = _in_order(records)
+def render(flat: pd.DataFrame, form: str) -> Iterator[str]:
+    """Yield rows (`ordered`) as `json` or `csv`, in pieces."""
     pieces = [flat[at : at + PIECE] for at in range(0, len(flat), PIECE)]
     if form == "json":
         texts = parallel.mapped(_json, pieces)
@@ -58,6 +49,44 @@ def render(records: Records, form: str, clock: str = "train") -> Iterator[str]:
         yield ",".join(TABLE_FIELDS)
         for text in parallel.mapped(functools.partial(_csv, gaps), pieces):
             yield "\n" + text
+
+
+def parquet(flat: pd.DataFrame) -> bytes:
+    """Return rows (`ordered`) as a Parquet file: texts as texts, what is missing as null.
+
+    Needs pyarrow, which is an extra.
+    """
+    texts = flat.select_dtypes("category").columns
+    file = io.BytesIO()
+    whole = flat.astype(dict.fromkeys([*texts, "started_at"], "str"))
+    if whole["seed"].dtype == object:  # more than 64 bits
+        whole["seed"] = whole["seed"].astype("str")
+    whole.to_parquet(file, engine="pyarrow", index=False)
+    return file.getvalue()
+
+
+def ordered(
+    records: Records, group_by: Sequence[str] = (), sort: str | None = None
+) -> pd.DataFrame:
+    """Return a row a trial, the table's fields its columns.
+
+    Args:
+        records: the latest of each trial.
+        group_by: fields whose equals stand together.
+        sort: the field that rows are in order of, `-` before it for the largest first; what
+            is missing comes last.
+
+    Raises:
+        UnknownNameError: no such field.
+    """
+    flat = _in_order(records)
+    for name in [*group_by, *([sort.removeprefix("-")] if sort else [])]:
+        if name not in TABLE_FIELDS:
+            raise UnknownNameError("column", name, TABLE_FIELDS)
+    if sort:
+        name = sort.removeprefix("-")
+        flat = flat.sort_values(name, ascending=name == sort, na_position="last", kind="stable")
+    return flat.sort_values([*group_by], kind="stable") if group_by else flat
 
 
 def _in_order(records: Records) -> pd.DataFrame:
@@ -99,45 +128,93 @@ def written(lines: list[dict[str, Any]], form: str, columns: Sequence[str] | Non
     if form == "csv":
         text: str = frame.to_csv(index=False)
         return text.rstrip("\n")
-    return frame.fillna("").to_markdown(index=False, disable_numparse=True)
+    texts = frame.fillna("").astype(str).map(markdown)
+    return texts.to_markdown(index=False, disable_numparse=True)
+
+
+class Row(NamedTuple):
+    """A cell of the table.
+
+    Attributes:
+        line: what is printed, by column.
+        values: the figures in it, by column: medians.
+        place: what it can be grouped by.
+        told: what its trials have in common.
+        trials: the records, of every seed.
+    """
+
+    line: dict[str, str]
+    values: dict[str, float | None]
+    place: dict[str, str]
+    told: dict[str, Any]
+    trials: pd.DataFrame
 
 
 def summary(records: Records, clock: str = "train") -> list[dict[str, str]]:
-    """Return one row a cell, over its seeds: medians with intervals, successes k/n.
+    """Return one line a cell, over its seeds: medians with intervals, successes k/n.
 
-    Records of other machines, versions, task sources or settings make rows of
+    Records of other machines, versions, task sources or settings make lines of
     their own.
 
     Args:
         records: the latest of each trial.
         clock: what counts into the time to target: see `on_clock`.
     """
-    lines = []
-    for (cell, _), flat in frame(records).groupby(["cell", "machine"], sort=False, observed=True):
-        first, told = flat.iloc[0], json.loads(str(cell))
-        counted = flat[flat.status.isin(["reached", "missed", "timeout"])]
-        reached = int((flat.status == "reached").sum())
-        lines.append(
-            {
-                **{name: str(first[name]) for name in CELL[:4]},
-                "units": str(told.get("recipe", {}).get("units", "")),
-                "success": f"{reached}/{len(counted)}" if len(counted) else "",
-                "time to target": _time_to_target(counted, clock),
-                "updates to target": _spread(counted.updates_to_target, "{:,.0f}"),
-                "epochs to target": _spread(counted.epochs_to_target, "{:,.0f}"),
-                "ms/update": _spread(counted.seconds_per_update * 1e3, "{:.3g}"),
-                "sequences/s": _spread(counted.sequences_per_s, "{:,.0f}"),
-                "epochs": _spread(flat.epochs, "{:,.0f}"),
-                "accuracy": _spread(counted.accuracy * 100, "{:.4g}%"),
-                "exact match": _spread(counted.exact_match * 100, "{:.4g}%"),
-                "error bound": _spread(counted.error_bound, "{:.1e}"),
-                "of limit": _spread(counted.limit_fraction * 100, "{:.2g}%"),
-                "compile": _spread(counted.compile_s, "{:.1f} s"),
-                "wall": _spread(counted.wall_s, "{:.1f} s"),
-                "note": _note(flat, told),
-            }
-        )
-    return sorted(lines, key=lambda line: [line[name] for name in CELL[:4]])
+    return [row.line for row in cells(records, clock)]
+
+
+def cells(records: Records, clock: str = "train") -> list[Row]:
+    """Return the summary's rows, with what they can be sorted and grouped by."""
+    groups = frame(records).groupby(["cell", "machine"], sort=False, observed=True)
+    found = [
+        _row(json.loads(str(cell)), str(machine), flat, clock) for (cell, machine), flat in groups
+    ]
+    return sorted(found, key=lambda row: [row.line[name] for name in CELL[:4]])
+
+
+def _row(told: dict[str, Any], machine: str, flat: pd.DataFrame, clock: str) -> Row:
+    first = flat.iloc[0]
+    counted = flat[flat.status.isin(["reached", "missed", "timeout"])]
+    reached = int((flat.status == "reached").sum())
+    time, hits = _time_to_target(counted, clock)
+    figures: dict[str, tuple[Any, str]] = {
+        "updates to target": (counted.updates_to_target, "{:,.0f}"),
+        "epochs to target": (counted.epochs_to_target, "{:,.0f}"),
+        "ms/update": (counted.seconds_per_update * 1e3, "{:.3g}"),
+        "sequences/s": (counted.sequences_per_s, "{:,.0f}"),
+        "epochs": (flat.epochs, "{:,.0f}"),
+        "accuracy": (counted.accuracy * 100, "{:.4g}%"),
+        "exact match": (counted.exact_match * 100, "{:.4g}%"),
+        "error bound": (counted.error_bound, "{:.1e}"),
+        "of limit": (counted.limit_fraction * 100, "{:.2g}%"),
+        "compile": (counted.compile_s, "{:.1f} s"),
+        "wall": (counted.wall_s, "{:.1f} s"),
+    }
+    units = str(told.get("recipe", {}).get("units", ""))
+    return Row(
+        line={
+            **{name: str(first[name]) for name in CELL[:4]},
+            "units": units,
+            "success": f"{reached}/{len(counted)}",
+            "time to target": _estimated(time, hits),
+            **{name: _spread(*figure) for name, figure in figures.items()},
+            "note": _note(flat, told),
+        },
+        values={
+            "units": float(units) if units.isdigit() else None,
+            "success": reached / len(counted) if len(counted) else None,
+            "time to target": time.value,
+            **{name: _median(column) for name, (column, _) in figures.items()},
+        },
+        place={
+            **{name: str(first[name]) for name in CELL},
+            "threads": str(told.get("threads", "")),
+            "units": units,
+            "machine": machine,
+        },
+        told=told,
+        trials=flat,
+    )
 
 
 def on_clock(flat: pd.DataFrame, clock: str) -> pd.Series[float]:
@@ -154,14 +231,17 @@ def on_clock(flat: pd.DataFrame, clock: str) -> pd.Series[float]:
     return trained + flat.compile_s if clock == "compile" else trained
 
 
-def _time_to_target(flat: pd.DataFrame, clock: str) -> str:
-    """Return the Kaplan-Meier median with a 95% interval; misses are censored."""
+def _time_to_target(flat: pd.DataFrame, clock: str) -> tuple[Estimate, Any]:
+    """Return the Kaplan-Meier median with a 95% interval, misses censored, and the hits."""
     seconds = on_clock(flat, clock).dropna()  # replicates have no times of their own
     reached = flat.status[seconds.index] == "reached"
     hits = seconds[reached].to_numpy(float)
+    return censored_median(hits, seconds[~reached].to_numpy(float)), hits
+
+
+def _estimated(found: Estimate, hits: Any) -> str:
     if not len(hits):
         return ""
-    found = censored_median(hits, seconds[~reached].to_numpy(float))
     if found.n == 1:
         return _seconds(found.value, hits)
     return (
@@ -171,6 +251,11 @@ def _time_to_target(flat: pd.DataFrame, clock: str) -> str:
 
 def _seconds(value: float | None, hits: Any) -> str:
     return f"> {hits.max():.3g} s" if value is None else f"{value:.3g} s"
+
+
+def _median(column: Any) -> float | None:
+    values = pd.to_numeric(column).dropna().astype(float)
+    return None if values.empty else float(values.median())
 
 
 def _spread(column: Any, form: str) -> str:
@@ -199,60 +284,3 @@ def _note(flat: pd.DataFrame, told: dict[str, Any]) -> str:
     }
     noted = [*reasons.most_common(), *((doubt, n) for doubt, n in doubts.items() if n)]
     return "; ".join(f"{note} ({count}x)" if count > 1 else note for note, count in noted)
-
-
-def terminal(records: Records, width: int, clock: str = "train") -> Table:
-    """Return the summary as a table for a terminal of `width` columns."""
-    return drawn(summary(records, clock), width, names=CELL[:4])
-
-
-def drawn(
-    lines: list[dict[str, str]],
-    width: int,
-    names: Sequence[str],
-    dispensable: Sequence[str] = DISPENSABLE,
-) -> Table:
-    """Return lines as a table for a terminal of `width` columns.
-
-    Columns that do not fit are left out, the least important first, and named
-    below the table.
-
-    Args:
-        lines: the rows, by column.
-        width: of the terminal.
-        names: columns that say what a row is: never wrapped, aligned left.
-        dispensable: columns that may be left out, the first to go first.
-    """
-    shown = [name for name in (lines[0] if lines else {}) if any(line[name] for line in lines)]
-    # A header may wrap between its words, a cell not at all.
-    texts = {name: [*name.split(), *(line[name] for line in lines)] for name in shown}
-    widths = {name: max(map(len, texts[name])) + 2 for name in shown}
-    if "note" in shown:
-        widths["note"] = min(widths["note"], 22)  # wraps
-    room = width - 2  # the frame's
-    hidden = []
-    for name in dispensable:
-        if name in shown and sum(widths[name] for name in shown) > room:
-            shown.remove(name)
-            hidden.append(name)
-    needed = sum(widths[name] for name in shown)
-    dense = needed > room
-    fits = needed - dense * len(shown) <= room  # else cells wrap too
-    padding = (0, 0 if dense else 1, 0, 0)
-
-    def whole(name: str) -> bool:
-        return name != "note" and (fits or " " not in "".join(texts[name]))
-
-    table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=padding)
-    for name in shown:
-        table.add_column(
-            name,
-            justify="left" if name in {*names, *CELL, "note"} else "right",
-            no_wrap=name in names,
-            min_width=widths[name] - 2 if whole(name) else None,
-        )
-    for line in lines:
-        table.add_row(*(escape(line[name]) for name in shown))  # task[n_out=2] is no markup
-    if hidden:
-        table.caption = f"not shown for lack of room: {', '.join(reversed(hidden))}"
-    return table

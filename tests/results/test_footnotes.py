@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echobench.results.footnotes import MARGIN, Course, break_even, chosen, footnotes
+from echobench.results.footnotes import MARGIN, Course, absent, break_even, chosen, footnotes
 from echobench.results.record import Parity, Record
 from tests.results.records import record
 
@@ -80,3 +80,17 @@ def test_what_was_chosen_among_trials_is_said() -> None:
         "partial jax fused closed seed 1 was run 2 times; the last one counts",
         "partial jax fused closed: no record of seed 2",
     ]
+
+
+def test_gaps_among_seeds_are_told_however_wide() -> None:
+    (line,) = chosen([record(seed) for seed in (0, 2, 3, 10**9)])
+    assert line == "partial jax fused closed: no record of seed 1, 4 to 999999999"
+    (line,) = chosen([record(3 * seed) for seed in range(20)])
+    assert line.endswith("25 to 26, 28 to 29 and 9 such gaps more")
+
+
+def test_cells_that_others_have_are_missed() -> None:
+    whole = {"task": "whole", "trial": {"task": "whole"}}
+    there = [record(0), record(0, backend="torch"), record(0, **whole)]
+    assert absent(there) == ["torch fused closed: no record of whole"]
+    assert absent(there[:2]) == []

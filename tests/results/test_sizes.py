@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echobench.errors import UsageError
-from echobench.results.figures import NEAREST, spread, write_sizes
+from echobench.results.figures.sizes import write_sizes
+from echobench.results.figures.style import NEAREST, spread
 from echobench.results.record import Parity
 from echobench.results.sizes import Crossing, bend, crossings, curves, remarks
 from tests.results.records import record

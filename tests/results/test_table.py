@@ -9,7 +9,7 @@ import json
 import pytest
 from rich.console import Console
 
-from echobench.results import table
+from echobench.results import ranking, table
 from echobench.results.record import Parity, Record
 from tests.results.records import missed, reached, record
 
@@ -23,19 +23,19 @@ first_update_s train_s eval_s wall_s peak_memory_bytes limit_fraction started_at
 
 def printed(records: list[Record], width: int) -> str:
     console = Console(width=width, record=True, file=io.StringIO())
-    console.print(table.terminal(records, width))
+    console.print(ranking.terminal(ranking.grouped(records), width))
     return console.export_text()
 
 
 def test_json_has_the_documented_fields_in_order() -> None:
-    (row,) = json.loads("".join(table.render([reached(0, 1.5)], "json")))
+    (row,) = json.loads("".join(table.render(table.ordered([reached(0, 1.5)]), "json")))
     assert list(row) == FIRST_FIELDS
     assert row["time_to_target_s"] == 1.5
     assert row["peak_memory_bytes"] is None
 
 
 def test_csv_has_a_line_a_trial_and_empty_for_not_measured() -> None:
-    text = "".join(table.render([reached(1, 2.0), missed(0, 1.0)], "csv"))
+    text = "".join(table.render(table.ordered([reached(1, 2.0), missed(0, 1.0)]), "csv"))
     first, second = csv.DictReader(io.StringIO(text))
     assert list(first) == FIRST_FIELDS
     assert [first["seed"], second["seed"]] == ["0", "1"]
@@ -68,7 +68,7 @@ def test_where_most_miss_the_median_is_beyond_what_was_seen() -> None:
 
 def test_a_cell_without_any_result_keeps_its_row_and_reason() -> None:
     (line,) = table.summary([record(0, status="unavailable", reason="torch not installed")])
-    assert (line["success"], line["time to target"]) == ("", "")
+    assert (line["success"], line["time to target"]) == ("0/0", "")
     assert line["note"] == "torch not installed"
 
 

@@ -1,0 +1,100 @@
+"""Where the wall time goes: the phases of the ledger, stacked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from echobench.results.figures.panels import Lines, something
+from echobench.results.figures.style import COLOURS, figure, legend, tidy
+from echobench.results.record import Record
+
+PHASES = {
+    "import": "import_s",
+    "build": "build_s",
+    "compile": "compile_s",
+    "first update": "first_update_s",
+    "train": "train_s",
+    "evaluate": "eval_s",
+    "after the hit": "sustain_s",
+    "other": "other_s",
+}
+"""Phases in the order in which they come, each with its field of the record."""
+SHADES = (*COLOURS[:6], "#666666", "#BBBBBB")
+
+
+def means(records: Sequence[Record]) -> dict[str, float] | None:
+    """Return the mean seconds of each phase, which add up to the mean wall time.
+
+    None where no trial has a ledger. What an older record does not split is `other`.
+    """
+    whole = [record for record in records if record.wall_s is not None]
+    if not whole:
+        return None
+    sums = dict.fromkeys(PHASES, 0.0)
+    for record in whole:
+        told = {phase: getattr(record, field) or 0.0 for phase, field in PHASES.items()}
+        if record.other_s is None:
+            told["other"] = max(0.0, (record.wall_s or 0.0) - sum(told.values()))
+        for phase, seconds in told.items():
+            sums[phase] += seconds / len(whole)
+    return sums
+
+
+def write_phases(path: Path, panels: Mapping[str, Lines]) -> None:
+    """Write the figure: a panel a task and division, a bar a cell.
+
+    Args:
+        path: the file.
+        panels: records by panel and line.
+
+    Raises:
+        UsageError: there is nothing to draw, or the file cannot be written.
+    """
+    from matplotlib.patches import Patch
+
+    found = {
+        panel: {n: one for n, records in lines.items() if (one := means(records)) is not None}
+        for panel, lines in panels.items()
+    }
+    found = {panel: bars for panel, bars in found.items() if bars}
+    something(found.values(), "phases of the wall time")
+    heights = [len(bars) + 1.8 for bars in found.values()]
+    size = (6.8, 0.24 * sum(heights) + 0.9)
+    with figure(path, "Where the wall time goes", _message(found), figsize=size) as sheet:
+        axes = sheet.subplots(len(found), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[
+            :, 0
+        ]
+        for panel, (title, bars) in zip(axes, found.items(), strict=True):
+            names = list(bars)[::-1]
+            starts = [0.0] * len(names)
+            for phase, shade in zip(PHASES, SHADES, strict=True):
+                lengths = [bars[name][phase] for name in names]
+                panel.barh(names, lengths, left=starts, color=shade, height=0.72, label=phase)
+                starts = [a + b for a, b in zip(starts, lengths, strict=True)]
+            for row, total in enumerate(starts):
+                panel.annotate(
+                    f"{total:.3g} s",
+                    (total, row),
+                    xytext=(4, 0),
+                    textcoords="offset points",
+                    va="center",
+                    fontsize=7.5,
+                )
+            panel.set_xlim(0, 1.12 * max(starts))
+            panel.set_title(title, loc="left")
+            tidy(panel, axis="x")
+        axes[-1].set_xlabel("mean seconds from the process's start to the record")
+        legend(sheet, {p: Patch(color=s) for p, s in zip(PHASES, SHADES, strict=True)}, 6.8)
+
+
+def _message(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+    said = []
+    for panel, bars in found.items():
+        each = []
+        for name, phases in bars.items():
+            most = max(phases, key=lambda phase: phases[phase])
+            total = sum(phases.values())
+            each.append(f"{name} {total:.3g} s, most of it {most} ({phases[most]:.3g} s)")
+        said.append(f"{panel}: {'; '.join(each)}")
+    return ". ".join(said)
