@@ -234,10 +234,23 @@ def ratios(pairs: Sequence[tuple[Record, Record]], metric: str) -> tuple[list[fl
     Where one trial missed, its side is worse than what it had spent: the ratio is a bound.
     One that missed having spent less than the other took is a bound that says nothing.
     """
+    return paired(
+        (measured(a, metric), measured(b, metric), spent(a, metric), spent(b, metric))
+        for a, b in pairs
+    )
+
+
+def paired(
+    pairs: Iterable[tuple[float | None, float | None, float | None, float | None]],
+) -> tuple[list[float], int, int]:
+    """Return what `ratios` does, of values.
+
+    Args:
+        pairs: of each what A and B took, None where it missed, and what each had spent then.
+    """
     found, bounded, silent = [], 0, 0
-    for first, second in pairs:
-        a, b = measured(first, metric), measured(second, metric)
-        low, high = a or spent(first, metric), b or spent(second, metric)
+    for a, b, spent_a, spent_b in pairs:
+        low, high = a or spent_a, b or spent_b
         if not low or not high or (a is None and b is None):
             silent += 1
             continue

@@ -1,0 +1,117 @@
+"""Which to choose: in plain words, and naming a winner only where the pairs show one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from echobench.results.comparison import paired
+from echobench.results.footnotes import Course, break_even, course
+from echobench.results.statistics import FEWEST_PAIRS, Estimate, censored_median, ratio
+from echobench.results.table import on_clock
+
+Side = dict[tuple[int, str], tuple[float | None, float | None]]
+"""By seed and repeat: what a trial took, or None and what it had spent when it missed."""
+
+
+class Verdict(NamedTuple):
+    """Who has the lowest median of some figure, and whether the pairs show it.
+
+    Attributes:
+        first: the cell with the lowest median; None where nothing was measured.
+        shown: whether the paired interval against every other cell excludes 1.
+        text: the same in words.
+    """
+
+    first: str | None
+    shown: bool
+    text: str
+
+
+def to_target(flat: pd.DataFrame, clock: str) -> Side:
+    """Return each trial's seconds to the target on a clock of `table.CLOCKS`."""
+    counted = flat[flat.status.isin(["reached", "missed", "timeout"])]
+    seconds = on_clock(counted, clock)
+    return {
+        (row.seed, row.again): (value, None) if row.status == "reached" else (None, value)
+        for row, value in zip(counted.itertuples(), seconds, strict=True)
+        if not pd.isna(value)
+    }
+
+
+def of_update(flat: pd.DataFrame) -> Side:
+    """Return each trial's seconds for an update."""
+    there = flat[flat.seconds_per_update.notna()]
+    return {(row.seed, row.again): (row.seconds_per_update, None) for row in there.itertuples()}
+
+
+def median(side: Side) -> Estimate:
+    """Return the median over trials, misses censored, with its interval."""
+    hits = [value for value, _ in side.values() if value is not None]
+    spent = [bound for value, bound in side.values() if value is None]
+    return censored_median(hits, spent)
+
+
+def verdict(sides: Mapping[str, Side]) -> Verdict:
+    """Return which side is first.
+
+    A rival is compared by pairs of trials with the same seed and repeat; where one of
+    them missed, the ratio is the bound that it gives (`comparison.paired`).
+
+    Args:
+        sides: by the cell's name.
+    """
+    values = {name: found for name, side in sides.items() if (found := median(side).value)}
+    if not values:
+        return Verdict(None, False, "")
+    first, *others = sorted(values, key=lambda name: values[name])
+    # Who never got there may have been stopped early: also a rival.
+    others += [name for name, side in sides.items() if side and name not in values]
+    if not others:
+        return Verdict(first, False, "only one was measured")
+    nearest = None
+    for rival in others:
+        found, bounded = _against(sides[first], sides[rival])
+        if found is None or found.low is None or found.high is None:
+            pairs = found.n if found else 0
+            return Verdict(
+                first,
+                False,
+                f"no winner named: {pairs} usable pair{'' if pairs == 1 else 's'} of {first} and "
+                f"{rival}, and {FEWEST_PAIRS} make an interval",
+            )
+        if not found.low > 1:
+            return Verdict(
+                first,
+                False,
+                f"no winner shown: {rival} takes {found.value:.3g}x the time of {first} "
+                f"[{found.low:.3g}, {found.high:.3g}]",
+            )
+        if nearest is None:
+            least = "at least " if 2 * bounded >= found.n else ""
+            nearest = f"{least}{found.value:.3g}x faster than {rival} [{found.low:.3g}, "
+            nearest += f"{found.high:.3g}]"
+    return Verdict(first, True, f"{first}, {nearest}")
+
+
+def _against(first: Side, rival: Side) -> tuple[Estimate | None, int]:
+    pairs = [(*first[key], *rival[key]) for key in sorted(first.keys() & rival.keys())]
+    found, bounded, _ = paired((a, b, spent_a, spent_b) for a, spent_a, b, spent_b in pairs)
+    return (ratio(found) if found else None), bounded
+
+
+def courses(cells: Mapping[str, pd.DataFrame]) -> list[Course]:
+    """Return the cells of a group as straight lines: seconds after so many updates."""
+    return [found for name, flat in cells.items() if (found := course(name, [flat]))]
+
+
+def even(lines: Sequence[Course]) -> str:
+    """Return who is first up to how many updates, compiling counted; empty for one line."""
+    if len(lines) < 2:
+        return ""
+    (_, first), *others = break_even(lines)
+    then = "".join(f" up to {round(at):,} updates, then {line.name}" for at, line in others)
+    return f"{first.name} first{then}"
+
