@@ -15,6 +15,7 @@ import pandas as pd
 from echobench.report import choice, curves
 from echobench.results.footnotes import variants
 from echobench.results.record import Record
+from echobench.results.statistics import FEWEST_PAIRS
 from echobench.results.table import summary
 
 COLUMNS = {
@@ -30,6 +31,12 @@ COLUMNS = {
     "note": "misses, failures and doubts, with their reasons",
 }
 """Columns of the overview, and what they hold."""
+QUESTIONS = {
+    "compile + target": "Short jobs (one training from cold, compiling counted)",
+    "time to target": "Training time to certified 100%",
+    "ms/update": "Long jobs (time of an update, when compiling no longer matters)",
+}
+"""What is asked of a group, by the column that answers it."""
 ABOUT = ("task", "backend", "engine", "division", "machine")
 
 
@@ -70,7 +77,7 @@ class Group:
         settings: in what it differs from other groups of this task and division.
         cells: the fastest to the target first.
         absent: backends and engines of the page that have no record here.
-        said: what to choose, by question; only those that can be answered.
+        said: what to choose, by question: a winner that is shown, and the rest of the sentence.
         lines: compile and seconds for an update, for the break-even.
     """
 
@@ -81,8 +88,18 @@ class Group:
     settings: str
     cells: list[Cell]
     absent: list[str]
-    said: dict[str, str]
+    said: dict[str, tuple[str, str]]
     lines: list[dict[str, Any]]
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Return the columns that are not empty, and what they hold."""
+        return {n: what for n, what in COLUMNS.items() if any(c.texts[n] for c in self.cells)}
+
+    @property
+    def decided(self) -> bool:
+        """Return whether a winner is shown in anything."""
+        return any("best" in cell.marks.values() for cell in self.cells)
 
 
 def groups(records: Sequence[Record], flat: pd.DataFrame) -> list[Group]:
@@ -118,7 +135,9 @@ def differences(objects: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return of each object where it differs from the others: `threads 2, units 64`."""
     flat = [dict(_leaves(one)) for one in objects]
     names = list(dict.fromkeys(name for one in flat for name in one))
-    differing = [n for n in names if len({json.dumps(one.get(n), sort_keys=True) for one in flat}) > 1]
+    differing = [
+        n for n in names if len({json.dumps(one.get(n), sort_keys=True) for one in flat}) > 1
+    ]
     return [
         ", ".join(f"{n.rpartition('.')[2]} {one[n]}" for n in differing if one.get(n) is not None)
         for one in flat
@@ -224,14 +243,12 @@ def _group(cells: list[Cell], absent: list[str]) -> Group:
         if one.first is not None and len(cells) > 1:
             by_name[one.first].marks[name] = "best" if one.shown else "lowest"
     straight = choice.courses({name: cell.flat for name, cell in by_name.items()})
-    said = {
-        "Short jobs (one training from cold, compiling counted)": found["compile + target"].text,
-        "Training time to certified 100%": found["time to target"].text,
-        "Long jobs (time of an update, when compiling no longer matters)": found["ms/update"].text,
-        "By number of updates, compiling counted": choice.even(straight),
-    }
+    said = {question: found[name].said for name, question in QUESTIONS.items()}
+    if all(one.few for one in found.values() if one.first is not None):
+        said = {"Which is faster": ("", f"not said: fewer than {FEWEST_PAIRS} pairs of trials")}
+    said["By number of updates, compiling counted (medians)"] = ("", choice.even(straight))
     if found["time to target"].first is None:
-        said["Certified 100%"] = "no trial reached it within its budget"
+        said["Certified 100%"] = ("", "no trial reached it within its budget")
     cells.sort(key=_order)
     name = " ".join(cells[0].about[n] for n in ("task", "division"))
     return Group(
@@ -242,7 +259,7 @@ def _group(cells: list[Cell], absent: list[str]) -> Group:
         settings="",
         cells=cells,
         absent=absent,
-        said={question: text for question, text in said.items() if text},
+        said={question: text for question, text in said.items() if any(text)},
         lines=[
             {
                 "name": line.name,

@@ -273,6 +273,9 @@ function rowChart(host, told) {
         const bar = make("rect", { x: start, width: Math.max(0.5, end - start - 1), y: y - 6, height: 16, class: `fill${part.colour}` });
         bar.part = part;
         svg.append(bar);
+        if (end - start > 7 * part.label.length + 10) {
+          svg.append(make("text", { x: start + 5, y: y + 6, class: "part" }, part.label));
+        }
       }
     }
     hits.push(y);

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from echobench.results.comparison import paired
@@ -22,35 +23,48 @@ class Verdict(NamedTuple):
     Attributes:
         first: the cell with the lowest median; None where nothing was measured.
         shown: whether the paired interval against every other cell excludes 1.
-        text: the same in words.
+        text: the same in words, without the name of a winner that is shown.
+        few: whether there were too few pairs to say anything.
     """
 
     first: str | None
     shown: bool
     text: str
+    few: bool = False
+
+    @property
+    def said(self) -> tuple[str, str]:
+        """Return the winner, if one is shown, and the rest of the sentence."""
+        return (self.first or "" if self.shown else ""), self.text
 
 
 def to_target(flat: pd.DataFrame, clock: str) -> Side:
     """Return each trial's seconds to the target on a clock of `table.CLOCKS`."""
     counted = flat[flat.status.isin(["reached", "missed", "timeout"])]
-    seconds = on_clock(counted, clock)
-    return {
-        (row.seed, row.again): (value, None) if row.status == "reached" else (None, value)
-        for row, value in zip(counted.itertuples(), seconds, strict=True)
-        if not pd.isna(value)
-    }
+    found: Side = {}
+    for key, value, status in zip(
+        _keys(counted), on_clock(counted, clock).to_numpy(float), counted.status, strict=True
+    ):
+        if not np.isnan(value):
+            found[key] = (float(value), None) if status == "reached" else (None, float(value))
+    return found
 
 
 def of_update(flat: pd.DataFrame) -> Side:
     """Return each trial's seconds for an update."""
     there = flat[flat.seconds_per_update.notna()]
-    return {(row.seed, row.again): (row.seconds_per_update, None) for row in there.itertuples()}
+    values = there.seconds_per_update.to_numpy(float)
+    return {key: (float(value), None) for key, value in zip(_keys(there), values, strict=True)}
+
+
+def _keys(flat: pd.DataFrame) -> list[tuple[int, str]]:
+    return [(int(s), str(again)) for s, again in zip(flat.seed, flat.again, strict=True)]
 
 
 def median(side: Side) -> Estimate:
     """Return the median over trials, misses censored, with its interval."""
     hits = [value for value, _ in side.values() if value is not None]
-    spent = [bound for value, bound in side.values() if value is None]
+    spent = [bound for _, bound in side.values() if bound is not None]
     return censored_median(hits, spent)
 
 
@@ -63,7 +77,7 @@ def verdict(sides: Mapping[str, Side]) -> Verdict:
     Args:
         sides: by the cell's name.
     """
-    values = {name: found for name, side in sides.items() if (found := median(side).value)}
+    values = {name: middle for name, side in sides.items() if (middle := median(side).value)}
     if not values:
         return Verdict(None, False, "")
     first, *others = sorted(values, key=lambda name: values[name])
@@ -81,6 +95,7 @@ def verdict(sides: Mapping[str, Side]) -> Verdict:
                 False,
                 f"no winner named: {pairs} usable pair{'' if pairs == 1 else 's'} of {first} and "
                 f"{rival}, and {FEWEST_PAIRS} make an interval",
+                few=True,
             )
         if not found.low > 1:
             return Verdict(
@@ -93,7 +108,7 @@ def verdict(sides: Mapping[str, Side]) -> Verdict:
             least = "at least " if 2 * bounded >= found.n else ""
             nearest = f"{least}{found.value:.3g}x faster than {rival} [{found.low:.3g}, "
             nearest += f"{found.high:.3g}]"
-    return Verdict(first, True, f"{first}, {nearest}")
+    return Verdict(first, True, f", {nearest}")
 
 
 def _against(first: Side, rival: Side) -> tuple[Estimate | None, int]:
@@ -108,10 +123,9 @@ def courses(cells: Mapping[str, pd.DataFrame]) -> list[Course]:
 
 
 def even(lines: Sequence[Course]) -> str:
-    """Return who is first up to how many updates, compiling counted; empty for one line."""
+    """Return who is first, and up to how many updates; compiling counted; empty for one line."""
     if len(lines) < 2:
         return ""
     (_, first), *others = break_even(lines)
     then = "".join(f" up to {round(at):,} updates, then {line.name}" for at, line in others)
-    return f"{first.name} first{then}"
-
+    return f"{first.name} first{then or ', however many'}"

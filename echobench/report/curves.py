@@ -25,43 +25,48 @@ def learning(records: Sequence[Record], against: str) -> list[list[float]]:
 
     A trial that was certified keeps its last accuracy, for it had no more to learn; the
     curve ends where the first of the others does, and begins where all were evaluated.
+    Time is the median over the trials that were evaluated at an epoch.
 
     Args:
         records: trials of one cell.
         against: `time`, seconds of training, or `updates`.
     """
-    curves = [found for record in records if (found := _curve(record, against))]
-    if not curves:
-        return []
-    open_ends = [xs[-1] for reached, xs, _ in curves if not reached]
-    end = min(open_ends) if open_ends else max(xs[-1] for _, xs, _ in curves)
-    start = max(xs[0] for _, xs, _ in curves)
-    places = sorted({x for _, xs, _ in curves for x in xs if start <= x <= end})
-    grid = thinned(places, POINTS)
-    if not grid:
-        return []
-    seeds = np.array(
-        [np.asarray(ys)[np.searchsorted(xs, grid, side="right") - 1] for _, xs, ys in curves]
-    )
-    low, middle, high = np.quantile(seeds, (0.25, 0.5, 0.75), axis=0)
-    found = [list(map(float, at)) for at in zip(grid, middle, low, high, strict=True)]
-    return list(rounded(found, DIGITS))
-
-
-def _curve(record: Record, against: str) -> tuple[bool, list[float], list[float]] | None:
-    """Return whether a trial was certified, where it was evaluated, and its accuracy there."""
-    if record.failed_parity or not record.epochs or not record.updates:
-        return None
-    each = record.updates / record.epochs
-    points = [
-        (point.epoch * each if against == "updates" else point.train_s, point.accuracy)
-        for point in record.evaluations
-    ]
-    there = [(x, y) for x, y in points if x is not None]
+    there = [r for r in records if r.evaluations and not r.failed_parity]
     if not there:
-        return None
-    xs, ys = zip(*there, strict=True)
-    return record.status == "reached", list(xs), list(ys)
+        return []
+    trials = [{point.epoch: point for point in record.evaluations} for record in there]
+    ends = [max(trial) for r, trial in zip(there, trials, strict=True) if r.status != "reached"]
+    end = min(ends) if ends else max(map(max, trials))
+    start = max(map(min, trials))
+    epochs = sorted({epoch for trial in trials for epoch in trial if start <= epoch <= end})
+    points: list[list[float]] = []
+    for epoch in thinned(epochs, POINTS):
+        x = _place(there, trials, epoch, against)
+        if x is None:
+            continue
+        seen = [trial[max(e for e in trial if e <= epoch)].accuracy for trial in trials]
+        low, middle, high = map(float, np.quantile(seen, (0.25, 0.5, 0.75)))
+        # Where the slow have arrived and the fast go on, time does not run back.
+        points.append([max(x, points[-1][0]) if points else x, middle, low, high])
+    return list(rounded(points, DIGITS))
+
+
+def _place(
+    records: Sequence[Record], trials: Sequence[dict[int, Any]], epoch: int, against: str
+) -> float | None:
+    """Return where an epoch lies: updates, or the median seconds of the trials that were there."""
+    if against == "updates":
+        pairs = [
+            pair
+            for r in records
+            # Older records hold updates only where the target was reached.
+            for pair in ((r.updates, r.epochs), (r.updates_to_target, r.epochs_to_target))
+        ]
+        each = [updates / epochs for updates, epochs in pairs if updates and epochs]
+        return epoch * each[0] if each else None
+    times = [trial[epoch].train_s for trial in trials if epoch in trial]
+    known = [time for time in times if time is not None]
+    return median(known) if known else None
 
 
 def survival(flat: pd.DataFrame) -> dict[str, list[list[float]]]:

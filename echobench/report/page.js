@@ -53,8 +53,8 @@ function filtered(redraw) {
   for (const [name, found] of Object.entries(values)) {
     for (const value of [...found].sort()) form.elements[name].append(make("option", { value }, value));
   }
-  const sorts = document.querySelector("#overview thead")?.querySelectorAll("button") || [];
-  for (const button of sorts) form.elements.sort.append(make("option", { value: button.dataset.sort }, button.dataset.sort));
+  const sorts = new Set([...document.querySelectorAll("#overview thead button")].map((button) => button.dataset.sort));
+  for (const value of sorts) form.elements.sort.append(make("option", { value }, value));
   const apply = () => {
     const text = form.elements.text.value.trim().toLowerCase();
     let shown = 0;
@@ -83,6 +83,7 @@ function sorted(column, direction) {
     const value = (row) => {
       if (!column || column === "name") return row.firstElementChild.textContent;
       const cell = [...row.cells].find((one) => one.dataset.label === column);
+      if (!cell) return null;
       if (column === "note") return cell.textContent;
       return cell.dataset.value === "" ? null : Number(cell.dataset.value);
     };
@@ -160,11 +161,11 @@ function drawnGroup(data, style) {
   lineChart(byId("fig-updates"), { title: "Learning, by updates", note: "What a backend's speed has no part in.", x: { label: "updates", log: wide(updates) }, y: accuracy, lines: updates, empty: "No accuracy was recorded." });
   const survival = cells.map((cell) => {
     const steps = cell.survival[clock.value];
-    return { name: cell.name, style: cell.style, step: true, points: steps.length ? [[0, 0], ...steps] : [] };
+    return { name: cell.name, style: cell.style, step: true, points: steps.some(([, share]) => share > 0) ? [[0, 0], ...steps] : [] };
   });
   const log = wide(survival);
   for (const line of survival) if (log && line.points.length) line.points[0] = [line.points[1][0] * 0.999, 0];
-  lineChart(byId("fig-survival"), { title: "Share of seeds at certified 100%", note: `Kaplan-Meier, misses censored; ${clock.selectedOptions[0].textContent}.`, x: { label: "seconds", log }, y: { label: "share of seeds", low: 0, high: 1, percent: true }, lines: survival, empty: "No trial was counted." });
+  lineChart(byId("fig-survival"), { title: "Share of seeds at certified 100%", note: `Kaplan-Meier, misses censored; ${clock.selectedOptions[0].textContent}.`, x: { label: "seconds", log }, y: { label: "share of seeds", low: 0, high: 1, percent: true }, lines: survival, empty: "No trial reached the target." });
   const longest = Math.max(1000, ...cells.map((cell) => cell.curves.updates.at(-1)?.[0] || 0)) * 10;
   const places = Array.from({ length: 25 }, (_, place) => longest ** (place / 24));
   const named = new Map(cells.map((cell) => [cell.name, cell.style]));
@@ -262,6 +263,7 @@ async function start() {
   const data = await unpacked("data");
   const style = styles(data.cells);
   const redraw = () => drawnGroup(data, style);
+  if (data.first) byId("shown").value = data.first;
   filtered(redraw);
   byId("shown").addEventListener("input", redraw);
   byId("clock").addEventListener("input", redraw);
@@ -284,6 +286,8 @@ async function start() {
       ? [make("p", { class: "hint" }, `Seed ${cell.echo.seed}, `, make("a", { href: `#trial-${encodeURIComponent(cell.echo.key)}` }, "its record")), echoed(cell.echo.pairs)]
       : ["No samples were recorded."]));
   };
+  const first = data.groups.find((group) => group.id === data.first)?.cells.find((id) => data.cells[id].echo);
+  if (first) select.value = first;
   select.addEventListener("input", samples);
   samples();
   let width = innerWidth;

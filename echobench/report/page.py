@@ -16,7 +16,7 @@ from typing import Any
 from echobench.errors import UsageError
 from echobench.plugins import Plugins
 from echobench.report import packing
-from echobench.report.cells import COLUMNS, Cell, Group, groups
+from echobench.report.cells import Cell, Group, groups
 from echobench.report.curves import PHASES
 from echobench.report.studies import Answer, answered
 from echobench.results.decoding import decoded
@@ -163,7 +163,6 @@ def rendered(page: Page) -> str:
     keys = _keys(page.cells)
     told = {
         "page": page,
-        "columns": COLUMNS,
         "style": style,
         "script": script,
         "style_digest": _digest(style),
@@ -212,8 +211,17 @@ def _data(page: Page, keys: dict[str, list[str]]) -> dict[str, Any]:
             {"id": group.id, "cells": [cell.id for cell in group.cells], "lines": group.lines}
             for group in page.groups
         ],
+        "first": _first(page.groups),
         "sizes": {study.name: study.sizes for study in page.studies if study.sizes},
     }
+
+
+def _first(groups: Sequence[Group]) -> str | None:
+    """Return the group whose charts are shown first: one that shows a winner, with most cells."""
+    if not groups:
+        return None
+    reached = {g.id: any(c.numbers["time to target"] for c in g.cells) for g in groups}
+    return max(groups, key=lambda g: (g.decided, reached[g.id], len(g.cells))).id
 
 
 def _source(name: str) -> str:

@@ -40,7 +40,9 @@ class Answer:
     @property
     def columns(self) -> list[str]:
         """Return the columns that are not empty."""
-        return [name for name in (self.rows[0] if self.rows else {}) if any(r[name] for r in self.rows)]
+        return [
+            name for name in (self.rows[0] if self.rows else {}) if any(r[name] for r in self.rows)
+        ]
 
 
 def answered(folder: Path, plugins: Plugins) -> list[Answer]:
