@@ -271,7 +271,7 @@ function rowChart(host, told) {
         const start = x(from), end = x(from + part.value);
         from += part.value;
         const bar = make("rect", { x: start, width: Math.max(0.5, end - start - 1), y: y - 6, height: 16, class: `fill${part.colour}` });
-        bar.part = part;
+        bar.phase = part; // `part` is a property that every element has
         svg.append(bar);
         if (end - start > 7 * part.label.length + 10) {
           svg.append(make("text", { x: start + 5, y: y + 6, class: "part" }, part.label));
@@ -290,7 +290,7 @@ function rowChart(host, told) {
   };
   svg.addEventListener("pointermove", (event) => {
     const box = svg.getBoundingClientRect();
-    show(Math.floor((((event.clientY - box.top) / box.height) * height) / each), event.clientX, event.clientY, event.target.part);
+    show(Math.floor((((event.clientY - box.top) / box.height) * height) / each), event.clientX, event.clientY, event.target.phase);
   });
   svg.addEventListener("pointerleave", tip.hide);
   svg.addEventListener("blur", tip.hide);
