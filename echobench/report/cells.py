@@ -15,7 +15,6 @@ import pandas as pd
 from echobench.report import choice, curves
 from echobench.results.footnotes import variants
 from echobench.results.record import Record
-from echobench.results.statistics import FEWEST_PAIRS
 from echobench.results.table import summary
 
 COLUMNS = {
@@ -76,9 +75,10 @@ class Group:
         task, division, machine: what they have in common.
         settings: in what it differs from other groups of this task and division.
         cells: the fastest to the target first.
-        absent: backends and engines of the page that have no record here.
+        absent: backends and engines that this machine has records of, but not here.
         said: what to choose, by question: a winner that is shown, and the rest of the sentence.
         lines: compile and seconds for an update, for the break-even.
+        few: whether there are too few pairs to name a winner in anything.
     """
 
     id: str
@@ -90,6 +90,12 @@ class Group:
     absent: list[str]
     said: dict[str, tuple[str, str]]
     lines: list[dict[str, Any]]
+    few: bool
+
+    @property
+    def several(self) -> bool:
+        """Return whether there is something to choose between."""
+        return len(self.cells) > 1
 
     @property
     def columns(self) -> dict[str, str]:
@@ -109,7 +115,9 @@ def groups(records: Sequence[Record], flat: pd.DataFrame) -> list[Group]:
         records: by the frame's index.
         flat: their frame, each in the division that its recipe says.
     """
-    labels = sorted({f"{b} {e}" for b, e in zip(flat.backend, flat.engine, strict=True)})
+    labels: dict[str, set[str]] = defaultdict(set)
+    for machine, backend, engine in zip(flat.machine, flat.backend, flat.engine, strict=True):
+        labels[str(machine)].add(f"{backend} {engine}")
     found = []
     told = []
     for by_label in variants(flat).values():
@@ -119,7 +127,7 @@ def groups(records: Sequence[Record], flat: pd.DataFrame) -> list[Group]:
             for frame in frames
         ]  # fmt: skip
         _tell_apart(cells)
-        found.append(_group(cells, [label for label in labels if label not in by_label]))
+        found.append(_group(cells, sorted(labels[cells[0].about["machine"]] - by_label.keys())))
         told.append(_common(cells))
     same: dict[tuple[str, str], list[int]] = defaultdict(list)
     for place, group in enumerate(found):
@@ -159,7 +167,7 @@ def _cell(label: str, flat: pd.DataFrame, records: Sequence[Record]) -> Cell:
     (texts,) = summary(flat)
     compiled = choice.to_target(flat, "compile")
     median = choice.median(compiled)
-    texts["compile + target"] = _interval(median) or ""
+    texts["compile + target"] = summary(flat, "compile")[0]["time to target"]
     target = choice.median(choice.to_target(flat, "train")).value
     counted = flat[flat.status.isin(["reached", "missed", "timeout"])]
     middle = {
@@ -187,15 +195,6 @@ def _cell(label: str, flat: pd.DataFrame, records: Sequence[Record]) -> Cell:
     about = {name: str(first[name]) for name in ABOUT}
     about["status"] = " ".join(sorted(set(map(str, flat.status))))
     return Cell(digest, label, about, texts, numbers, drawn, own, flat)
-
-
-def _interval(found: Any) -> str | None:
-    if found.value is None:
-        return None
-    if found.n == 1:
-        return f"{found.value:.3g} s"
-    ends = [f"{end:.3g} s" if end is not None else "?" for end in (found.low, found.high)]
-    return f"{found.value:.3g} s [{ends[0]}, {ends[1]}]"
 
 
 def _median(values: pd.Series[Any]) -> float | None:
@@ -244,8 +243,9 @@ def _group(cells: list[Cell], absent: list[str]) -> Group:
             by_name[one.first].marks[name] = "best" if one.shown else "lowest"
     straight = choice.courses({name: cell.flat for name, cell in by_name.items()})
     said = {question: found[name].said for name, question in QUESTIONS.items()}
-    if all(one.few for one in found.values() if one.first is not None):
-        said = {"Which is faster": ("", f"not said: fewer than {FEWEST_PAIRS} pairs of trials")}
+    few = all(one.few for one in found.values() if one.first is not None)
+    if few:
+        said = {}
     said["By number of updates, compiling counted (medians)"] = ("", choice.even(straight))
     if found["time to target"].first is None:
         said["Certified 100%"] = ("", "no trial reached it within its budget")
@@ -268,6 +268,7 @@ def _group(cells: list[Cell], absent: list[str]) -> Group:
             }
             for line in straight
         ],
+        few=few,
     )
 
 

@@ -194,12 +194,13 @@ async function cellShown(data, id) {
   const tree = await recordsOf(id);
   const records = cell.keys.map((key, place) => [key, restored(tree, place)]);
   const link = (key, text) => make("a", { href: `#trial-${encodeURIComponent(key)}` }, text);
+  const shown = FIGURES.filter((name) => records.some(([, record]) => (record[name] ?? null) !== null));
   const form = (value) => (typeof value === "number" ? number(value) : value ?? "–");
   byId("dialog-title").textContent = `${cell.about.task} · ${cell.about.division} · ${cell.name}: ${records.length} trial${records.length === 1 ? "" : "s"}`;
   byId("dialog-body").replaceChildren(
     make("p", { class: "hint" }, `${cell.about.machine}. Each trial opens its whole record.`),
-    make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "trials" }, table(["trial", ...FIGURES.map((name) => name.replaceAll("_", " "))],
-      records.map(([key, record]) => [link(key, key), ...FIGURES.map((name) => form(record[name]))]))));
+    make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "trials" }, table(["trial", ...shown.map((name) => name.replaceAll("_", " "))],
+      records.map(([key, record]) => [link(key, key), ...shown.map((name) => form(record[name]))]))));
 }
 
 async function trialShown(data, key) {
