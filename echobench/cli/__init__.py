@@ -18,6 +18,7 @@ from echobench.cli import (
     new,
     plot,
     predict,
+    report,
     run,
     study,
     table,
@@ -39,6 +40,7 @@ app.command()(predict.predict)
 app.command()(table.table)
 app.command()(compare.compare)
 app.command()(plot.plot)
+app.command()(report.report)
 app.command()(validate.validate)
 app.command()(doctor.doctor)
 app.command("list")(listing.list_plugins)

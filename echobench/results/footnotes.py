@@ -33,8 +33,8 @@ class Course(NamedTuple):
 def footnotes(records: Records) -> list[str]:
     """Return a line for each variant of a task that several backends or engines learnt."""
     lines: list[str] = []
-    for name, cells in _variants(frame(records)).items():
-        courses = [course for label, group in cells.items() if (course := _course(label, group))]
+    for name, cells in variants(frame(records)).items():
+        courses = [found for label, group in cells.items() if (found := course(label, group))]
         if len(courses) > 1:
             first, *others = break_even(courses)
             then = "".join(f" up to {round(at):,} updates, then {c.name}" for at, c in others)
@@ -128,9 +128,9 @@ def _meeting(slower: Course, faster: Course) -> float:
     return gap / (slower.seconds_per_update - faster.seconds_per_update)
 
 
-def _variants(flat: pd.DataFrame) -> dict[str, Cells]:
+def variants(flat: pd.DataFrame) -> dict[str, Cells]:
     """Return cells by what they have in common: all but backend, engine and its versions."""
-    variants: dict[str, Cells] = defaultdict(lambda: defaultdict(list))
+    found: dict[str, Cells] = defaultdict(lambda: defaultdict(list))
     names: dict[str, str] = {}
     groups = flat.groupby(["cell", "machine", *CELL[:4]], sort=False, observed=True)
     for (cell, machine, task, backend, engine, division), group in groups:
@@ -143,15 +143,16 @@ def _variants(flat: pd.DataFrame) -> dict[str, Cells]:
         }
         key = json.dumps(common, sort_keys=True)
         names[key] = f"{task} {division}"
-        variants[key][f"{backend} {engine}"].append(group)
+        found[key][f"{backend} {engine}"].append(group)
     like = Counter(names.values())
     return {
-        name if like[name] == 1 else f"{name} ({number})": variants[key]
+        name if like[name] == 1 else f"{name} ({number})": found[key]
         for number, (key, name) in enumerate(sorted(names.items(), key=lambda item: item[1]))
     }
 
 
-def _course(name: str, groups: Sequence[pd.DataFrame]) -> Course | None:
+def course(name: str, groups: Sequence[pd.DataFrame]) -> Course | None:
+    """Return a cell as a straight line: medians over its trials; None where one is missing."""
     flat = pd.concat(groups)
     compile_s, seconds_per_update = flat.compile_s.median(), flat.seconds_per_update.median()
     if pd.isna(compile_s) or pd.isna(seconds_per_update):

@@ -1,0 +1,37 @@
+"""`echobench report`: everything that is recorded, as one page."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from echobench.cli.options import PluginFiles, Results
+from echobench.errors import UsageError
+
+
+def report(
+    results: Results = Path("results"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page.")] = Path("report.html"),
+    open_it: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+    plugin: PluginFiles = None,
+) -> None:
+    """Write one HTML page of all that is recorded; it opens offline."""
+    from echobench.core.backend import why_missing
+
+    missing = why_missing(("jinja2",), "report")
+    if missing is not None:
+        raise UsageError(f"report: {missing}")
+    if not results.is_dir():
+        raise UsageError(f"--results: expected a folder of records; received {str(results)!r}")
+    from echobench.plugins import Plugins
+    from echobench.report.page import write
+
+    write(results, output, Plugins(plugin or []))
+    print(f"wrote {output}", file=sys.stderr)
+    if open_it:
+        import webbrowser
+
+        webbrowser.open(output.resolve().as_uri())
