@@ -14,6 +14,7 @@ from echobench.cli import (
     check,
     compare,
     doctor,
+    echo,
     listing,
     new,
     plot,
@@ -36,6 +37,8 @@ app.command()(run.run)
 app.command()(study.study)
 app.command()(tune.tune)
 app.command()(predict.predict)
+# What begins with a dash may be a token: a negative number is told as any other wrong one.
+app.command(context_settings={"ignore_unknown_options": True})(echo.echo)
 app.command()(table.table)
 app.command()(compare.compare)
 app.command()(plot.plot)

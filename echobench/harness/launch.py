@@ -150,7 +150,7 @@ def run_job(
         "started_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "provenance": provenance,
     }
-    predicting = job.kind == "predict"
+    predicting = job.kind in {"predict", "echo"}
     impossible = backend.why_no_prediction() if predicting else backend.why_no_training()
     if impossible is not None:
         return {**base, "status": "unsupported", "reason": impossible}

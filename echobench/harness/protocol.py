@@ -37,21 +37,34 @@ class Inference(BaseModel):
     answers: str
 
 
+class Heard(BaseModel):
+    """What a saved network is to echo.
+
+    Attributes:
+        model: the .keras file.
+        tokens: one sample, `MISSING` where there is none.
+    """
+
+    model: str
+    tokens: list[int]
+
+
 class Job(BaseModel):
     """What a worker is to do.
 
     A `trial` is trained; with `seeds`, one of each in its place, together. Of a
     `reference`, only the first losses are computed. To `predict`, the network that the
-    trial trained is loaded and run. A `probe` is a check of the conformance kit, by its
-    name in `echobench.testing.probes`.
+    trial trained is loaded and run; to `echo`, it answers one sample. A `probe` is a check
+    of the conformance kit, by its name in `echobench.testing.probes`.
     """
 
-    kind: Literal["trial", "reference", "predict", "probe"]
+    kind: Literal["trial", "reference", "predict", "echo", "probe"]
     trial: Trial
     seeds: list[int] = []
     reference: Reference | None = None
     save_model: str | None = None
     inference: Inference | None = None
+    heard: Heard | None = None
     probe: str | None = None
     recipes: dict[str, Recipe] = {}
 

@@ -73,6 +73,10 @@ def _run(job: Job, ledger: Ledger, events: IO[str]) -> dict[str, Any]:
         from echobench.worker.prediction import predict
 
         return predict(job.inference, trial, task, backend, ledger)
+    if job.heard is not None:
+        from echobench.worker.prediction import echo
+
+        return echo(job.heard, task, backend)
     from echobench.worker.trial import first_losses, learn
 
     if job.kind == "reference":
