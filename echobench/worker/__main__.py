@@ -53,7 +53,9 @@ def main() -> int:
 
 
 def _emit(events: IO[str], event: Progress | Result | Failure) -> None:
-    events.write(event.model_dump_json() + "\n")
+    # A trial that nobody watches tells of no looks.
+    unwatched = isinstance(event, Progress) and event.look is None
+    events.write(event.model_dump_json(exclude={"look"} if unwatched else None) + "\n")
 
 
 def _run(job: Job, ledger: Ledger, events: IO[str]) -> dict[str, Any]:

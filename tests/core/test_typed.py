@@ -60,11 +60,6 @@ def test_what_is_no_input_is_named(
 
 def test_a_word_of_a_text_is_typed_as_it_is(plugins: Plugins) -> None:
     _, task, _ = resolve("text", "open", plugins)
-    found = typed.read(task, ["you", "are", "How", "?", "?"])
-    assert [task.spell(token) for token in found.expected.tolist()] == [
-        "you",
-        "are",
-        "How",
-        "?",
-        "?",
-    ]
+    words = ["you", "are", "How", "?", "?"]
+    expected = typed.read(task, words).expected.tolist()
+    assert [*map(task.spell, expected)] == words
