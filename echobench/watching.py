@@ -69,9 +69,13 @@ def echo(samples: Sequence[Sample], width: int) -> Text:
             asked = [
                 p if ok is not None else None for p, ok in zip(sample.predicted, right, strict=True)
             ]
-            cells = (map(shown, sample.expected), map(shown, asked), marks(right))
+            cells: list[list[str | Text]] = [
+                [*map(shown, sample.expected)],
+                [*map(shown, asked)],
+                [*marks(right)],
+            ]
             for line, more in zip(lines.values(), cells, strict=True):
-                line += ["│", *more] if line else [*more]
+                line += ["│", *more] if line else more
         text = aligned(lines, width)
         if text.plain.count("\n") <= len(lines):
             break

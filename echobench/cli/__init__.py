@@ -15,6 +15,7 @@ from echobench.cli import (
     compare,
     doctor,
     echo,
+    leaderboard,
     listing,
     new,
     plot,
@@ -43,6 +44,7 @@ app.command()(table.table)
 app.command()(compare.compare)
 app.command()(plot.plot)
 app.command()(validate.validate)
+app.command()(leaderboard.leaderboard)
 app.command()(doctor.doctor)
 app.command("list")(listing.list_plugins)
 app.add_typer(check.app, name="check")
