@@ -10,8 +10,13 @@ from typing import Any
 
 import pytest
 
+from echobench.cli.leaderboard import leaderboard
+from echobench.errors import UsageError
 from echobench.harness.plan import trial_key
+from echobench.leaderboard.site import write
+from echobench.leaderboard.standing import Board, board
 from echobench.plugins import Plugins
+from echobench.results.store import record_files
 from tests.conftest import Command
 from tests.results.records import RESULTS, real
 
@@ -43,10 +48,17 @@ class Page(HTMLParser):
         return {tag for tag, _ in self.tags}
 
 
+FOLDERS = (RESULTS / "open", RESULTS / "closed")
+
+
+@pytest.fixture(scope="module")
+def made(plugins: Plugins) -> Board:
+    return board([file for folder in FOLDERS for file in record_files(folder)], plugins)
+
+
 @pytest.fixture
-def site(echobench: Command, tmp_path: Path) -> Path:
-    done = echobench("leaderboard", str(RESULTS / "open"), str(RESULTS / "closed"))
-    assert done.returncode == 0, done.stderr
+def site(made: Board, tmp_path: Path) -> Path:
+    write(made, tmp_path / "site")
     return tmp_path / "site"
 
 
@@ -110,28 +122,27 @@ def test_what_is_refused_is_named_and_nothing_hostile_gets_through(
 
 
 def test_a_site_is_made_again_over_itself_and_over_nothing_else(
-    site: Path, echobench: Command, tmp_path: Path
+    made: Board, site: Path, tmp_path: Path
 ) -> None:
     def content() -> dict[str, str]:
         return {str(p.relative_to(site)): p.read_text() for p in site.rglob("*") if p.is_file()}
 
     before = content()
     (site / "records" / "stale.jsonl").write_text("{}\n")
-    again = echobench("leaderboard", str(RESULTS / "open"), str(RESULTS / "closed"))
-    assert again.returncode == 0, again.stderr
+    write(made, site)
     assert content() == before
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "index.html").write_text("mine")
-    for paths, message in (
-        ((str(RESULTS / "open"), "--output", "mine"), "it holds something else"),
-        (("absent",), "expected files or folders of records; received absent"),
-        (("mine",), "no records in mine"),
-    ):
-        done = echobench("leaderboard", *paths)
-        assert done.returncode == 2
-        assert message in done.stderr
-        assert len(done.stderr.splitlines()) == 1
+    with pytest.raises(UsageError, match="it holds something else"):
+        write(made, tmp_path / "mine")
     assert (tmp_path / "mine" / "index.html").read_text() == "mine"
+
+
+def test_paths_without_records_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="expected files or folders of records; received absent"):
+        leaderboard([Path("absent")])
+    with pytest.raises(UsageError, match="no records in "):
+        leaderboard([tmp_path])
 
 
 @pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Chromium")
