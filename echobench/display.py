@@ -59,7 +59,7 @@ def _bars(console: Console, total: int | None) -> Iterator[Watcher]:
             progress.update(bar, completed=now.epoch, state=_state(trial, now))
 
         def finished(trial: Trial, record: Record) -> None:
-            console.print(_sentence(record), highlight=False, markup=False)
+            console.print(sentence(record), highlight=False, markup=False)
 
         yield Watcher(started, progressed, finished)
 
@@ -69,7 +69,7 @@ def _lines(total: int) -> Watcher:
         print(f"[{number + 1}/{total}] {trial.name} ...", file=sys.stderr, flush=True)
 
     def finished(trial: Trial, record: Record) -> None:
-        print(f"    {_sentence(record)}", file=sys.stderr, flush=True)
+        print(f"    {sentence(record)}", file=sys.stderr, flush=True)
 
     return Watcher(started=started, finished=finished)
 
@@ -85,7 +85,7 @@ def _state(trial: Trial, now: protocol.Progress) -> str:
     return state
 
 
-def _sentence(record: Record) -> str:
+def sentence(record: Record) -> str:
     """Say what came of a trial."""
     name = f"{record.task} {record.backend} {record.engine} {record.division} seed {record.seed}"
     if record.status == "reached" and record.time_to_target_s is not None:

@@ -45,6 +45,7 @@ def test_the_parent_imports_no_framework() -> None:
         f"import {module}"
         for module in (
             "echobench.display",
+            "echobench.harness.echoing",
             "echobench.harness.matrix",
             "echobench.harness.predicting",
             "echobench.harness.tuning",

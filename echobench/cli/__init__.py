@@ -14,6 +14,8 @@ from echobench.cli import (
     check,
     compare,
     doctor,
+    echo,
+    leaderboard,
     listing,
     new,
     plot,
@@ -37,11 +39,14 @@ app.command()(run.run)
 app.command()(study.study)
 app.command()(tune.tune)
 app.command()(predict.predict)
+# What begins with a dash may be a token: a negative number is told as any other wrong one.
+app.command(context_settings={"ignore_unknown_options": True})(echo.echo)
 app.command()(table.table)
 app.command()(compare.compare)
 app.command()(plot.plot)
 app.command()(report.report)
 app.command()(validate.validate)
+app.command()(leaderboard.leaderboard)
 app.command()(doctor.doctor)
 app.command("list")(listing.list_plugins)
 app.add_typer(check.app, name="check")

@@ -13,7 +13,7 @@ import typer
 
 from echobench.cli.options import Observe, PluginFiles, Results, whole
 from echobench.cli.options import seconds as seconds_of
-from echobench.cli.running import chosen_observers, print_results, say, watched
+from echobench.cli.running import can_watch, chosen_observers, print_results, say, watched
 from echobench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -53,6 +53,9 @@ def run(
     results: Results = Path("results"),
     plugin: PluginFiles = None,
     observe: Observe = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show the learning as it happens, on a terminal.")
+    ] = False,
     save_models: Annotated[
         Path | None, typer.Option(help="Folder for the trained networks (.keras).")
     ] = None,
@@ -121,6 +124,7 @@ def run(
             "seeds": adaptive.rule() if auto else {"rule": "fixed", "seeds": selection.seeds},
             **(machine.who() if tell_host else {}),
         },
+        watch=watch and can_watch(),
         deadline=time.monotonic() + seconds_of("--budget", budget) if budget else math.inf,
     )
     failed = False

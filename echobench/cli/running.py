@@ -22,14 +22,24 @@ if TYPE_CHECKING:
 
 def watched(matrix: Matrix, trials: list[Trial], observers: Sequence[Observer]) -> list[Record]:
     """Run trials under a person's and the observers' eyes; an interrupt is exit code 130."""
-    from echobench import display
+    from echobench import display, watching
     from echobench.harness.observing import observed
 
     with (
         interruptible("finished trials are recorded; the same command resumes"),
-        display.watcher(len(trials)) as watcher,
+        (watching if matrix.watch else display).watcher(len(trials)) as watcher,
     ):
         return matrix.run(trials, observed(watcher, observers, matrix.store.folder))
+
+
+def can_watch() -> bool:
+    """Return whether there is a terminal to watch on; say so where there is none."""
+    from rich.console import Console
+
+    if Console(stderr=True).is_terminal:
+        return True
+    say("--watch: expected a terminal; the progress is told in plain lines instead")
+    return False
 
 
 @contextmanager

@@ -43,6 +43,13 @@ class Coding(ABC):
     def decode(self, outputs: Tensor) -> Tensor:
         """Return a network's outputs [..., width] as integers [...], with a backend's tensors."""
 
+    def certainty(self, outputs: Floats) -> tuple[str, Floats] | None:
+        """Return how sure outputs [..., width] are of what they decode to, NumPy [...].
+
+        With it, what the figure is called. None where outputs say no such thing.
+        """
+        return None
+
     @abstractmethod
     def loss(self, **options: Any) -> Any:
         """Return the Keras loss between encoded targets and outputs."""
@@ -94,6 +101,10 @@ class OneHot(Coding):
         largest = ops.max(outputs, axis=-1, keepdims=True)
         places = np.arange(self.width, dtype=np.int32)
         return ops.min(ops.where(ops.greater_equal(outputs, largest), places, self.width), axis=-1)
+
+    def certainty(self, outputs: Floats) -> tuple[str, Floats] | None:
+        """Return the probability that the softmax gives the token it decodes to."""
+        return "confidence", outputs.max(axis=-1)
 
     def loss(self, **options: Any) -> Any:
         """Return categorical cross-entropy."""
@@ -147,6 +158,11 @@ class Linear(Coding):
 
         nearest = ops.round(outputs[..., 0] * (self.symbols - 1))
         return ops.cast(ops.clip(nearest, 0, self.symbols - 1), "int32")
+
+    def certainty(self, outputs: Floats) -> tuple[str, Floats] | None:
+        """Return how far outputs lie from the integers they are rounded to: no probability."""
+        scaled = outputs[..., 0] * np.float32(self.symbols - 1)
+        return "distance", np.abs(scaled - np.clip(np.rint(scaled), 0, self.symbols - 1))
 
     def loss(self, **options: Any) -> Any:
         """Return mean squared error."""

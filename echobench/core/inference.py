@@ -61,6 +61,16 @@ def answer(model: keras.Model, task: Task, recipe: Recipe, rows: Integers) -> In
     return np.concatenate(answers, axis=1)
 
 
+def outputs_for(model: keras.Model, task: Task, tokens: Integers) -> Floats:
+    """Return what the network puts out for one sample [n_in]: [n_out, width].
+
+    Where it carries states they are zero, as at the start of a sequence.
+    """
+    outputs, *_ = _called(model, task.coding.encode(tokens[np.newaxis]), _zero_states(model, 1))
+    flat: Floats = np.asarray(ops.convert_to_numpy(outputs)).reshape(-1, task.coding.width)
+    return flat
+
+
 def latency(model: keras.Model, task: Task, rng: np.random.Generator, batch: int) -> Latency:
     """Time single calls on one batch of fresh samples, their states zero.
 

@@ -109,6 +109,7 @@ def train(
     limits: Limits,
     ledger: Ledger,
     progress: Callable[[float, int, float], None],
+    looked: Callable[[Evaluation, list[Floats]], None] | None = None,
 ) -> Outcome:
     """Train until the target is certified, the budget is spent or the deadline has passed.
 
@@ -121,6 +122,8 @@ def train(
         limits: budget and sizes.
         ledger: takes the time of every phase.
         progress: called with latest accuracy, epoch and seconds per epoch.
+        looked: called with each evaluation and the weights, while no clock of training or
+            evaluation runs.
 
     Raises:
         TrainingError: the loss is not a number.
@@ -148,6 +151,8 @@ def train(
                 screened = target.score(task, echo, screening, limits.screen)
             accuracy = screened.accuracy
             outcome.evaluations.append(Evaluation(outcome.epochs, ledger.training, loss, screened))
+            if looked is not None:
+                looked(outcome.evaluations[-1], trainer.weights())
             if not screened.wrong_tokens:
                 with ledger.phase("eval"):
                     certificate = target.certify(task, echo, certification, limits.certify)

@@ -45,6 +45,7 @@ def run_trial(
     reference: Reference | None = None,
     save_model: Path | None = None,
     cache: Path | None = None,
+    watch: bool = False,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> Record:
     """Run one trial in a process of its own.
@@ -63,12 +64,14 @@ def run_trial(
         reference: first losses for the parity gate.
         save_model: where to save the trained network, if anywhere.
         cache: folder of compiled programs, where the trial may use one.
+        watch: whether the worker tells of each evaluation.
         progress: called with the worker's progress.
     """
     job = Job(
         kind="trial",
         trial=trial,
         reference=reference,
+        watch=watch,
         save_model=None if save_model is None else str(save_model.resolve()),
     )
     found = _files(cache)
@@ -87,6 +90,7 @@ def run_replicates(
     log: Path,
     about: dict[str, Any] | None = None,
     reference: Reference | None = None,
+    watch: bool = False,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> list[Record]:
     """Run trials that differ in their seeds alone in one process; see `run_trial`.
@@ -94,7 +98,7 @@ def run_replicates(
     Whatever happens to the process, a record comes back for each.
     """
     seeds = [trial.seed for trial in trials]
-    job = Job(kind="trial", trial=trials[0], seeds=seeds, reference=reference)
+    job = Job(kind="trial", trial=trials[0], seeds=seeds, reference=reference, watch=watch)
     came = run_job(job, backend, command=command, log=log, progress=progress)
     came["provenance"].update(about or {})
     path = came["provenance"].get("path")
@@ -150,7 +154,7 @@ def run_job(
         "started_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "provenance": provenance,
     }
-    predicting = job.kind == "predict"
+    predicting = job.kind in {"predict", "echo"}
     impossible = backend.why_no_prediction() if predicting else backend.why_no_training()
     if impossible is not None:
         return {**base, "status": "unsupported", "reason": impossible}

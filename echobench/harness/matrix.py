@@ -40,6 +40,7 @@ class Matrix:
         save_models: folder for trained networks, if wanted.
         about: what else the records' provenance is to hold.
         gate: whether trials pass the parity gate.
+        watch: whether the workers tell of each evaluation as they make it.
         deadline: no trial is started after it, on the monotonic clock; the same
             command goes on later.
     """
@@ -51,6 +52,7 @@ class Matrix:
     about: dict[str, Any] = field(default_factory=dict)
     deadline: float = math.inf
     gate: bool = True
+    watch: bool = False
     _references: dict[str, Reference | None] = field(default_factory=dict)
 
     def run(self, trials: Sequence[Trial], watcher: Watcher) -> list[Record]:
@@ -93,6 +95,7 @@ class Matrix:
             "about": self.about,
             "log": self.store.logs / f"{trial.key}.log",
             "reference": self._reference(trial, watcher) if gated else None,
+            "watch": self.watch,
             "progress": lambda progress: watcher.progressed(trial, progress),
         }
         if trial.replicates:

@@ -158,6 +158,23 @@ def predict(
     return predictions
 
 
+def trial_on(
+    model: Saved, provided: Provided[Backend], setting: Setting, plugins: Plugins
+) -> Trial:
+    """Return what a worker is told that runs a saved network on a backend."""
+    backend = provided.value
+    return model.trial.model_copy(
+        update={
+            "backend": backend.name,
+            "device": setting.device,
+            "threads": setting.threads,
+            "timeout_s": setting.timeout_s,
+            "plugins": sorted({plugins.task(model.trial.task).plugin, provided.plugin}),
+            "versions": {"echobench": version("echobench"), **backend.versions()},
+        }
+    )
+
+
 def _run(
     model: Saved,
     provided: Provided[Backend],
@@ -169,16 +186,7 @@ def _run(
 ) -> Prediction:
     """Run one model on one backend; its answers are then in the file `answers`."""
     backend = provided.value
-    trial = model.trial.model_copy(
-        update={
-            "backend": backend.name,
-            "device": setting.device,
-            "threads": setting.threads,
-            "timeout_s": setting.timeout_s,
-            "plugins": sorted({plugins.task(model.trial.task).plugin, provided.plugin}),
-            "versions": {"echobench": version("echobench"), **backend.versions()},
-        }
-    )
+    trial = trial_on(model, provided, setting, plugins)
     inference = Inference(
         model=str(model.path.resolve()), batches=list(setting.batches), answers=str(answers)
     )

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 
 from echobench.core.task import Recipe
 from echobench.harness.plan import Trial
+from echobench.results.record import Sample
 
 
 class Reference(BaseModel):
@@ -37,33 +38,68 @@ class Inference(BaseModel):
     answers: str
 
 
+class Heard(BaseModel):
+    """What a saved network is to echo.
+
+    Attributes:
+        model: the .keras file.
+        tokens: one sample, `MISSING` where there is none.
+    """
+
+    model: str
+    tokens: list[int]
+
+
 class Job(BaseModel):
     """What a worker is to do.
 
-    A `trial` is trained; with `seeds`, one of each in its place, together. Of a
+    A `trial` is trained; with `seeds`, one of each in its place, together; to `watch` it,
+    its evaluations are told as they are made. Of a
     `reference`, only the first losses are computed. To `predict`, the network that the
-    trial trained is loaded and run. A `probe` is a check of the conformance kit, by its
-    name in `echobench.testing.probes`.
+    trial trained is loaded and run; to `echo`, it answers one sample. A `probe` is a check
+    of the conformance kit, by its name in `echobench.testing.probes`.
     """
 
-    kind: Literal["trial", "reference", "predict", "probe"]
+    kind: Literal["trial", "reference", "predict", "echo", "probe"]
     trial: Trial
     seeds: list[int] = []
     reference: Reference | None = None
     save_model: str | None = None
+    watch: bool = False
     inference: Inference | None = None
+    heard: Heard | None = None
     probe: str | None = None
     recipes: dict[str, Recipe] = {}
 
 
+class Look(BaseModel):
+    """An evaluation as it is made, for a trial that is watched.
+
+    Attributes:
+        updates: made so far.
+        train_s: seconds of training so far.
+        loss: of the last epoch.
+        accuracy, exact_match: on fresh sequences.
+        samples: how some come out now, the same ones at each look.
+    """
+
+    updates: int
+    train_s: float
+    loss: float
+    accuracy: float
+    exact_match: float
+    samples: list[Sample]
+
+
 class Progress(BaseModel):
-    """How far a trial is."""
+    """How far a trial is; with a `look`, where it was evaluated and is watched."""
 
     event: Literal["progress"] = "progress"
     phase: str
     epoch: int = 0
     accuracy: float | None = None
     seconds_per_epoch: float | None = None
+    look: Look | None = None
 
 
 class Result(BaseModel):

@@ -53,7 +53,9 @@ def main() -> int:
 
 
 def _emit(events: IO[str], event: Progress | Result | Failure) -> None:
-    events.write(event.model_dump_json() + "\n")
+    # A trial that nobody watches tells of no looks.
+    unwatched = isinstance(event, Progress) and event.look is None
+    events.write(event.model_dump_json(exclude={"look"} if unwatched else None) + "\n")
 
 
 def _run(job: Job, ledger: Ledger, events: IO[str]) -> dict[str, Any]:
@@ -73,6 +75,10 @@ def _run(job: Job, ledger: Ledger, events: IO[str]) -> dict[str, Any]:
         from echobench.worker.prediction import predict
 
         return predict(job.inference, trial, task, backend, ledger)
+    if job.heard is not None:
+        from echobench.worker.prediction import echo
+
+        return echo(job.heard, task, backend)
     from echobench.worker.trial import first_losses, learn
 
     if job.kind == "reference":

@@ -1,8 +1,11 @@
-"""To predict: a saved network, loaded in plain Keras, answers and is timed."""
+"""A saved network, loaded in plain Keras: it answers and is timed, or echoes one sample."""
 
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -11,14 +14,14 @@ import numpy as np
 
 from echobench.core.backend import Backend
 from echobench.core.clock import Ledger
-from echobench.core.inference import answer, latency
+from echobench.core.inference import answer, latency, outputs_for
 from echobench.core.sequences import MISSING, stream
 from echobench.core.target import BLOCK
 from echobench.core.task import Task
 from echobench.errors import UnsupportedError
 from echobench.harness import machine
 from echobench.harness.plan import Trial
-from echobench.harness.protocol import Inference
+from echobench.harness.protocol import Heard, Inference
 
 
 def predict(
@@ -27,7 +30,7 @@ def predict(
     """Load a saved network, have it answer, and time it; return a prediction's fields."""
     rng = stream(trial.seed, "predict")
     answers, expected = [], []
-    try:
+    with _supported(backend):
         with ledger.phase("build"):
             model = keras.saving.load_model(asked.model, compile=False, safe_mode=True)
         for _ in range(0, trial.certify, BLOCK):
@@ -35,9 +38,6 @@ def predict(
             expected.append(task.expected(rows))
             answers.append(answer(model, task, trial.recipe, rows))
         latencies = [asdict(latency(model, task, rng, batch)) for batch in asked.batches]
-    except NotImplementedError as error:
-        reason = " ".join(str(error).split()) or "some layer of the network"
-        raise UnsupportedError(f"not implemented in Keras on {backend.name}: {reason}") from error
     right = np.concatenate(expected)
     given = np.where(right == MISSING, MISSING, np.concatenate(answers))
     np.save(asked.answers, given)
@@ -60,3 +60,52 @@ def predict(
             "device": backend.devices(),
         },
     }
+
+
+def echo(heard: Heard, task: Task, backend: Backend) -> dict[str, Any]:
+    """Have a saved network echo one sample.
+
+    Returns:
+        What it `echoed`, [n_out], and its `certainty`, if any, as the coding calls it; or
+        why it was `refused`: it is no network that Keras reads safely, or none for this task.
+    """
+    with _supported(backend):
+        try:
+            model = keras.saving.load_model(heard.model, compile=False, safe_mode=True)
+        except NotImplementedError:
+            raise
+        except Exception as error:
+            # A stranger's file: Keras raises whatever it trips over.
+            why = " ".join(str(error).split())[:200]
+            return {"refused": f"expected a network that Keras reads in safe mode; {why}"}
+        width = task.coding.width
+        wanted = [task.framing.inputs.shape[1] * width, task.framing.targets.shape[1] * width]
+        found = [
+            math.prod(tensor.shape[1:]) if None not in tensor.shape[1:] else None
+            for tensor in (model.inputs[0], model.outputs[0])
+        ]
+        if found != wanted:
+            told = "{} numbers in and {} out".format
+            return {
+                "refused": f"expected a network of {task.name!r}, {told(*wanted)}; "
+                f"received one with {told(*found)}"
+            }
+        outputs = outputs_for(model, task, np.array(heard.tokens, np.int64))
+    decoded = keras.ops.convert_to_numpy(task.coding.decode(keras.ops.convert_to_tensor(outputs)))
+    certainty = task.coding.certainty(outputs)
+    return {
+        "echoed": [int(token) for token in decoded],
+        "certainty": None
+        if certainty is None
+        else {"called": certainty[0], "values": [float(value) for value in certainty[1]]},
+    }
+
+
+@contextmanager
+def _supported(backend: Backend) -> Iterator[None]:
+    """Have what Keras lacks on a backend end as unsupported."""
+    try:
+        yield
+    except NotImplementedError as error:
+        reason = " ".join(str(error).split()) or "some layer of the network"
+        raise UnsupportedError(f"not implemented in Keras on {backend.name}: {reason}") from error

@@ -22,6 +22,7 @@ from echobench.worker import parity
 from echobench.worker.trial import (
     LONGEST_DISPATCH,
     limits_of,
+    looks_to,
     outcome_fields,
     path_of,
     progress_to,
@@ -68,10 +69,12 @@ def learn_together(
 
     def one(place: int) -> dict[str, Any]:
         seed, told = job.seeds[place], progress if place == 0 else lambda *_: None
+        watched = job.watch and place == 0
+        looked = looks_to(tell, task, predictor, seed, program.batches) if watched else None
         own = Ledger(ledger.started)  # its times are those of all, and not kept
         try:
             outcome = train(
-                task, trial.recipe, seed, lockstep.slot(place), predictor, limits, own, told
+                task, trial.recipe, seed, lockstep.slot(place), predictor, limits, own, told, looked
             )
         except TrainingError as error:
             return {"status": "failed", "reason": str(error)}

@@ -20,12 +20,15 @@ from echobench.core.training import Evaluation, Limits, Outcome, fresh_rows, tra
 from echobench.errors import TrainingError
 from echobench.harness import machine
 from echobench.harness.plan import Trial
-from echobench.harness.protocol import Job, Progress
+from echobench.harness.protocol import Job, Look, Progress
+from echobench.results.record import Sample
 from echobench.worker import parity
 
 LONGEST_DISPATCH = 100
 FIT_DISPATCH = 10
 """Epochs in one dispatch: of the fused engines, and between looks at the clock of `fit`."""
+WATCHED = 8
+"""Samples that who watches a trial is told of."""
 
 
 class Built(NamedTuple):
@@ -101,7 +104,10 @@ def learn(
     compiled = built.traces
     trainer.reset(weights)
     limits, progress = limits_of(trial, ledger, dispatch), progress_to(tell)
-    outcome = train(task, trial.recipe, trial.seed, trainer, predictor, limits, ledger, progress)
+    looked = looks_to(tell, task, predictor, trial.seed, program.batches) if job.watch else None
+    outcome = train(
+        task, trial.recipe, trial.seed, trainer, predictor, limits, ledger, progress, looked
+    )
     if job.save_model is not None:
         Path(job.save_model).parent.mkdir(parents=True, exist_ok=True)
         program.plain_model(outcome.weights).save(job.save_model)
@@ -143,6 +149,32 @@ def progress_to(tell: Callable[[Progress], None]) -> Callable[[float, int, float
         tell(Progress(phase="train", epoch=epoch, accuracy=accuracy, seconds_per_epoch=seconds))
 
     return progress
+
+
+def looks_to(
+    tell: Callable[[Progress], None], task: Task, predictor: Predictor, seed: int, batches: int
+) -> Callable[[Evaluation, list[Floats]], None]:
+    """Return what tells of each evaluation, and how some samples come out.
+
+    They are of the sequence that is shown at the end: the first of which most is asked.
+    """
+
+    def looked(evaluation: Evaluation, weights: list[Floats]) -> None:
+        found = samples(task, predictor, weights, seed)
+        asked = [sum(token is not None for token in one["expected"]) for one in found]
+        fullest = [one for one, count in zip(found, asked, strict=True) if count == max(asked)]
+        score = evaluation.score
+        look = Look(
+            updates=evaluation.epoch * batches,
+            train_s=evaluation.train_s,
+            loss=evaluation.loss,
+            accuracy=score.accuracy,
+            exact_match=score.exact_match,
+            samples=[Sample(**one) for one in fullest[:WATCHED]],
+        )
+        tell(Progress(phase="train", epoch=evaluation.epoch, accuracy=score.accuracy, look=look))
+
+    return looked
 
 
 def path_of(trial: Trial, trainer: Trainer | ReplicatedTrainer, backend: Backend) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 from echobench.core.clock import Ledger
 from echobench.core.sequences import Floats, Integers, stream
 from echobench.core.task import Recipe, Task
-from echobench.core.training import Limits, Outcome, train
+from echobench.core.training import Evaluation, Limits, Outcome, train
 from echobench.errors import TrainingError
 from echobench.plugins import Plugins
 
@@ -163,3 +165,31 @@ def test_a_hit_stays_where_the_budget_ends_before_it_was_seen_to_last(task: Task
     assert outcome.status == "reached"
     assert [e.epoch for e in outcome.after_hit] == [20, 25]
     assert run(Wavering(task, set()), sustain=3, max_epochs=10).after_hit == []
+
+
+class Phases(Ledger):
+    """Knows which phases run."""
+
+    def __init__(self) -> None:
+        super().__init__(time.monotonic())
+        self.running: list[str] = []
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        with super().phase(name):
+            self.running.append(name)
+            yield
+            self.running.remove(name)
+
+
+def test_who_watches_is_told_of_each_evaluation_while_no_clock_runs(task: Task) -> None:
+    learner, ledger = Learner(task, right_from=25), Phases()
+    limits = Limits(100, time.monotonic() + 60, dispatch=4, screen=50, certify=100)
+    told = []
+
+    def looked(evaluation: Evaluation, weights: list[Floats]) -> None:
+        assert not ledger.running
+        told.append((evaluation.epoch, evaluation.score.accuracy))
+
+    train(task, RECIPE, 0, learner, learner.predict, limits, ledger, lambda *_: None, looked)
+    assert told == [(10, 0.0), (20, 0.0), (30, 1.0)]

@@ -1,0 +1,86 @@
+"""`echobench echo`: what a saved network echoes of what is typed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from echobench.cli.options import AsJson, PluginFiles
+from echobench.cli.running import interruptible
+
+if TYPE_CHECKING:
+    from echobench.harness.echoing import Echo
+
+
+def echo(
+    model: Annotated[
+        Path,
+        typer.Argument(help="A network of run --save-models: NAME.keras and, beside it, .json."),
+    ],
+    tokens: Annotated[
+        list[str] | None,
+        typer.Argument(help="The sequence, as the task spells its tokens; . for a missing one."),
+    ] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="Where it runs; one that only predicts, if there is any.")
+    ] = None,
+    plugin: PluginFiles = None,
+    as_json: AsJson = False,
+) -> None:
+    """Have a saved network echo a sequence, and say how sure it is of each token."""
+    from echobench.harness import echoing, predicting
+    from echobench.plugins import Plugins
+
+    plugins = Plugins(plugin or [])
+    provided = plugins.backend(backend) if backend else echoing.usable(plugins)
+    saved = predicting.read(model, plugins)
+    with interruptible("nothing is kept of an echo"):
+        found = echoing.echo(saved, tokens or [], provided, plugins)
+    told = {"model": saved.path.name, "task": saved.trial.label, "backend": provided.value.name}
+    if as_json:
+        print(json.dumps({**told, **asdict(found)}, indent=2))
+    else:
+        _show(found, " ".join([told["task"], "on", told["backend"]]))
+
+
+def _show(found: Echo, title: str) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    from echobench.echoes import aligned, marks, shown
+
+    console = Console()
+    given = [at for at, token in enumerate(found.echoed) if token is not None]
+    said = sum(one is not None for one in found.right)
+    lines: dict[str, list[str | Text]] = {
+        "heard": [*map(shown, found.heard)],
+        "expected": [*map(shown, found.expected)] if said else [],
+        "echoed": [*map(shown, found.echoed)],
+        "": [*marks(found.right)] if said else [],
+    }
+    if found.certainty is not None and found.called is not None:
+        percent = found.called == "confidence"
+        lines[found.called] = [
+            "" if at not in given else _percent(value) if percent else f"{value:.2f}"
+            for at, value in enumerate(found.certainty)
+        ]
+    print(f"{shown(title)}\n")
+    console.print(aligned(lines, console.width), highlight=False)
+    if said:
+        right = sum(one is True for one in found.right)
+        print(f"{right} of {said} right")
+    if said < len(given):
+        unknown = len(given) - said
+        print(f"of {unknown} the task does not say what is right: it draws them with the input")
+    if found.called == "distance":
+        print("distance: from the integer that it is rounded to; it is no probability")
+
+
+def _percent(probability: float) -> str:
+    """Return a probability that reads 100% only where it is."""
+    text = f"{probability:.1%}"
+    return ">99.9%" if text == "100.0%" and probability < 1 else text

@@ -1,0 +1,47 @@
+"""`echobench leaderboard`: a static site of records from many machines."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from echobench.cli.options import PluginFiles
+from echobench.errors import UsageError
+
+
+def leaderboard(
+    paths: Annotated[
+        list[Path], typer.Argument(help="Files of records, or folders, with all in them.")
+    ],
+    output: Annotated[Path, typer.Option(help="Folder of the site.")] = Path("site"),
+    plugin: PluginFiles = None,
+) -> None:
+    """Make a static site of records that the referee lets in, ready for any host."""
+    from echobench.core.backend import why_missing
+    from echobench.plugins import Plugins
+    from echobench.results.store import record_files
+
+    missing = why_missing(("jinja2",), "report")
+    if missing is not None:
+        raise UsageError(f"leaderboard: {missing}")
+    from echobench.leaderboard import site
+    from echobench.leaderboard.standing import board
+
+    for path in paths:
+        if not path.exists():
+            raise UsageError(f"leaderboard: expected files or folders of records; received {path}")
+    files = [file for path in paths for file in record_files(path, "**/*.jsonl")]
+    files = [file for file in dict.fromkeys(files) if output not in file.parents]
+    if not files:
+        raise UsageError(f"leaderboard: no records in {', '.join(map(str, paths))}")
+    made = board(files, Plugins(plugin or []))
+    site.write(made, output)
+    rows = sum(map(len, made.fields.values()))
+    refused = len({finding.where for finding in made.refused})
+    print(
+        f"{output / 'index.html'}: {rows} rows of {made.records} records, {refused} refused",
+        file=sys.stderr,
+    )

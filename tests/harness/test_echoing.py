@@ -1,0 +1,125 @@
+"""Networks made by hand, whose echo and confidence follow from a formula."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from echobench.cli.echo import _show
+from echobench.errors import UsageError
+from echobench.harness import echoing, predicting
+from echobench.harness.echoing import Echo
+from echobench.harness.plan import Selection, plan
+from echobench.plugins import Plugins
+from tests.conftest import Command
+
+LOGIT = 8.0
+MAKE = f"""
+import keras, numpy as np
+def save(name, width, kernel, bias, activation):
+    x = keras.Input((5, width))
+    layer = keras.layers.Dense(width, activation=activation)
+    model = keras.Model(x, layer(x))
+    layer.set_weights([kernel.astype("float32"), np.full(width, bias, "float32")])
+    model.save(name)
+kernel = {LOGIT} * np.eye(100)
+kernel[7] = np.roll(kernel[7], 2)  # of 7 it makes 9
+save("whole.keras", 100, kernel, 0.0, "softmax")
+save("regression.keras", 1, np.ones((1, 1)), 0.3 / 99, "linear")
+x = keras.Input((5, 100))
+keras.Model(x, keras.layers.Lambda(lambda t: t)(x)).save("lambda.keras")
+"""
+
+
+@pytest.fixture(scope="module")
+def models(plugins: Plugins, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    environment = {**os.environ, "KERAS_BACKEND": "numpy"}
+    subprocess.run([sys.executable, "-c", MAKE], cwd=folder, env=environment, check=True)
+    for name in ("whole", "regression"):
+        (trial,) = plan(Selection(tasks=[name], backends=["jax"]), plugins)
+        (folder / f"{name}.json").write_text(trial.model_dump_json())
+    shutil.copy(folder / "whole.json", folder / "lambda.json")
+    return folder
+
+
+WORDS = ["12", "7", "93", "4", "55"]
+SURE = math.exp(LOGIT) / (math.exp(LOGIT) + 99)
+
+
+def test_an_error_is_told_and_the_confidence_is_the_softmax(
+    models: Path, echobench: Command, tmp_path: Path
+) -> None:
+    done = echobench("echo", str(models / "whole.keras"), *WORDS, "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["heard"] == found["expected"] == [12, 7, 93, 4, 55]
+    assert found["echoed"] == [12, 9, 93, 4, 55]
+    assert found["right"] == [True, False, True, True, True]
+    assert (found["called"], found["certainty"]) == ("confidence", pytest.approx([SURE] * 5))
+    assert not list(tmp_path.iterdir())  # nothing is kept
+
+
+def test_for_people_an_error_has_a_sign(capsys: pytest.CaptureFixture[str]) -> None:
+    _show(Echo([12, 7], [12, 7], [12, 9], [True, False], [1.0, SURE], "confidence"), "a task")
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["echoed", "12", "9"] in lines
+    assert ["✓", "✗"] in lines
+    assert ["confidence", "100.0%", f"{SURE:.1%}"] in lines
+    assert ["1", "of", "2", "right"] in lines
+    _show(Echo([1], [None], [2], [None], [0.99999], "confidence"), "a task")
+    shown = capsys.readouterr().out
+    assert ">99.9%" in shown  # 100% only where it is
+    assert "the task does not say what is right" in shown
+
+
+def echo(model: Path, plugins: Plugins) -> Echo:
+    saved = predicting.read(model, plugins)
+    return echoing.echo(saved, WORDS, echoing.usable(plugins), plugins)
+
+
+def test_a_number_has_a_distance_and_no_probability(models: Path, plugins: Plugins) -> None:
+    found = echo(models / "regression.keras", plugins)
+    assert found.right == [True] * 5
+    assert (found.called, found.certainty) == ("distance", pytest.approx([0.3] * 5, abs=1e-4))
+
+
+def foreign(models: Path) -> Path:
+    shutil.copy(models / "regression.json", models / "foreign.json")
+    return Path(shutil.copy(models / "whole.keras", models / "foreign.keras"))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (foreign, "expected a network of 'regression', 5 numbers in and 5 out; received one with "
+                  "500 numbers in and 500 out"),
+        (lambda models: models / "lambda.keras", "Python lambda"),
+    ],
+)  # fmt: skip # one line a case reads better
+def test_a_file_that_is_no_such_network_is_named_in_one_line(
+    make: Callable[[Path], Path], message: str, models: Path, plugins: Plugins
+) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        echo(make(models), plugins)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_token_is_one_line_and_exit_code_2(models: Path, echobench: Command) -> None:
+    done = echobench("echo", str(models / "whole.keras"), "1", "2", "-3")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("echobench: expected 5 tokens, integers of 0..99, as in: ")
+    assert line.endswith("; received '-3'")
+
+
+def test_without_a_wish_it_runs_where_nothing_is_compiled(plugins: Plugins) -> None:
+    assert echoing.usable(plugins).value.name == "numpy"
