@@ -14,6 +14,7 @@ from echobench.cli import (
     check,
     compare,
     doctor,
+    export,
     listing,
     new,
     plot,
@@ -39,6 +40,7 @@ app.command()(predict.predict)
 app.command()(table.table)
 app.command()(compare.compare)
 app.command()(plot.plot)
+app.command()(export.export)
 app.command()(validate.validate)
 app.command()(doctor.doctor)
 app.command("list")(listing.list_plugins)
