@@ -50,7 +50,7 @@ def of_one_machine(records: Iterable[Record], wanted: str | None = None) -> list
 def document(records: Sequence[Record], metric: str) -> tuple[dict[str, Any], list[str]]:
     """Return the file's content, and what is to be said of it.
 
-    A benchmark is a cell, a round one of its seeds; the statistics are those of
+    A benchmark is a cell, a round one of its trials; the statistics are those of
     pytest-benchmark's own `Stats` over the rounds.
 
     Args:
