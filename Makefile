@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 
 BACKEND ?= jax
 
-.PHONY: run test speed open closed tasks studies sizes figures bench bench-scale lint clean
+.PHONY: run test speed open closed tasks studies sizes figures bench bench-scale regression lint clean
 
 run: $(VENV)/.base  ## teach the encoder-decoder to echo on JAX, and print the table
 	$(BIN)/echobench run --backend jax --task partial
@@ -70,6 +70,9 @@ bench: $(VENV)/.all  ## pytest-benchmark, one backend a process: make bench BACK
 
 bench-scale: $(VENV)/.all  ## a plan of 10,000 trials, a table of 1,000,000 records (7 GB in TMPDIR)
 	$(BIN)/python -m tests.benchmarks.scale
+
+regression: $(VENV)/.all  ## is a slowdown of 20% caught, and none where there is none: 12 minutes
+	$(BIN)/python -m tests.benchmarks.regression
 
 lint: $(VENV)/.all  ## format and mend what can be mended
 	$(BIN)/ruff format .

@@ -49,6 +49,14 @@ def test_a_regression_is_exit_code_3(echobench: Command, tmp_path: Path) -> None
     assert echobench("compare", *sides, "--fail-if", "seconds_per_update>+60%").returncode == 0
 
 
+def test_a_limit_that_cannot_be_decided_is_told(echobench: Command) -> None:
+    limit = ("--metric", "seconds_per_update", "--fail-if", "seconds_per_update>+1%")
+    done = echobench("compare", "engine=fused", "engine=fit", *MATRIX, *limit)
+    assert done.returncode == 0, done.stderr
+    told = [line for line in done.stderr.splitlines() if "--fail-if cannot decide" in line]
+    assert any("whole torch closed seconds_per_update: 3 pairs, too few" in one for one in told)
+
+
 def test_bad_sides_are_one_line_and_exit_code_2(echobench: Command) -> None:
     for arguments in (
         ("compare", "colour=red", "engine=fit", *MATRIX),

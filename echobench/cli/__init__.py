@@ -15,6 +15,7 @@ from echobench.cli import (
     compare,
     doctor,
     echo,
+    export,
     leaderboard,
     listing,
     new,
@@ -45,6 +46,7 @@ app.command()(table.table)
 app.command()(compare.compare)
 app.command()(plot.plot)
 app.command()(report.report)
+app.command()(export.export)
 app.command()(validate.validate)
 app.command()(leaderboard.leaderboard)
 app.command()(doctor.doctor)

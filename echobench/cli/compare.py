@@ -50,6 +50,12 @@ def compare(
             console.print(drawn(lines, console.width, names=(name, "B against A")))
     else:
         print(written(comparison.rows(found), form.value))
+    for one in (one for limit in limits for one in limit.undecided(found)):
+        print(
+            f"careful: --fail-if cannot decide {one.task} {one.cell} {one.metric}: "
+            f"{one.ratio.n} pairs, too few for an interval",
+            file=sys.stderr,
+        )
     broken = [one for limit in limits for one in limit.broken(found)]
     for one in broken:
         print(f"regression: {one.task} {one.cell} {one.metric}: {one.verdict}", file=sys.stderr)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy as np
 import pandas as pd
 
 from echobench.results.footnotes import Course, break_even, course

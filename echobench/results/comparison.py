@@ -319,3 +319,7 @@ class Limit:
             and one.ratio.low is not None
             and one.ratio.low > self.factor
         ]
+
+    def undecided(self, found: Iterable[Comparison]) -> list[Comparison]:
+        """Return the comparisons without an interval, of which it can never say anything."""
+        return [one for one in found if one.metric == self.metric and one.ratio.low is None]

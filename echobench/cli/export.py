@@ -1,0 +1,76 @@
+"""`echobench export`: the records in another tool's format."""
+
+from __future__ import annotations
+
+import enum
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from echobench.cli.options import PluginFiles, Results
+from echobench.errors import UsageError
+
+
+class ExportFormat(enum.StrEnum):
+    """What is written."""
+
+    PYTEST_BENCHMARK = "pytest-benchmark"
+
+
+class ExportMetric(enum.StrEnum):
+    """What the statistics are of."""
+
+    SECONDS_PER_UPDATE = "seconds_per_update"
+    TIME_TO_TARGET = "time_to_target_s"
+
+
+def export(
+    form: Annotated[
+        ExportFormat, typer.Option("--format", help="What `pytest-benchmark compare` reads.")
+    ] = ExportFormat.PYTEST_BENCHMARK,
+    results: Results = Path("results"),
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file; without one, to stdout.")
+    ] = None,
+    metric: Annotated[
+        ExportMetric, typer.Option(help="What the statistics over the seeds are of.")
+    ] = ExportMetric.SECONDS_PER_UPDATE,
+    machine: Annotated[
+        str | None, typer.Option(help="A part of its name, where there are records of several.")
+    ] = None,
+    plugin: PluginFiles = None,
+    quick: Annotated[bool, typer.Option("--quick", help="The smoke runs instead.")] = False,
+) -> None:
+    """Write the records in another tool's format."""
+    from echobench.core.backend import why_missing
+    from echobench.plugins import Plugins
+    from echobench.results.benchmarks import document, of_one_machine
+    from echobench.results.divisions import sorted_out
+    from echobench.results.store import Store, latest
+
+    missing = why_missing(("pytest_benchmark",), "benchmark")
+    if missing is not None:
+        raise UsageError(f"export: {missing}")
+    if not results.is_dir():
+        raise UsageError(f"--results: expected a folder of records; received {str(results)!r}")
+    records, moved = sorted_out(latest(Store(results, quick=quick).load()), Plugins(plugin or []))
+    if not records:
+        raise UsageError(f"export: no records in {results}; make some with: echobench run")
+    told, notes = document(of_one_machine(records, machine), metric.value)
+    text = json.dumps(told, indent=4)
+    if output is None:
+        print(text)
+    else:
+        try:
+            output.write_text(text + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UsageError(
+                f"--output {output}: expected a file that can be written; {error.strerror}"
+            ) from error
+    for line in [*notes, *moved]:
+        print(f"careful: {line}", file=sys.stderr)
+    if output is not None:
+        print(f"wrote {output}; see: pytest-benchmark compare {output}", file=sys.stderr)

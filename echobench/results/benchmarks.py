@@ -1,0 +1,209 @@
+"""Records as benchmarks of pytest-benchmark: the file that its `compare` reads."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from echobench.errors import UsageError
+from echobench.results.frame import cell_of, frame
+from echobench.results.record import Record
+from echobench.results.statistics import censored_median
+from echobench.results.store import file_name, machine_class
+from echobench.results.table import on_clock
+
+METRICS = ("seconds_per_update", "time_to_target_s")
+"""What the statistics of a benchmark can be of."""
+MEDIANS = (
+    "updates_to_target", "epochs_to_target", "seconds_per_update", "sequences_per_s", "epochs",
+    "accuracy", "exact_match", "error_bound", "limit_fraction", "compile_s", "wall_s",
+    "peak_memory_bytes",
+)  # fmt: skip # one line reads better
+"""Fields of the record of which `extra_info` holds the median over seeds."""
+
+
+def of_one_machine(records: Iterable[Record], wanted: str | None = None) -> list[Record]:
+    """Return the records of one machine class: a file of pytest-benchmark is of one machine.
+
+    Args:
+        records: of any machines.
+        wanted: a part of the class's name, where there are several.
+
+    Raises:
+        UsageError: there is not exactly one.
+    """
+    classes: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        classes[machine_class(record.provenance.get("machine"))].append(record)
+    fitting = [name for name in classes if wanted is None or wanted in name]
+    if len(fitting) != 1:
+        raise UsageError(
+            "export: expected records of one machine, since a file of pytest-benchmark is of one; "
+            f"received those of {' and of '.join(map(repr, sorted(classes))) or 'none'}; "
+            "choose with --machine, a part of its name"
+        )
+    return classes[fitting[0]]
+
+
+def document(records: Sequence[Record], metric: str) -> tuple[dict[str, Any], list[str]]:
+    """Return the file's content, and what is to be said of it.
+
+    A benchmark is a cell, a round one of its trials; the statistics are those of
+    pytest-benchmark's own `Stats` over the rounds.
+
+    Args:
+        records: of one machine class, of each trial the latest.
+        metric: one of `METRICS`.
+
+    Raises:
+        UsageError: not one record holds the metric.
+    """
+    from pytest_benchmark import __version__
+    from pytest_benchmark.stats import Stats
+
+    cells: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        cells[cell_of(record.trial)].append(record)
+    benchmarks, notes = [], []
+    for cell, (name, parameter) in _names(cells).items():
+        members = sorted(cells[cell], key=lambda record: (record.seed, record.started_at))
+        values = [value for r in members if (value := _value(r, metric)) is not None]
+        if len(values) < len(members):
+            notes.append(f"{name}: {metric} of {len(values)} of {len(members)} trials")
+        if not values:
+            continue
+        stats = Stats()
+        for value in values:
+            stats.update(value)
+        first = members[0]
+        benchmarks.append(
+            {
+                "group": group(first),
+                "name": name,
+                "fullname": name,
+                "param": parameter,
+                "params": {
+                    **first.model_dump(include={"task", "backend", "engine", "division", "device"}),
+                    "threads": first.trial.get("threads"),
+                },
+                "extra_info": {"metric": metric, **extra_info(members)},
+                "options": {"timer": "worker_clock"},
+                "stats": {**stats.as_dict(), "data": stats.data, "iterations": 1},
+            }
+        )
+    if not benchmarks:
+        raise UsageError(f"export: expected records with {metric}; found none")
+    newest = max(records, key=lambda record: record.started_at)
+    about = {
+        "machine_info": _machine_info(records),
+        "commit_info": _commit_info(newest),
+        "benchmarks": sorted(benchmarks, key=lambda one: str(one["name"])),
+        "datetime": newest.started_at,
+        "version": __version__,
+    }
+    return about, notes
+
+
+def group(record: Record) -> str:
+    """Return what a record's benchmark is compared within: its task and division."""
+    return f"{file_name(record.task)} {record.division}"
+
+
+def extra_info(records: Sequence[Record]) -> dict[str, Any]:
+    """Return what a cell's records say beside the statistics, for `extra_info`.
+
+    `success`, `statuses` and `seeds` count trials; `time_to_target_s` is the Kaplan-Meier
+    median with its interval, misses censored; the rest are medians (`MEDIANS`), empty
+    where not measured. A trial that failed the parity gate is `failed`.
+    """
+    flat = frame(records)
+    counted = flat[flat.status.isin(["reached", "missed", "timeout"])]
+    seconds = on_clock(counted, "train").dropna()
+    hit = counted.status[seconds.index] == "reached"
+    found = censored_median(seconds[hit].to_numpy(float), seconds[~hit].to_numpy(float))
+    medians = {name: _median(flat[name]) for name in MEDIANS}
+    told = [record.provenance.get("git") or {} for record in records]
+    return {
+        "success": f"{int((flat.status == 'reached').sum())}/{len(counted)}",
+        "statuses": dict(Counter(flat.status)),
+        "seeds": [record.seed for record in records],
+        "time_to_target_s": {"median": found.value, "low": found.low, "high": found.high},
+        **medians,
+        "disturbed": int(flat.disturbed.sum()),
+        "failed_parity": sum(record.failed_parity for record in records),
+        "versions": records[0].trial.get("versions", {}),
+        "commits": sorted({git["commit"] for git in told if "commit" in git}),
+    }
+
+
+def _median(column: Any) -> float | None:
+    values = column.dropna().astype(float)
+    return None if values.empty else float(values.median())
+
+
+def _value(record: Record, metric: str) -> float | None:
+    value: float | None = None if record.failed_parity else getattr(record, metric)
+    return value
+
+
+def _names(cells: Mapping[str, Sequence[Record]]) -> dict[str, tuple[str, str | None]]:
+    """Return of each cell its benchmark's name, and what stands in its brackets, if anything.
+
+    Cells that differ in more than task, backend, engine and division have the rest in
+    brackets, as pytest has parameters. No letter of a name is one that a terminal obeys.
+    """
+    alike: dict[str, list[str]] = defaultdict(list)
+    for cell, (record, *_) in cells.items():
+        words = (record.task, record.backend, record.engine, record.division)
+        alike["-".join(map(file_name, words))].append(cell)
+    names: dict[str, tuple[str, str | None]] = {}
+    for name, members in alike.items():
+        told = [_flat(json.loads(cell)) for cell in members]
+        keys = dict.fromkeys(key for one in told for key in one)
+        differing = [key for key in keys if len({one.get(key) for one in told}) > 1]
+        for cell, one in zip(members, told, strict=True):
+            pairs = (f"{key.rpartition('.')[2]}={one.get(key)}" for key in differing)
+            parameter = ",".join(map(file_name, pairs))
+            names[cell] = (f"{name}[{parameter}]", parameter) if parameter else (name, None)
+    return names
+
+
+def _flat(told: Mapping[str, Any], above: str = "") -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in told.items():
+        found |= _flat(value, f"{name}.") if isinstance(value, dict) else {above + name: str(value)}
+    return found
+
+
+def _machine_info(records: Sequence[Record]) -> dict[str, Any]:
+    """Return the machine in pytest-benchmark's words; what the records differ in is left out."""
+    facts = [record.provenance.get("machine") or {} for record in records]
+    same = {k: v for k, v in facts[0].items() if all(other.get(k) == v for other in facts)}
+    hosts = {record.provenance.get("host") for record in records}
+    system, _, release = str(same.get("system", "")).partition(" ")
+    told = {
+        "node": hosts.pop() if len(hosts) == 1 else None,
+        "processor": same.get("cpu"),
+        "machine": same.get("architecture"),
+        "python_version": same.get("python"),
+        "system": system or None,
+        "release": release or None,
+        "memory_bytes": same.get("memory_bytes"),
+        "gpus": same.get("gpus"),
+    }
+    cpu = {"brand_raw": same.get("cpu"), "count": same.get("cores")}
+    return {**{k: v for k, v in told.items() if v is not None}, "cpu": cpu}
+
+
+def _commit_info(record: Record) -> dict[str, Any]:
+    git = record.provenance.get("git") or {}
+    return {
+        "id": git.get("commit", "unversioned"),
+        "dirty": git.get("dirty", False),
+        "time": None,
+        "author_time": None,
+        "project": "echobench",
+        "branch": "(unknown)",
+    }
