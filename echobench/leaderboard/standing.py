@@ -220,8 +220,8 @@ def _against(a: Row, b: Row) -> Estimate:
     """Return the ratio b / a of the times to the target, over the trials that both have."""
     theirs = {_trial(record): record for record in a.records}
     pairs = [(theirs[at], record) for record in b.records if (at := _trial(record)) in theirs]
-    values, _, _ = ratios(pairs, TARGET)
-    return ratio(values) if values else Estimate(None, None, None, 0)
+    found = ratios(pairs, TARGET).values
+    return ratio(found) if len(found) else Estimate(None, None, None, 0)
 
 
 def _trial(record: Record) -> tuple[int, int]:
