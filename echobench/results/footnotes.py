@@ -69,8 +69,8 @@ def chosen(records: Records) -> list[str]:
     ]
     for name, there in sorted(seeds.items()):
         first = FIRST_TUNING_SEED if min(there) >= FIRST_TUNING_SEED else 0
-        missing = _gaps(sorted({first - 1, *there}))
-        if missing:
+        if max(there) - first + 1 > len(there):
+            missing = _gaps([first - 1, *sorted(there)])
             more = f" and {len(missing) - FEW} such gaps more" if len(missing) > FEW else ""
             lines.append(f"{name}: no record of seed {', '.join(missing[:FEW])}{more}")
     return lines
