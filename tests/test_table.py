@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from pathlib import Path
 
 import pandas as pd
@@ -49,7 +48,6 @@ def test_the_table_marks_the_best_and_closes_with_a_sentence(echobench: Command)
     ("arguments", "expected"),
     [
         (("--backend", "jaxx"), "--backend: no record of 'jaxx'; did you mean 'jax'?"),
-        (("--sort", "walls"), "unknown column 'walls'; did you mean 'wall'?"),
         (("--output", "/dev/null/x"), "--output /dev/null/x: expected a file that can be written"),
     ],
 )
@@ -59,8 +57,3 @@ def test_what_cannot_be_is_one_line(
     done = echobench(*OPEN, *arguments)
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
     assert expected in done.stderr
-
-
-def test_filters_are_those_of_json(echobench: Command) -> None:
-    done = echobench(*OPEN, "--format", "json", "--engine", "native", "--status", "reached")
-    assert {row["engine"] for row in json.loads(done.stdout)} == {"native"}

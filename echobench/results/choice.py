@@ -27,6 +27,8 @@ def only(flat: pd.DataFrame, wanted: Wanted) -> pd.DataFrame:
     Raises:
         UsageError: no record has such a value.
     """
+    if not any(wanted.values()):
+        return flat
     keep = pd.Series(True, index=flat.index)
     for column, values in wanted.items():
         if values:

@@ -69,7 +69,8 @@ def chosen(records: Records) -> list[str]:
     ]
     for name, there in sorted(seeds.items()):
         first = FIRST_TUNING_SEED if min(there) >= FIRST_TUNING_SEED else 0
-        missing = _gaps(sorted({first - 1, *there}))
+        there = {seed for seed in there if seed >= first}
+        missing = _gaps([first - 1, *sorted(there)])
         if missing:
             more = f" and {len(missing) - FEW} such gaps more" if len(missing) > FEW else ""
             lines.append(f"{name}: no record of seed {', '.join(missing[:FEW])}{more}")

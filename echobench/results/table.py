@@ -177,7 +177,7 @@ def _row(told: dict[str, Any], machine: str, flat: pd.DataFrame, clock: str) -> 
     counted = flat[flat.status.isin(["reached", "missed", "timeout"])]
     reached = int((flat.status == "reached").sum())
     time, hits = _time_to_target(counted, clock)
-    figures: dict[str, tuple[Any, str]] = {
+    columns: dict[str, tuple[Any, str]] = {
         "updates to target": (counted.updates_to_target, "{:,.0f}"),
         "epochs to target": (counted.epochs_to_target, "{:,.0f}"),
         "ms/update": (counted.seconds_per_update * 1e3, "{:.3g}"),
@@ -190,6 +190,7 @@ def _row(told: dict[str, Any], machine: str, flat: pd.DataFrame, clock: str) -> 
         "compile": (counted.compile_s, "{:.1f} s"),
         "wall": (counted.wall_s, "{:.1f} s"),
     }
+    figures = {name: _spread(*column) for name, column in columns.items()}
     units = str(told.get("recipe", {}).get("units", ""))
     return Row(
         line={
@@ -197,14 +198,14 @@ def _row(told: dict[str, Any], machine: str, flat: pd.DataFrame, clock: str) -> 
             "units": units,
             "success": f"{reached}/{len(counted)}",
             "time to target": _estimated(time, hits),
-            **{name: _spread(*figure) for name, figure in figures.items()},
+            **{name: text for name, (text, _) in figures.items()},
             "note": _note(flat, told),
         },
         values={
             "units": float(units) if units.isdigit() else None,
             "success": reached / len(counted) if len(counted) else None,
             "time to target": time.value,
-            **{name: _median(column) for name, (column, _) in figures.items()},
+            **{name: median for name, (_, median) in figures.items()},
         },
         place={
             **{name: str(first[name]) for name in CELL},
@@ -253,19 +254,15 @@ def _seconds(value: float | None, hits: Any) -> str:
     return f"> {hits.max():.3g} s" if value is None else f"{value:.3g} s"
 
 
-def _median(column: Any) -> float | None:
-    values = pd.to_numeric(column).dropna().astype(float)
-    return None if values.empty else float(values.median())
-
-
-def _spread(column: Any, form: str) -> str:
-    """Return the median and, where there are several, the smallest and largest."""
+def _spread(column: Any, form: str) -> tuple[str, float | None]:
+    """Return the median and, where there are several, the smallest and largest; and the median."""
     values = pd.to_numeric(column).dropna().astype(float)
     if values.empty:
-        return ""
-    median = form.format(values.median())
+        return "", None
+    middle = float(values.median())
     low, high = form.format(values.min()), form.format(values.max())
-    return median if low == high else f"{median} [{low}, {high}]"
+    median = form.format(middle)
+    return (median if low == high else f"{median} [{low}, {high}]"), middle
 
 
 def _note(flat: pd.DataFrame, told: dict[str, Any]) -> str:

@@ -104,7 +104,7 @@ def _measured(trials: pd.DataFrame, by: str, clock: str) -> pd.DataFrame:
     else:
         value = trials.seconds_per_update.astype(float)
         spent = value * float("nan")
-    keys = [trials.seed.astype(str), trials.again.astype(str)]
+    keys = [trials.seed, trials.again.astype(object)]
     return pd.DataFrame({"value": value, "spent": spent}).set_index(keys)
 
 

@@ -126,8 +126,7 @@ def test_nothing_measured_is_one_line(kind: str, tmp_path: Path) -> None:
     panels = panels_of([record(status="unavailable", reason="not installed")])
     with pytest.raises(UsageError, match=r"^plot: expected records with .*; found none$"):
         WRITERS[kind](tmp_path / "a.png", panels)
-    WRITERS[kind](tmp_path / "a.png", panels | panels_of([everything()]))
-    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    assert not [*tmp_path.iterdir()]
 
 
 def everything() -> Record:
