@@ -36,6 +36,8 @@ QUESTIONS = {
     "ms/update": "Long jobs (time of an update, when compiling no longer matters)",
 }
 """What is asked of a group, by the column that answers it."""
+OF_BACKENDS = ("backend", "engine", "versions")
+"""What cells of a group differ in."""
 ABOUT = ("task", "backend", "engine", "division", "machine")
 
 
@@ -68,7 +70,7 @@ class Cell:
 
 @dataclass
 class Group:
-    """Cells that may be ranked: one task, recipe, division, device, threads and machine.
+    """Cells that may be ranked: of one task, recipe, division, budget, setting and machine.
 
     Attributes:
         id: of its element.
@@ -118,17 +120,18 @@ def groups(records: Sequence[Record], flat: pd.DataFrame) -> list[Group]:
     labels: dict[str, set[str]] = defaultdict(set)
     for machine, backend, engine in zip(flat.machine, flat.backend, flat.engine, strict=True):
         labels[str(machine)].add(f"{backend} {engine}")
-    found = []
-    told = []
+    found, told = [], []
     for by_label in variants(flat).values():
-        cells = [
-            _cell(label, frame, records)
-            for label, frames in by_label.items()
-            for frame in frames
-        ]  # fmt: skip
-        _tell_apart(cells)
-        found.append(_group(cells, sorted(labels[cells[0].about["machine"]] - by_label.keys())))
-        told.append(_common(cells))
+        alike: dict[str, list[Cell]] = defaultdict(list)
+        for label, frames in by_label.items():
+            for frame in frames:
+                cell = _cell(label, frame, records)
+                alike[json.dumps(_conditions(cell), sort_keys=True)].append(cell)
+        for cells in alike.values():
+            told.append(_conditions(cells[0]))
+            there = {f"{cell.about['backend']} {cell.about['engine']}" for cell in cells}
+            _tell_apart(cells)
+            found.append(_group(cells, sorted(labels[cells[0].about["machine"]] - there)))
     same: dict[tuple[str, str], list[int]] = defaultdict(list)
     for place, group in enumerate(found):
         same[group.task, group.division].append(place)
@@ -224,10 +227,10 @@ def _settings(cell: Cell) -> dict[str, Any]:
     return {name: value for name, value in told.items() if name != "label" and value}
 
 
-def _common(cells: Sequence[Cell]) -> dict[str, Any]:
-    told = _settings(cells[0])
-    kept = {name: told.get(name) for name in ("device", "threads", "recipe", "source")}
-    return {**kept, "machine": cells[0].about["machine"]}
+def _conditions(cell: Cell) -> dict[str, Any]:
+    """Return what cells must share to be ranked: all but the backend's own."""
+    told = {name: value for name, value in _settings(cell).items() if name not in OF_BACKENDS}
+    return {**told, "machine": cell.about["machine"]}
 
 
 def _group(cells: list[Cell], absent: list[str]) -> Group:

@@ -17,6 +17,7 @@ from echobench.results.record import Record, Sample
 from echobench.results.store import Store
 from tests.report.browser import Theme, browser, opened
 from tests.results.records import RESULTS, record
+from tests.test_plot import made_up
 
 OPEN = RESULTS / "open"
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}\x1b[31m"
@@ -177,3 +178,16 @@ def test_what_records_say_stays_text(tmp_path: Path, plugins: Plugins, chromium:
         assert json.loads(page.locator("#record").inner_text())["reason"] == HOSTILE
         assert page.locator("#dialog .echo .wrong").inner_text() == "✗right?"
         assert page.locator("img").count() == 0
+
+
+def test_cost_against_size(tmp_path: Path, plugins: Plugins, chromium: Browser) -> None:
+    store = Store(tmp_path / "studies" / "size")
+    for one in made_up(plugins):
+        store.append(one)
+    write(tmp_path, tmp_path / "report.html", plugins)
+    with opened(chromium, tmp_path / "report.html", width=390) as page:
+        figures = page.locator("figure[data-study=size]")
+        assert figures.count() == 3
+        assert figures.first.locator(".legend li").all_inner_texts() == ["flax", "jax"]
+        assert "jax from 20 on" in page.locator("#studies").inner_text()
+        assert fits(page)

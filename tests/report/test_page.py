@@ -15,9 +15,11 @@ import pytest
 
 from echobench.plugins import Plugins
 from echobench.report import page as pages
+from echobench.report.cells import groups
 from echobench.report.choice import Verdict, verdict
 from echobench.report.curves import learning
 from echobench.report.packing import Level, columns, kept
+from echobench.results.frame import frame
 from echobench.results.record import EvaluationPoint, Record
 from echobench.results.store import Store
 from tests.benchmarks.made_up import fill
@@ -182,3 +184,27 @@ def test_many_trials_are_thinned_and_the_page_says_so(
     assert "a record here holds" in html
     data = embedded(html)["data"]
     assert sum(len(cell["keys"]) for cell in data["cells"].values()) == 300
+
+
+def test_divisions_machines_and_budgets_are_never_ranked_together() -> None:
+    def cell(backend: str, budget: int = 10, cpu: str = "a", division: str = "open") -> Record:
+        told = {"task": "t", "backend": backend, "division": division, "max_epochs": budget}
+        return record(
+            task="t",
+            backend=backend,
+            division=division,
+            key=f"{backend}{budget}{cpu}{division}",
+            trial=told,
+            provenance={"machine": {"cpu": cpu, "cores": 1}},
+        )
+
+    records = [
+        cell("x"), cell("y"), cell("x", budget=20), cell("x", cpu="b"), cell("y", division="closed")
+    ]  # fmt: skip # one line reads better
+    found = groups(records, frame(records))
+    assert sorted(len(group.cells) for group in found) == [1, 1, 1, 2]
+    (pair,) = (group for group in found if group.several)
+    assert {cell.name for cell in pair.cells} == {"x fused", "y fused"}
+    assert "max_epochs 10" in pair.settings
+    other = next(g for g in found if g.division == "open" and g.machine.startswith("b"))
+    assert (other.absent, [g.absent for g in found if "20" in g.settings]) == ([], [["y fused"]])
