@@ -129,7 +129,9 @@ def watcher(total: int) -> Iterator[Watcher]:
 
     def finished(trial: Trial, record: Record) -> None:
         now.phase = record.status
-        console.print(now.drawn(console.width, HIGHEST + OTHER_LINES), highlight=False)
+        if now.looks:
+            console.print(now.drawn(console.width, HIGHEST + OTHER_LINES), highlight=False)
+            now.looks = []  # of replicates the first alone is watched
         console.print(sentence(record), highlight=False, markup=False)
 
     def picture() -> RenderableType:

@@ -77,3 +77,15 @@ def test_tensors_are_coded_as_on_the_host_and_missing_targets_do_not_count() -> 
     assert found["OneHot"]["loss"] == pytest.approx(np.log(7), rel=1e-5)
     squares = (tokens[there] / 6 - 0.25) ** 2
     assert found["Linear"]["loss"] == pytest.approx(squares.mean(), rel=1e-5)
+
+
+def test_a_softmax_has_a_probability_and_a_number_a_distance() -> None:
+    logits = np.array([[1.0, 3.0, 2.0], [0.0, 0.0, 5.0]])
+    softmax = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    called, sure = OneHot(3).certainty(softmax.astype(np.float32)) or ("", np.empty(0))
+    assert called == "confidence"
+    np.testing.assert_allclose(sure, [softmax[0, 1], softmax[1, 2]], rtol=1e-6)
+    outputs = np.array([[12.3], [6.75], [-2.0], [101.0]], np.float32) / np.float32(99)
+    called, off = Linear(100).certainty(outputs) or ("", np.empty(0))
+    assert called == "distance"
+    np.testing.assert_allclose(off, [0.3, 0.25, 2.0, 2.0], rtol=1e-4)  # of 0..99
