@@ -117,9 +117,11 @@ def spread(runs: list[Path], plugins: Plugins) -> None:
         for first in (None, runs[0]):
             found = [
                 one
-                for run in runs
+                for run in (runs[1:] if first else runs)
                 for one in logs(f"{first or run}[{BASE}]", f"{run}[{side}]", plugins)
             ]
+            if not found:
+                continue  # a single run has no earlier one
             low, *_, high = statistics.quantiles(found, n=20)
             print(
                 f"{side} against {'run 0' if first else 'its own run'}: {len(found)} pairs, "
