@@ -71,7 +71,7 @@ bench: $(VENV)/.all  ## pytest-benchmark, one backend a process: make bench BACK
 bench-scale: $(VENV)/.all  ## a plan of 10,000 trials, a table of 1,000,000 records (7 GB in TMPDIR)
 	$(BIN)/python -m tests.benchmarks.scale
 
-regression: $(VENV)/.all  ## is a slowdown of 20% caught, and none where there is none: 12 minutes
+regression: $(VENV)/.all  ## is a slowdown of 20% caught, and none where there is none?
 	$(BIN)/python -m tests.benchmarks.regression
 
 lint: $(VENV)/.all  ## format and mend what can be mended

@@ -64,7 +64,7 @@ def test_the_measurement_takes_turns(checkouts: Path, echobench: Command) -> Non
     assert last[:3] == ["compare", "base/ci", "head/ci"]
     told = echobench(*runs[-1], "--dry-run", "--results", "elsewhere")
     assert told.stdout.splitlines() == [
-        f"run   whole jax fused closed seed {seed}" for seed in range(3)
+        f"run   partial jax fused closed seed {seed}" for seed in range(3)
     ]
 
 

@@ -35,7 +35,11 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--runs", type=int, default=10)
     arguments.add_argument("--seeds", type=int, default=10)
-    arguments.add_argument("--folder", type=Path, help="Keep the records here; use what is there.")
+    arguments.add_argument("--task", default="partial")
+    arguments.add_argument("--epochs", type=int, default=1000)
+    arguments.add_argument(
+        "--folder", type=Path, help="Keep the records here; go on with what is there."
+    )
     arguments.add_argument(
         "--power", type=Path, help="Measure nothing: say what is found, given these records' noise."
     )
@@ -46,28 +50,29 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="echobench-") as temporary:
         folder = asked.folder or Path(temporary)
         plugins = Plugins([SLOWED])
-        if not (folder / "0").exists():
-            measure(asked.runs, asked.seeds, folder, plugins)
+        selection = Selection(
+            tasks=[asked.task],
+            backends=["jax", "slowed"],
+            seeds=asked.seeds,
+            repeats=2,
+            max_epochs=asked.epochs,
+            timeout_s=60,
+            cache=True,
+        )
+        measure(selection, asked.runs, folder, plugins)
         runs = sorted((f for f in folder.iterdir() if f.name.isdigit()), key=lambda f: int(f.name))
         judge(runs)
         spread(runs, plugins)
 
 
-def measure(runs: int, seeds: int, folder: Path, plugins: Plugins) -> None:
-    """Run all trials; the records of each run are in a folder of its own."""
-    selection = Selection(
-        tasks=["whole"],
-        backends=["jax", "slowed"],
-        seeds=seeds,
-        repeats=2,
-        max_epochs=500,
-        timeout_s=60,
-        cache=True,
-    )
+def measure(selection: Selection, runs: int, folder: Path, plugins: Plugins) -> None:
+    """Run all trials; the records of each run are in a folder of its own, and not made again."""
     trials = [t for t in plan(selection, plugins) if (t.backend, t.repeat) != ("slowed", 1)]
     matrix = Matrix(plugins, Store(folder / "all"), command=[*sys.orig_argv])
     for run in range(runs):
         store = Store(folder / str(run))
+        if store.folder.exists():
+            continue
         for record in matrix.run(trials, Watcher()):
             store.append(record)
         print(f"run {run}: {len(trials)} trials", flush=True)
@@ -112,9 +117,11 @@ def spread(runs: list[Path], plugins: Plugins) -> None:
         for first in (None, runs[0]):
             found = [
                 one
-                for run in runs
+                for run in (runs[1:] if first else runs)
                 for one in logs(f"{first or run}[{BASE}]", f"{run}[{side}]", plugins)
             ]
+            if not found:
+                continue  # a single run has no earlier one
             low, *_, high = statistics.quantiles(found, n=20)
             print(
                 f"{side} against {'run 0' if first else 'its own run'}: {len(found)} pairs, "
