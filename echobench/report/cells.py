@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from echobench.report import choice, curves
+from echobench.report import curves, verdict
 from echobench.results.footnotes import variants
 from echobench.results.record import Record
 from echobench.results.table import summary
@@ -168,10 +168,10 @@ def _cell(label: str, flat: pd.DataFrame, records: Sequence[Record]) -> Cell:
     first = flat.iloc[0]
     digest = hashlib.sha256(f"{first.cell}\n{first.machine}".encode()).hexdigest()[:10]
     (texts,) = summary(flat)
-    compiled = choice.to_target(flat, "compile")
-    median = choice.median(compiled)
+    compiled = verdict.to_target(flat, "compile")
+    median = verdict.median(compiled)
     texts["compile + target"] = summary(flat, "compile")[0]["time to target"]
-    target = choice.median(choice.to_target(flat, "train")).value
+    target = verdict.median(verdict.to_target(flat, "train")).value
     counted = flat[flat.status.isin(["reached", "missed", "timeout"])]
     middle = {
         "ms/update": flat.seconds_per_update,
@@ -188,7 +188,10 @@ def _cell(label: str, flat: pd.DataFrame, records: Sequence[Record]) -> Cell:
         **{name: _median(column) for name, column in middle.items()},
     }
     drawn = {
-        "curves": {against: curves.learning(own, against) for against in ("time", "updates")},
+        "curves": {
+            "time": curves.learning(own, "seconds"),
+            "updates": curves.learning(own, "updates"),
+        },
         "survival": curves.survival(flat),
         "update": curves.spread(flat.seconds_per_update * 1e3),
         "limit": curves.spread(flat.limit_fraction * 100),
@@ -236,20 +239,20 @@ def _conditions(cell: Cell) -> dict[str, Any]:
 def _group(cells: list[Cell], absent: list[str]) -> Group:
     by_name = {cell.name: cell for cell in cells}
     questions = {
-        "time to target": {n: choice.to_target(c.flat, "train") for n, c in by_name.items()},
-        "compile + target": {n: choice.to_target(c.flat, "compile") for n, c in by_name.items()},
-        "ms/update": {n: choice.of_update(c.flat) for n, c in by_name.items()},
+        "time to target": {n: verdict.to_target(c.flat, "train") for n, c in by_name.items()},
+        "compile + target": {n: verdict.to_target(c.flat, "compile") for n, c in by_name.items()},
+        "ms/update": {n: verdict.of_update(c.flat) for n, c in by_name.items()},
     }
-    found = {name: choice.verdict(sides) for name, sides in questions.items()}
+    found = {name: verdict.verdict(sides) for name, sides in questions.items()}
     for name, one in found.items():
         if one.first is not None and len(cells) > 1:
             by_name[one.first].marks[name] = "best" if one.shown else "lowest"
-    straight = choice.courses({name: cell.flat for name, cell in by_name.items()})
+    straight = verdict.courses({name: cell.flat for name, cell in by_name.items()})
     said = {question: found[name].said for name, question in QUESTIONS.items()}
     few = all(one.few for one in found.values() if one.first is not None)
     if few:
         said = {}
-    said["By number of updates, compiling counted (medians)"] = ("", choice.even(straight))
+    said["By number of updates, compiling counted (medians)"] = ("", verdict.even(straight))
     if found["time to target"].first is None:
         said["Certified 100%"] = ("", "no trial reached it within its budget")
     cells.sort(key=_order)

@@ -3,82 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import median
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from echobench.report.packing import rounded, thinned
+from echobench.results import curves
 from echobench.results.record import Record
-from echobench.results.statistics import reached_by
-from echobench.results.table import CLOCKS, on_clock
+from echobench.results.statistics import Floats
+from echobench.results.table import CLOCKS
 
-PHASES = ("import", "build", "compile", "first_update", "train", "eval", "sustain", "other")
 POINTS = 40
 """Places along a curve: enough for its form, few enough for hundreds of cells."""
 DIGITS = 4
 
 
-def learning(records: Sequence[Record], against: str) -> list[list[float]]:
+def learning(records: Sequence[Record], axis: str) -> list[list[float]]:
     """Return accuracy over seeds as points [x, median, lower quartile, upper quartile].
-
-    A trial that was certified keeps its last accuracy, for it had no more to learn; the
-    curve ends where the first of the others does, and begins where all were evaluated.
-    Time is the median over the trials that were evaluated at an epoch.
 
     Args:
         records: trials of one cell.
-        against: `time`, seconds of training, or `updates`.
+        axis: one of `curves.AXES`.
     """
-    there = [r for r in records if r.evaluations and not r.failed_parity]
-    if not there:
-        return []
-    trials = [{point.epoch: point for point in record.evaluations} for record in there]
-    ends = [max(trial) for r, trial in zip(there, trials, strict=True) if r.status != "reached"]
-    end = min(ends) if ends else max(map(max, trials))
-    start = max(map(min, trials))
-    epochs = sorted({epoch for trial in trials for epoch in trial if start <= epoch <= end})
-    points: list[list[float]] = []
-    for epoch in thinned(epochs, POINTS):
-        x = _place(there, trials, epoch, against)
-        if x is None:
-            continue
-        seen = [trial[max(e for e in trial if e <= epoch)].accuracy for trial in trials]
-        low, middle, high = map(float, np.quantile(seen, (0.25, 0.5, 0.75)))
-        # Where the slow have arrived and the fast go on, time does not run back.
-        points.append([max(x, points[-1][0]) if points else x, middle, low, high])
-    return list(rounded(points, DIGITS))
-
-
-def _place(
-    records: Sequence[Record], trials: Sequence[dict[int, Any]], epoch: int, against: str
-) -> float | None:
-    """Return where an epoch lies: updates, or the median seconds of the trials that were there."""
-    if against == "updates":
-        pairs = [
-            pair
-            for r in records
-            # Older records hold updates only where the target was reached.
-            for pair in ((r.updates, r.epochs), (r.updates_to_target, r.epochs_to_target))
-        ]
-        each = [updates / epochs for updates, epochs in pairs if updates and epochs]
-        return epoch * each[0] if each else None
-    times = [trial[epoch].train_s for trial in trials if epoch in trial]
-    known = [time for time in times if time is not None]
-    return median(known) if known else None
+    found = curves.learning([r for r in records if not r.failed_parity], axis)
+    return _points(*found) if found else []
 
 
 def survival(flat: pd.DataFrame) -> dict[str, list[list[float]]]:
     """Return the share of trials at the target by each time, on every clock, as steps."""
-    counted = flat[flat.status.isin(["reached", "missed", "timeout"])]
-    found = {}
-    for clock in CLOCKS:
-        seconds = on_clock(counted, clock).dropna()
-        reached = counted.status[seconds.index] == "reached"
-        steps = reached_by(seconds[reached].to_numpy(float), seconds[~reached].to_numpy(float))
-        found[clock] = list(rounded([list(step) for step in thinned(steps, POINTS)], DIGITS))
-    return found
+    return {clock: _steps(curves.arrival(flat, clock)) for clock in CLOCKS}
+
+
+def _steps(found: curves.Arrival) -> list[list[float]]:
+    """Return times and shares, to the last observation."""
+    times, shares = found.times, found.shares
+    if len(found.censored) and found.censored[-1] > (times[-1] if len(times) else 0.0):
+        times = np.append(times, found.censored[-1])
+        shares = np.append(shares, shares[-1] if len(shares) else 0.0)
+    return _points(times, shares)
+
+
+def _points(*columns: Floats) -> list[list[float]]:
+    """Return columns as rows, as many and as exact as can be seen."""
+    rows = [list(map(float, row)) for row in zip(*columns, strict=True)]
+    return list(rounded(thinned(rows, POINTS), DIGITS))
 
 
 def spread(values: pd.Series[float]) -> list[float] | None:
@@ -90,15 +59,10 @@ def spread(values: pd.Series[float]) -> list[float] | None:
     return list(rounded(list(map(float, found)), DIGITS))
 
 
-def phases(records: Sequence[Record]) -> list[float | None]:
-    """Return the median seconds of each of `PHASES`; None where it was not measured."""
-    found: list[float | None] = []
-    for name in PHASES:
-        values: list[float] = [
-            value for record in records if (value := getattr(record, f"{name}_s")) is not None
-        ]
-        found.append(float(f"{median(values):.4g}") if values else None)
-    return found
+def phases(records: Sequence[Record]) -> list[float]:
+    """Return the mean seconds of each of `curves.PHASES`; nothing where there is no ledger."""
+    found = curves.phases(records) or {}
+    return [float(f"{seconds:.4g}") for seconds in found.values()]
 
 
 def echo(records: Sequence[Record], count: int = 8) -> dict[str, Any] | None:

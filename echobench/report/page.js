@@ -173,7 +173,7 @@ function drawnGroup(data, style) {
   const rows = (key) => cells.map((cell) => ({ name: cell.name, style: cell.style, spread: cell[key] }));
   rowChart(byId("fig-update"), { title: "Time of an update", note: "Median over seeds, thick between the quartiles, thin from the smallest to the largest.", unit: "ms", log: true, rows: rows("update") });
   rowChart(byId("fig-limit"), { title: "Of the machine's limit", note: "Matrix products over the best float32 rate measured on the same machine.", unit: "% of the limit", bars: true, rows: rows("limit"), empty: "Not known for these records." });
-  rowChart(byId("fig-phases"), { title: "Where a trial's wall time goes", note: "Medians over seeds.", unit: "seconds", rows: cells.map((cell) => ({ name: cell.name, parts: cell.phases.map((value, place) => ({ label: data.phases[place], value, colour: place })) })) });
+  rowChart(byId("fig-phases"), { title: "Where a trial's wall time goes", note: "Means over seeds.", unit: "seconds", rows: cells.map((cell) => ({ name: cell.name, parts: cell.phases.map((value, place) => ({ label: data.phases[place], value, colour: place })) })) });
 }
 
 function drawnSizes(data, style) {

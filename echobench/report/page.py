@@ -17,8 +17,8 @@ from echobench.errors import UsageError
 from echobench.plugins import Plugins
 from echobench.report import packing
 from echobench.report.cells import Cell, Group, groups
-from echobench.report.curves import PHASES
 from echobench.report.studies import Answer, answered
+from echobench.results.curves import PHASES
 from echobench.results.decoding import decoded
 from echobench.results.divisions import sorted_out_frame
 from echobench.results.footnotes import chosen, footnotes
@@ -202,7 +202,7 @@ def _keys(cells: Sequence[Cell]) -> dict[str, list[str]]:
 def _data(page: Page, keys: dict[str, list[str]]) -> dict[str, Any]:
     """Return what the script draws."""
     return {
-        "phases": [name.replace("_", " ") for name in PHASES],
+        "phases": list(PHASES),
         "cells": {
             cell.id: {"name": cell.name, "about": cell.about, "keys": keys[cell.id], **cell.drawn}
             for cell in page.cells

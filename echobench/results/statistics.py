@@ -71,28 +71,6 @@ def censored_median(hits: ArrayLike, censored: ArrayLike) -> Estimate:
     return Estimate(_crossing(curve.quantiles, curve.probabilities), low, high, n)
 
 
-def reached_by(hits: ArrayLike, censored: ArrayLike) -> list[tuple[float, float]]:
-    """Return the share that has reached the target by each time: Kaplan-Meier, as steps.
-
-    Args:
-        hits: times at which it came.
-        censored: times until which it had not come when the watch ended.
-
-    Returns:
-        Pairs of a time and the share from it on; the last one is the last observation.
-    """
-    from scipy import stats  # heavy, and not every command's
-
-    hits, censored = np.asarray(hits, float), np.asarray(censored, float)
-    if not len(hits):
-        return [(float(censored.max()), 0.0)] if len(censored) else []
-    curve = stats.ecdf(stats.CensoredData(hits, right=censored)).cdf
-    return [
-        (float(time), float(share))
-        for time, share in zip(curve.quantiles, curve.probabilities, strict=True)
-    ]
-
-
 def _crossing(times: Any, probabilities: Any) -> float | None:
     """Return the first time at which survival is one half or less; None if never."""
     below = np.flatnonzero(np.nan_to_num(probabilities, nan=1.0) <= 0.5)

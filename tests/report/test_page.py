@@ -16,9 +16,9 @@ import pytest
 from echobench.plugins import Plugins
 from echobench.report import page as pages
 from echobench.report.cells import groups
-from echobench.report.choice import Verdict, verdict
 from echobench.report.curves import learning
 from echobench.report.packing import Level, columns, kept
+from echobench.report.verdict import Verdict, verdict
 from echobench.results.frame import frame
 from echobench.results.record import EvaluationPoint, Record
 from echobench.results.store import Store
@@ -148,7 +148,9 @@ def test_a_learning_curve_by_hand() -> None:
         [60, 0.6, 0.4, 0.8],
         [90, 0.65, 0.475, 0.825],
     ]
-    assert [point[0] for point in learning(trials, "time")] == [1.5, 3, 6]
+    # At a moment, each has the accuracy of its last evaluation.
+    assert learning(trials, "seconds")[0] == [2, 0.55, 0.325, 0.775]
+    assert [point[0] for point in learning(trials, "seconds")] == [2, 4, 6]
     # Nobody knows how one that missed would have gone on.
     longer = [trial(0, [0.5, 0.6, 0.7, 1.0], True), trials[1]]
     assert learning(longer, "updates")[-1][0] == 90

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from echobench.errors import UsageError
-from echobench.results import frame
+from echobench.results import curves, frame
 from echobench.results.figures import break_even, learning, phases, survival, updates
 from echobench.results.figures.panels import panels_of
 from echobench.results.figures.style import Looks
@@ -40,7 +40,7 @@ def test_the_share_that_reached_it_is_scipy_s() -> None:
     hits, given_up = draw.uniform(1, 9, 12).round(1), draw.uniform(1, 9, 7).round(1)
     records = [reached(n, t) for n, t in enumerate(hits)]
     records += [missed(20 + n, t) for n, t in enumerate(given_up)]
-    found = survival.curve(records)
+    found = curves.arrival(frame.frame(records))
     expected = stats.ecdf(stats.CensoredData(hits, right=given_up)).cdf
     at = np.unique(hits)
     np.testing.assert_allclose(found.times, at)
@@ -50,14 +50,14 @@ def test_the_share_that_reached_it_is_scipy_s() -> None:
 
 def test_learning_is_the_quartiles_of_what_each_seed_had_last(matrix: list[Record]) -> None:
     seeds = panels_of(matrix)["whole (open)"]["jax fused"]
-    found = learning.curve(seeds, "seconds")
+    found = curves.learning(seeds, "seconds")
     assert found is not None
     for place, time in enumerate(found.at):
         had = [[p.accuracy for p in r.evaluations if (p.train_s or 0) <= time] for r in seeds]
         expected = np.quantile([accuracies[-1] for accuracies in had], [0.25, 0.5, 0.75])
         drawn = [found.low[place], found.median[place], found.high[place]]
         np.testing.assert_allclose(drawn, expected)
-    assert learning.curve([record()], "updates") is None
+    assert curves.learning([record()], "updates") is None
 
 
 def test_updates_and_phases_are_pandas(matrix: list[Record]) -> None:
@@ -69,7 +69,7 @@ def test_updates_and_phases_are_pandas(matrix: list[Record]) -> None:
     milliseconds = cell.seconds_per_update * 1e3
     expected = (milliseconds.median(), milliseconds.min(), milliseconds.max())
     assert updates.span(seeds) == pytest.approx(expected)
-    means = phases.means(seeds)
+    means = curves.phases(seeds)
     assert means is not None
     assert means["compile"] == pytest.approx(cell.compile_s.mean())
     assert sum(means.values()) == pytest.approx(cell.wall_s.mean(), rel=0.01)

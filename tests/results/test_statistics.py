@@ -13,7 +13,6 @@ from echobench.results.statistics import (
     censored_median,
     disagreement,
     ratio,
-    reached_by,
 )
 
 TIMES = st.lists(st.floats(0.1, 100, allow_subnormal=False), min_size=1, max_size=20)
@@ -105,12 +104,3 @@ def test_disagreement_is_as_rare_as_it_says() -> None:
         for _ in range(400)
     ]
     assert np.mean([value is not None and value < 0.05 for value in values]) < 0.08
-
-
-def test_the_share_at_the_target_by_hand() -> None:
-    # One in three arrives at 1; one leaves at 2; the last, alone, arrives at 4.
-    assert reached_by([1.0, 4.0], [2.0]) == [
-        (1.0, pytest.approx(1 / 3)), (2.0, pytest.approx(1 / 3)), (4.0, 1.0),
-    ]  # fmt: skip # one line reads better
-    assert reached_by([], [9.0, 3.0]) == [(9.0, 0.0)]
-    assert reached_by([], []) == []

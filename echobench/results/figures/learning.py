@@ -4,80 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from echobench.results.curves import AXES, Learning, learning
 from echobench.results.figures.panels import Lines, names_in, something
 from echobench.results.figures.style import Looks, figure, legend, plain_numbers, tidy
 from echobench.results.record import Record
-from echobench.results.statistics import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-AXES = {"seconds": "training time (s)", "updates": "updates"}
 MOST = 400
 """Points of a line, at most."""
-
-
-class Curve(NamedTuple):
-    """Accuracies of a cell's seeds over time or updates, each 0 to 1.
-
-    Attributes:
-        at: seconds or updates, ascending.
-        median, low, high: over seeds; the quartiles.
-    """
-
-    at: Floats
-    median: Floats
-    low: Floats
-    high: Floats
-
-
-def curve(records: Sequence[Record], axis: str) -> Curve | None:
-    """Return how accuracy rises; None where there is nothing to draw.
-
-    Between two evaluations a seed has the accuracy of the earlier one, after its last
-    evaluation that of the last. The line begins where every seed has been evaluated.
-
-    Args:
-        records: of a cell, a seed each.
-        axis: `seconds` or `updates`.
-    """
-    seeds = [found for record in records if len((found := _points(record, axis))[0])]
-    if not seeds:
-        return None
-    start = max(at[0] for at, _ in seeds)
-    places = np.unique(np.concatenate([at for at, _ in seeds]))
-    places = places[places >= start]
-    if len(places) > MOST:
-        places = places[np.unique(np.geomspace(1, len(places), MOST).astype(int) - 1)]
-    values = np.array(
-        [accuracy[np.searchsorted(at, places, side="right") - 1] for at, accuracy in seeds]
-    )
-    low, median, high = np.quantile(values, [0.25, 0.5, 0.75], axis=0)
-    return Curve(places, median, low, high)
-
-
-def _points(record: Record, axis: str) -> tuple[Floats, Floats]:
-    """Return where a trial was evaluated, and its accuracy there."""
-    if axis == "seconds":
-        told = [(p.train_s, p.accuracy) for p in record.evaluations if p.train_s is not None]
-    else:
-        an_epoch = _updates_an_epoch(record)
-        told = [(p.epoch * an_epoch, p.accuracy) for p in record.evaluations if an_epoch]
-    at, accuracy = np.array(told, float).reshape(-1, 2).T
-    return at, accuracy
-
-
-def _updates_an_epoch(record: Record) -> float:
-    """Return how many updates an epoch has; 0 where an older record does not say."""
-    if record.updates and record.epochs:
-        return record.updates / record.epochs
-    if record.updates_to_target and record.epochs_to_target:
-        return record.updates_to_target / record.epochs_to_target
-    return 0.0
 
 
 def write_learning(path: Path, panels: Mapping[str, Lines]) -> None:
@@ -93,7 +33,7 @@ def write_learning(path: Path, panels: Mapping[str, Lines]) -> None:
     from matplotlib.lines import Line2D
 
     every = [records for lines in panels.values() for records in lines.values()]
-    found = ([curve(records, axis) for axis in AXES] for records in every)
+    found = ([_thinned(records, axis) for axis in AXES] for records in every)
     something((any(one is not None for one in curves) for curves in found), "evaluations")
     looks, names = Looks(names_in(panels)), names_in(panels)
     title = "Accuracy on fresh sequences by training time and by updates"
@@ -109,10 +49,19 @@ def write_learning(path: Path, panels: Mapping[str, Lines]) -> None:
         legend(sheet, lines_of, 7.2)
 
 
+def _thinned(records: Sequence[Record], axis: str) -> Learning | None:
+    """Return the curve with as many points as can be seen."""
+    found = learning(records, axis)
+    if found is None or len(found.at) <= MOST:
+        return found
+    kept = np.unique(np.geomspace(1, len(found.at), MOST).astype(int) - 1)
+    return Learning(*(column[kept] for column in found))
+
+
 def _draw(panel: Axes, lines: Lines, axis: str, looks: Looks) -> None:
     panel.set_ylim(0, 1.02)
     panel.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
-    found = {n: c for n, records in lines.items() if (c := curve(records, axis)) is not None}
+    found = {n: c for n, records in lines.items() if (c := _thinned(records, axis)) is not None}
     for name, one in found.items():
         look = looks(name)
         # Evaluations are at the same updates, and not at the same seconds.
@@ -143,7 +92,7 @@ def _message(panels: Mapping[str, Lines]) -> str:
     for panel, lines in panels.items():
         each = []
         for name, records in lines.items():
-            one = curve(records, "updates")
+            one = learning(records, "updates")
             if one is not None:
                 each.append(f"{name} ends at {one.median[-1]:.1%} after {one.at[-1]:,.0f} updates")
         said.append(f"{panel}, median accuracy: {'; '.join(each)}")

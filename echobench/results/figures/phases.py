@@ -2,43 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
+from echobench.results.curves import PHASES, phases
 from echobench.results.figures.panels import Lines, something
 from echobench.results.figures.style import COLOURS, figure, legend, tidy
-from echobench.results.record import Record
 
-PHASES = {
-    "import": "import_s",
-    "build": "build_s",
-    "compile": "compile_s",
-    "first update": "first_update_s",
-    "train": "train_s",
-    "evaluate": "eval_s",
-    "after the hit": "sustain_s",
-    "other": "other_s",
-}
-"""Phases in the order in which they come, each with its field of the record."""
 SHADES = (*COLOURS[:6], "#666666", "#BBBBBB")
-
-
-def means(records: Sequence[Record]) -> dict[str, float] | None:
-    """Return the mean seconds of each phase, which add up to the mean wall time.
-
-    None where no trial has a ledger. What an older record does not split is `other`.
-    """
-    whole = [record for record in records if record.wall_s is not None]
-    if not whole:
-        return None
-    sums = dict.fromkeys(PHASES, 0.0)
-    for record in whole:
-        told = {phase: getattr(record, field) or 0.0 for phase, field in PHASES.items()}
-        if record.other_s is None:
-            told["other"] = max(0.0, (record.wall_s or 0.0) - sum(told.values()))
-        for phase, seconds in told.items():
-            sums[phase] += seconds / len(whole)
-    return sums
 
 
 def write_phases(path: Path, panels: Mapping[str, Lines]) -> None:
@@ -54,7 +25,7 @@ def write_phases(path: Path, panels: Mapping[str, Lines]) -> None:
     from matplotlib.patches import Patch
 
     found = {
-        panel: {n: one for n, records in lines.items() if (one := means(records)) is not None}
+        panel: {n: one for n, records in lines.items() if (one := phases(records)) is not None}
         for panel, lines in panels.items()
     }
     found = {panel: bars for panel, bars in found.items() if bars}
@@ -92,9 +63,9 @@ def _message(found: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
     said = []
     for panel, bars in found.items():
         each = []
-        for name, phases in bars.items():
-            most = max(phases, key=lambda phase: phases[phase])
-            total = sum(phases.values())
-            each.append(f"{name} {total:.3g} s, most of it {most} ({phases[most]:.3g} s)")
+        for name, spent in bars.items():
+            most = max(spent, key=lambda phase: spent[phase])
+            total = sum(spent.values())
+            each.append(f"{name} {total:.3g} s, most of it {most} ({spent[most]:.3g} s)")
         said.append(f"{panel}: {'; '.join(each)}")
     return ". ".join(said)

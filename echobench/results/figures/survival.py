@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from echobench.results.curves import Arrival, arrival, times
 from echobench.results.figures.panels import Lines, something, write_lines
 from echobench.results.figures.style import Looks, plain_numbers, tidy
 from echobench.results.frame import frame
 from echobench.results.record import Record
-from echobench.results.statistics import Floats, censored_median
-from echobench.results.table import on_clock
+from echobench.results.statistics import censored_median
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,44 +25,9 @@ LABELS = {
 }
 
 
-class Curve(NamedTuple):
-    """Shares that reached the target.
-
-    Attributes:
-        times: seconds at which the share changes, ascending.
-        shares: from each of them on, 0 to 1.
-        censored: seconds at which a trial was given up.
-        n: trials.
-    """
-
-    times: Floats
-    shares: Floats
-    censored: Floats
-    n: int
-
-
-def curve(records: Sequence[Record], clock: str = "train") -> Curve:
-    """Return the Kaplan-Meier estimate of the share that reached the target by a time.
-
-    Args:
-        records: of a cell.
-        clock: what counts: see `table.on_clock`.
-    """
-    hits, censored = _times(records, clock)
-    times = np.unique(hits)
-    at_risk = np.array([(hits >= t).sum() + (censored >= t).sum() for t in times], float)
-    events = np.array([(hits == t).sum() for t in times], float)
-    left = np.cumprod(1 - events / at_risk) if len(times) else np.array([])
-    return Curve(times, 1 - left, np.sort(censored), len(hits) + len(censored))
-
-
-def _times(records: Sequence[Record], clock: str) -> tuple[Floats, Floats]:
-    flat = frame(records)
-    flat = flat[flat.status.isin(["reached", "missed", "timeout"])]
-    seconds = on_clock(flat, clock).dropna()
-    reached = (flat.status[seconds.index] == "reached").to_numpy(bool)
-    values = seconds.to_numpy(float)
-    return np.asarray(values[reached], float), np.asarray(values[~reached], float)
+def curve(records: Sequence[Record], clock: str) -> Arrival:
+    """Return the share of a cell's trials that reached the target by each time."""
+    return arrival(frame(records), clock)
 
 
 def write_survival(path: Path, panels: Mapping[str, Lines], clock: str = "train") -> None:
@@ -120,7 +85,7 @@ def _message(panels: Mapping[str, Lines], clock: str) -> str:
     for panel, lines in panels.items():
         each = []
         for name, records in lines.items():
-            hits, censored = _times(records, clock)
+            hits, censored = times(frame(records), clock)
             half = censored_median(hits, censored).value
             known = "" if half is None else f", half of them by {half:.3g} s"
             each.append(f"{name} {len(hits)} of {len(hits) + len(censored)} seeds{known}")
