@@ -14,8 +14,10 @@ import pandas as pd
 
 from echobench.report import curves, verdict
 from echobench.results.footnotes import variants
+from echobench.results.ranking import TIME, UPDATE
 from echobench.results.record import Record
 from echobench.results.table import summary
+from echobench.results.verdicts import measured
 
 COLUMNS = {
     "success": "share of trials that reached certified 100%",
@@ -168,10 +170,10 @@ def _cell(label: str, flat: pd.DataFrame, records: Sequence[Record]) -> Cell:
     first = flat.iloc[0]
     digest = hashlib.sha256(f"{first.cell}\n{first.machine}".encode()).hexdigest()[:10]
     (texts,) = summary(flat)
-    compiled = verdict.to_target(flat, "compile")
+    compiled = measured(flat, TIME, "compile")
     median = verdict.median(compiled)
     texts["compile + target"] = summary(flat, "compile")[0]["time to target"]
-    target = verdict.median(verdict.to_target(flat, "train")).value
+    target = verdict.median(measured(flat, TIME, "train")).value
     counted = flat[flat.status.isin(["reached", "missed", "timeout"])]
     middle = {
         "ms/update": flat.seconds_per_update,
@@ -239,9 +241,9 @@ def _conditions(cell: Cell) -> dict[str, Any]:
 def _group(cells: list[Cell], absent: list[str]) -> Group:
     by_name = {cell.name: cell for cell in cells}
     questions = {
-        "time to target": {n: verdict.to_target(c.flat, "train") for n, c in by_name.items()},
-        "compile + target": {n: verdict.to_target(c.flat, "compile") for n, c in by_name.items()},
-        "ms/update": {n: verdict.of_update(c.flat) for n, c in by_name.items()},
+        "time to target": {n: measured(c.flat, TIME, "train") for n, c in by_name.items()},
+        "compile + target": {n: measured(c.flat, TIME, "compile") for n, c in by_name.items()},
+        "ms/update": {n: measured(c.flat, UPDATE, "train") for n, c in by_name.items()},
     }
     found = {name: verdict.verdict(sides) for name, sides in questions.items()}
     for name, one in found.items():

@@ -5,21 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from echobench.results.footnotes import Course, break_even, course
-from echobench.results.statistics import (
-    FEWEST_PAIRS,
-    Estimate,
-    censored_median,
-    paired,
-    ratio,
-)
-from echobench.results.table import on_clock
-
-Side = dict[tuple[int, str], tuple[float | None, float | None]]
-"""By seed and repeat: what a trial took, or None and what it had spent when it missed."""
+from echobench.results.statistics import FEWEST_PAIRS, Estimate, censored_median, ratio
+from echobench.results.verdicts import against
 
 
 class Verdict(NamedTuple):
@@ -43,51 +33,28 @@ class Verdict(NamedTuple):
         return (self.first or "" if self.shown else ""), self.text
 
 
-def to_target(flat: pd.DataFrame, clock: str) -> Side:
-    """Return each trial's seconds to the target on a clock of `table.CLOCKS`."""
-    counted = flat[flat.status.isin(["reached", "missed", "timeout"])]
-    found: Side = {}
-    for key, value, status in zip(
-        _keys(counted), on_clock(counted, clock).to_numpy(float), counted.status, strict=True
-    ):
-        if not np.isnan(value):
-            found[key] = (float(value), None) if status == "reached" else (None, float(value))
-    return found
-
-
-def of_update(flat: pd.DataFrame) -> Side:
-    """Return each trial's seconds for an update."""
-    there = flat[flat.seconds_per_update.notna()]
-    values = there.seconds_per_update.to_numpy(float)
-    return {key: (float(value), None) for key, value in zip(_keys(there), values, strict=True)}
-
-
-def _keys(flat: pd.DataFrame) -> list[tuple[int, str]]:
-    return [(int(s), str(again)) for s, again in zip(flat.seed, flat.again, strict=True)]
-
-
-def median(side: Side) -> Estimate:
+def median(side: pd.DataFrame) -> Estimate:
     """Return the median over trials, misses censored, with its interval."""
-    hits = [value for value, _ in side.values() if value is not None]
-    spent = [bound for _, bound in side.values() if bound is not None]
-    return censored_median(hits, spent)
+    return censored_median(side.value.dropna(), side.spent.dropna())
 
 
-def verdict(sides: Mapping[str, Side]) -> Verdict:
+def verdict(sides: Mapping[str, pd.DataFrame]) -> Verdict:
     """Return which side is first.
 
     A rival is compared by pairs of trials with the same seed and repeat; where one of
-    them missed, the ratio is the bound that it gives (`comparison.paired`).
+    them missed, the ratio is the bound that it gives (`statistics.paired`).
 
     Args:
-        sides: by the cell's name.
+        sides: by the cell's name, what `verdicts.measured` returns.
     """
     values = {name: middle for name, side in sides.items() if (middle := median(side).value)}
     if not values:
         return Verdict(None, False, "")
     first, *others = sorted(values, key=lambda name: values[name])
     # Who never got there may have been stopped early: also a rival.
-    others += [name for name, side in sides.items() if side and name not in values]
+    others += [
+        name for name, side in sides.items() if side.notna().any(axis=None) and name not in values
+    ]
     if not others:
         return Verdict(first, False, "only one was measured")
     nearest = None
@@ -116,11 +83,8 @@ def verdict(sides: Mapping[str, Side]) -> Verdict:
     return Verdict(first, True, f", {nearest}")
 
 
-def _against(first: Side, rival: Side) -> tuple[Estimate | None, int]:
-    keys = sorted(first.keys() & rival.keys())
-    a, spent_a = np.array([first[key] for key in keys], float).reshape(-1, 2).T
-    b, spent_b = np.array([rival[key] for key in keys], float).reshape(-1, 2).T
-    found = paired(a, b, spent_a, spent_b)
+def _against(first: pd.DataFrame, rival: pd.DataFrame) -> tuple[Estimate | None, int]:
+    found, _ = against(first, rival)
     return (ratio(found.values) if len(found.values) else None), found.bounded
 
 

@@ -56,7 +56,7 @@ def verdicts(
 def _verdict(group: Group, where: str, clock: str, results: Path | None) -> str:
     names = dict(zip(map(id, group.rows), _names(group.rows), strict=True))
     first, second = group.order[:2]
-    pairs, common = _pairs(first, second, group.by, clock)
+    pairs, common = against(*(measured(row.trials, group.by, clock) for row in (first, second)))
     found = ratio(pairs.values) if len(pairs.values) else Estimate(None, None, None, 0)
     a, b = names[id(first)], names[id(second)]
     if found.low is None or found.high is None:
@@ -85,18 +85,17 @@ def _counted(pairs: int) -> str:
     return "1 pair" if pairs == 1 else f"{pairs} pairs"
 
 
-def _pairs(first: Row, second: Row, by: str, clock: str) -> tuple[Pairs, int]:
-    """Return the ratios of second to first, and how many trials have a partner."""
-    sides = [_measured(row.trials, by, clock) for row in (first, second)]
-    both = sides[0].add_suffix("_a").join(sides[1].add_suffix("_b"), how="inner")
-    columns: list[Floats] = [
-        both[name].to_numpy(float) for name in ("value_a", "value_b", "spent_a", "spent_b")
-    ]
-    return paired(*columns), len(both)
+def measured(trials: pd.DataFrame, by: str, clock: str) -> pd.DataFrame:
+    """Return what each trial took, or had spent when it missed, by seed and repeat.
 
+    Args:
+        trials: records of a cell, their fields the columns.
+        by: `TIME` or `UPDATE`.
+        clock: what counts into the time to target.
 
-def _measured(trials: pd.DataFrame, by: str, clock: str) -> pd.DataFrame:
-    """Return what each trial took, or had spent when it missed, by seed and repeat."""
+    Returns:
+        Columns `value` and `spent`, seconds; nan where there is none.
+    """
     if by == TIME:
         seconds = on_clock(trials, clock).astype(float)
         value = seconds.where(trials.status == "reached")
@@ -104,8 +103,22 @@ def _measured(trials: pd.DataFrame, by: str, clock: str) -> pd.DataFrame:
     else:
         value = trials.seconds_per_update.astype(float)
         spent = value * float("nan")
-    keys = [trials.seed, trials.again.astype(object)]
+    keys = [trials.seed.astype(str), trials.again.astype(str)]
     return pd.DataFrame({"value": value, "spent": spent}).set_index(keys)
+
+
+def against(first: pd.DataFrame, second: pd.DataFrame) -> tuple[Pairs, int]:
+    """Return the ratios of second to first, and how many trials have a partner.
+
+    Args:
+        first: what `measured` returns of a cell.
+        second: the same of another.
+    """
+    both = first.add_suffix("_a").join(second.add_suffix("_b"), how="inner")
+    columns: list[Floats] = [
+        both[name].to_numpy(float) for name in ("value_a", "value_b", "spent_a", "spent_b")
+    ]
+    return paired(*columns), len(both)
 
 
 def _where(group: Group, *, several_machines: bool) -> tuple[list[str], str]:

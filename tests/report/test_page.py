@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from echobench.plugins import Plugins
@@ -102,11 +104,13 @@ def test_without_jinja2_one_line_says_what_to_install(tmp_path: Path) -> None:
     )
 
 
-def side(*seconds: float | None, spent: float = 100.0) -> dict[Any, Any]:
-    return {
-        (seed, ""): (value, None) if value is not None else (None, spent)
-        for seed, value in enumerate(seconds)
-    }
+def side(*seconds: float | None, spent: float = 100.0) -> pd.DataFrame:
+    """Return what trials of seeds 0, 1, ... took; None for one that missed."""
+    took = pd.Series(seconds, dtype=float)
+    index = pd.MultiIndex.from_tuples([(str(n), "") for n in took.index], names=("seed", "again"))
+    return pd.DataFrame({"value": took, "spent": np.where(took.isna(), spent, np.nan)}).set_index(
+        index
+    )
 
 
 def test_a_winner_is_named_only_where_the_pairs_show_one() -> None:
@@ -127,7 +131,7 @@ def test_a_winner_is_named_only_where_the_pairs_show_one() -> None:
     # Stopped before the other had arrived, it says nothing.
     early = verdict({"a": fast, "early": side(*[None] * 6, spent=0.1)})
     assert (early.shown, early.few) == (False, True)
-    assert verdict({"a": {}, "b": {}}).first is None
+    assert verdict({"a": side(None, spent=float("nan"))}).first is None
 
 
 def trial(seed: int, accuracies: list[float], reached: bool) -> Record:
