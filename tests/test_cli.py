@@ -103,6 +103,10 @@ def test_an_open_recipe_is_taught_certified_recorded_and_resumed(
     assert sum(record[f"{p}_s"] for p in PHASES) == pytest.approx(record["wall_s"], rel=0.01)
     assert record["time_to_target_s"] < record["wall_to_target_s"] < record["wall_s"]
     assert len(record["after_hit"]) == 3
+    echoes = [point["sample"] for point in record["evaluations"] if point["sample"]]
+    assert len(echoes) == min(20, len(record["evaluations"]))
+    assert echoes[0]["expected"] != echoes[0]["predicted"]
+    assert echoes[-1]["expected"] == echoes[-1]["predicted"]  # where it was certified
     assert record["parity"]["passed"] is True
     assert record["parity"]["reference"] == "jax fit"
     assert 0 <= record["parity"]["largest_difference"] < 1e-5

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,12 +26,15 @@ class Score:
         wrong_sequences: of these, with at least one wrong token.
         tokens: tokens asked for; missing ones are not.
         wrong_tokens: of these, answered wrong.
+        echo: what was expected and what came, [n_out] each: of the samples of the first
+            sequence the first of which most is asked.
     """
 
     sequences: int
     wrong_sequences: int
     tokens: int
     wrong_tokens: int
+    echo: tuple[list[int], list[int]]
 
     @property
     def accuracy(self) -> float:
@@ -78,17 +81,24 @@ def _blocks(task: Task, echo: Echo, rng: np.random.Generator, sequences: int) ->
         wanted = min(BLOCK, sequences - start)
         expected = task.expected(rows)
         asked = (expected != MISSING)[:wanted]
-        wrong = (echo(rows) != expected)[:wanted] & asked
+        answers = echo(rows)
+        wrong = (answers != expected)[:wanted] & asked
+        fullest = asked[0].sum(axis=1).argmax()
         yield Score(
             sequences=wanted,
             wrong_sequences=int(wrong.any(axis=(1, 2)).sum()),
             tokens=int(asked.sum()),
             wrong_tokens=int(wrong.sum()),
+            echo=(expected[0, fullest].tolist(), answers[0, fullest].tolist()),
         )
 
 
-def _total(blocks: Iterator[Score] | list[Score]) -> Score:
-    columns = zip(
-        *((b.sequences, b.wrong_sequences, b.tokens, b.wrong_tokens) for b in blocks), strict=True
+def _total(blocks: Iterable[Score]) -> Score:
+    found = list(blocks)
+    return Score(
+        sequences=sum(block.sequences for block in found),
+        wrong_sequences=sum(block.wrong_sequences for block in found),
+        tokens=sum(block.tokens for block in found),
+        wrong_tokens=sum(block.wrong_tokens for block in found),
+        echo=found[0].echo,
     )
-    return Score(*(sum(column) for column in columns))

@@ -66,9 +66,17 @@ def phases(records: Sequence[Record]) -> list[float]:
 
 
 def echo(records: Sequence[Record], count: int = 8) -> dict[str, Any] | None:
-    """Return the sample echoes of the trial with the lowest seed that has some."""
+    """Return the sample echoes of the trial with the lowest seed that has some.
+
+    `over` are those while it trained, each with its epoch; older records hold none.
+    """
     for record in sorted(records, key=lambda record: record.seed):
         if record.samples:
-            pairs = [[list(s.expected), list(s.predicted)] for s in record.samples[:count]]
-            return {"seed": record.seed, "key": record.key, "pairs": pairs}
+            pairs = [[s.expected, s.predicted] for s in record.samples[:count]]
+            over = [
+                [point.epoch, point.sample.expected, point.sample.predicted]
+                for point in record.evaluations
+                if point.sample is not None
+            ]
+            return {"seed": record.seed, "key": record.key, "pairs": pairs, "over": over}
     return None

@@ -104,9 +104,9 @@ function sorted(column, direction) {
   byId("filter").elements.sort.value = column;
 }
 
-function echoed(pairs) {
-  return make("ul", { class: "echo" }, ...pairs.map(([expected, predicted]) => {
-    const line = make("li", {});
+function echoed(pairs, names = []) {
+  return make("ul", { class: "echo" }, ...pairs.map(([expected, predicted], row) => {
+    const line = make("li", {}, names[row] ? make("span", { class: "hint" }, `${names[row]} `) : "");
     let wrong = 0;
     expected.forEach((token, place) => {
       const said = predicted[place];
@@ -121,6 +121,13 @@ function echoed(pairs) {
     line.append(verdict);
     return line;
   }));
+}
+
+// Fresh sequences each time: what the network made of one at that epoch.
+function learnt(over) {
+  if (!over.length) return [];
+  const names = over.map(([epoch]) => `epoch ${epoch.toLocaleString("en")}`);
+  return [make("h3", {}, "While it trained"), echoed(over.map(([, ...pair]) => pair), names)];
 }
 
 function styles(cells) {
@@ -284,7 +291,7 @@ async function start() {
   const samples = () => {
     const cell = data.cells[select.value];
     byId("samples").replaceChildren(...(cell
-      ? [make("p", { class: "hint" }, `Seed ${cell.echo.seed}, `, make("a", { href: `#trial-${encodeURIComponent(cell.echo.key)}` }, "its record")), echoed(cell.echo.pairs)]
+      ? [make("p", { class: "hint" }, `Seed ${cell.echo.seed}, `, make("a", { href: `#trial-${encodeURIComponent(cell.echo.key)}` }, "its record")), echoed(cell.echo.pairs), ...learnt(cell.echo.over)]
       : ["No samples were recorded."]));
   };
   const first = data.groups.find((group) => group.id === data.first)?.cells.find((id) => data.cells[id].echo);

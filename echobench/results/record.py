@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """2 added calibration, disturbances, FLOPs and updates; 3 whether a hit lasts, and the wall time
-to it. Older records load, these empty. `record.schema.json` beside this file is the JSON Schema
-of this version."""
+to it; 4 an echo at some of the evaluations. Older records load, these empty. `record.schema.json`
+beside this file is the JSON Schema of this version."""
 Status = Literal["reached", "missed", "failed", "timeout", "unavailable", "unsupported"]
 
 
@@ -26,21 +26,25 @@ class Parity(BaseModel):
     largest_difference: float | None = None
 
 
+class Sample(BaseModel):
+    """One sample of a new sequence, decoded; None where nothing is asked for."""
+
+    expected: list[int | str | None]
+    predicted: list[int | str | None]
+
+
 class EvaluationPoint(BaseModel):
-    """The network at one evaluation, on fresh sequences; replicates have no times."""
+    """The network at one evaluation, on fresh sequences; replicates have no times.
+
+    `sample` is one of these sequences' samples, at some of a trial's evaluations.
+    """
 
     epoch: int
     train_s: float | None
     loss: float
     accuracy: float
     exact_match: float
-
-
-class Sample(BaseModel):
-    """One sample of a new sequence, decoded; None where nothing is asked for."""
-
-    expected: list[int | str | None]
-    predicted: list[int | str | None]
+    sample: Sample | None = None
 
 
 class Record(BaseModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +27,8 @@ from echobench.worker import parity
 LONGEST_DISPATCH = 100
 FIT_DISPATCH = 10
 """Epochs in one dispatch: of the fused engines, and between looks at the clock of `fit`."""
+ECHOES = 20
+"""Evaluations at which a record keeps an echo."""
 WATCHED = 8
 """Samples that who watches a trial is told of."""
 
@@ -222,7 +224,7 @@ def outcome_fields(outcome: Outcome, batches: int, task: Task, trial: Trial) -> 
         "error_bound": final.error_bound if outcome.status == "reached" else None,
         "first_lucky_epoch": outcome.first_lucky_epoch,
         "failed_certifications": outcome.failed_certifications,
-        "evaluations": [*map(_point, outcome.evaluations)],
+        "evaluations": _with_echoes(outcome.evaluations, task),
         "after_hit": [*map(_point, outcome.after_hit)],
     }
     if outcome.at_tutorial is not None:
@@ -247,12 +249,22 @@ def _point(evaluation: Evaluation) -> dict[str, Any]:
     return {**told, "accuracy": score.accuracy, "exact_match": score.exact_match}
 
 
+def _with_echoes(evaluations: Sequence[Evaluation], task: Task) -> list[dict[str, Any]]:
+    """Return evaluations, an echo at `ECHOES` of them: the first, the last, and evenly between."""
+    points = [*map(_point, evaluations)]
+    for place in {*np.linspace(0, len(points) - 1, min(len(points), ECHOES)).round().astype(int)}:
+        points[place]["sample"] = _spelt(task, *evaluations[place].score.echo)
+    return points
+
+
+def _spelt(task: Task, expected: list[int], predicted: list[int]) -> dict[str, list[Any]]:
+    return {"expected": [*map(task.spell, expected)], "predicted": [*map(task.spell, predicted)]}
+
+
 def samples(
     task: Task, predictor: Predictor, weights: list[Floats], seed: int
 ) -> list[dict[str, list[Any]]]:
     """Echo one new sequence, sample by sample, as the tutorial does at its end."""
     rows = task.shown(stream(seed, "samples"), BLOCK)  # the shape that is compiled
     pairs = zip(task.expected(rows)[0].tolist(), predictor(weights, rows)[0].tolist(), strict=True)
-    return [
-        {"expected": [*map(task.spell, e)], "predicted": [*map(task.spell, p)]} for e, p in pairs
-    ]
+    return [_spelt(task, *pair) for pair in pairs]

@@ -47,6 +47,13 @@ def test_a_set_that_is_no_multiple_of_a_block_counts_exactly(task: Task) -> None
     assert score.error_bound is None
 
 
+def test_a_score_shows_an_echo_of_its_first_sequence(task: Task) -> None:
+    score = target.score(task, Learner(task, 1.0), stream(0, "measure"), 70)
+    # The partial echo: the oldest two of the first window; the first of them is one too high.
+    first, second = task.sample(stream(0, "measure"), target.BLOCK)[0, :2].tolist()
+    assert score.echo == ([first, second], [(first + 1) % 100, second])
+
+
 def test_certification_stops_at_the_first_block_with_an_error(task: Task) -> None:
     learner = Learner(task, 1.0)
     score = target.certify(task, learner, stream(0, "certify"), 1000)
