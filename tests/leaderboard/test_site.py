@@ -17,10 +17,10 @@ from echobench.leaderboard.site import write
 from echobench.leaderboard.standing import Board, board
 from echobench.plugins import Plugins
 from echobench.results.store import record_files
+from tests.browser import Theme, browser, opened
 from tests.conftest import Command
 from tests.results.records import RESULTS, real
 
-CHROMIUM = Path("/usr/bin/chromium")
 HOSTILE = '"><img src=x onerror=alert(1)><script>alert(2)</script>{{ 7 * 7 }}\x1b[2J\u202e'
 
 
@@ -145,27 +145,17 @@ def test_paths_without_records_are_named(tmp_path: Path) -> None:
         leaderboard([tmp_path])
 
 
-@pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Chromium")
 def test_a_browser_shows_it_on_a_phone_in_the_dark_and_by_keyboard(site: Path) -> None:
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        grounds = []
-        for scheme, width in (("light", 1200), ("dark", 360)):
-            page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
-            asked: list[str] = []
-            said: list[str] = []
-            page.on("request", lambda request, asked=asked: asked.append(request.url))
-            page.on("console", lambda message, said=said: said.append(message.text))
-            page.goto((site / "index.html").as_uri())
-            assert all(url.startswith("file:") for url in asked)
-            assert len(asked) == 2  # the page and its style
-            assert said == []
-            wide = page.evaluate("document.documentElement.scrollWidth")
-            assert wide <= width
-            ground = "getComputedStyle(document.body).backgroundColor"
-            grounds.append(page.evaluate(ground))
-            page.keyboard.press("Tab")
-            assert page.evaluate("document.activeElement.textContent") == "To the content"
-        browser.close()
+    grounds = []
+    themes: list[tuple[Theme, int]] = [("light", 1200), ("dark", 360)]
+    with browser() as running:
+        for theme, width in themes:
+            index, style = site / "index.html", [site / "style.css"]
+            with opened(
+                running, index, theme=theme, width=width, ready="main", beside=style
+            ) as page:
+                assert page.evaluate("document.documentElement.scrollWidth") <= width
+                grounds.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+                page.keyboard.press("Tab")
+                assert page.evaluate("document.activeElement.textContent") == "To the content"
     assert grounds == ["rgb(251, 251, 250)", "rgb(20, 23, 26)"]

@@ -15,7 +15,7 @@ from echobench.plugins import Plugins
 from echobench.report.page import write
 from echobench.results.record import Record, Sample
 from echobench.results.store import Store
-from tests.report.browser import Theme, browser, opened
+from tests.browser import Theme, browser, opened
 from tests.results.records import RESULTS, record
 from tests.test_plot import made_up
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -42,9 +42,16 @@ def browser() -> Iterator[Browser]:
 
 @contextmanager
 def opened(
-    browser: Browser, file: Path, *, theme: Theme = "light", width: int = 1200, fragment: str = ""
+    browser: Browser,
+    file: Path,
+    *,
+    theme: Theme = "light",
+    width: int = 1200,
+    fragment: str = "",
+    ready: str = "html[data-ready=true]",
+    beside: Sequence[Path] = (),
 ) -> Iterator[Page]:
-    """Give a page that is drawn; afterwards there was no error and no request.
+    """Give a page that is drawn; afterwards there was no error and no request but for files.
 
     Args:
         browser: running.
@@ -52,6 +59,8 @@ def opened(
         theme: what the system asks for.
         width: of the window, in pixels.
         fragment: after the address's `#`.
+        ready: what is there when it is drawn.
+        beside: files that it needs.
     """
     context = browser.new_context(
         viewport={"width": width, "height": 800}, color_scheme=theme, reduced_motion="reduce"
@@ -64,7 +73,8 @@ def opened(
     page.on("request", lambda request: troubles.append(request.url))
     address = file.as_uri() + (f"#{fragment}" if fragment else "")
     page.goto(address)
-    page.wait_for_selector("html[data-ready=true]")
+    page.wait_for_selector(ready)
     yield page
-    assert [one.partition("#")[0] for one in troubles] == [file.as_uri()]  # itself
+    files = [one.as_uri() for one in (file, *beside)]
+    assert [one.partition("#")[0] for one in troubles] == files
     context.close()
