@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 
 BACKEND ?= jax
 
-.PHONY: run test speed open closed tasks studies sizes figures bench bench-scale regression lint clean
+.PHONY: run test speed open closed tasks studies sizes figures report bench bench-scale regression lint clean
 
 run: $(VENV)/.base  ## teach the encoder-decoder to echo on JAX, and print the table
 	$(BIN)/echobench run --backend jax --task partial
@@ -62,6 +62,9 @@ figures: $(VENV)/.all  ## the pictures of the committed records, into results/fi
 	$(PLOT) updates --results results/speed -o results/figures/updates.svg
 	$(PLOT) phases --results results/open -o results/figures/phases.svg
 	$(PLOT) break-even --results results/speed -o results/figures/break-even.svg
+
+report: $(VENV)/.all  ## the page of the committed records, studies too
+	$(BIN)/echobench report --results results --output results/report.html
 
 bench: $(VENV)/.all  ## pytest-benchmark, one backend a process: make bench BACKEND=torch
 	# Frameworks imported by pytest itself warn of things that are theirs.

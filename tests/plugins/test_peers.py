@@ -8,12 +8,14 @@ from typing import Any
 
 from tests.conftest import Command
 
+ATTENTION = "attention[n_in=4,length=8,symbols=10,units=6,sequences=3]"
+
 
 def test_a_peer_reaches_the_target_saves_its_network_and_says_what_it_cannot(
     echobench: Command, tmp_path: Path
 ) -> None:
     done = echobench(
-        "run", "--backend", "flax", "--task", "whole", "--task", "attention",
+        "run", "--backend", "flax", "--task", "whole", "--task", ATTENTION,
         "--division", "open", "--save-models", "models", "--max-epochs", "150",
     )  # fmt: skip # as it is typed
     assert done.returncode == 0, done.stderr
@@ -22,7 +24,7 @@ def test_a_peer_reaches_the_target_saves_its_network_and_says_what_it_cannot(
     for line in file.read_text().splitlines():
         record = json.loads(line)
         records[record["task"]] = record
-    whole, attention = records["whole"], records["attention"]
+    whole, attention = records["whole"], records[ATTENTION]
     assert (whole["status"], whole["engine"]) == ("reached", "native")
     assert whole["parity"]["passed"] is True
     assert whole["provenance"]["path"]["lstm"] == ["nn.RNN, 5 steps unrolled"]

@@ -62,7 +62,7 @@ def test_what_a_backend_can_get_wrong_around_training(tmp_path: Path) -> None:
             "def trainer(self, program, chunk):",
             "    trainer = super().trainer(program, chunk)",
             "    first = trainer.reset",
-            "    trainer.reset = lambda w: None if hasattr(trainer, '_learner') else first(w)",
+            "    trainer.reset = lambda w: None if trainer.learner is not None else first(w)",
             "    return trainer",
         ]
     )
