@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from echobench.errors import UsageError
+from echobench.harness.plan import FIRST_TUNING_SEED
 from echobench.plugins import Plugins
 from echobench.report import packing
 from echobench.report.cells import Cell, Group, groups
@@ -61,14 +62,16 @@ class Page:
 def read(folder: Path) -> list[Record]:
     """Return the records of training in a folder and in those below it, oldest file first.
 
-    Quick records and studies are not among them, unless the folder is theirs.
+    Quick records and studies are not among them, unless the folder is theirs; nor are the
+    trials of a search, whose figures are no results.
     """
     found = [
         file
         for file in record_files(folder, "**/*.jsonl")
         if not APART & set(file.relative_to(folder).parts)
     ]
-    return [record for file in found for record in read_lines(file, decoded)]
+    records = (record for file in found for record in read_lines(file, decoded))
+    return [record for record in records if record.seed < FIRST_TUNING_SEED]
 
 
 def write(folder: Path, output: Path, plugins: Plugins) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from echobench.harness.plan import FIRST_TUNING_SEED
 from echobench.plugins import Plugins
 from echobench.report import page as pages
 from echobench.report.cells import groups
@@ -158,6 +159,13 @@ def test_a_learning_curve_by_hand() -> None:
     # Nobody knows how one that missed would have gone on.
     longer = [trial(0, [0.5, 0.6, 0.7, 1.0], True), trials[1]]
     assert learning(longer, "updates")[-1][0] == 90
+
+
+def test_the_trials_of_a_search_are_no_results(tmp_path: Path) -> None:
+    store = Store(tmp_path / "results")
+    for seed in (0, FIRST_TUNING_SEED):
+        store.append(record(seed))
+    assert [found.seed for found in pages.read(store.folder)] == [0]
 
 
 def test_columns_hold_what_is_shared_once() -> None:
