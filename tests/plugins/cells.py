@@ -2,8 +2,7 @@
 
 SMALL = (
     "whole[length=12,symbols=10,units=6,batch=4,sequences=3]",
-    "attention[n_in=4,length=8,symbols=10,units=6,sequences=3]",
-    "reverse[shortest=2,longest=5,symbols=10,units=6,sequences=4]",
+    "reverse[shortest=2,longest=5,symbols=10,units=6,sequences=4]",  # attention and a mask
     "masked[n_out=2,length=8,symbols=10,units=6,sequences=3]",
     "regression[length=8,symbols=10,units=6,sequences=3]",
     "stateless[stateful=true,length=12,symbols=10,units=6]",  # more updates than are unrolled
