@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from echobench.cli.options import PluginFiles, Results
+from echobench.cli.options import PluginFiles, Results, must_be_folder, needs
 from echobench.errors import UsageError
 
 
@@ -45,17 +45,13 @@ def export(
     quick: Annotated[bool, typer.Option("--quick", help="The smoke runs instead.")] = False,
 ) -> None:
     """Write the records in another tool's format."""
-    from echobench.core.backend import why_missing
     from echobench.plugins import Plugins
     from echobench.results.benchmarks import document, of_one_machine
     from echobench.results.divisions import sorted_out
     from echobench.results.store import Store, latest
 
-    missing = why_missing(("pytest_benchmark",), "benchmark")
-    if missing is not None:
-        raise UsageError(f"export: {missing}")
-    if not results.is_dir():
-        raise UsageError(f"--results: expected a folder of records; received {str(results)!r}")
+    needs("export", "benchmark", "pytest_benchmark")
+    must_be_folder(results)
     records, moved = sorted_out(latest(Store(results, quick=quick).load()), Plugins(plugin or []))
     if not records:
         raise UsageError(f"export: no records in {results}; make some with: echobench run")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from echobench.cli.options import PluginFiles
+from echobench.cli.options import PluginFiles, needs
 from echobench.errors import UsageError
 
 
@@ -20,13 +20,10 @@ def leaderboard(
     plugin: PluginFiles = None,
 ) -> None:
     """Make a static site of records that the referee lets in, ready for any host."""
-    from echobench.core.backend import why_missing
     from echobench.plugins import Plugins
     from echobench.results.store import record_files
 
-    missing = why_missing(("jinja2",), "report")
-    if missing is not None:
-        raise UsageError(f"leaderboard: {missing}")
+    needs("leaderboard", "report", "jinja2")
     from echobench.leaderboard import site
     from echobench.leaderboard.standing import board
 

@@ -74,3 +74,26 @@ def whole(option: str, text: str, expected: str) -> int:
     if not re.fullmatch(r"-?\d+", text):
         raise UsageError(f"{option}: expected {expected}; received {text!r}")
     return int(text)
+
+
+def must_be_folder(results: Path) -> None:
+    """Refuse what is no folder of records.
+
+    Raises:
+        UsageError: it is not there.
+    """
+    if not results.is_dir():
+        raise UsageError(f"--results: expected a folder of records; received {str(results)!r}")
+
+
+def needs(verb: str, extra: str, *packages: str) -> None:
+    """Say which extra a verb needs, where one of its packages is not installed.
+
+    Raises:
+        UsageError: one is missing.
+    """
+    from echobench.core.backend import why_missing
+
+    missing = why_missing(packages, extra)
+    if missing is not None:
+        raise UsageError(f"{verb}: {missing}")

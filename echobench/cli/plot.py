@@ -17,6 +17,8 @@ from echobench.cli.options import (
     Seeds,
     Statuses,
     Tasks,
+    must_be_folder,
+    needs,
 )
 from echobench.errors import UnknownNameError, UsageError
 
@@ -50,7 +52,6 @@ def plot(
     plugin: PluginFiles = None,
 ) -> None:
     """Draw a figure of what is recorded."""
-    from echobench.core.backend import why_missing
     from echobench.harness.studying import measurements
     from echobench.plugins import Plugins
     from echobench.results.figures.sizes import write_sizes
@@ -62,13 +63,10 @@ def plot(
     studies = {name: one.value for name, one in plugins.studies.items() if one.value.axes}
     if kind not in {*KINDS, *studies}:
         raise UnknownNameError("plot", kind, [*KINDS, *studies])
-    missing = why_missing(("matplotlib",), "plot")
-    if missing is not None:
-        raise UsageError(f"plot: {missing}")
+    needs("plot", "plot", "matplotlib")
     home = Path("results")
     folder = results or (home if kind in KINDS else home / "studies" / kind)
-    if not folder.is_dir():
-        raise UsageError(f"--results: expected a folder of records; received {str(folder)!r}")
+    must_be_folder(folder)
     wanted = {
         "task": task or [],
         "backend": backend or [],

@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from echobench.cli.options import PluginFiles, Results
-from echobench.errors import UsageError
+from echobench.cli.options import PluginFiles, Results, must_be_folder, needs
 
 
 def report(
@@ -19,13 +18,8 @@ def report(
     plugin: PluginFiles = None,
 ) -> None:
     """Write one HTML page of all that is recorded; it opens offline."""
-    from echobench.core.backend import why_missing
-
-    missing = why_missing(("jinja2",), "report")
-    if missing is not None:
-        raise UsageError(f"report: {missing}")
-    if not results.is_dir():
-        raise UsageError(f"--results: expected a folder of records; received {str(results)!r}")
+    needs("report", "report", "jinja2")
+    must_be_folder(results)
     from echobench.plugins import Plugins
     from echobench.report.page import write
 

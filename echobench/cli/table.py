@@ -21,6 +21,8 @@ from echobench.cli.options import (
     Statuses,
     TableFormat,
     Tasks,
+    must_be_folder,
+    needs,
 )
 from echobench.errors import UsageError
 
@@ -74,8 +76,7 @@ def table(
     from echobench.results.store import Store
     from echobench.results.verdicts import verdicts
 
-    if not results.is_dir():
-        raise UsageError(f"--results: expected a folder of records; received {str(results)!r}")
+    must_be_folder(results)
     _check_parquet(form, output)
     wanted = {"task": task or [], "backend": backend or [], "engine": engine or []}
     everything = only(frame.load(Store(results, quick=quick).folder), wanted)
@@ -129,13 +130,10 @@ def _show(file: IO[str], groups: Sequence[Group], notes: list[str], said: list[s
 
 
 def _check_parquet(form: TableFormat, output: Path | None) -> None:
-    from echobench.core.backend import why_missing
 
     if form is not TableFormat.PARQUET:
         return
-    missing = why_missing(("pyarrow",), "parquet")
-    if missing is not None:
-        raise UsageError(f"--format parquet: {missing}")
+    needs("--format parquet", "parquet", "pyarrow")
     if output is None and sys.stdout.isatty():
         raise UsageError(
             "--format parquet: expected --output FILE or a pipe; it is no text to read"

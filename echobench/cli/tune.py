@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from echobench.cli.options import Format, PluginFiles
+from echobench.cli.options import Format, PluginFiles, needs
 from echobench.cli.options import seconds as seconds_of
 from echobench.cli.running import interruptible, say
 from echobench.errors import UsageError
@@ -50,7 +50,6 @@ def tune(
 ) -> None:
     """Search for the recipe that is certified soonest; the same command again resumes."""
     from echobench import display
-    from echobench.core.backend import why_missing
     from echobench.harness import machine, tuning
     from echobench.harness.matrix import Matrix
     from echobench.harness.plan import Selection
@@ -58,9 +57,7 @@ def tune(
     from echobench.results.search import SearchLog, best, sentence
     from echobench.results.store import Store, file_name
 
-    missing = why_missing(("optuna",), "tune")
-    if missing is not None:
-        raise UsageError(f"tune: {missing}")
+    needs("tune", "tune", "optuna")
     if device not in {"cpu", "gpu"}:
         raise UsageError(f"--device: expected cpu or gpu; received {device!r}")
     if candidates is not None and candidates < 1:

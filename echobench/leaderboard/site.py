@@ -18,6 +18,7 @@ INDEX = "leaderboard.json"
 """Also says that a folder holds a leaderboard, and may be written again."""
 RECORDS = "records"
 PACKAGE = "echobench.leaderboard"
+BASE_STYLE = "echobench.report"
 
 
 def write(board: Board, folder: Path) -> None:
@@ -55,7 +56,8 @@ def write(board: Board, folder: Path) -> None:
     pages = {
         name: environment.get_template(name).render(told) for name in ("index.html", "refused.html")
     }
-    style = (resources.files(PACKAGE) / "style.css").read_text("utf-8")
+    styles = (resources.files(BASE_STYLE) / "base.css", resources.files(PACKAGE) / "style.css")
+    style = "".join(sheet.read_text("utf-8") for sheet in styles)
     index = json.dumps(_index(board), indent=2) + "\n"
     try:
         (folder / RECORDS).mkdir(parents=True, exist_ok=True)

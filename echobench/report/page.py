@@ -161,7 +161,7 @@ def rendered(page: Page) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     template = environment.from_string(_source("template.html"))
-    style = _source("style.css")
+    style = _source("base.css") + _source("style.css")
     script = _source("charts.js") + _source("page.js")
     keys = _keys(page.cells)
     told = {
