@@ -137,7 +137,9 @@ def file_name(name: str) -> str:
 def machine_class(machine: dict[str, Any] | None) -> str:
     """Return what makes two machines comparable: processor, usable cores, GPUs."""
     facts = machine or {}
-    return ", ".join([f"{facts.get('cpu')}", f"{facts.get('cores')} cores", *facts.get("gpus", [])])
+    cores = facts.get("cores")
+    counted = "1 core" if cores == 1 else f"{cores} cores"
+    return ", ".join([f"{facts.get('cpu')}", counted, *facts.get("gpus", [])])
 
 
 def _say(line: str) -> None:
