@@ -50,7 +50,8 @@ STUDIES := representation masking length state topology
 studies: $(VENV)/.all  ## what the tutorial leaves open: about twenty minutes on one core
 	for study in $(STUDIES); do $(BIN)/echobench study $$study --threads 1 --seeds 1 || exit; done
 
-BACKENDS := jax tensorflow torch torch-native flax
+# Without torch, whose compiler takes more than a minute for windows of 128.
+BACKENDS := jax tensorflow torch-native flax
 sizes: $(VENV)/.all  ## what an update costs by size, and its figure
 	$(BIN)/echobench study size $(BACKENDS:%=--backend %) --threads 2 --seeds 1 --timeout 60s
 	$(BIN)/echobench plot size -o results/studies/size.svg
