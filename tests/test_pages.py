@@ -9,10 +9,15 @@ import pytest
 from tests.conftest import Command
 
 RESULTS = Path(__file__).parent.parent / "results"
-STUDIES = ("representation", "masking", "length", "state", "topology")
+SIZES = [
+    word for name in ("jax", "tensorflow", "torch-native", "flax") for word in ("--backend", name)
+]
+STUDIES: dict[str, list[str]] = {
+    "representation": [], "masking": [], "length": [], "state": [], "topology": [], "size": SIZES,
+}  # fmt: skip # one line reads better
 
 
-@pytest.mark.parametrize("folder", ["tasks", "speed", "open", "closed"])
+@pytest.mark.parametrize("folder", ["tasks", "speed", "open", "closed", "replicates", "tuned"])
 def test_the_page_of_a_table(folder: str, echobench: Command) -> None:
     done = echobench("table", "--results", str(RESULTS / folder), "--format", "md")
     assert done.returncode == 0, done.stderr
@@ -22,7 +27,8 @@ def test_the_page_of_a_table(folder: str, echobench: Command) -> None:
 @pytest.mark.parametrize("study", STUDIES)
 def test_the_page_of_the_studies(study: str, echobench: Command) -> None:
     folder = str(RESULTS / "studies" / study)
-    done = echobench("study", study, "--table", "--results", folder, "--format", "md")
+    more = STUDIES[study]
+    done = echobench("study", study, "--table", *more, "--results", folder, "--format", "md")
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) > 5
     assert done.stdout in (RESULTS / "studies" / "README.md").read_text()
