@@ -157,16 +157,16 @@ function lineChart(host, told) {
   const place = ([px, py]) => `${x(px).toFixed(1)} ${y(py).toFixed(1)}`;
   for (const line of lines) {
     const colour = line.style.colour % 8;
+    // A step keeps the values before it up to its place.
+    const shape = line.step
+      ? line.points.flatMap((p, index) => (index ? [[p[0], ...line.points[index - 1].slice(1)], p] : [p]))
+      : line.points;
     if (line.band && line.points.length > 1) {
-      const upper = line.points.map((p) => place([p[0], p[3]]));
-      const lower = line.points.map((p) => place([p[0], p[2]])).reverse();
+      const upper = shape.map((p) => place([p[0], p[3]]));
+      const lower = shape.map((p) => place([p[0], p[2]])).reverse();
       svg.append(make("path", { d: `M${[...upper, ...lower].join("L")}z`, class: `band fill${colour}` }));
     }
-    let path = "";
-    for (const [index, point] of line.points.entries()) {
-      if (index && line.step) path += `H${x(point[0]).toFixed(1)}V${y(point[1]).toFixed(1)}`;
-      else path += `${index ? "L" : "M"}${place(point)}`;
-    }
+    const path = shape.length ? `M${shape.map(place).join("L")}` : "";
     svg.append(make("path", { d: path, class: `line stroke${colour}`, "stroke-dasharray": DASHES[line.style.dash % DASHES.length] }));
     const every = Math.max(1, Math.ceil(line.points.length / 7));
     for (const [index, point] of line.points.entries()) {

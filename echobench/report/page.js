@@ -162,7 +162,7 @@ function drawnGroup(data, style) {
     const ends = sets.map((line) => line.points.at(-1)?.[0]).filter((end) => end > 0);
     return ends.length > 1 && Math.max(...ends) / Math.min(...ends) > 8;
   };
-  const time = lines((cell) => cell.curves.time, { band: true });
+  const time = lines((cell) => cell.curves.time, { band: true, step: true });
   lineChart(byId("fig-time"), { title: "Learning, by training time", note: band, x: { label: "seconds of training", log: wide(time) }, y: accuracy, lines: time, empty: "No accuracy over time was recorded." });
   const updates = lines((cell) => cell.curves.updates, { band: true });
   lineChart(byId("fig-updates"), { title: "Learning, by updates", note: "What a backend's speed has no part in.", x: { label: "updates", log: wide(updates) }, y: accuracy, lines: updates, empty: "No accuracy was recorded." });
