@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from echobench.results.footnotes import Course, break_even, course
+from echobench.results.footnotes import Course, break_even, course, who_is_first
 from echobench.results.statistics import FEWEST_PAIRS, Estimate, censored_median, ratio
 from echobench.results.verdicts import against
 
@@ -97,6 +97,5 @@ def even(lines: Sequence[Course]) -> str:
     """Return who is first, and up to how many updates; compiling counted; empty for one line."""
     if len(lines) < 2:
         return ""
-    (_, first), *others = break_even(lines)
-    then = "".join(f" up to {round(at):,} updates, then {line.name}" for at, line in others)
-    return f"{first.name} first{then or ', however many'}"
+    always = "" if len(break_even(lines)) > 1 else ", however many"
+    return who_is_first(lines) + always

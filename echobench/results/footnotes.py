@@ -36,9 +36,7 @@ def footnotes(records: Records) -> list[str]:
     for name, cells in variants(frame(records)).items():
         courses = [found for label, group in cells.items() if (found := course(label, group))]
         if len(courses) > 1:
-            first, *others = break_even(courses)
-            then = "".join(f" up to {round(at):,} updates, then {c.name}" for at, c in others)
-            lines.append(f"{name}, compiling counted: {first[1].name} first{then}")
+            lines.append(f"{name}, compiling counted: {who_is_first(courses)}")
         groups = [_updates(group) for group in cells.values()]
         value = disagreement(groups)
         if value is not None:
@@ -103,6 +101,13 @@ def absent(records: Records) -> list[str]:
         for cell, tasks in sorted(there.items())
         if (missing := sorted(asked[cell[-1]] - tasks))
     ]
+
+
+def who_is_first(courses: Sequence[Course]) -> str:
+    """Return in words who is first, and up to how many updates."""
+    (_, first), *others = break_even(courses)
+    then = "".join(f" up to {round(at):,} updates, then {line.name}" for at, line in others)
+    return f"{first.name} first{then}"
 
 
 def break_even(courses: Sequence[Course]) -> list[tuple[float, Course]]:

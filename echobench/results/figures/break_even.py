@@ -11,7 +11,7 @@ import numpy as np
 
 from echobench.results.figures.panels import Lines, something, write_lines
 from echobench.results.figures.style import Looks, plain_numbers, tidy
-from echobench.results.footnotes import Course, break_even
+from echobench.results.footnotes import Course, break_even, who_is_first
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,7 +86,5 @@ def _message(panels: Mapping[str, Lines]) -> str:
     for panel, lines in panels.items():
         found = courses(lines)
         if found:
-            first, *others = break_even(found)
-            then = "".join(f" up to {at:,.0f} updates, then {one.name}" for at, one in others)
-            said.append(f"{panel}, compiling counted: {first[1].name} first{then}")
+            said.append(f"{panel}, compiling counted: {who_is_first(found)}")
     return ". ".join(said)

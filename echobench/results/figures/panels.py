@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from echobench.errors import UsageError
 from echobench.results.figures.style import Looks, figure, legend
@@ -18,6 +18,7 @@ from echobench.results.store import machine_class
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+Found = TypeVar("Found")
 Lines = Mapping[str, Sequence[Record]]
 """Records by the name of their cell."""
 COLUMNS = 3
@@ -49,6 +50,22 @@ def panels_of(records: Sequence[Record]) -> dict[str, dict[str, list[Record]]]:
 def names_in(panels: Mapping[str, Mapping[str, object]]) -> list[str]:
     """Return the names of all panels' lines, in order."""
     return sorted({name for lines in panels.values() for name in lines})
+
+
+def of_each(
+    panels: Mapping[str, Lines], what: Callable[[Sequence[Record]], Found | None]
+) -> dict[str, dict[str, Found]]:
+    """Return what there is of each line, by panel and line; without lines and panels of nothing.
+
+    Args:
+        panels: records by panel and line.
+        what: of a line's records; None where there is nothing.
+    """
+    found = {
+        panel: {n: one for n, records in lines.items() if (one := what(records)) is not None}
+        for panel, lines in panels.items()
+    }
+    return {panel: lines for panel, lines in found.items() if lines}
 
 
 def something(found: Iterable[object], what: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from echobench.results.curves import PHASES, phases
-from echobench.results.figures.panels import Lines, something
+from echobench.results.figures.panels import Lines, of_each, something
 from echobench.results.figures.style import COLOURS, figure, legend, tidy
 
 SHADES = (*COLOURS[:6], "#666666", "#BBBBBB")
@@ -24,11 +24,7 @@ def write_phases(path: Path, panels: Mapping[str, Lines]) -> None:
     """
     from matplotlib.patches import Patch
 
-    found = {
-        panel: {n: one for n, records in lines.items() if (one := phases(records)) is not None}
-        for panel, lines in panels.items()
-    }
-    found = {panel: bars for panel, bars in found.items() if bars}
+    found = of_each(panels, phases)
     something(found.values(), "phases of the wall time")
     heights = [len(bars) + 1.8 for bars in found.values()]
     size = (6.8, 0.24 * sum(heights) + 0.9)

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from echobench.results.figures.panels import Lines, names_in, something
+from echobench.results.figures.panels import Lines, names_in, of_each, something
 from echobench.results.figures.style import Looks, figure, plain_numbers, tidy
 from echobench.results.record import Record
 
@@ -36,11 +36,7 @@ def write_updates(path: Path, panels: Mapping[str, Lines]) -> None:
     Raises:
         UsageError: there is nothing to draw, or the file cannot be written.
     """
-    found = {
-        panel: {n: one for n, records in lines.items() if (one := span(records)) is not None}
-        for panel, lines in panels.items()
-    }
-    found = {panel: spans for panel, spans in found.items() if spans}
+    found = of_each(panels, span)
     something(found.values(), "times of updates")
     said = ". ".join(
         f"{panel}, ms an update: "
