@@ -42,6 +42,9 @@ def run(
         int, typer.Option(help="Seeds trained together in one program; as many as that, or more.")
     ] = 0,
     device: Annotated[str, typer.Option(help="cpu or gpu.")] = "cpu",
+    devices: Annotated[
+        int, typer.Option(help="Train a trial over so many devices, each batch in equal parts.")
+    ] = 1,
     threads: Annotated[int | None, typer.Option(help="Threads of a worker; all cores.")] = None,
     max_epochs: Annotated[
         int | None, typer.Option(help="Budget of a trial; ten times the tutorial's.")
@@ -90,6 +93,7 @@ def run(
         else max(whole("--seeds", seeds, "a number or auto"), replicates),
         repeats=repeats,
         device=device,
+        devices=devices,
         threads=machine.cores() if threads is None else threads,
         max_epochs=max_epochs,
         timeout_s=seconds_of("--timeout", timeout),

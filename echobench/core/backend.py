@@ -128,6 +128,17 @@ class Backend(ABC):
     def configure(self, device: str, threads: int) -> None:
         """Set threads and precision, in the worker, before the first tensor."""
 
+    def distribute(self, device: str, count: int) -> None:
+        """Have what this process trains go over `count` devices, each batch in equal parts.
+
+        Called in the worker, after `configure` and before the first tensor.
+
+        Raises:
+            UnsupportedError: this backend trains on one device.
+            UnavailableError: so many devices are not there.
+        """
+        raise UnsupportedError(f"{self.name} trains on one device; leave --devices out")
+
     @abstractmethod
     def devices(self) -> list[str]:
         """Return the kinds of device visible to the worker: `cpu`, `gpu`."""

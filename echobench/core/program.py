@@ -114,7 +114,7 @@ class Program(Experiment):
             states = [state * ops.cast(block > 0, "float32") for state in states]
         losses, accuracies = [], []
         for index in indices:
-            x, y = self._frame(rows, index)
+            x, y = map(_spread, self._frame(rows, index))
 
             def loss_of(
                 parameters: list[Tensor], x: Tensor = x, y: Tensor = y, states: Any = states
@@ -217,6 +217,14 @@ def _kernel(layer: Any) -> str | None:
     if isinstance(layer, UnrolledLSTM):
         return f"{layer.steps} steps unrolled"
     return "a loop over steps" if isinstance(layer, keras.layers.LSTM) else None
+
+
+def _spread(samples: Tensor) -> Tensor:
+    """Return samples in equal parts on all devices, where training goes over several."""
+    spread = keras.distribution.distribution()
+    if spread is None:
+        return samples
+    return keras.distribution.distribute_tensor(samples, spread.get_data_layout(samples.shape))
 
 
 def _gather(rows: Tensor, places: Any) -> Tensor:

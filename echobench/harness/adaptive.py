@@ -22,6 +22,7 @@ from echobench.harness.plan import Selection, Trial, plan
 from echobench.plugins import Plugins
 from echobench.results.comparison import ratios
 from echobench.results.record import Record
+from echobench.results.store import machine_class
 
 LOOKS = (8, 12, 18, 27, 40)
 """Seeds after which the data are looked at. Eight pairs are the fewest that can convince: all on
@@ -103,7 +104,8 @@ def standings(records: Iterable[Record]) -> list[Standing]:
     tasks: dict[str, dict[str, dict[Any, Record]]] = defaultdict(lambda: defaultdict(dict))
     for record in records:
         cells = tasks[f"{record.task} {record.division}"]
-        run = (record.seed, record.trial.get("repeat", 0))
+        machine = machine_class(record.provenance.get("machine"))
+        run = (record.seed, record.trial.get("repeat", 0), machine)
         cells[f"{record.backend} {record.engine}"][run] = record
     found = []
     for task, cells in sorted(tasks.items()):

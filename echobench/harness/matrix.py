@@ -129,6 +129,7 @@ class Matrix:
                 "max_epochs": 1,
                 "sustain": 0,
                 "replicates": 0,
+                "devices": 1,
                 "cache": False,
                 "quick": False,
                 "plugins": sorted(task_plugins),

@@ -24,6 +24,8 @@ SUSTAIN = 3
 BUDGET = 10
 """Times the recipe's epochs that a trial may take."""
 QUICK_EPOCHS, QUICK_CERTIFY = 20, 50
+ADDED_LATER = {"repeat": 0, "sustain": 0, "cache": False, "replicates": 0, "devices": 1}
+"""Fields of a trial that older records lack, and what they were then: no part of its key."""
 FIRST_TUNING_SEED = 1_000_000
 """From here on seeds are those of `echobench tune`, and no other command reaches them: a
 recipe must not be chosen by the seeds that it is then reported on."""
@@ -44,6 +46,7 @@ class Trial(BaseModel):
         repeat: 0, or which further run of the same cell and seed it is.
         cache: whether compiled programs may come from an earlier worker's.
         replicates: how many seeds train in one program; 0 for one seed alone.
+        devices: over how many of the machine's devices it is trained, each batch in equal parts.
         versions: of echobench, Keras and the framework.
         source: digest of the task's file.
     """
@@ -70,6 +73,7 @@ class Trial(BaseModel):
     repeat: int = 0
     cache: bool = False
     replicates: int = 0
+    devices: int = 1
     versions: dict[str, str]
     source: str
 
@@ -86,17 +90,24 @@ class Trial(BaseModel):
     def name(self) -> str:
         """Return a short name for people."""
         again = f" repeat {self.repeat}" if self.repeat else ""
-        return f"{self.label} {self.backend} {self.engine} {self.division} seed {self.seed}{again}"
+        spread = f" on {self.devices} devices" if self.devices > 1 else ""
+        cell = f"{self.label} {self.backend} {self.engine} {self.division}"
+        return f"{cell} seed {self.seed}{again}{spread}"
 
 
 def trial_key(told: Mapping[str, Any]) -> str:
     """Return the digest of a trial, as JSON has it; older ones have fewer fields."""
-    added_later = {
-        name for name in ("repeat", "sustain", "cache", "replicates") if not told.get(name)
+    kept = {
+        name: value
+        for name, value in told.items()
+        if name not in {"timeout_s", "plugins"} and not is_usual(name, value)
     }
-    left_out = {"timeout_s", "plugins"} | added_later
-    kept = {name: value for name, value in told.items() if name not in left_out}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def is_usual(name: str, value: Any) -> bool:
+    """Return whether a trial's field says what those said that had no such field."""
+    return name in ADDED_LATER and (value or ADDED_LATER[name]) == ADDED_LATER[name]
 
 
 class Selection(BaseModel):
@@ -118,6 +129,7 @@ class Selection(BaseModel):
     timeout_s: float = 600.0
     cache: bool = False
     replicates: int = 0
+    devices: int = 1
     quick: bool = False
 
 
@@ -146,6 +158,10 @@ def plan(selection: Selection, plugins: Plugins) -> list[Trial]:
         raise UsageError(f"--replicates: expected 2 or more; received {selection.replicates}")
     if selection.replicates and selection.cache:
         raise UsageError("--replicates and --cache: expected one of them")
+    if selection.devices < 1:
+        raise UsageError(f"--devices: expected 1 or more; received {selection.devices}")
+    if selection.devices > 1 and selection.replicates:
+        raise UsageError("--devices and --replicates: expected one of them")
     if selection.threads < 1:
         raise UsageError(f"--threads: expected 1 or more; received {selection.threads}")
     if selection.max_epochs is not None and selection.max_epochs < 1:
@@ -165,6 +181,13 @@ def plan(selection: Selection, plugins: Plugins) -> list[Trial]:
         for engine in _engines(selection, backend.value)
         for repeat in range(selection.repeats)
     ]
+    for _, _, task, recipe in tasks:
+        samples = recipe.batch * recipe.sequences
+        if samples % selection.devices:
+            raise UsageError(
+                f"--devices {selection.devices}: expected a divisor of the {samples} samples in an "
+                f"update of {task.name}; see its batch and sequences"
+            )
     # All but the seed is found out once a cell: versions and sources are read from files.
     firsts = [_trial(selection, 0, *cell) for cell in cells]
     keys = [trial.key for trial in firsts]
@@ -280,6 +303,7 @@ def _trial(
         repeat=repeat,
         cache=selection.cache,
         replicates=selection.replicates,
+        devices=selection.devices,
         versions={"echobench": version("echobench"), **backend.value.versions()},
         source=task.source_hash(),
     )

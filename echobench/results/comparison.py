@@ -24,9 +24,13 @@ METRICS = ("time_to_target_s", "updates_to_target", "seconds_per_update", "compi
 USUAL = METRICS[:3]
 """The time to the target, and the two it is the product of."""
 ALL = "all tasks"
+APART = "they are of different machines; to compare these, say machine=... of each side"
 PRECISION = ("matmul_precision", "tf32")
 """What a backend's path says of how it computes."""
-KEYS = ("task", "backend", "engine", "division", "device", "threads", "seed", "repeat")
+TOLD = {"threads": None, "devices": 1, "repeat": 0}
+"""Of `KEYS`, fields of the trial, and what older trials lack."""
+KEYS = ("task", "backend", "engine", "division", "device", *TOLD, "seed", "machine")
+"""What two trials of a pair share, but for what the sides say."""
 
 
 @dataclass(frozen=True)
@@ -89,17 +93,29 @@ class Side:
         found = [
             record
             for record in everything
-            if all(str(_field(record, key)) == value for key, value in self.chosen.items())
+            if all(_is(record, key, value) for key, value in self.chosen.items())
         ]
+        machines = {str(_field(record, "machine")) for record in found}
+        if "machine" in self.chosen and len(machines) > 1:
+            raise UsageError(
+                f"compare: expected a part of one machine's name in {self.text!r}; it is part of "
+                f"{' and '.join(map(repr, sorted(machines)))}"
+            )
         if not found:
             raise UsageError(f"compare: no records for {self.text!r} in {self.path}")
         return found
 
 
 def _field(record: Record, key: str) -> Any:
-    if key in {"threads", "repeat"}:
-        return record.trial.get(key, 0 if key == "repeat" else None)
-    return getattr(record, key)
+    if key == "machine":
+        return machine_class(record.provenance.get("machine"))
+    return record.trial.get(key, TOLD[key]) if key in TOLD else getattr(record, key)
+
+
+def _is(record: Record, key: str, value: str) -> bool:
+    """Return whether a field is as a side says; of a machine's name, which is long, a part does."""
+    field = str(_field(record, key))
+    return value in field if key == "machine" else value == field
 
 
 @dataclass(frozen=True)
@@ -147,7 +163,8 @@ def compare(
     """Return the comparisons of both sides, cell by cell, and over all cells.
 
     Two trials are a pair where everything but what the sides themselves say is the
-    same: task and parameters, division, backend, engine, device, threads, seed, repeat.
+    same: task and parameters, division, backend, engine, device, threads, devices, repeat,
+    seed and class of machine.
 
     Args:
         a: the one side.
@@ -164,14 +181,19 @@ def compare(
     free = {*a.chosen, *b.chosen}
     left, right = ({_identity(r, free): r for r in side} for side in records)
     cells: dict[tuple[str, str], list[tuple[Record, Record]]] = defaultdict(list)
-    for key in sorted(left.keys() & right.keys()):
+    common = sorted(left.keys() & right.keys())
+    machines = {_field(left[key], "machine") for key in common} if "machine" not in free else ()
+    named = ["backend", "engine", "division", *(["machine"] if len(machines) > 1 else [])]
+    for key in common:
         record = left[key]
-        words = [str(_field(record, k)) for k in ("backend", "engine", "division") if k not in free]
+        words = [str(_field(record, name)) for name in named if name not in free]
         cells[record.task, " ".join(words)].append((record, right[key]))
     if not cells:
+        there = [{str(_field(record, "machine")) for record in side} for side in records]
+        apart = "" if there[0] & there[1] or "machine" in free else f"; {APART}"
         raise UsageError(
             f"compare: no trial of {a.text!r} has a partner in {b.text!r}, equal in "
-            f"{', '.join(key for key in KEYS if key not in free)}"
+            f"{', '.join(key for key in KEYS if key not in free)}{apart}"
         )
     found = []
     for metric in metrics:

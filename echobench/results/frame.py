@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import track
 
 from echobench import parallel
+from echobench.harness.plan import is_usual
 from echobench.results.decoding import decoded
 from echobench.results.record import TABLE_FIELDS, Record
 from echobench.results.store import machine_class, read_lines, record_files
@@ -85,8 +86,11 @@ def load(folder: Path) -> pd.DataFrame:
 
 
 def cell_of(trial: Mapping[str, Any]) -> str:
-    """Return what trials of one row share, as JSON: all that a trial is told but `NOT_A_CELL`."""
-    told = {name: value for name, value in trial.items() if name not in NOT_A_CELL}
+    """Return what trials of one row share, as JSON: all that a trial is told but `NOT_A_CELL`.
+
+    Older trials lack fields that newer ones have; what they lack is as usual.
+    """
+    told = {n: v for n, v in trial.items() if n not in NOT_A_CELL and not is_usual(n, v)}
     return _sorted(msgspec.json.encode(told))
 
 

@@ -14,7 +14,7 @@ from echobench.results.frame import CELL, Records
 from echobench.results.table import Row, cells
 
 GROUP_BY = ("task", "division")
-GROUPS = (*CELL, "threads", "units", "machine")
+GROUPS = (*CELL, "devices", "threads", "units", "machine")
 """What rows can be grouped by."""
 APART = ("division", "machine")
 """What is never ranked together, however rows are grouped."""

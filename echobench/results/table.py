@@ -209,6 +209,7 @@ def _row(told: dict[str, Any], machine: str, flat: pd.DataFrame, clock: str) -> 
         },
         place={
             **{name: str(first[name]) for name in CELL},
+            "devices": str(told.get("devices", 1)),
             "threads": str(told.get("threads", "")),
             "units": units,
             "machine": machine,

@@ -18,7 +18,7 @@ from echobench.results.table import Row, on_clock
 CLOCKS = {"train": "", "compile": ", compiling counted", "wall": ", from the process's start on"}
 NAMED = {
     "task": "{}", "backend": "{}", "engine": "{}", "device": "on {}",
-    "threads": "on {} threads", "units": "of {} units",
+    "devices": "over {} devices", "threads": "on {} threads", "units": "of {} units",
 }  # fmt: skip # one line reads better
 """How a row is told apart from others of its group."""
 
@@ -154,6 +154,7 @@ def _command(rows: Sequence[Row], seeds: int, results: Path | None) -> str:
         "--task": every("label"),
         **{f"--{name}": every(name) for name in ("backend", "engine", "division")},
         "--threads": every("threads")[:1],
+        "--devices": every("devices")[:1],
         "--device": [device for device in every("device")[:1] if device != "cpu"],
         "--max-epochs": _budget(told[0]),
         "--seeds": [str(seeds)],

@@ -111,6 +111,8 @@ def _load(trial: Trial) -> tuple[Task, Backend]:
 
 def _import_framework(backend: Backend, trial: Trial) -> None:
     backend.configure(trial.device, trial.threads)
+    if trial.devices > 1:
+        backend.distribute(trial.device, trial.devices)
     if backend.uses_keras:
         import keras
 

@@ -47,13 +47,15 @@ class OnJax(Backend):
             return []
 
     def facts(self) -> dict[str, Any]:
-        """Return compiler and precision."""
+        """Return compiler and precision, and which devices hold anything."""
         import jax
 
+        used = {str(device) for array in jax.live_arrays() for device in array.devices()}
         return {
             "compiler": "XLA",
             "matmul_precision": jax.config.jax_default_matmul_precision,
             "device_kind": jax.devices()[0].device_kind,
+            "devices_used": sorted(used),
         }
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from echobench import hookimpl
+from echobench.errors import UnavailableError
 from echobench.harness import machine
 
 from ._frameworks import JaxLoop, OnJax
@@ -28,6 +29,20 @@ class Jax(OnJax):
     name: ClassVar[str] = "jax"
     requires: ClassVar[tuple[str, ...]] = ("jax", "jaxlib")
     reference: ClassVar[bool] = True
+
+    def distribute(self, device: str, count: int) -> None:
+        """Train data-parallel, by Keras' distribution; a CPU is parted into virtual devices."""
+        import jax
+
+        if device == "cpu":
+            jax.config.update("jax_num_cpu_devices", count)
+        import keras
+
+        names = keras.distribution.list_devices(device)
+        if len(names) < count:
+            raise UnavailableError(f"expected {count} devices; jax sees {', '.join(names)}")
+        parallel = keras.distribution.DataParallel(devices=names[:count])
+        keras.distribution.set_distribution(parallel)
 
     def trainer(self, program: Program, chunk: int) -> Trainer:
         """Return a `fori_loop` over epochs in one jitted program."""
@@ -142,10 +157,8 @@ class _Trainer(JaxLoop):
 
     def reset(self, weights: list[Floats]) -> None:
         import jax
-        import jax.numpy as jnp
 
-        # jnp.array copies: the buffers are donated, the caller's weights are not.
-        self.learner = jax.tree.map(jnp.array, self._program.start(weights))
+        self.learner = jax.tree.map(_on_all_devices, self._program.start(weights))
 
     def weights(self) -> list[Floats]:
         return [np.asarray(p) for p in self.learner.parameters]
@@ -153,6 +166,18 @@ class _Trainer(JaxLoop):
     def path(self) -> dict[str, Any]:
         kernels = self._program.kernels()
         return {"engine": "fori_loop over epochs", "jit": True, "lstm": kernels}
+
+
+def _on_all_devices(value: Floats) -> Any:
+    """Return a copy on each device that is trained over: the buffers are donated."""
+    import jax.numpy as jnp
+    import keras
+
+    spread = keras.distribution.distribution()
+    if spread is None:
+        return jnp.array(value)
+    layout = keras.distribution.TensorLayout([None] * np.ndim(value), spread.device_mesh)
+    return keras.distribution.distribute_tensor(jnp.array(value), layout)
 
 
 @hookimpl

@@ -84,6 +84,13 @@ def test_a_cell_that_misses_early_wins_nothing() -> None:
     assert standing.verdict == "a"
 
 
+def test_pairs_are_of_one_class_of_machine() -> None:
+    hits = [reached(seed, 1.0) for seed in range(8)]
+    elsewhere = {"backend": "torch", "provenance": {"machine": {"cpu": "other", "cores": 2}}}
+    slower = [reached(seed, 2.0).model_copy(update=elsewhere) for seed in range(8)]
+    assert adaptive.standings([*hits, *slower]) == []
+
+
 def test_one_cell_alone_cannot_be_told_apart(plugins: Plugins) -> None:
     selection = Selection(tasks=["partial", "whole"], backends=["jax"])
     with pytest.raises(UsageError, match="--seeds auto: expected two backends or engines"):

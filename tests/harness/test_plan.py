@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from echobench.errors import UsageError
-from echobench.harness.plan import Selection, Trial, plan
+from echobench.harness.plan import ADDED_LATER, Selection, Trial, plan, trial_key
 from echobench.plugins import Plugins
 
 
@@ -63,10 +63,13 @@ def test_what_a_record_depends_on_is_in_the_key(plugins: Plugins) -> None:
         "quick": True,
         "max_epochs": 1,
         "engine": "fit",
+        "devices": 2,
     }
     keys = {trial.model_copy(update={name: value}).key for name, value in changes.items()}
     assert len(keys | {trial.key}) == len(changes) + 1
     assert trial.model_copy(update={"timeout_s": 1.0}).key == trial.key
+    older = {n: v for n, v in trial.model_dump(mode="json").items() if n not in ADDED_LATER}
+    assert trial_key({**older, "sustain": trial.sustain}) == trial.key
 
 
 @pytest.mark.parametrize(
@@ -86,6 +89,9 @@ def test_what_a_record_depends_on_is_in_the_key(plugins: Plugins) -> None:
         ({"tasks": ["whole[units=0]"]}, "greater than or equal to 1; received units=0"),
         ({"seeds": 0}, "--seeds: expected 1 or more; received 0"),
         ({"threads": 0}, "--threads: expected 1 or more; received 0"),
+        ({"devices": 0}, "--devices: expected 1 or more; received 0"),
+        ({"devices": 2, "replicates": 4}, "--devices and --replicates: expected one of them"),
+        ({"tasks": ["whole"], "devices": 2}, "expected a divisor of the 7 samples in an update"),
         ({"max_epochs": 0}, "--max-epochs: expected 1 or more; received 0"),
     ],
 )

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from echobench.errors import UsageError
+from echobench.plugins import Plugins
 from echobench.results.comparison import Comparison, Limit, Side, cautions, compare, lines, rows
 from echobench.results.record import Parity, Record
+from echobench.results.store import Store
 from tests.results.records import record
 
 PAIRS = 8
@@ -105,6 +107,41 @@ def test_a_trial_that_failed_the_parity_gate_is_in_no_ratio(sides: tuple[Side, S
 def test_sides_without_a_pair_are_named(sides: tuple[Side, Side]) -> None:
     with pytest.raises(UsageError, match="no trial of 'backend=jax' has a partner in"):
         compared(sides, trials("jax", 1.0), trials("torch", 1.0, "whole"))
+
+
+def on_machines(a: str, b: str) -> tuple[list[Record], list[Record]]:
+    """Return trials of jax and of torch, twice as slow, each on a processor of its own."""
+    cpus = [{"provenance": {"machine": {"cpu": cpu, "cores": 2}}} for cpu in (a, b)]
+    return trials("jax", 1.0, **cpus[0]), trials("torch", 2.0, **cpus[1])
+
+
+def test_pairs_are_of_one_class_of_machine(sides: tuple[Side, Side]) -> None:
+    with pytest.raises(UsageError, match=r"they are of different machines; .* say machine=\.\.\."):
+        compared(sides, *on_machines("old", "new"))
+    old, new = on_machines("old", "old"), on_machines("new", "new")
+    found = compared(sides, [*old[0], *new[0]], [*old[1], *new[1][:6]])
+    assert [(one.cell, one.ratio.n) for one in found] == [
+        ("fused closed new, 2 cores", 6),
+        ("fused closed old, 2 cores", PAIRS),
+        ("", 6),
+    ]
+
+
+def test_sides_may_say_which_machines_to_compare(tmp_path: Path) -> None:
+    said = side("machine=old", tmp_path), side("machine=new", tmp_path)
+    a = trials("jax", 1.0, provenance={"machine": {"cpu": "old", "cores": 2}})
+    b = trials("jax", 2.0, provenance={"machine": {"cpu": "new", "cores": 2}})
+    (found,) = compared(said, a, b)
+    assert (found.ratio.n, found.ratio.value) == (PAIRS, pytest.approx(2.0))
+
+
+def test_a_part_of_several_machines_names_is_named(tmp_path: Path, plugins: Plugins) -> None:
+    store = Store(tmp_path)
+    for cpu in ("Xeon", "EPYC"):
+        store.append(record(provenance={"machine": {"cpu": cpu, "cores": 2}}))
+    assert len(side("machine=Xeon", tmp_path).records(plugins)) == 1
+    with pytest.raises(UsageError, match="part of 'EPYC, 2 cores' and 'Xeon, 2 cores'"):
+        side("machine=2 cores", tmp_path).records(plugins)
 
 
 @pytest.mark.parametrize(

@@ -87,3 +87,10 @@ def test_divisions_are_sorted_out_as_records_are(plugins: Plugins) -> None:
     assert why == told
     assert len(why) == 2
     pd.testing.assert_frame_equal(found, frame.frame(expected))
+
+
+def test_what_older_trials_lack_is_as_usual() -> None:
+    told = {"task": "partial", "units": 3}
+    newer = {**told, "devices": 1, "replicates": 0, "cache": False}
+    assert frame.cell_of(newer) == frame.cell_of(told)
+    assert frame.cell_of({**newer, "devices": 2}) != frame.cell_of(told)
