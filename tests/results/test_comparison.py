@@ -111,8 +111,8 @@ def test_sides_without_a_pair_are_named(sides: tuple[Side, Side]) -> None:
 
 def on_machines(a: str, b: str) -> tuple[list[Record], list[Record]]:
     """Return trials of jax and of torch, twice as slow, each on a processor of its own."""
-    cpus = [{"provenance": {"machine": {"cpu": cpu, "cores": 2}}} for cpu in (a, b)]
-    return trials("jax", 1.0, **cpus[0]), trials("torch", 2.0, **cpus[1])
+    here, there = ({"machine": {"cpu": cpu, "cores": 2}} for cpu in (a, b))
+    return trials("jax", 1.0, provenance=here), trials("torch", 2.0, provenance=there)
 
 
 def test_pairs_are_of_one_class_of_machine(sides: tuple[Side, Side]) -> None:
@@ -132,7 +132,8 @@ def test_sides_may_say_which_machines_to_compare(tmp_path: Path) -> None:
     a = trials("jax", 1.0, provenance={"machine": {"cpu": "old", "cores": 2}})
     b = trials("jax", 2.0, provenance={"machine": {"cpu": "new", "cores": 2}})
     (found,) = compared(said, a, b)
-    assert (found.ratio.n, found.ratio.value) == (PAIRS, pytest.approx(2.0))
+    assert found.ratio.n == PAIRS
+    assert found.ratio.value == pytest.approx(2.0)
 
 
 def test_a_part_of_several_machines_names_is_named(tmp_path: Path, plugins: Plugins) -> None:
