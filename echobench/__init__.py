@@ -12,15 +12,18 @@ from echobench.hookspecs import hookimpl
 if TYPE_CHECKING:
     from echobench.core.backend import Backend, NativeBackend
     from echobench.core.task import EchoTask, Recipe, Task
+    from echobench.executor import Executor, RemoteExecutor
     from echobench.observer import Observer
     from echobench.study import Study, Variant
 
 __all__ = [
     "Backend",
     "EchoTask",
+    "Executor",
     "NativeBackend",
     "Observer",
     "Recipe",
+    "RemoteExecutor",
     "Study",
     "Task",
     "Variant",
@@ -30,9 +33,11 @@ __all__ = [
 _MODULES = {
     "Backend": "echobench.core.backend",
     "EchoTask": "echobench.core.task",
+    "Executor": "echobench.executor",
     "NativeBackend": "echobench.core.backend",
     "Observer": "echobench.observer",
     "Recipe": "echobench.core.task",
+    "RemoteExecutor": "echobench.executor",
     "Study": "echobench.study",
     "Task": "echobench.core.task",
     "Variant": "echobench.study",

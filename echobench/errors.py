@@ -3,7 +3,8 @@
 EchobenchError
 ├── UsageError            the request cannot be carried out as written: exit code 2
 │   ├── UnknownNameError  no such task, backend, engine or parameter
-│   └── PluginError       a plugin file cannot be loaded, or two plugins share a name
+│   ├── PluginError       a plugin file cannot be loaded, or two plugins share a name
+│   └── ExecutorError     where trials were to run cannot be reached, or does not fit
 ├── StorageError          a record cannot be kept: exit code 1
 ├── UnavailableError      a backend is not installed: a row with status `unavailable`
 ├── UnsupportedError      a backend cannot do what is asked: a row with status `unsupported`
@@ -36,6 +37,10 @@ class UnknownNameError(UsageError):
 
 class PluginError(UsageError):
     """A plugin that cannot be loaded or that clashes with another."""
+
+
+class ExecutorError(UsageError):
+    """Where trials were to run cannot be reached, or is not what they were planned for."""
 
 
 class StorageError(EchobenchError):

@@ -15,6 +15,7 @@ import pluggy
 if TYPE_CHECKING:
     from echobench.core.backend import Backend
     from echobench.core.task import Task
+    from echobench.executor import Executor
     from echobench.observer import Observer
     from echobench.study import Study
 
@@ -44,6 +45,18 @@ def echobench_backends() -> Sequence[Backend]:  # type: ignore[empty-body] # a s
         @hookimpl
         def echobench_backends():
             return [Jax()]
+    """
+
+
+@hookspec
+def echobench_executors() -> Sequence[type[Executor]]:  # type: ignore[empty-body] # a specification
+    """Return the executor classes that this plugin provides.
+
+    Example::
+
+        @hookimpl
+        def echobench_executors():
+            return [Ray]
     """
 
 

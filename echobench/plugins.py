@@ -17,6 +17,7 @@ from echobench import hookspecs
 from echobench.core.backend import Backend
 from echobench.core.task import Task
 from echobench.errors import PluginError, UnknownNameError
+from echobench.executor import Executor
 from echobench.observer import Observer
 from echobench.study import Study
 
@@ -24,11 +25,12 @@ FILE_PREFIX = "file:"
 T = TypeVar("T")
 KINDS: dict[str, type] = {
     "echobench_tasks": Task,
+    "echobench_executors": Executor,
     "echobench_backends": Backend,
     "echobench_observers": Observer,
     "echobench_studies": Study,
 }
-"""What each hook returns: classes of the first, instances of the others."""
+"""What each hook returns: classes of the first two, instances of the others."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Plugins:
 
     def __init__(self, files: Sequence[Path] = (), only: Iterable[str] | None = None) -> None:
         self.tasks: dict[str, Provided[type[Task]]] = {}
+        self.executors: dict[str, Provided[type[Executor]]] = {}
         self.backends: dict[str, Provided[Backend]] = {}
         self.observers: dict[str, Provided[Observer]] = {}
         self.studies: dict[str, Provided[Study]] = {}
@@ -91,6 +94,12 @@ class Plugins:
         if name not in self.backends:
             raise UnknownNameError("backend", name, self.backends)
         return self.backends[name]
+
+    def executor(self, name: str) -> Provided[type[Executor]]:
+        """Return the executor of that name, or raise UnknownNameError."""
+        if name not in self.executors:
+            raise UnknownNameError("executor", name, self.executors)
+        return self.executors[name]
 
     def observer(self, name: str) -> Provided[Observer]:
         """Return the observer of that name, or raise UnknownNameError."""
@@ -139,6 +148,7 @@ class Plugins:
     def _add(self, found: dict[str, list[Any]], plugin: str, distribution: str) -> None:
         tables: dict[str, dict[str, Provided[Any]]] = {
             "echobench_tasks": self.tasks,
+            "echobench_executors": self.executors,
             "echobench_backends": self.backends,
             "echobench_observers": self.observers,
             "echobench_studies": self.studies,
@@ -179,10 +189,11 @@ def _provided_by(module: ModuleType, name: str) -> dict[str, list[Any]]:
     for hook, kind in KINDS.items():
         found[hook] = [value for group in getattr(manager.hook, hook)() for value in group]
         for value in found[hook]:
-            if kind is Task:
-                if not (isinstance(value, type) and issubclass(value, Task)):
+            if kind in (Task, Executor):
+                if not (isinstance(value, type) and issubclass(value, kind)):
                     raise PluginError(
-                        f"plugin {name!r}: expected subclasses of Task; received {value!r}"
+                        f"plugin {name!r}: expected subclasses of {kind.__name__}; received "
+                        f"{value!r}"
                     )
             elif not isinstance(value, kind):
                 raise PluginError(

@@ -1,0 +1,207 @@
+"""What an executor plugin provides: where trials run, one after the other or many at once."""
+
+from __future__ import annotations
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from echobench.harness.assignments import Assignment
+    from echobench.harness.plan import Trial
+    from echobench.harness.protocol import Progress
+    from echobench.plugins import Plugins
+    from echobench.results.record import Record
+
+POLL_S = 0.2
+"""Seconds between two looks at what runs elsewhere."""
+MOST_LOSSES = 3
+"""How often a trial that got lost with its node is begun again."""
+
+
+class Site:
+    """What an executor is told of the run.
+
+    Attributes:
+        plugins: where backends are.
+        logs: folder of the trials' logs.
+        tell: called with a trial's progress.
+    """
+
+    def __init__(
+        self, plugins: Plugins, logs: Path, tell: Callable[[Trial, Progress], None]
+    ) -> None:
+        self.plugins = plugins
+        self.logs = logs
+        self.tell = tell
+
+    def perform(self, assignment: Assignment) -> list[Record]:
+        """Run an assignment here; return a record of each of its trials."""
+        from echobench.harness.assignments import perform
+
+        trial = assignment.trial
+        backend = self.plugins.backend(trial.backend).value
+        log = self.logs / f"{trial.key}.log"
+        return perform(assignment, backend, log, lambda progress: self.tell(trial, progress))
+
+
+class Executor(BaseModel, ABC):
+    """Where trials run. Its fields are its parameters (`--executor name[field=value]`).
+
+    It changes neither what a worker does nor what a record means. Asked for a next assignment
+    only when it can begin it, it gives records back as they come, in any order.
+
+    Attributes:
+        name: what `--executor` takes.
+        requires: modules that must be installed.
+        extra: echobench's extra that installs them, if any.
+        local: whether trials run on this machine alone: else what any machine has recorded
+            need not run again.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: ClassVar[str]
+    requires: ClassVar[tuple[str, ...]] = ()
+    extra: ClassVar[str | None] = None
+    local: ClassVar[bool] = False
+
+    @abstractmethod
+    def run(
+        self, todo: Iterator[Assignment | None], site: Site
+    ) -> Iterator[tuple[Assignment, list[Record]]]:
+        """Run assignments; yield each with a record of each of its trials, as they come.
+
+        Args:
+            todo: yields what is next; None where there is nothing just now, but may be later.
+            site: what else there is to know.
+
+        Raises:
+            ExecutorError: it cannot be reached, or cannot run this.
+        """
+
+
+class Lost(Exception):  # noqa: N818 # it is no error of the trial's
+    """A trial went with the machine it ran on; the message says how."""
+
+
+class RemoteExecutor(Executor):
+    """An executor that hands assignments over, and asks now and then how they stand.
+
+    A subclass says how to hand over, to ask and to take back; what gets lost is begun again,
+    and the record says so.
+    """
+
+    @abstractmethod
+    def connect(self, trial: Trial, site: Site) -> contextlib.AbstractContextManager[Connection]:
+        """Reach what runs the trials, for as long as the context lasts.
+
+        Args:
+            trial: the first, which says how much each needs.
+            site: of the run.
+
+        Raises:
+            ExecutorError: it cannot be reached, or no machine of it has so much.
+        """
+
+    def run(
+        self, todo: Iterator[Assignment | None], site: Site
+    ) -> Iterator[tuple[Assignment, list[Record]]]:
+        """Keep as many assignments under way as there is room for."""
+        from echobench.harness.assignments import taken
+
+        first = next(todo, None)
+        if first is None:
+            return
+        with self.connect(first.trial, site) as connection:
+            flights: dict[Any, Flight] = {}
+            waiting, ended = [first], False
+            try:
+                while True:
+                    while not ended and len(flights) + len(waiting) < connection.room():
+                        try:
+                            following = next(todo)
+                        except StopIteration:
+                            ended = True
+                            break
+                        if following is None:
+                            break
+                        waiting.append(following)
+                    for assignment in waiting:
+                        flights[connection.begin(assignment)] = Flight(assignment)
+                    waiting = []
+                    if not flights and ended:
+                        return
+                    for handle in connection.ended(list(flights), POLL_S):
+                        flight = flights.pop(handle)
+                        try:
+                            told = connection.outcome(handle)
+                        except Lost as lost:
+                            flight.losses.append(str(lost))
+                            if len(flight.losses) <= MOST_LOSSES:
+                                flights[connection.begin(flight.assignment)] = flight
+                                continue
+                            yield flight.assignment, flight.given_up()
+                            continue
+                        yield flight.assignment, flight.marked(taken(flight.assignment, told))
+            finally:
+                for handle in flights:
+                    connection.cancel(handle)
+
+
+class Connection(ABC):
+    """What runs trials elsewhere, while it is reached."""
+
+    @abstractmethod
+    def room(self) -> int:
+        """Return how many assignments may be under way, those that still wait included."""
+
+    @abstractmethod
+    def begin(self, assignment: Assignment) -> Any:
+        """Hand an assignment over; return what stands for it."""
+
+    @abstractmethod
+    def ended(self, handles: list[Any], seconds: float) -> list[Any]:
+        """Return those that have ended, after so many seconds at most."""
+
+    @abstractmethod
+    def outcome(self, handle: Any) -> str:
+        """Return the outcome of one that has ended (`assignments.perform_elsewhere`).
+
+        Raises:
+            Lost: it went with its machine.
+            ExecutorError: it cannot be run there at all.
+        """
+
+    @abstractmethod
+    def cancel(self, handle: Any) -> None:
+        """Have one end, and all that it started."""
+
+
+class Flight:
+    """An assignment that is under way elsewhere, and how often it got lost."""
+
+    def __init__(self, assignment: Assignment) -> None:
+        self.assignment = assignment
+        self.losses: list[str] = []
+
+    def marked(self, records: list[Record]) -> list[Record]:
+        """Return records that say how often they were begun again, and why."""
+        for record in records if self.losses else []:
+            record.provenance["executor"]["lost"] = self.losses
+        return records
+
+    def given_up(self) -> list[Record]:
+        """Return the records of trials that got lost each time."""
+        from echobench.harness.launch import lost_record
+
+        reason = f"lost {len(self.losses)} times with its machine: {self.losses[-1]}"
+        about = {**self.assignment.about, "executor": {"lost": self.losses}}
+        return [
+            lost_record(t, reason, self.assignment.command, about) for t in self.assignment.trials
+        ]

@@ -1,0 +1,181 @@
+"""A Ray cluster that runs already: each trial a task, alone on the CPUs or GPUs it was granted."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from echobench import RemoteExecutor, hookimpl
+from echobench.errors import EchobenchError, ExecutorError
+from echobench.executor import Connection, Lost
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from echobench import Executor
+    from echobench.executor import Site
+    from echobench.harness.assignments import Assignment
+    from echobench.harness.plan import Trial
+
+AHEAD = 2
+"""Trials handed over beyond those that fit: a node that is done need not wait for us."""
+TOLD_S = 0.5
+"""Seconds between two reports of a trial's progress."""
+
+
+class Ray(RemoteExecutor):
+    """A Ray cluster that runs already: many trials at once, each alone on what it was granted."""
+
+    name: ClassVar[str] = "ray"
+    requires: ClassVar[tuple[str, ...]] = ("ray",)
+    extra: ClassVar[str | None] = "ray"
+
+    address: str = "auto"
+
+    @contextlib.contextmanager
+    def connect(self, trial: Trial, site: Site) -> Iterator[Connection]:
+        """Join the cluster as a driver."""
+        import ray
+
+        try:
+            ray.init(self.address, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            why = " ".join(str(error).split())
+            raise ExecutorError(
+                f"--executor ray: no cluster at {self.address}; start one with: ray start --head "
+                f"({why[:200]})"
+            ) from error
+        try:
+            yield _Cluster(trial, site)
+        finally:
+            ray.shutdown()
+
+
+class _Cluster(Connection):
+    def __init__(self, trial: Trial, site: Site) -> None:
+        import ray
+
+        self._site = site
+        self._gpus = trial.devices if trial.device == "gpu" else 0
+        self._cpus = trial.threads
+        self._trials: dict[str, Trial] = {}
+        self._keys: dict[Any, str] = {}
+        largest = max((self._fitting(node["Resources"]) for node in _nodes()), default=0)
+        if not largest:
+            wanted = f"{self._cpus} CPUs" + (f" and {self._gpus} GPUs" if self._gpus else "")
+            raise ExecutorError(
+                f"--executor ray: no node of the cluster has {wanted}; use fewer --threads, or add "
+                "a node"
+            )
+        self._told = ray.remote(num_cpus=0)(_Told).remote()
+        self._run = ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_retries=0)(_run)
+
+    def room(self) -> int:
+        return sum(self._fitting(node["Resources"]) for node in _nodes()) + AHEAD
+
+    def begin(self, assignment: Assignment) -> Any:
+        key = assignment.trial.key
+        self._trials[key] = assignment.trial
+        handle = self._run.remote(assignment.model_dump_json(), key, self._told)
+        self._keys[handle] = key
+        return handle
+
+    def ended(self, handles: list[Any], seconds: float) -> list[Any]:
+        import ray
+
+        found, _ = ray.wait(handles, num_returns=1, timeout=seconds) if handles else ([], [])
+        if not handles:
+            time.sleep(seconds)
+        self._listen()
+        return list(found)
+
+    def outcome(self, handle: Any) -> str:
+        import ray
+
+        self._trials.pop(self._keys.pop(handle))
+        try:
+            told: str = ray.get(handle)
+        except ray.exceptions.RayTaskError as error:
+            raise ExecutorError(f"--executor ray: {_why(error)}") from error
+        except ray.exceptions.RayError as error:
+            raise Lost(_why(error)) from error
+        return told
+
+    def cancel(self, handle: Any) -> None:
+        import ray
+
+        ray.cancel(handle, force=True)
+
+    def _fitting(self, resources: dict[str, float]) -> int:
+        """Return how many trials a node has room for."""
+        fitting = int(resources.get("CPU", 0) // self._cpus)
+        return min(fitting, int(resources.get("GPU", 0) // self._gpus)) if self._gpus else fitting
+
+    def _listen(self) -> None:
+        """Pass on what the trials told since."""
+        import ray
+
+        from echobench.harness.protocol import Progress
+
+        try:
+            news = ray.get(self._told.news.remote())
+        except ray.exceptions.RayError:
+            return  # its node is gone, and with it the progress; the trials go on
+        for key, told in news:
+            if key in self._trials:
+                self._site.tell(self._trials[key], Progress.model_validate_json(told))
+
+
+class _Told:
+    """What trials tell of their progress, the latest of each; an actor."""
+
+    def __init__(self) -> None:
+        self._latest: dict[str, str] = {}
+
+    def tell(self, key: str, told: str) -> None:
+        self._latest[key] = told
+
+    def news(self) -> list[tuple[str, str]]:
+        found = list(self._latest.items())
+        self._latest.clear()
+        return found
+
+
+def _run(told: str, key: str, listener: Any) -> str:
+    """Run an assignment on the node; the task that Ray schedules."""
+    import ray
+
+    from echobench.harness.assignments import perform_elsewhere
+
+    last = 0.0
+
+    def tell(progress: Any) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last > TOLD_S or progress.look is not None:
+            last = now
+            listener.tell.remote(key, progress.model_dump_json())
+
+    node = ray.get_runtime_context().get_node_id()
+    return perform_elsewhere(told, tell, {"name": "ray", "node": node[:12]})
+
+
+def _nodes() -> list[dict[str, Any]]:
+    import ray
+
+    return [node for node in ray.nodes() if node["Alive"]]
+
+
+def _why(error: Exception) -> str:
+    """Return what an error says, in one line."""
+    cause = getattr(error, "cause", None)
+    told = str(cause) if isinstance(cause, EchobenchError) else f"{type(error).__name__}: {error}"
+    return " ".join(told.split())[:300]
+
+
+@hookimpl
+def echobench_executors() -> list[type[Executor]]:
+    """Register the executor."""
+    return [Ray]

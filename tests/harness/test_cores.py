@@ -1,0 +1,69 @@
+"""Cores of one's own: real processes that hold them, and die with them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from echobench.harness.cores import granted
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from echobench.harness.cores import granted
+with granted(1, Path(sys.argv[1])) as held:
+    print(*held, flush=True)
+    time.sleep(60)
+"""
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2,
+    reason="two cores are needed that a process can be kept to",
+)
+
+
+def holder(folder: Path) -> tuple[subprocess.Popen[str], int]:
+    """Return a process that holds a core, and which."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    return process, int(process.stdout.readline())
+
+
+def test_what_one_holds_no_other_gets_until_it_ends(tmp_path: Path) -> None:
+    before = os.sched_getaffinity(0)
+    other, taken = holder(tmp_path)
+    try:
+        with granted(1, tmp_path) as held:
+            assert held is not None
+            assert taken not in held
+            assert os.sched_getaffinity(0) == set(held)
+        assert os.sched_getaffinity(0) == before
+        everything = HOLD.replace("granted(1", f"granted({len(before)}")
+        waiting = subprocess.Popen(
+            [sys.executable, "-c", everything, str(tmp_path)], stdout=subprocess.PIPE, text=True
+        )
+        try:
+            time.sleep(0.3)
+            assert waiting.poll() is None
+            os.kill(other.pid, signal.SIGKILL)  # no chance to give anything back
+            assert waiting.stdout is not None
+            assert {*map(int, waiting.stdout.readline().split())} == before
+        finally:
+            waiting.kill()
+            waiting.communicate()
+    finally:
+        other.kill()
+        other.communicate()
+
+
+def test_more_than_there_are_is_no_promise(tmp_path: Path) -> None:
+    with granted(len(os.sched_getaffinity(0)) + 1, tmp_path) as held:
+        assert held is None
