@@ -11,9 +11,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from echobench import interrupts
 from echobench.cli.options import Observe, PluginFiles, Results, whole
 from echobench.cli.options import seconds as seconds_of
-from echobench.cli.running import can_watch, chosen_observers, print_results, say, watched
+from echobench.cli.running import (
+    RESUMES,
+    can_watch,
+    chosen_observers,
+    print_results,
+    say,
+    watched,
+)
 from echobench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -74,6 +82,7 @@ def run(
     from echobench.harness.matrix import Matrix
     from echobench.harness.plan import Selection, plan
     from echobench.plugins import Plugins
+    from echobench.results.journal import Journal
     from echobench.results.store import Store
 
     if device not in {"cpu", "gpu"}:
@@ -105,7 +114,10 @@ def run(
         say("a recipe differs from the closed one: recorded as open")
     store = Store(results, quick=quick)
     keys = None if auto else {trial.key for trial in trials}
-    done = {} if force else store.done(machine.facts(), keys=keys)
+    journal = Journal(store.folder, machine.facts(), keys)
+    done = journal.done()
+    if force:
+        done.clear()
     if auto:
         say(f"seeds auto: looks after {', '.join(map(str, adaptive.LOOKS))} seeds")
     if dry_run:
@@ -128,17 +140,19 @@ def run(
         deadline=time.monotonic() + seconds_of("--budget", budget) if budget else math.inf,
     )
     failed = False
-    for planned in itertools.chain([trials], rounds):
-        settled = {record.key for record in found}
-        new = {key: trial for trial in planned if (key := trial.key) not in settled}
-        missing = [trial for key, trial in new.items() if key not in done]
-        if len(missing) < len(new):
-            say(f"{len(new) - len(missing)} of {len(new)} trials are done")
-        records = watched(matrix, missing, observers)
-        found += [done[key] for key in new if key in done] + records
-        failed = failed or any(r.status == "failed" or r.failed_parity for r in records)
-        if time.monotonic() > matrix.deadline:
-            break
-    print_results(found)
+    settled: set[str] = set()
+    with interrupts.comforted(RESUMES):
+        for planned in itertools.chain([trials], rounds):
+            new = {key: trial for trial in planned if (key := trial.key) not in settled}
+            missing = [trial for key, trial in new.items() if key not in done]
+            if len(missing) < len(new):
+                say(f"{len(new) - len(missing)} of {len(new)} trials are done")
+            failed |= watched(matrix, missing, observers, journal)
+            settled |= new.keys()
+            if auto:
+                found[:] = {r.key: r for r in store.of(machine.facts(), settled)}.values()
+            if time.monotonic() > matrix.deadline:
+                break
+        print_results(store, settled)
     if failed:
         raise typer.Exit(1)

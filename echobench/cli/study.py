@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
+from echobench import interrupts
 from echobench.cli.options import Format, Observe, PluginFiles
 from echobench.cli.options import seconds as seconds_of
-from echobench.cli.running import chosen_observers, watched
+from echobench.cli.running import RESUMES, chosen_observers, watched
 
 
 def study(
@@ -48,6 +49,7 @@ def study(
     )
     from echobench.plugins import Plugins
     from echobench.results.drawing import drawn
+    from echobench.results.journal import Journal
     from echobench.results.sizes import curves, remarks
     from echobench.results.store import Store, latest
     from echobench.results.table import written
@@ -68,15 +70,17 @@ def study(
         found = latest(store.load())
     else:
         store.check_writable()
-        # A trial out of time would be so again: in a study that is an answer.
         keys = {trial.key: trial for trial in trials}
-        done = store.done(machine.facts(), also=("timeout",), keys=keys)
+        # A trial out of time would be so again: in a study that is an answer.
+        journal = Journal(store.folder, machine.facts(), keys)
+        done = journal.done(also=("timeout",))
         missing = [trial for key, trial in keys.items() if key not in done]
         if len(missing) < len(trials):
             print(f"{len(trials) - len(missing)} of {len(trials)} trials are done", file=sys.stderr)
         matrix = Matrix(plugins=plugins, store=store, command=["echobench", *sys.argv[1:]])
-        found = [done[key] for key in keys if key in done]
-        found += watched(matrix, missing, observers)
+        with interrupts.comforted(RESUMES):
+            watched(matrix, missing, observers, journal)
+        found = list({r.key: r for r in store.of(machine.facts(), keys)}.values())
     rows = answers(planned, found)
     if form is not Format.TABLE:
         print(written(rows, form.value))

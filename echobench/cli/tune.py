@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from echobench import interrupts
 from echobench.cli.options import Format, PluginFiles, needs
 from echobench.cli.options import seconds as seconds_of
-from echobench.cli.running import interruptible, say
+from echobench.cli.running import say
 from echobench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def tune(
         gate=False,  # what is found is run again to be reported, and passes the gate there
     )
     comfort = "candidates and trials so far are recorded; the same command resumes"
-    with interruptible(comfort), display.search_watcher() as watcher:
+    with interrupts.comforted(comfort), display.search_watcher() as watcher:
         for candidate in tuning.search(asked, matrix, log, watcher, candidates):
             say(f"candidate {candidate.number}: {sentence(candidate)}")
             if candidate == best(log.candidates):
