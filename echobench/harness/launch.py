@@ -28,6 +28,9 @@ from echobench.results.record import Record
 
 GRACE_S = 10.0
 """Seconds past its limit after which a worker that has not stopped itself is killed."""
+GUARD_S = 5.0
+"""Seconds that a guard may take to end what its worker has started."""
+PAUSE_S = 0.02
 LOG_TAIL = 20
 KEPT_VARIABLES = (
     "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "SYSTEMROOT", "TMPDIR",
@@ -222,6 +225,8 @@ def environment(
         "OPENBLAS_NUM_THREADS": threads,
         "PYTHONHASHSEED": "0",
         "PYTHONUNBUFFERED": "1",
+        # What it leaves behind goes with its folder; its children are known by this, too.
+        "TMPDIR": home,
         # Nothing compiled is kept between trials: compile time is measured cold.
         "TORCHINDUCTOR_CACHE_DIR": f"{home}/inductor",
         **backend.environment(trial.device, trial.threads),
@@ -242,7 +247,7 @@ def _run_worker(
     with tempfile.TemporaryDirectory(prefix="echobench-") as home, log.open("wb") as output:
         receiving, sending = os.pipe()
         worker = subprocess.Popen(
-            [sys.executable, "-m", "echobench.worker", str(sending), repr(time.monotonic())],
+            [sys.executable, "-m", "echobench.worker", str(sending), repr(time.monotonic()), home],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -252,11 +257,12 @@ def _run_worker(
         )
         os.close(sending)
         last: Result | Failure | None = None
+        assert worker.stdin is not None
         try:
-            assert worker.stdin is not None
             with contextlib.suppress(BrokenPipeError):  # it died; the wait below says how
-                worker.stdin.write(job.model_dump_json().encode())
-                worker.stdin.close()
+                # Left open: its closing tells the guard that we are gone.
+                worker.stdin.write(job.model_dump_json().encode() + b"\n")
+                worker.stdin.flush()
             for event in _events(receiving, deadline):
                 if isinstance(event, Progress):
                     progress(event)
@@ -267,7 +273,8 @@ def _run_worker(
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     worker.wait(GRACE_S)
         finally:
-            _kill_tree(worker)
+            _end_tree(worker, home)
+            worker.stdin.close()
             os.close(receiving)
     lines = log.read_text(errors="replace").splitlines()[-LOG_TAIL:]
     tail = [*map(machine.without_home, lines)]
@@ -307,12 +314,39 @@ def kill_children(parent: int) -> None:
                 child.kill()
 
 
-def _kill_tree(worker: subprocess.Popen[bytes]) -> None:
-    """End the worker and all that it started."""
-    kill_children(worker.pid)
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(worker.pid, signal.SIGKILL)  # its session: children whose parent is gone too
+def _end_tree(worker: subprocess.Popen[bytes], home: str) -> None:
+    """End the worker and all that it started.
+
+    Its guard does so. Where the guard was stopped or killed, whoever carries the folder of
+    the worker's own in its environment is its child.
+    """
+    if worker.poll() is None:
+        worker.send_signal(signal.SIGTERM)
+        worker.send_signal(signal.SIGCONT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            worker.wait(GUARD_S)
+    if worker.poll() is not None and worker.returncode >= 0:
+        return
+    until = time.monotonic() + GUARD_S
+    while (found := _descendants(worker.pid, home)) and time.monotonic() < until:
+        for process in found:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        time.sleep(PAUSE_S)
+    worker.kill()
     worker.wait()
+
+
+def _descendants(guard: int, home: str) -> list[psutil.Process]:
+    """Return what a worker started and that still runs, itself included."""
+    found: list[psutil.Process] = []
+    with contextlib.suppress(psutil.Error):
+        found += psutil.Process(guard).children(recursive=True)
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid != guard and process.environ().get("TMPDIR") == home:
+                found.append(process)
+    return [one for one in found if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
 
 
 def _files(folder: Path | None) -> int:

@@ -12,39 +12,7 @@ import pytest
 from echobench.harness import launch
 from echobench.harness.plan import Selection, Trial, plan
 from echobench.plugins import Plugins
-from echobench.results.record import Record
-
-BACKEND = """
-import os, signal, subprocess, sys, time
-from typing import ClassVar
-from echobench import hookimpl
-from echobench_plugins.backends.jax import Jax
-
-class Faulty(Jax):
-    name: ClassVar[str] = "faulty"
-    reference: ClassVar[bool] = False
-    requires: ClassVar[tuple] = {requires}
-
-    def configure(self, device, threads):
-        print("about to go wrong", flush=True)
-        {fault}
-
-@hookimpl
-def echobench_backends():
-    return [Faulty()]
-"""
-
-
-def run(
-    folder: Path, fault: str, *, timeout_s: float = 60.0, requires: tuple[str, ...] = ()
-) -> Record:
-    path = folder / "faulty.py"
-    path.write_text(BACKEND.format(fault=fault, requires=requires))
-    plugins = Plugins([path])
-    selection = Selection(tasks=["whole"], backends=["faulty"], timeout_s=timeout_s)
-    (trial,) = plan(selection, plugins)
-    backend = plugins.backend("faulty").value
-    return launch.run_trial(trial, backend, command=["test"], log=folder / "log")
+from tests.harness.faulty import run
 
 
 @pytest.mark.parametrize(
