@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from echobench.harness import launch
+from echobench.harness import launch, process
 from echobench.harness.plan import Selection, Trial, plan
 from echobench.plugins import Plugins
 from tests.harness.faulty import run
@@ -22,13 +22,13 @@ from tests.harness.faulty import run
         ("os.kill(os.getpid(), signal.SIGSEGV)", "ended by SIGSEGV"),
         ("os.abort()", "ended by SIGABRT"),
         ("os._exit(7)", "ended with exit code 7 and no result"),
-        ("os.closerange(3, 64); time.sleep(60)", "ended by SIGKILL"),
+        ("os.closerange(3, 64); time.sleep(60)", "closed its pipe, without a result"),
     ],
 )
 def test_a_worker_that_dies_is_a_failed_record_with_its_log(
     fault: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launch, "GRACE_S", 1.0)
+    monkeypatch.setattr(process, "GRACE_S", 1.0)
     record = run(tmp_path, fault)
     assert record.status == "failed"
     assert record.reason is not None
@@ -40,7 +40,7 @@ def test_a_worker_that_dies_is_a_failed_record_with_its_log(
 def test_a_worker_that_hangs_is_killed_with_all_its_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launch, "GRACE_S", 1.0)
+    monkeypatch.setattr(process, "GRACE_S", 1.0)
     child = f"subprocess.Popen(['sleep', '61'], stdout=open({str(tmp_path / 'out')!r}, 'w'))"
     record = run(tmp_path, f"{child}; time.sleep(60)", timeout_s=3.0)
     assert record.status == "timeout"
