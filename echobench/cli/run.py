@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from echobench import interrupts
-from echobench.cli.options import Observe, PluginFiles, Results, whole
+from echobench.cli.options import (
+    MemoryLimit,
+    Observe,
+    PluginFiles,
+    Results,
+    Retries,
+    memory_limit_of,
+    retries_of,
+    whole,
+)
 from echobench.cli.options import seconds as seconds_of
 from echobench.cli.running import (
     RESUMES,
@@ -55,6 +64,8 @@ def run(
         int | None, typer.Option(help="Budget of a trial; ten times the tutorial's.")
     ] = None,
     timeout: Annotated[str, typer.Option(help="Limit of a trial: 90s, 10m, 2h.")] = "10m",
+    memory_limit: MemoryLimit = None,
+    retries: Retries = 0,
     budget: Annotated[
         str | None, typer.Option(help="Start no trial after this long: 20m; resume later.")
     ] = None,
@@ -87,6 +98,7 @@ def run(
 
     if device not in {"cpu", "gpu"}:
         raise UsageError(f"--device: expected cpu or gpu; received {device!r}")
+    limit, again = memory_limit_of(memory_limit), retries_of(retries)
     plugins = Plugins(plugin or [])
     auto = seeds == "auto"
     selection = Selection(
@@ -137,6 +149,8 @@ def run(
             **(machine.who() if tell_host else {}),
         },
         watch=watch and can_watch(),
+        memory_limit=limit,
+        retries=again,
         deadline=time.monotonic() + seconds_of("--budget", budget) if budget else math.inf,
     )
     failed = False

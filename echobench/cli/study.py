@@ -9,7 +9,15 @@ from typing import Annotated
 import typer
 
 from echobench import interrupts
-from echobench.cli.options import Format, Observe, PluginFiles
+from echobench.cli.options import (
+    Format,
+    MemoryLimit,
+    Observe,
+    PluginFiles,
+    Retries,
+    memory_limit_of,
+    retries_of,
+)
 from echobench.cli.options import seconds as seconds_of
 from echobench.cli.running import RESUMES, chosen_observers, watched
 
@@ -24,6 +32,8 @@ def study(
     timeout: Annotated[
         str | None, typer.Option(help="Limit of a trial: 90s, 10m; the study's own.")
     ] = None,
+    memory_limit: MemoryLimit = None,
+    retries: Retries = 0,
     results: Annotated[
         Path | None, typer.Option(help="Folder of the records; results/studies/NAME.")
     ] = None,
@@ -54,6 +64,7 @@ def study(
     from echobench.results.store import Store, latest
     from echobench.results.table import written
 
+    limit, again = memory_limit_of(memory_limit), retries_of(retries)
     plugins = Plugins(plugin or [])
     asked = plugins.study(name).value
     observers = chosen_observers(observe or [], plugins)
@@ -77,7 +88,13 @@ def study(
         missing = [trial for key, trial in keys.items() if key not in done]
         if len(missing) < len(trials):
             print(f"{len(trials) - len(missing)} of {len(trials)} trials are done", file=sys.stderr)
-        matrix = Matrix(plugins=plugins, store=store, command=["echobench", *sys.argv[1:]])
+        matrix = Matrix(
+            plugins=plugins,
+            store=store,
+            command=["echobench", *sys.argv[1:]],
+            memory_limit=limit,
+            retries=again,
+        )
         with interrupts.comforted(RESUMES):
             watched(matrix, missing, observers, journal)
         found = list({r.key: r for r in store.of(machine.facts(), keys)}.values())

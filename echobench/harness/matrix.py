@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from echobench.errors import StorageError
-from echobench.harness import launch
+from echobench.harness import attempts, launch
 from echobench.harness.plan import Trial
 from echobench.harness.protocol import Progress
 from echobench.harness.references import References
@@ -45,6 +45,8 @@ class Matrix:
         about: what else the records' provenance is to hold.
         gate: whether trials pass the parity gate.
         watch: whether the workers tell of each evaluation as they make it.
+        memory_limit: bytes that a worker and what it starts may hold; None for all there are.
+        retries: how often a trial that failed is run again, at once.
         deadline: no trial is started after it, on the monotonic clock; the same
             command goes on later.
     """
@@ -57,6 +59,8 @@ class Matrix:
     deadline: float = math.inf
     gate: bool = True
     watch: bool = False
+    memory_limit: int | None = None
+    retries: int = 0
     _references: References = field(init=False)
 
     def __post_init__(self) -> None:
@@ -133,16 +137,25 @@ class Matrix:
         options: dict[str, Any] = {
             "command": self.command,
             "about": self.about,
-            "log": self.store.logs / f"{trial.key}.log",
+            "memory_limit": self.memory_limit,
             "reference": reference,
             "watch": self.watch,
             "progress": lambda progress: watcher.progressed(trial, progress),
         }
-        if trial.replicates:
-            return launch.run_replicates(group, backend, **options)
         cache = self.store.folder / "compiled" / trial.backend if trial.cache else None
         model = self._model_path(trial)
-        return [launch.run_trial(trial, backend, **options, save_model=model, cache=cache)]
+
+        def once(log: Path) -> list[Record]:
+            if trial.replicates:
+                return launch.run_replicates(group, backend, log=log, **options)
+            return [
+                launch.run_trial(trial, backend, log=log, **options, save_model=model, cache=cache)
+            ]
+
+        def again(number: int) -> None:
+            watcher.progressed(trial, Progress(phase=f"attempt {number}"))
+
+        return attempts.run(once, self.store.logs / f"{trial.key}.log", self.retries, again)
 
     def _model_path(self, trial: Trial) -> Path | None:
         if self.save_models is None:
