@@ -1,5 +1,15 @@
-"""`python -m echobench`."""
+"""`python -m echobench`, and the command `echobench`."""
 
-from echobench.cli import main
+from echobench import interrupts
 
-main()
+
+def main() -> None:
+    """Run the command line."""
+    interrupts.catch()  # before all that takes time
+    from echobench import cli
+
+    cli.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -49,7 +49,7 @@ def test_the_parent_imports_no_framework() -> None:
             "echobench.harness.matrix",
             "echobench.harness.predicting",
             "echobench.harness.tuning",
-            "echobench.worker.__main__",
+            "echobench.worker.job",
             "echobench.worker.parity",
             "echobench.results.prediction_table",
             "echobench.results.table",

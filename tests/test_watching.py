@@ -17,7 +17,7 @@ import pytest
 from echobench.harness.protocol import EVENT, Progress
 from echobench.results.store import Store
 from echobench.watching import AXIS, curve
-from echobench.worker.__main__ import _emit
+from echobench.worker.job import _emit
 from tests.conftest import Command
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

@@ -6,10 +6,13 @@ recorded, 2 usage, 3 a regression that `compare --fail-if` was asked for, 130 in
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 
 import typer
 
+from echobench import interrupts
 from echobench.cli import (
     check,
     compare,
@@ -30,6 +33,7 @@ from echobench.cli import (
 )
 from echobench.errors import EchobenchError, UsageError
 
+INTERRUPTED = 130
 app = typer.Typer(
     help="How fast, and how surely, does each deep-learning backend teach a network to echo?",
     no_args_is_help=True,
@@ -57,8 +61,27 @@ app.add_typer(new.app, name="new")
 
 def main() -> None:
     """Run the command line; an expected failure is one line: exit code 2 for the user's, else 1."""
+    code: object = 0
     try:
         app()
     except EchobenchError as error:
-        print(f"echobench: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, UsageError) else 1)
+        _tell(f"echobench: {error}")
+        code = 2 if isinstance(error, UsageError) else 1
+    except SystemExit as ended:
+        code = ended.code
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    interrupts.ignore()
+    if code == INTERRUPTED:
+        _tell(interrupts.sentence())
+    try:
+        sys.stdout.flush()
+    except OSError:  # nobody reads it any more: `| head`, or a terminal that is gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = code or 1
+    sys.exit(code)  # type: ignore[arg-type] # what another SystemExit had
+
+
+def _tell(line: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal may be what is gone
+        print(line, file=sys.stderr, flush=True)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from echobench import interrupts
 from echobench.cli.options import AsJson, PluginFiles
-from echobench.cli.running import interruptible
 
 if TYPE_CHECKING:
     from echobench.testing import Finding
@@ -34,7 +34,7 @@ def task(
     """Check a task: its data, its network, its cost."""
     from echobench.testing import check_task
 
-    with interruptible("nothing was kept"):
+    with interrupts.comforted("nothing was kept"):
         found = check_task(name, backends=backend or [], plugins=plugin or [], say=_say)
     _conclude(found, as_json=as_json)
 
@@ -52,7 +52,7 @@ def backend(
     """Check a backend: its parts one by one, and the parity gate on the tasks."""
     from echobench.testing import check_backend
 
-    with interruptible("nothing was kept"):
+    with interrupts.comforted("nothing was kept"):
         found = check_backend(name, tasks=task or [], plugins=plugin or [], say=_say)
     _conclude(found, as_json=as_json)
 

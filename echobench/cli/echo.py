@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from echobench import interrupts
 from echobench.cli.options import AsJson, PluginFiles
-from echobench.cli.running import interruptible
 
 if TYPE_CHECKING:
     from echobench.harness.echoing import Echo
@@ -38,7 +38,7 @@ def echo(
     plugins = Plugins(plugin or [])
     provided = plugins.backend(backend) if backend else echoing.usable(plugins)
     saved = predicting.read(model, plugins)
-    with interruptible("nothing is kept of an echo"):
+    with interrupts.comforted("nothing is kept of an echo"):
         found = echoing.echo(saved, tokens or [], provided, plugins)
     told = {"model": saved.path.name, "task": saved.trial.label, "backend": provided.value.name}
     if as_json:

@@ -29,6 +29,10 @@ Seeds = Annotated[list[int] | None, typer.Option("--seed", help="Only this one; 
 Observe = Annotated[
     list[str] | None, typer.Option("--observe", help="Tell an observer of every trial; repeat.")
 ]
+MemoryLimit = Annotated[
+    str | None, typer.Option(help="End a trial whose processes hold more: 500M, 4G.")
+]
+Retries = Annotated[int, typer.Option(help="Times that a trial is run again where it failed.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For scripts.")]
 
 
@@ -67,6 +71,32 @@ def seconds(option: str, text: str) -> float:
     if not value:
         raise UsageError(f"{option}: expected a time such as 90s, 10m or 2h; received {text!r}")
     return value
+
+
+def size(option: str, text: str) -> int:
+    """Return a size such as 500M or 4G in bytes; `option` is named where it is none."""
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([KMGT])(?:i?B)?", text.strip(), re.IGNORECASE)
+    factor = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+    value = int(float(match[1]) * factor[match[2].upper()]) if match else 0
+    if not value:
+        raise UsageError(f"{option}: expected a size such as 500M or 4G; received {text!r}")
+    return value
+
+
+def memory_limit_of(text: str | None) -> int | None:
+    """Return `--memory-limit` in bytes; None where there is none."""
+    return None if text is None else size("--memory-limit", text)
+
+
+def retries_of(number: int) -> int:
+    """Return `--retries`.
+
+    Raises:
+        UsageError: it is negative.
+    """
+    if number < 0:
+        raise UsageError(f"--retries: expected 0 or more; received {number}")
+    return number
 
 
 def whole(option: str, text: str, expected: str) -> int:

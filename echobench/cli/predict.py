@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from echobench import interrupts
 from echobench.cli.options import Format, PluginFiles, Results
 from echobench.cli.options import seconds as seconds_of
-from echobench.cli.running import interruptible
 
 if TYPE_CHECKING:
     from echobench.harness.predicting import Saved
@@ -56,7 +56,7 @@ def predict(
     models = [predicting.read(path, plugins) for path in dict.fromkeys(model)]
     store = Store(results)
     store.check_writable()
-    with interruptible("finished predictions are recorded"):
+    with interrupts.comforted("finished predictions are recorded"):
         predictions = predicting.predict(
             models,
             backends,

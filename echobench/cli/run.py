@@ -11,9 +11,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from echobench.cli.options import Observe, PluginFiles, Results, whole
+from echobench import interrupts
+from echobench.cli.options import (
+    MemoryLimit,
+    Observe,
+    PluginFiles,
+    Results,
+    Retries,
+    memory_limit_of,
+    retries_of,
+    whole,
+)
 from echobench.cli.options import seconds as seconds_of
-from echobench.cli.running import can_watch, chosen_observers, print_results, say, watched
+from echobench.cli.running import (
+    RESUMES,
+    can_watch,
+    chosen_observers,
+    print_results,
+    say,
+    watched,
+)
 from echobench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -50,6 +67,8 @@ def run(
         int | None, typer.Option(help="Budget of a trial; ten times the tutorial's.")
     ] = None,
     timeout: Annotated[str, typer.Option(help="Limit of a trial: 90s, 10m, 2h.")] = "10m",
+    memory_limit: MemoryLimit = None,
+    retries: Retries = 0,
     budget: Annotated[
         str | None, typer.Option(help="Start no trial after this long: 20m; resume later.")
     ] = None,
@@ -77,10 +96,12 @@ def run(
     from echobench.harness.matrix import Matrix
     from echobench.harness.plan import Selection, plan
     from echobench.plugins import Plugins
+    from echobench.results.journal import Journal
     from echobench.results.store import Store
 
     if device not in {"cpu", "gpu"}:
         raise UsageError(f"--device: expected cpu or gpu; received {device!r}")
+    limit, again = memory_limit_of(memory_limit), retries_of(retries)
     plugins = Plugins(plugin or [])
     auto = seeds == "auto"
     selection = Selection(
@@ -109,7 +130,10 @@ def run(
         say("a recipe differs from the closed one: recorded as open")
     store = Store(results, quick=quick)
     keys = None if auto else {trial.key for trial in trials}
-    done = {} if force else store.done(machine.facts(), keys=keys)
+    journal = Journal(store.folder, machine.facts(), keys)
+    done = journal.done()
+    if force:
+        done.clear()
     if auto:
         say(f"seeds auto: looks after {', '.join(map(str, adaptive.LOOKS))} seeds")
     if dry_run:
@@ -129,20 +153,24 @@ def run(
             **(machine.who() if tell_host else {}),
         },
         watch=watch and can_watch(),
+        memory_limit=limit,
+        retries=again,
         deadline=time.monotonic() + seconds_of("--budget", budget) if budget else math.inf,
     )
     failed = False
-    for planned in itertools.chain([trials], rounds):
-        settled = {record.key for record in found}
-        new = {key: trial for trial in planned if (key := trial.key) not in settled}
-        missing = [trial for key, trial in new.items() if key not in done]
-        if len(missing) < len(new):
-            say(f"{len(new) - len(missing)} of {len(new)} trials are done")
-        records = watched(matrix, missing, observers)
-        found += [done[key] for key in new if key in done] + records
-        failed = failed or any(r.status == "failed" or r.failed_parity for r in records)
-        if time.monotonic() > matrix.deadline:
-            break
-    print_results(found)
+    settled: set[str] = set()
+    with interrupts.comforted(RESUMES):
+        for planned in itertools.chain([trials], rounds):
+            new = {key: trial for trial in planned if (key := trial.key) not in settled}
+            missing = [trial for key, trial in new.items() if key not in done]
+            if len(missing) < len(new):
+                say(f"{len(new) - len(missing)} of {len(new)} trials are done")
+            failed |= watched(matrix, missing, observers, journal)
+            settled |= new.keys()
+            if auto:
+                found[:] = {r.key: r for r in store.of(machine.facts(), settled)}.values()
+            if time.monotonic() > matrix.deadline:
+                break
+        print_results(store, settled)
     if failed:
         raise typer.Exit(1)

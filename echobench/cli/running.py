@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
-
-import typer
+from collections.abc import Container, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from echobench.errors import UsageError
 
@@ -17,19 +13,36 @@ if TYPE_CHECKING:
     from echobench.harness.plan import Trial
     from echobench.observer import Observer
     from echobench.plugins import Plugins
-    from echobench.results.record import Record
+    from echobench.results.journal import Journal
+    from echobench.results.record import Record, Sample
+    from echobench.results.store import Store
+
+RESUMES = "finished trials are recorded; the same command resumes"
 
 
-def watched(matrix: Matrix, trials: list[Trial], observers: Sequence[Observer]) -> list[Record]:
-    """Run trials under a person's and the observers' eyes; an interrupt is exit code 130."""
+def watched(
+    matrix: Matrix, trials: list[Trial], observers: Sequence[Observer], journal: Journal
+) -> bool:
+    """Run trials under a person's and the observers' eyes; return whether one failed.
+
+    Those count that other processes ran meanwhile.
+    """
     from echobench import display, watching
     from echobench.harness.observing import observed
 
-    with (
-        interruptible("finished trials are recorded; the same command resumes"),
-        (watching if matrix.watch else display).watcher(len(trials)) as watcher,
-    ):
-        return matrix.run(trials, observed(watcher, observers, matrix.store.folder))
+    with (watching if matrix.watch else display).watcher(len(trials)) as watcher:
+        told = observed(watcher, observers, matrix.store.folder)
+        own = {record.key: failed(record) for record in matrix.run(trials, told, journal)}
+    asked = {trial.key for trial in trials}
+    others = {key: it for key, it in journal.look().items() if key in asked - own.keys()}
+    if others:
+        say(f"{len(others)} of {len(trials)} trials were run by other processes")
+    return any(own.values()) or any(others.values())
+
+
+def failed(record: Record) -> bool:
+    """Return whether a trial counts as failed: it ended so, or trained something else."""
+    return record.status == "failed" or record.failed_parity
 
 
 def can_watch() -> bool:
@@ -42,46 +55,40 @@ def can_watch() -> bool:
     return False
 
 
-@contextmanager
-def interruptible(comfort: str) -> Iterator[None]:
-    """Have an interrupt of the block end in one line and exit code 130.
-
-    Args:
-        comfort: what the line says of the work so far.
-    """
-    # Both, and by name: a shell starts background jobs with SIGINT ignored.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
-    try:
-        yield
-    except KeyboardInterrupt:
-        print(f"interrupted: {comfort}", file=sys.stderr)
-        raise typer.Exit(130) from None
-
-
-def _interrupt(number: int, frame: object) -> NoReturn:
-    raise KeyboardInterrupt
-
-
 def say(line: str) -> None:
     """Tell the user something that is no result."""
     print(line, file=sys.stderr, flush=True)
 
 
-def print_results(records: list[Record]) -> None:
-    """Print the table, and an echo of each cell's first seed."""
+def print_results(store: Store, keys: Container[str]) -> None:
+    """Print the table of trials on this machine, and an echo of each cell's first seed.
+
+    They are read back from the folder: what other processes ran is there too, and nothing of
+    them need be kept while trials run.
+    """
     from rich.console import Console
 
-    from echobench.results import ranking
+    from echobench.harness import machine
+    from echobench.results import frame, ranking
 
     console = Console()
-    if records:
-        console.print(ranking.terminal(ranking.grouped(records), console.width))
-    for record in records:
-        if record.samples and record.seed == 0:
-            print(f"\n{record.task} {record.backend} {record.engine} {record.division}")
-            for sample in record.samples[:3]:
-                print(f"Expected: {sample.expected} Predicted: {sample.predicted}")
+    echoes: dict[str, tuple[str, list[Sample]]] = {}
+
+    def heard(records: Iterable[Record]) -> Iterator[Record]:
+        for record in records:
+            if record.seed == 0:
+                name = f"{record.task} {record.backend} {record.engine} {record.division}"
+                echoes[record.key] = (name, record.samples[:3])
+            yield record
+
+    flat = frame.latest(frame.frame(heard(store.of(machine.facts(), keys))))
+    if len(flat):
+        console.print(ranking.terminal(ranking.grouped(flat), console.width))
+    for name, samples in echoes.values():
+        if samples:
+            print(f"\n{name}")
+        for sample in samples:
+            print(f"Expected: {sample.expected} Predicted: {sample.predicted}")
 
 
 def chosen_observers(names: Sequence[str], plugins: Plugins) -> list[Observer]:

@@ -8,9 +8,18 @@ from typing import Annotated
 
 import typer
 
-from echobench.cli.options import Format, Observe, PluginFiles
+from echobench import interrupts
+from echobench.cli.options import (
+    Format,
+    MemoryLimit,
+    Observe,
+    PluginFiles,
+    Retries,
+    memory_limit_of,
+    retries_of,
+)
 from echobench.cli.options import seconds as seconds_of
-from echobench.cli.running import chosen_observers, watched
+from echobench.cli.running import RESUMES, chosen_observers, watched
 
 
 def study(
@@ -23,6 +32,8 @@ def study(
     timeout: Annotated[
         str | None, typer.Option(help="Limit of a trial: 90s, 10m; the study's own.")
     ] = None,
+    memory_limit: MemoryLimit = None,
+    retries: Retries = 0,
     results: Annotated[
         Path | None, typer.Option(help="Folder of the records; results/studies/NAME.")
     ] = None,
@@ -48,10 +59,12 @@ def study(
     )
     from echobench.plugins import Plugins
     from echobench.results.drawing import drawn
+    from echobench.results.journal import Journal
     from echobench.results.sizes import curves, remarks
     from echobench.results.store import Store, latest
     from echobench.results.table import written
 
+    limit, again = memory_limit_of(memory_limit), retries_of(retries)
     plugins = Plugins(plugin or [])
     asked = plugins.study(name).value
     observers = chosen_observers(observe or [], plugins)
@@ -68,15 +81,23 @@ def study(
         found = latest(store.load())
     else:
         store.check_writable()
-        # A trial out of time would be so again: in a study that is an answer.
         keys = {trial.key: trial for trial in trials}
-        done = store.done(machine.facts(), also=("timeout",), keys=keys)
+        # A trial out of time would be so again: in a study that is an answer.
+        journal = Journal(store.folder, machine.facts(), keys)
+        done = journal.done(also=("timeout",))
         missing = [trial for key, trial in keys.items() if key not in done]
         if len(missing) < len(trials):
             print(f"{len(trials) - len(missing)} of {len(trials)} trials are done", file=sys.stderr)
-        matrix = Matrix(plugins=plugins, store=store, command=["echobench", *sys.argv[1:]])
-        found = [done[key] for key in keys if key in done]
-        found += watched(matrix, missing, observers)
+        matrix = Matrix(
+            plugins=plugins,
+            store=store,
+            command=["echobench", *sys.argv[1:]],
+            memory_limit=limit,
+            retries=again,
+        )
+        with interrupts.comforted(RESUMES):
+            watched(matrix, missing, observers, journal)
+        found = list({r.key: r for r in store.of(machine.facts(), keys)}.values())
     rows = answers(planned, found)
     if form is not Format.TABLE:
         print(written(rows, form.value))

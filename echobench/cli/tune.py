@@ -11,9 +11,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from echobench.cli.options import Format, PluginFiles, needs
+from echobench import interrupts
+from echobench.cli.options import (
+    Format,
+    MemoryLimit,
+    PluginFiles,
+    Retries,
+    memory_limit_of,
+    needs,
+    retries_of,
+)
 from echobench.cli.options import seconds as seconds_of
-from echobench.cli.running import interruptible, say
+from echobench.cli.running import say
 from echobench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,6 +49,8 @@ def tune(
     timeout: Annotated[
         str, typer.Option(help="Limit of a trial, until a better one is known.")
     ] = "10m",
+    memory_limit: MemoryLimit = None,
+    retries: Retries = 0,
     device: Annotated[str, typer.Option(help="cpu or gpu.")] = "cpu",
     threads: Annotated[int | None, typer.Option(help="Threads of a worker; all cores.")] = None,
     results: Annotated[
@@ -62,6 +73,7 @@ def tune(
         raise UsageError(f"--device: expected cpu or gpu; received {device!r}")
     if candidates is not None and candidates < 1:
         raise UsageError(f"--candidates: expected 1 or more; received {candidates}")
+    limit, again = memory_limit_of(memory_limit), retries_of(retries)
     plugins = Plugins(plugin or [])
     selection = Selection(
         backends=[tuning.usable(backend, plugins)],
@@ -85,10 +97,12 @@ def tune(
         store=store,
         command=["echobench", *sys.argv[1:]],
         deadline=deadline,
+        memory_limit=limit,
+        retries=again,
         gate=False,  # what is found is run again to be reported, and passes the gate there
     )
     comfort = "candidates and trials so far are recorded; the same command resumes"
-    with interruptible(comfort), display.search_watcher() as watcher:
+    with interrupts.comforted(comfort), display.search_watcher() as watcher:
         for candidate in tuning.search(asked, matrix, log, watcher, candidates):
             say(f"candidate {candidate.number}: {sentence(candidate)}")
             if candidate == best(log.candidates):

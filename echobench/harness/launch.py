@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import selectors
-import signal
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,15 +15,11 @@ from pydantic import ValidationError
 
 from echobench.core.backend import Backend
 from echobench.core.task import Recipe
-from echobench.harness import machine, noise
+from echobench.harness import machine, noise, process, trust
 from echobench.harness.plan import Trial
-from echobench.harness.protocol import EVENT, Failure, Job, Progress, Reference, Result
-from echobench.plugins import FILE_PREFIX
+from echobench.harness.protocol import Failure, Job, Progress, Reference, Result
 from echobench.results.record import Record
 
-GRACE_S = 10.0
-"""Seconds past its limit after which a worker that has not stopped itself is killed."""
-LOG_TAIL = 20
 KEPT_VARIABLES = (
     "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "SYSTEMROOT", "TMPDIR",
 )  # fmt: skip # one line reads better
@@ -46,6 +37,7 @@ def run_trial(
     save_model: Path | None = None,
     cache: Path | None = None,
     watch: bool = False,
+    memory_limit: int | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> Record:
     """Run one trial in a process of its own.
@@ -65,6 +57,7 @@ def run_trial(
         save_model: where to save the trained network, if anywhere.
         cache: folder of compiled programs, where the trial may use one.
         watch: whether the worker tells of each evaluation.
+        memory_limit: bytes that the worker and what it starts may hold; None for all there are.
         progress: called with the worker's progress.
     """
     job = Job(
@@ -75,11 +68,19 @@ def run_trial(
         save_model=None if save_model is None else str(save_model.resolve()),
     )
     found = _files(cache)
-    came = run_job(job, backend, command=command, log=log, cache=cache, progress=progress)
+    came = run_job(
+        job,
+        backend,
+        command=command,
+        log=log,
+        cache=cache,
+        memory_limit=memory_limit,
+        progress=progress,
+    )
     if cache is not None:
         came["provenance"]["cache"] = {"found": found, "added": _files(cache) - found}
     came["provenance"].update(about or {})
-    return _record(trial, came)
+    return trust.record(trial, came)
 
 
 def run_replicates(
@@ -91,6 +92,7 @@ def run_replicates(
     about: dict[str, Any] | None = None,
     reference: Reference | None = None,
     watch: bool = False,
+    memory_limit: int | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> list[Record]:
     """Run trials that differ in their seeds alone in one process; see `run_trial`.
@@ -99,37 +101,11 @@ def run_replicates(
     """
     seeds = [trial.seed for trial in trials]
     job = Job(kind="trial", trial=trials[0], seeds=seeds, reference=reference, watch=watch)
-    came = run_job(job, backend, command=command, log=log, progress=progress)
+    came = run_job(
+        job, backend, command=command, log=log, memory_limit=memory_limit, progress=progress
+    )
     came["provenance"].update(about or {})
-    path = came["provenance"].get("path")
-    each = came.pop("replicates", None) or [{}] * len(trials)
-    records = []
-    for trial, fields in zip(trials, each, strict=True):
-        provenance = {**came["provenance"], "path": fields.pop("path", path)}
-        records.append(_record(trial, {**came, **fields, "provenance": provenance}))
-    return records
-
-
-def _record(trial: Trial, came: dict[str, Any]) -> Record:
-    """Return the record of what came of a trial."""
-    told: dict[str, Any] = {
-        "task": trial.label,
-        "key": trial.key,
-        "trial": {
-            **trial.model_dump(mode="json"),
-            "plugins": [*map(_without_folder, trial.plugins)],
-        },
-        **trial.model_dump(include={"backend", "engine", "division", "device", "seed"}),
-    }
-    told["disturbances"] = noise.disturbances(came["provenance"])
-    try:
-        return Record(**told, **came)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"]))
-        reason = f"the worker's result is no record ({where}: {problem['msg']})"
-        kept = {name: came[name] for name in ("started_at", "provenance")}
-        return Record(**told, **kept, status="failed", reason=reason)
+    return trust.records(trials, came)
 
 
 def run_job(
@@ -139,6 +115,7 @@ def run_job(
     command: list[str],
     log: Path,
     cache: Path | None = None,
+    memory_limit: int | None = None,
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Run a job in a process of its own; return what came of it, and how: fields of a record.
@@ -163,12 +140,16 @@ def run_job(
         return {**base, "status": "unavailable", "reason": missing}
     provenance["load_before"] = os.getloadavg()[0]
     steal = noise.Steal()
-    fields = _run_worker(job, backend, log, progress, cache)
+    if memory_limit is not None:
+        provenance["memory_limit_bytes"] = memory_limit
+    began = time.monotonic()
+    fields = _run_worker(job, backend, log, progress, cache, memory_limit)
+    lived_s = time.monotonic() - began
     provenance["steal_fraction"] = steal.fraction()
     provenance["load_after"] = os.getloadavg()[0]
-    provenance["calibration"] = fields.pop("calibration", {})
     provenance["versions"] = job.trial.versions
-    provenance["path"] = fields.pop("path", {})
+    fields, measured = trust.claimed(fields, lived_s)
+    provenance.update(measured)
     return {**base, **fields}
 
 
@@ -178,9 +159,9 @@ def run_reference(trial: Trial, backend: Backend, log: Path) -> Reference | None
     Returns None, with the reason in the log, where that could not be done.
     """
     fields = _run_worker(Job(kind="reference", trial=trial), backend, log, lambda _: None)
-    if "losses" not in fields:
-        return None
-    return Reference(name=f"{backend.name} {trial.engine}", losses=fields["losses"])
+    with contextlib.suppress(ValidationError):
+        return Reference(name=f"{backend.name} {trial.engine}", losses=fields.get("losses", ()))
+    return None
 
 
 def run_probe(
@@ -222,6 +203,8 @@ def environment(
         "OPENBLAS_NUM_THREADS": threads,
         "PYTHONHASHSEED": "0",
         "PYTHONUNBUFFERED": "1",
+        # What it leaves behind goes with its folder; its children are known by this, too.
+        "TMPDIR": home,
         # Nothing compiled is kept between trials: compile time is measured cold.
         "TORCHINDUCTOR_CACHE_DIR": f"{home}/inductor",
         **backend.environment(trial.device, trial.threads),
@@ -235,68 +218,33 @@ def _run_worker(
     log: Path,
     progress: Callable[[Progress], None],
     cache: Path | None = None,
+    memory_limit: int | None = None,
 ) -> dict[str, Any]:
     """Run a worker to its end and return the record's fields it gave, or that it failed with."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + job.trial.timeout_s + GRACE_S
-    with tempfile.TemporaryDirectory(prefix="echobench-") as home, log.open("wb") as output:
-        receiving, sending = os.pipe()
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "echobench.worker", str(sending), repr(time.monotonic())],
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=environment(backend, job.trial, home, cache),
-            pass_fds=[sending],
-            start_new_session=True,
-        )
-        os.close(sending)
-        last: Result | Failure | None = None
-        try:
-            assert worker.stdin is not None
-            with contextlib.suppress(BrokenPipeError):  # it died; the wait below says how
-                worker.stdin.write(job.model_dump_json().encode())
-                worker.stdin.close()
-            for event in _events(receiving, deadline):
-                if isinstance(event, Progress):
-                    progress(event)
-                else:
-                    last = event
-            in_time = time.monotonic() < deadline
-            if in_time:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    worker.wait(GRACE_S)
-        finally:
-            _kill_tree(worker)
-            os.close(receiving)
-    lines = log.read_text(errors="replace").splitlines()[-LOG_TAIL:]
-    tail = [*map(machine.without_home, lines)]
-    if isinstance(last, Result):
-        return last.fields
-    if isinstance(last, Failure):
-        return {"status": last.status, "reason": last.reason, "log_tail": tail}
-    if not in_time:
-        reason = f"killed: still running {GRACE_S:g} s past its limit of {job.trial.timeout_s:g} s"
-        return {"status": "timeout", "reason": reason, "log_tail": tail}
-    return {"status": "failed", "reason": _death(worker.returncode), "log_tail": tail}
-
-
-def _events(pipe: int, deadline: float) -> Iterator[Progress | Result | Failure]:
-    """Yield the worker's events until it closes the pipe or the deadline has passed."""
-    buffer = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(pipe, selectors.EVENT_READ)
-        while (left := deadline - time.monotonic()) > 0:
-            if not selector.select(left):
-                return
-            chunk = os.read(pipe, 1 << 16)
-            if not chunk:
-                return
-            *lines, buffer = (buffer + chunk).split(b"\n")
-            for line in lines:
-                # A line that is no event is a plugin's garbage: not ours to trust.
-                with contextlib.suppress(ValidationError):
-                    yield EVENT.validate_json(line)
+    ending = process.run(
+        job.model_dump_json().encode(),
+        lambda home: environment(backend, job.trial, home, cache),
+        log,
+        job.trial.timeout_s,
+        memory_limit=memory_limit,
+        progress=progress,
+    )
+    tail = ending.log_tail
+    match ending.answers:
+        case [Result() as result]:
+            # It has what was asked for: what happens later does not take it back, but is told.
+            how = ending.killed[1] if ending.killed else ending.death
+            return result.fields if ending.clean else {**result.fields, trust.LATER: how}
+        case [Failure() as failure]:
+            reason = trust.one_line(failure.reason)
+            return {"status": failure.status, "reason": reason, "log_tail": tail}
+        case [_, _, *_]:
+            reason = "the worker told more than one result"
+            return {"status": "failed", "reason": reason, "log_tail": tail}
+    status, reason = ending.killed or ("failed", f"{ending.death} and no result")
+    if ending.dropped:
+        reason += f"; {ending.dropped} lines that it told were too long"
+    return {"status": status, "reason": reason, "log_tail": tail}
 
 
 def kill_children(parent: int) -> None:
@@ -307,25 +255,5 @@ def kill_children(parent: int) -> None:
                 child.kill()
 
 
-def _kill_tree(worker: subprocess.Popen[bytes]) -> None:
-    """End the worker and all that it started."""
-    kill_children(worker.pid)
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(worker.pid, signal.SIGKILL)  # its session: children whose parent is gone too
-    worker.wait()
-
-
 def _files(folder: Path | None) -> int:
     return 0 if folder is None else sum(path.is_file() for path in folder.rglob("*"))
-
-
-def _without_folder(plugin: str) -> str:
-    """Return where a plugin comes from; of a file its name: where it lies is the user's affair."""
-    path = plugin.removeprefix(FILE_PREFIX)
-    return plugin if path == plugin else FILE_PREFIX + Path(path).name
-
-
-def _death(code: int | None) -> str:
-    if code is not None and code < 0:
-        return f"the worker was ended by {signal.Signals(-code).name}"
-    return f"the worker ended with exit code {code} and no result"

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 import os
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from echobench.core.backend import Backend
 from echobench.errors import StorageError
-from echobench.harness import launch
+from echobench.harness import attempts, launch
 from echobench.harness.plan import Trial
-from echobench.harness.protocol import Progress, Reference
+from echobench.harness.protocol import Progress
+from echobench.harness.references import References
+from echobench.harness.sharing import Share
 from echobench.plugins import Plugins
+from echobench.results.claims import Claims
+from echobench.results.journal import Journal
 from echobench.results.record import Record
 from echobench.results.store import Store, file_name
 
@@ -27,6 +29,8 @@ class Watcher:
     started: Callable[[int, Trial], None] = lambda number, trial: None
     progressed: Callable[[Trial, Progress], None] = lambda trial, progress: None
     finished: Callable[[Trial, Record], None] = lambda trial, record: None
+    waiting: Callable[[int], None] = lambda count: None
+    """Nothing is left but so many trials that other processes run; 0 when that is over."""
 
 
 @dataclass
@@ -41,6 +45,8 @@ class Matrix:
         about: what else the records' provenance is to hold.
         gate: whether trials pass the parity gate.
         watch: whether the workers tell of each evaluation as they make it.
+        memory_limit: bytes that a worker and what it starts may hold; None for all there are.
+        retries: how often a trial that failed is run again, at once.
         deadline: no trial is started after it, on the monotonic clock; the same
             command goes on later.
     """
@@ -53,116 +59,105 @@ class Matrix:
     deadline: float = math.inf
     gate: bool = True
     watch: bool = False
-    _references: dict[str, Reference | None] = field(default_factory=dict)
+    memory_limit: int | None = None
+    retries: int = 0
+    _references: References = field(init=False)
 
-    def run(self, trials: Sequence[Trial], watcher: Watcher) -> list[Record]:
-        """Run the trials in order; return their records.
+    def __post_init__(self) -> None:
+        self._references = References(self.plugins, self.store)
+
+    def run(
+        self, trials: Sequence[Trial], watcher: Watcher, journal: Journal | None = None
+    ) -> Iterator[Record]:
+        """Run the trials in order; yield their records, each when it is kept.
+
+        Other processes may run trials of the same folder meanwhile: what one of them runs is
+        left to it, and no record of that is yielded here.
+
+        Args:
+            trials: the plan.
+            watcher: told of each trial.
+            journal: of the store's folder, its first look taken; it tells what the others did.
 
         Raises:
             StorageError: the results folder takes no more; what it holds stays.
         """
-        records: list[Record] = []
-        for group in _together(trials):
-            if time.monotonic() > self.deadline:
-                break
-            trial = group[0]
-            watcher.started(len(records), trial)
-            try:
-                found = self._run_together(group, watcher)
-                for record in found:
-                    self.store.append(record)
-            except KeyboardInterrupt:
-                # It may have come while a worker was being started, before anyone held it.
-                launch.kill_children(os.getpid())
-                raise
-            except OSError as error:
-                raise StorageError(
-                    f"stopped at {trial.name}: {error.strerror} ({self.store.folder}); earlier "
-                    "records are kept; make room, and the same command resumes"
-                ) from error
-            records += found
-            for one, record in zip(group, found, strict=True):
-                watcher.finished(one, record)
+        if journal is None:
+            journal = Journal(self.store.folder)
+            journal.skip()
+        with Claims(self.store.folder) as claims:
+            share = Share(trials, claims, journal, watcher.waiting, self.deadline)
+            while group := self._next(share):
+                watcher.started(share.passed - len(group), group[0])
+                records = self._kept(group, claims, watcher)
+                share.give(group)
+                for trial, record in zip(group, records, strict=True):
+                    watcher.finished(trial, record)
+                    yield record
+
+    def _next(self, share: Share) -> list[Trial]:
+        """Return what is run next, [] at the end; its record can be kept, as far as one sees."""
+        try:
+            self.store.check_room()
+            return share.take()
+        except (OSError, StorageError) as error:
+            raise self._stopped("before the next trial", error) from error
+
+    def _kept(self, group: list[Trial], claims: Claims, watcher: Watcher) -> list[Record]:
+        """Run one trial, or replicates that share a process; keep what came of it."""
+        try:
+            records = self._run(group, claims, watcher)
+            for record in records:
+                self.store.append(record)
+        except KeyboardInterrupt:
+            # It may have come while a worker was being started, before anyone held it.
+            launch.kill_children(os.getpid())
+            raise
+        except (OSError, StorageError) as error:
+            raise self._stopped(f"at {group[0].name}", error) from error
         return records
 
-    def _run_together(self, group: list[Trial], watcher: Watcher) -> list[Record]:
+    def _stopped(self, where: str, error: OSError | StorageError) -> StorageError:
+        told = error if isinstance(error, StorageError) else error.strerror
+        return StorageError(
+            f"stopped {where}: {told}; earlier records are kept, and the same command resumes"
+        )
+
+    def _run(self, group: list[Trial], claims: Claims, watcher: Watcher) -> list[Record]:
         """Run one trial, or replicates that share a process."""
         trial = group[0]
         backend = self.plugins.backend(trial.backend).value
         gated = self.gate and backend.trains and backend.why_unavailable() is None
+        reference = None
+        if gated:
+            computing = Progress(phase="reference")
+            reference = self._references.of(
+                trial, claims, lambda: watcher.progressed(trial, computing)
+            )
         options: dict[str, Any] = {
             "command": self.command,
             "about": self.about,
-            "log": self.store.logs / f"{trial.key}.log",
-            "reference": self._reference(trial, watcher) if gated else None,
+            "memory_limit": self.memory_limit,
+            "reference": reference,
             "watch": self.watch,
             "progress": lambda progress: watcher.progressed(trial, progress),
         }
-        if trial.replicates:
-            return launch.run_replicates(group, backend, **options)
         cache = self.store.folder / "compiled" / trial.backend if trial.cache else None
         model = self._model_path(trial)
-        return [launch.run_trial(trial, backend, **options, save_model=model, cache=cache)]
+
+        def once(log: Path) -> list[Record]:
+            if trial.replicates:
+                return launch.run_replicates(group, backend, log=log, **options)
+            return [
+                launch.run_trial(trial, backend, log=log, **options, save_model=model, cache=cache)
+            ]
+
+        def again(number: int) -> None:
+            watcher.progressed(trial, Progress(phase=f"attempt {number}"))
+
+        return attempts.run(once, self.store.logs / f"{trial.key}.log", self.retries, again)
 
     def _model_path(self, trial: Trial) -> Path | None:
         if self.save_models is None:
             return None
         return self.save_models / f"{file_name(trial.name.replace(' seed ', '-seed'))}.keras"
-
-    def _reference(self, trial: Trial, watcher: Watcher) -> Reference | None:
-        """Return the first losses that this trial's must agree with, computed once a cell.
-
-        They come from the tutorial's program on the reference backend, and do
-        not depend on the trial's seed. They are kept beside the records.
-        """
-        found = self._reference_backend()
-        if found is None:
-            return None
-        backend, plugin = found
-        task_plugins = {self.plugins.task(trial.task).plugin, plugin}
-        reference_trial = trial.model_copy(
-            update={
-                "backend": backend.name,
-                "engine": "fit",
-                "seed": 0,
-                "device": "cpu",
-                "max_epochs": 1,
-                "sustain": 0,
-                "replicates": 0,
-                "devices": 1,
-                "cache": False,
-                "quick": False,
-                "plugins": sorted(task_plugins),
-                "versions": {"echobench": trial.versions["echobench"], **backend.versions()},
-            }
-        )
-        key = reference_trial.key
-        if key not in self._references:
-            path = self.store.folder / "reference" / f"{key}.json"
-            if path.exists():
-                self._references[key] = Reference.model_validate_json(path.read_text())
-            else:
-                watcher.progressed(trial, Progress(phase="reference"))
-                log = self.store.logs / f"reference-{key}.log"
-                reference = launch.run_reference(reference_trial, backend, log)
-                self._references[key] = reference
-                if reference is not None:
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    path.write_text(reference.model_dump_json() + "\n")
-        return self._references[key]
-
-    def _reference_backend(self) -> tuple[Backend, str] | None:
-        for provided in self.plugins.backends.values():
-            if provided.value.reference and provided.value.why_unavailable() is None:
-                return provided.value, provided.plugin
-        return None
-
-
-def _together(trials: Sequence[Trial]) -> list[list[Trial]]:
-    """Return trials in order, those that share a process as one group."""
-    groups: dict[str, list[Trial]] = {}
-    for trial in trials:
-        size = trial.replicates
-        same = trial.model_copy(update={"seed": trial.seed // size if size else trial.seed})
-        groups.setdefault(same.key, []).append(trial)
-    return list(groups.values())

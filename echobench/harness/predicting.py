@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from echobench.core.backend import Backend
 from echobench.errors import StorageError, UsageError
-from echobench.harness import launch
+from echobench.harness import launch, trust
 from echobench.harness.plan import Trial
 from echobench.harness.protocol import Inference, Job
 from echobench.plugins import Plugins, Provided
@@ -196,16 +196,16 @@ def _run(
         command=command,
         log=store.logs / f"predict-{model.sha256[:16]}-{backend.name}.log",
     )
-    return Prediction(
-        model=model.path.name,
-        model_sha256=model.sha256,
-        task=trial.label,
-        backend=backend.name,
-        device=setting.device,
-        threads=setting.threads,
-        trial=model.trial.model_dump(mode="json"),
-        **fields,
-    )
+    told = {
+        "model": model.path.name,
+        "model_sha256": model.sha256,
+        "task": trial.label,
+        "backend": backend.name,
+        "device": setting.device,
+        "threads": setting.threads,
+        "trial": model.trial.model_dump(mode="json"),
+    }
+    return trust.kept(Prediction, told, fields)
 
 
 def _compared(

@@ -164,7 +164,7 @@ def search(
             before = done.get(trial.key)
             if before is not None and not _had_less_time(before, trial):
                 return before
-            return next(iter(matrix.run([trial], watcher)), None)
+            return next(iter([*matrix.run([trial], watcher)]), None)
 
         candidate = _tried(asked, number, recipe, log, run)
         if candidate is None:

@@ -26,7 +26,7 @@ NOT_A_CELL = ("seed", "repeat", "timeout_s", "plugins")
 """What trials of one row may differ in."""
 OWN = ("key", "epochs", "updates", "wall_to_target_s")
 """Fields of the record that the frame holds beside those of the table."""
-TOLD = ("cell", "machine", "again")
+TOLD = ("cell", "machine", "again", "attempts")
 DOUBTS = ("unchecked", "lasted", "disturbed")
 """What the frame says of a record beside its fields: see `frame`."""
 DIFFERENT = ("key", "started_at")
@@ -51,6 +51,7 @@ def frame(records: Records) -> pd.DataFrame:
     - `cell`: what trials of one row share (`cell_of`);
     - `machine`: what makes it comparable (`machine_class`);
     - `again`: which repeat, in words; empty for the first;
+    - `attempts`: what is said of it where it was run again, having failed; else empty;
     - `unchecked`, `lasted`, `disturbed`: what the table doubts.
 
     A trial that failed the parity gate is `failed`, and keeps no figure: it trained
@@ -121,10 +122,16 @@ def _row(record: Record) -> tuple[Any, ...]:
         cell_of(record.trial),
         sys.intern(machine_class(record.provenance.get("machine"))),
         f" repeat {repeat}" if repeat else "",
+        _after(record.provenance.get("attempts")),
         record.parity is not None and record.parity.passed is None,
         record.lasted,
         bool(record.disturbances),
     )
+
+
+def _after(attempts: Any) -> str:
+    several = isinstance(attempts, list) and len(attempts) > 1
+    return f"after {len(attempts)} attempts" if several else ""
 
 
 def _without_figures(record: Record) -> list[Any]:

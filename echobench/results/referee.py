@@ -41,6 +41,8 @@ class Finding:
     message: str
 
 
+MOST = 2**53
+"""From here on JSON's readers disagree about whole numbers."""
 Rule = Callable[[Record], Iterator[tuple[str, str]]]
 """Yields what a record violates: what it is about, and how."""
 
@@ -90,6 +92,12 @@ def validate(paths: Iterable[Path], plugins: Plugins) -> tuple[list[Finding], in
                     found.append(Finding(where, "warning", "repeated", message))
             seen.setdefault(identity, where)
     return found, count
+
+
+def why_impossible(record: Record) -> str | None:
+    """Return why a record that was just made cannot be true, or None where nothing says so."""
+    found = next((told for rule in FRESH for told in rule(record)), None)
+    return None if found is None else ": ".join(found)
 
 
 def _ledger(record: Record) -> Iterator[tuple[str, str]]:
@@ -210,6 +218,11 @@ def _possible(record: Record) -> Iterator[tuple[str, str]]:
         is_amount = name.endswith(("_s", "_per_update", "_bytes", "_target"))
         if is_amount and isinstance(value, float | int) and not 0 <= value < math.inf:
             yield name, f"expected 0 or more; received {value}"
+        elif isinstance(value, int) and value >= MOST and name != "seed":
+            yield (
+                name,
+                f"expected less than {MOST:,}; received a number of {len(str(value))} digits",
+            )
     if (record.exact_match or 0) > (record.accuracy or 0):
         yield "exact_match", "expected no more than accuracy: a right sequence has right tokens"
     parity = record.parity
@@ -235,4 +248,20 @@ def _trial(record: Record) -> Iterator[tuple[str, str]]:
             yield name, f"expected the trial's {theirs!r}; received {ours!r}"
 
 
-RULES: tuple[Rule, ...] = (_trial, _ledger, _target, _curve, _arithmetic, _possible)
+def _finished(record: Record) -> Iterator[tuple[str, str]]:
+    if record.status not in {"reached", "missed"}:
+        return
+    needed = ["accuracy", "exact_match", "epochs"]
+    if record.status == "reached":
+        needed += ["epochs_to_target", "updates_to_target"]
+    for name in needed:
+        if getattr(record, name) is None:
+            yield name, f"expected a figure in a trial that {record.status} the target"
+    budget = record.trial.get("max_epochs")
+    if isinstance(budget, int) and (record.epochs or 0) > budget:
+        yield "epochs", f"expected at most the budget of {budget:,}; received {record.epochs:,}"
+
+
+RULES: tuple[Rule, ...] = (_trial, _ledger, _target, _curve, _arithmetic, _possible, _finished)
+FRESH: tuple[Rule, ...] = (_finished, _possible, _ledger, _target, _curve)
+"""What holds of each record that was just made, however noisy the machine."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import statistics
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,8 +11,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from echobench import interrupts
 from echobench.core.task import Recipe
 from echobench.errors import StorageError
+from echobench.results.appending import append_line
 from echobench.results.record import Record
 from echobench.results.store import SEARCH
 
@@ -114,15 +115,8 @@ class SearchLog:
             StorageError: it cannot be written; its trials' records stay.
         """
         try:
-            with self.path.open("a+b") as file:
-                # A line that was cut off must not take the next one with it.
-                if file.tell():
-                    file.seek(-1, os.SEEK_END)
-                    if file.read(1) != b"\n":
-                        file.write(b"\n")
-                file.write(candidate.model_dump_json().encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
+            with interrupts.shielded():
+                append_line(self.path, candidate.model_dump_json())
         except OSError as error:
             raise StorageError(
                 f"stopped at candidate {candidate.number}: {error.strerror} ({self.path}); earlier "

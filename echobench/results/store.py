@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
+import shutil
 import sys
 import uuid
-from collections.abc import Callable, Container, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from echobench.errors import UsageError
+from echobench import interrupts
+from echobench.errors import StorageError, UsageError
+from echobench.results.appending import append_line, rescue
 from echobench.results.decoding import decoded
 from echobench.results.prediction import Prediction
 from echobench.results.record import Record
@@ -21,10 +23,14 @@ from echobench.results.record import Record
 Parsed = TypeVar("Parsed")
 DONE = ("reached", "missed", "unsupported")
 """Statuses that the same trial would come to again, so it need not run again."""
-PREDICTIONS = "predictions-"
-"""What the names of files with predictions begin with."""
+RECORDS, PREDICTIONS = "records-", "predictions-"
+"""What the names of files with records and with predictions begin with."""
 SEARCH = "search.jsonl"
 """The log of a search, among its records (`echobench.results.search`)."""
+ROOM = 16 * 2**20
+"""Bytes that must be free for a trial to be started: its record, and its log."""
+STAMP, STAMPED = "%Y%m%dT%H%M%SZ", re.compile(r"-(\d{8}T\d{6}Z)-")
+"""When a file was begun, in its name, by which files are read in order."""
 
 
 class Store:
@@ -37,10 +43,8 @@ class Store:
 
     def __init__(self, folder: Path, *, quick: bool = False) -> None:
         self.folder = folder / "quick" if quick else folder
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        run = f"{stamp}-{uuid.uuid4().hex[:6]}.jsonl"
-        self._file = self.folder / f"records-{run}"
-        self._predictions = self.folder / f"{PREDICTIONS}{run}"
+        self._files: dict[str, Path] = {}
+        self._place: tuple[int, int] | None = None
 
     @property
     def logs(self) -> Path:
@@ -49,27 +53,74 @@ class Store:
 
     def check_writable(self) -> None:
         """Raise UsageError unless records can be written here."""
-        probe = self.folder / f".probe-{uuid.uuid4().hex}"
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            probe.touch()
-            probe.unlink()
+            self._probe()
         except OSError as error:
             raise UsageError(
                 f"--results {self.folder}: expected a folder that can be written; {error.strerror}"
             ) from error
 
+    def check_room(self) -> None:
+        """See before a trial whether its record can be kept.
+
+        Where the folder is gone it is made again, and where it is another one than before it is
+        used; both are said on stderr, since the records so far are not in it.
+
+        Raises:
+            StorageError: it cannot be written, or there is no room.
+        """
+        before = self._place
+        gone = before is not None and not self.folder.exists()
+        try:
+            self._probe()
+            free = shutil.disk_usage(self.folder).free
+        except OSError as error:
+            raise StorageError(f"{error.strerror} ({self.folder})") from error
+        if free < ROOM:
+            raise StorageError(
+                f"{free / 2**20:.0f} MiB are free, of {ROOM / 2**20:.0f} needed ({self.folder})"
+            )
+        if before not in (None, self._place):
+            what = "is gone; it is made again" if gone else "is not the one that it was; it is used"
+            _say(f"{self.folder} {what}, and the records before this are not in it")
+
+    def _probe(self) -> None:
+        """Make a file, and the folder if need be; remember which folder it is."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        probe = self.folder / f".probe-{uuid.uuid4().hex}"
+        probe.touch()
+        probe.unlink(missing_ok=True)
+        found = self.folder.stat()
+        self._place = (found.st_dev, found.st_ino)
+
     def append(self, record: Record | Prediction) -> None:
         """Keep a record: one line, on disk when this returns.
 
-        Those of predictions have a file of their own.
+        Those of predictions have a file of their own. An interrupt waits until it is written.
+
+        Raises:
+            StorageError: it cannot be written here. It is kept elsewhere, and named.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self._predictions if isinstance(record, Prediction) else self._file
-        with path.open("a", encoding="utf-8") as file:
-            file.write(record.model_dump_json() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        prefix = PREDICTIONS if isinstance(record, Prediction) else RECORDS
+        line = record.model_dump_json()
+        with interrupts.shielded():
+            path = self._file(prefix)
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                append_line(path, line)
+            except OSError as error:
+                kept = rescue(path, line)
+                where = f"in {kept}: make room, then mv it to" if kept else "printed: keep it in"
+                raise StorageError(
+                    f"{error.strerror} ({path}); the last record is {where} {self.folder}"
+                ) from error
+
+    def _file(self, prefix: str) -> Path:
+        """Return the file that takes records of a kind: one a run, after all that are there."""
+        if prefix not in self._files:
+            stamp = later_stamp(path.name for path in self.folder.glob("*.jsonl"))
+            self._files[prefix] = self.folder / f"{prefix}{stamp}-{uuid.uuid4().hex[:6]}.jsonl"
+        return self._files[prefix]
 
     def load(self) -> list[Record]:
         """Return all records of training, oldest file first.
@@ -84,35 +135,28 @@ class Store:
         full = Record.model_validate_json
         return [record for file in record_files(path) for record in read_lines(file, full)]
 
-    def done(
-        self,
-        machine: dict[str, Any],
-        also: Sequence[str] = (),
-        keys: Container[str] | None = None,
-    ) -> dict[str, Record]:
-        """Return the trials that need not run again on this machine, by key.
+    def of(self, machine: dict[str, Any], keys: Container[str] | None = None) -> Iterator[Record]:
+        """Yield the records of trials on this machine, oldest file first, as `decoded` has them.
 
         Args:
             machine: its facts; what another machine recorded was not done here.
-            also: further statuses that count as done.
-            keys: of the trials that are asked about; None for all. The folder may hold
-                many more than one keeps in memory.
+            keys: of the trials; None for all.
         """
         here = machine_class(machine)
+        for file in record_files(self.folder) if self.folder.is_dir() else []:
+            for record in read_lines(file, decoded):
+                there = machine_class(record.provenance.get("machine"))
+                if (keys is None or record.key in keys) and there == here:
+                    yield record
 
-        def wanted(line: str) -> Record | None:
-            record = decoded(line)
-            if (
-                record.status in (*DONE, *also)
-                and (keys is None or record.key in keys)
-                and machine_class(record.provenance.get("machine")) == here
-            ):
-                return Record.model_validate_json(line)
-            return None
+    def done(self, machine: dict[str, Any], also: Sequence[str] = ()) -> dict[str, Record]:
+        """Return the trials that need not run again on this machine, by key.
 
-        files = record_files(self.folder) if self.folder.is_dir() else []
-        found = (record for file in files for record in read_lines(file, wanted))
-        return {record.key: record for record in found if record is not None}
+        Args:
+            machine: its facts.
+            also: further statuses that count as done.
+        """
+        return {r.key: r for r in self.of(machine) if r.status in (*DONE, *also)}
 
 
 def record_files(path: Path, pattern: str = "*.jsonl") -> list[Path]:
@@ -132,6 +176,21 @@ def record_files(path: Path, pattern: str = "*.jsonl") -> list[Path]:
 def file_name(name: str) -> str:
     """Return a name that is one for files too: `partial[n_in=8]` becomes `partial_n_in=8`."""
     return re.sub(r"[^A-Za-z0-9._=-]+", "_", name).strip("_")
+
+
+def later_stamp(names: Iterable[str]) -> str:
+    """Return a stamp for a new file: now, or later than those in names, whatever the clock says.
+
+    A clock may have been set back since these were made.
+    """
+    stamp = datetime.now(UTC).strftime(STAMP)
+    last = max((found[1] for name in names if (found := STAMPED.search(name))), default="")
+    if stamp > last:
+        return stamp
+    try:
+        return (datetime.strptime(last, STAMP) + timedelta(seconds=1)).strftime(STAMP)
+    except (ValueError, OverflowError):  # digits that are no time, or the last one
+        return last
 
 
 def machine_class(machine: dict[str, Any] | None) -> str:

@@ -275,6 +275,7 @@ def _note(flat: pd.DataFrame, told: dict[str, Any]) -> str:
         for status, reason in zip(missed.status, missed.reason, strict=True)
     )
     doubts = {
+        **{str(again): n for again, n in flat.attempts.value_counts().items() if again},
         "parity unchecked": flat.unchecked.sum(),
         "100% did not last": ((flat.status == "reached") & ~flat.lasted).sum(),
         "compiled programs kept": len(flat) if told.get("cache") else 0,

@@ -1,131 +1,20 @@
-"""One job: read, done, answered.
+"""A worker: `python -m echobench.worker FD STARTED HOME`, with a `Job` as its one line of input.
 
-Run as `python -m echobench.worker FD STARTED`, with a `Job` on standard input; events go
-to the file descriptor FD, and STARTED is when the parent started this process, on the
-monotonic clock, which all processes of a machine share. (What the system says of a
-process's start is only as exact as the second in which the machine was booted.)
+Events go to the file descriptor FD. STARTED is when the parent started this process, on
+the monotonic clock, which all processes of a machine share. (What the system says of a
+process's start is only as exact as the second in which the machine was booted.) HOME is the
+folder of its own. The parent keeps standard input open for as long as it lives.
 """
 
 from __future__ import annotations
 
-import os
 import sys
-import traceback
-from functools import partial
-from pathlib import Path
-from typing import IO, Any
 
-import psutil
-
-from echobench.core.backend import Backend
-from echobench.core.clock import Ledger
-from echobench.core.task import Task
-from echobench.errors import EchobenchError, TrainingError, UnavailableError, UnsupportedError
-from echobench.harness.plan import Trial
-from echobench.harness.protocol import Failure, Job, Progress, Result
-from echobench.plugins import FILE_PREFIX, Plugins
-from echobench.worker.calibration import calibrate, limit_fraction
-
-
-def main() -> int:
-    """Run the job on standard input; return the exit code."""
-    started = float(sys.argv[2])
-    with os.fdopen(int(sys.argv[1]), "w", buffering=1) as events:
-        job = Job.model_validate_json(sys.stdin.read())
-        try:
-            fields = _run(job, Ledger(started), events)
-        except UnavailableError as error:
-            _emit(events, Failure(status="unavailable", reason=str(error)))
-            return 0
-        except UnsupportedError as error:
-            _emit(events, Failure(status="unsupported", reason=str(error)))
-            return 0
-        except EchobenchError as error:
-            _emit(events, Failure(status="failed", reason=str(error)))
-            return 1
-        except Exception as error:
-            traceback.print_exc()  # a bug keeps its traceback, in the trial's log
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
-            _emit(events, Failure(status="failed", reason=reason))
-            return 1
-        _emit(events, Result(fields=fields))
-    return 0
-
-
-def _emit(events: IO[str], event: Progress | Result | Failure) -> None:
-    # A trial that nobody watches tells of no looks.
-    unwatched = isinstance(event, Progress) and event.look is None
-    events.write(event.model_dump_json(exclude={"look"} if unwatched else None) + "\n")
-
-
-def _run(job: Job, ledger: Ledger, events: IO[str]) -> dict[str, Any]:
-    trial = job.trial
-    _pin(trial.threads)
-    before = calibrate() if job.kind == "trial" else None
-    _emit(events, Progress(phase="import"))
-    task, backend = _load(trial)
-    with ledger.phase("import"):
-        _import_framework(backend, trial)
-    # From here on the framework is there, and so may be all that is written in it.
-    if job.probe is not None:
-        from echobench.testing.probes import PROBES
-
-        return PROBES[job.probe](job, task, backend)
-    if job.inference is not None:
-        from echobench.worker.prediction import predict
-
-        return predict(job.inference, trial, task, backend, ledger)
-    if job.heard is not None:
-        from echobench.worker.prediction import echo
-
-        return echo(job.heard, task, backend)
-    from echobench.worker.trial import first_losses, learn
-
-    if job.kind == "reference":
-        return {"losses": first_losses(trial, task, backend, ledger)}
-    if job.seeds:
-        from echobench.worker.replicates import learn_together
-
-        found = learn_together(job, task, backend, ledger, partial(_emit, events))
-        return {"replicates": found, "calibration": {"before": before, "after": calibrate()}}
-    fields = learn(job, task, backend, ledger, partial(_emit, events))
-    calibration = {"before": before, "after": calibrate()}
-    fields["limit_fraction"] = limit_fraction(fields, trial.device, calibration)
-    return {**fields, "calibration": calibration}
-
-
-def _pin(threads: int) -> None:
-    """Keep to as many cores as threads were asked for; XLA counts its threads so."""
-    process = psutil.Process()
-    if hasattr(process, "cpu_affinity"):
-        process.cpu_affinity(process.cpu_affinity()[:threads])
-
-
-def _load(trial: Trial) -> tuple[Task, Backend]:
-    """Load the plugins that the trial names, and no other."""
-    files = [Path(p.removeprefix(FILE_PREFIX)) for p in trial.plugins if p.startswith(FILE_PREFIX)]
-    plugins = Plugins(files, only=trial.plugins)
-    task = plugins.task(trial.task).value(**trial.parameters)
-    return task, plugins.backend(trial.backend).value
-
-
-def _import_framework(backend: Backend, trial: Trial) -> None:
-    backend.configure(trial.device, trial.threads)
-    if trial.devices > 1:
-        backend.distribute(trial.device, trial.devices)
-    if backend.uses_keras:
-        import keras
-
-        if keras.backend.backend() != backend.keras_backend:
-            raise TrainingError(
-                f"expected Keras on {backend.keras_backend}; received {keras.backend.backend()}"
-            )
-    devices = backend.devices()
-    if trial.device not in devices:
-        raise UnavailableError(
-            f"expected a {trial.device}; {backend.name} sees {', '.join(devices) or 'none'}"
-        )
-
+from echobench.worker import guard
 
 if __name__ == "__main__":
-    sys.exit(main())
+    guard.stand(int(sys.argv[1]), sys.argv[3])
+    # The guard has no use for any of this.
+    from echobench.worker.job import main
+
+    sys.exit(main(int(sys.argv[1]), float(sys.argv[2])))

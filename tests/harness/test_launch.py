@@ -9,42 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from echobench.harness import launch
+from echobench.harness import launch, process
 from echobench.harness.plan import Selection, Trial, plan
 from echobench.plugins import Plugins
-from echobench.results.record import Record
-
-BACKEND = """
-import os, signal, subprocess, sys, time
-from typing import ClassVar
-from echobench import hookimpl
-from echobench_plugins.backends.jax import Jax
-
-class Faulty(Jax):
-    name: ClassVar[str] = "faulty"
-    reference: ClassVar[bool] = False
-    requires: ClassVar[tuple] = {requires}
-
-    def configure(self, device, threads):
-        print("about to go wrong", flush=True)
-        {fault}
-
-@hookimpl
-def echobench_backends():
-    return [Faulty()]
-"""
-
-
-def run(
-    folder: Path, fault: str, *, timeout_s: float = 60.0, requires: tuple[str, ...] = ()
-) -> Record:
-    path = folder / "faulty.py"
-    path.write_text(BACKEND.format(fault=fault, requires=requires))
-    plugins = Plugins([path])
-    selection = Selection(tasks=["whole"], backends=["faulty"], timeout_s=timeout_s)
-    (trial,) = plan(selection, plugins)
-    backend = plugins.backend("faulty").value
-    return launch.run_trial(trial, backend, command=["test"], log=folder / "log")
+from tests.harness.faulty import run
 
 
 @pytest.mark.parametrize(
@@ -54,13 +22,13 @@ def run(
         ("os.kill(os.getpid(), signal.SIGSEGV)", "ended by SIGSEGV"),
         ("os.abort()", "ended by SIGABRT"),
         ("os._exit(7)", "ended with exit code 7 and no result"),
-        ("os.closerange(3, 64); time.sleep(60)", "ended by SIGKILL"),
+        ("os.closerange(3, 64); time.sleep(60)", "closed its pipe, without a result"),
     ],
 )
 def test_a_worker_that_dies_is_a_failed_record_with_its_log(
     fault: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launch, "GRACE_S", 1.0)
+    monkeypatch.setattr(process, "GRACE_S", 1.0)
     record = run(tmp_path, fault)
     assert record.status == "failed"
     assert record.reason is not None
@@ -72,7 +40,7 @@ def test_a_worker_that_dies_is_a_failed_record_with_its_log(
 def test_a_worker_that_hangs_is_killed_with_all_its_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launch, "GRACE_S", 1.0)
+    monkeypatch.setattr(process, "GRACE_S", 1.0)
     child = f"subprocess.Popen(['sleep', '61'], stdout=open({str(tmp_path / 'out')!r}, 'w'))"
     record = run(tmp_path, f"{child}; time.sleep(60)", timeout_s=3.0)
     assert record.status == "timeout"

@@ -1,0 +1,254 @@
+"""A worker as a process: started, listened to, kept within its limits, and ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from echobench.harness import logs, memory
+from echobench.harness.channel import Lines, events
+from echobench.harness.protocol import Failure, Progress, Result
+
+GRACE_S = 10.0
+"""Seconds that a worker has, past its limit or its last word, to end by itself."""
+GUARD_S = 5.0
+"""Seconds that a guard may take to end what its worker has started."""
+TICK_S = 0.2
+"""Between two looks at the log's size and at the memory."""
+PAUSE_S = 0.02
+CHUNK_BYTES = 2**16
+
+
+@dataclass
+class Ending:
+    """How a worker ended.
+
+    Attributes:
+        answers: what it said came of its job; a worker in order says so once.
+        log_tail: the last lines of what it printed.
+        killed: the status and the reason where it was killed, None where it ended by itself.
+        death: how it ended by itself, in words.
+        clean: whether that was with exit code 0.
+        dropped: lines that it told and that were too long to be kept.
+    """
+
+    answers: list[Result | Failure] = field(default_factory=list)
+    log_tail: list[str] = field(default_factory=list)
+    killed: tuple[Literal["failed", "timeout"], str] | None = None
+    death: str = ""
+    clean: bool = False
+    dropped: int = 0
+
+
+def run(
+    job: bytes,
+    environment: Callable[[str], dict[str, str]],
+    log: Path,
+    limit_s: float,
+    *,
+    memory_limit: int | None = None,
+    progress: Callable[[Progress], None] = lambda _: None,
+) -> Ending:
+    """Run a worker to its end; when this returns, all that it started has ended too.
+
+    Args:
+        job: what it is to do, in one line.
+        environment: returns its environment, given the folder of its own.
+        log: file that takes what it prints.
+        limit_s: seconds that it has.
+        memory_limit: bytes that its processes may hold together; None for all there are.
+        progress: called with its progress.
+    """
+    until = time.monotonic() + limit_s + GRACE_S
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.unlink(missing_ok=True)
+    kills = memory.kills()
+    with contextlib.ExitStack() as stack:
+        # What cannot be removed of it is no reason to lose the trial.
+        home = stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="echobench-", ignore_cleanup_errors=True)
+        )
+        output = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        stack.callback(os.close, output)
+        receiving, sending = os.pipe()
+        stack.callback(os.close, receiving)
+        try:
+            worker = _started(sending, home, output, environment(home))
+        except Exception as error:  # a plugin's environment may be anything
+            told = f"no process could be started: {type(error).__name__}: {error}"
+            return Ending(killed=("failed", told))
+        finally:
+            os.close(sending)
+        assert worker.stdin is not None
+        ending = Ending()
+        try:
+            with contextlib.suppress(BrokenPipeError):  # it died; what follows says how
+                # Left open: its closing tells the guard that we are gone.
+                worker.stdin.write(job + b"\n")
+                worker.stdin.flush()
+            limits = _Limits(until, memory_limit)
+            limits.reason = f"still running {GRACE_S:g} s past its limit of {limit_s:g} s"
+            _attend(worker, receiving, output, limits, ending, progress)
+        finally:
+            _end_tree(worker, home)
+            with contextlib.suppress(BrokenPipeError):
+                worker.stdin.close()
+        ending.death = _death(worker.returncode, memory.kills() != kills)
+        ending.clean = worker.returncode == 0
+        ending.log_tail = logs.tail(output)
+    return ending
+
+
+@dataclass
+class _Limits:
+    """When a worker is killed.
+
+    Attributes:
+        until: then, on the monotonic clock.
+        memory: or when its processes hold more bytes than these.
+        status, reason: what is said of it if it lives until then.
+    """
+
+    until: float
+    memory: int | None
+    status: Literal["failed", "timeout"] = "timeout"
+    reason: str = ""
+
+    def last_word(self, what: str) -> None:
+        """Leave the worker no more than the grace, since it has nothing more to do."""
+        until = time.monotonic() + GRACE_S
+        if until < self.until:
+            self.until, self.status = until, "failed"
+            self.reason = f"still running {GRACE_S:g} s after {what}"
+
+
+def _started(sending: int, home: str, output: int, env: dict[str, str]) -> subprocess.Popen[bytes]:
+    module = [sys.executable, "-m", "echobench.worker"]
+    return subprocess.Popen(
+        [*module, str(sending), repr(time.monotonic()), home],
+        stdin=subprocess.PIPE,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        env=env,
+        pass_fds=[sending],
+        start_new_session=True,
+    )
+
+
+def _attend(
+    worker: subprocess.Popen[bytes],
+    receiving: int,
+    output: int,
+    limits: _Limits,
+    ending: Ending,
+    progress: Callable[[Progress], None],
+) -> None:
+    """Listen to a worker until it has ended, or must."""
+    lines, listening = Lines(), True
+    tick = time.monotonic() + TICK_S
+    with selectors.DefaultSelector() as selector:
+        selector.register(receiving, selectors.EVENT_READ)
+        while len(ending.answers) < 2:  # more than one is not believed, however many come
+            now = time.monotonic()
+            if now >= limits.until:
+                ending.killed = (limits.status, f"killed: {limits.reason}")
+                break
+            if now >= tick:
+                tick = now + TICK_S
+                logs.bound(output)
+                if (held := _too_much(worker, limits.memory)) is not None:
+                    ending.killed = ("failed", held)
+                    break
+            left = max(0.0, min(tick, limits.until) - now)
+            if not listening:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    worker.wait(left)
+                    break
+            elif selector.select(left):
+                chunk = os.read(receiving, CHUNK_BYTES)
+                if not chunk:
+                    listening = False
+                    limits.last_word("it closed its pipe, without a result")
+                for event in events(lines.of(chunk)):
+                    if isinstance(event, Progress):
+                        progress(event)
+                    else:
+                        ending.answers.append(event)
+                        limits.last_word("its result")
+    ending.dropped = lines.dropped
+
+
+def _too_much(worker: subprocess.Popen[bytes], limit: int | None) -> str | None:
+    """Return what to say where a worker and its children hold more than the limit."""
+    if limit is None:
+        return None
+    held = memory.resident(_below(worker.pid))
+    if held <= limit:
+        return None
+    return f"killed: used {memory.shown(held)}, more than --memory-limit {memory.shown(limit)}"
+
+
+def _below(guard: int) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.Error):
+        return psutil.Process(guard).children(recursive=True)
+    return []
+
+
+def _end_tree(worker: subprocess.Popen[bytes], home: str) -> None:
+    """End the worker and all that it started.
+
+    Its guard does so. Where the guard was stopped or killed, whoever carries the folder of
+    the worker's own in its environment is its child.
+    """
+    if worker.poll() is None:
+        worker.send_signal(signal.SIGTERM)
+        worker.send_signal(signal.SIGCONT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            worker.wait(GUARD_S)
+    if worker.returncode is not None and worker.returncode >= 0:
+        return  # the guard came to its end
+    until = time.monotonic() + GUARD_S
+    while (found := _left(worker.pid, home)) and time.monotonic() < until:
+        for process in found:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        time.sleep(PAUSE_S)
+    worker.kill()
+    worker.wait()
+
+
+def _left(guard: int, home: str) -> list[psutil.Process]:
+    """Return what a worker started and that still runs, itself included."""
+    found = _below(guard)
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid != guard and process.environ().get("TMPDIR") == home:
+                found.append(process)
+    running = []
+    for process in found:
+        with contextlib.suppress(psutil.Error):
+            if process.status() != psutil.STATUS_ZOMBIE:
+                running.append(process)
+    return running
+
+
+def _death(code: int, out_of_memory: bool) -> str:
+    if code >= 0:
+        return f"the worker ended with exit code {code}"
+    number = -code
+    name = signal.Signals(number).name if number in [*signal.Signals] else f"signal {number}"
+    starved = number == signal.SIGKILL and out_of_memory
+    told = ": out of memory (the system's OOM killer)" if starved else ""
+    return f"the worker was ended by {name}{told}"

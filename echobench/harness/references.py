@@ -1,0 +1,117 @@
+"""What the parity gate compares with: first losses of the reference, computed once a cell."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from echobench.core.backend import Backend
+from echobench.harness import launch
+from echobench.harness.plan import Trial
+from echobench.harness.protocol import Reference
+from echobench.harness.sharing import POLL_S
+from echobench.plugins import Plugins
+from echobench.results.appending import replace_text
+from echobench.results.claims import Claims
+from echobench.results.store import Store
+
+
+class References:
+    """The references of trials; they are kept beside the records, in `reference/KEY.json`.
+
+    Args:
+        plugins: where the reference backend is.
+        store: where they are kept.
+    """
+
+    def __init__(self, plugins: Plugins, store: Store) -> None:
+        self._plugins = plugins
+        self._store = store
+        self._known: dict[str, Reference | None] = {}
+
+    def of(self, trial: Trial, claims: Claims, computing: Callable[[], None]) -> Reference | None:
+        """Return the first losses that a trial's must agree with; None where there are none.
+
+        They come from the tutorial's program on the reference backend, and do not depend on
+        the trial's seed. Of several processes that need them one computes them.
+
+        Args:
+            trial: the trial.
+            claims: of this process.
+            computing: called when they are not there yet.
+
+        Raises:
+            OSError: they cannot be kept.
+        """
+        found = self._backend()
+        if found is None:
+            return None
+        backend, plugin = found
+        trial = self._trial(trial, backend, plugin)
+        if trial.key not in self._known:
+            self._known[trial.key] = self._found(trial, backend, claims, computing)
+        return self._known[trial.key]
+
+    def path(self, trial: Trial) -> Path | None:
+        """Return the file of a trial's reference; None where no backend is the reference."""
+        found = self._backend()
+        return None if found is None else self._path(self._trial(trial, *found))
+
+    def _found(
+        self, trial: Trial, backend: Backend, claims: Claims, computing: Callable[[], None]
+    ) -> Reference | None:
+        path, claim = self._path(trial), f"reference {trial.key}"
+        kept = _read(path)
+        if kept is None:
+            computing()
+            while not claims.take([claim]):
+                time.sleep(POLL_S)
+            try:
+                kept = _read(path)  # computed by another process meanwhile?
+                if kept is None:
+                    log = self._store.logs / f"reference-{trial.key}.log"
+                    kept = launch.run_reference(trial, backend, log)
+                    if kept is not None:
+                        replace_text(path, kept.model_dump_json() + "\n")
+            finally:
+                claims.give([claim])
+        return kept
+
+    def _path(self, trial: Trial) -> Path:
+        return self._store.folder / "reference" / f"{trial.key}.json"
+
+    def _backend(self) -> tuple[Backend, str] | None:
+        for provided in self._plugins.backends.values():
+            if provided.value.reference and provided.value.why_unavailable() is None:
+                return provided.value, provided.plugin
+        return None
+
+    def _trial(self, trial: Trial, backend: Backend, plugin: str) -> Trial:
+        """Return the trial of the reference that another trial is compared with."""
+        return trial.model_copy(
+            update={
+                "backend": backend.name,
+                "engine": "fit",
+                "seed": 0,
+                "device": "cpu",
+                "max_epochs": 1,
+                "sustain": 0,
+                "replicates": 0,
+                "devices": 1,
+                "cache": False,
+                "quick": False,
+                "plugins": sorted({self._plugins.task(trial.task).plugin, plugin}),
+                "versions": {"echobench": trial.versions["echobench"], **backend.versions()},
+            }
+        )
+
+
+def _read(path: Path) -> Reference | None:
+    """Return what a file holds; None where it is not there or damaged: it is computed again."""
+    try:
+        return Reference.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None

@@ -1,0 +1,113 @@
+"""Which trial is next: of a plan that several processes may be working through at once."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from echobench.harness.plan import Trial
+from echobench.results.claims import Claims
+from echobench.results.journal import Journal
+
+POLL_S = 0.25
+"""Seconds between two looks at what other processes have finished."""
+
+
+class Share:
+    """The part of a plan that falls to this process.
+
+    A trial is claimed, then looked up in the journal, then run: so none that shares the folder
+    has run it, and none can begin it. What another process runs is put off to the end; there
+    its record is waited for, or the end of its process, after which it falls to this one.
+
+    Args:
+        trials: the plan, in order.
+        claims: of this process.
+        journal: of the folder, its first look taken.
+        waiting: called with the number of trials that other processes run, when nothing else is
+            left, as often as it changes; 0 when that is over.
+        deadline: no trial is handed out after it, on the monotonic clock.
+
+    Attributes:
+        passed: trials that were handed out, or recorded by others.
+    """
+
+    def __init__(
+        self,
+        trials: Sequence[Trial],
+        claims: Claims,
+        journal: Journal,
+        waiting: Callable[[int], None] = lambda count: None,
+        deadline: float = math.inf,
+    ) -> None:
+        self.passed = 0
+        self._claims = claims
+        self._journal = journal
+        self._waiting = waiting
+        self._deadline = deadline
+        self._left = deque(together(trials))
+        self._put_off: list[dict[str, Trial]] = []
+        self._told = 0
+
+    def take(self) -> list[Trial]:
+        """Return the next trial, or the next replicates that share a process; [] at the end.
+
+        It is claimed until it is given back.
+        """
+        while time.monotonic() <= self._deadline:
+            if not self._left and not self._put_off:
+                break
+            if not self._left:
+                self._wait()
+            group = self._left.popleft()
+            if self._recorded(group):
+                continue
+            if not self._claims.take(group):
+                self._put_off.append(group)
+                continue
+            # Only now: it may have been recorded between the look before and the claim.
+            self._journal.look()
+            if self._recorded(group):
+                self._claims.give(group)
+                continue
+            self._tell(0)
+            missing = [trial for key, trial in group.items() if key not in self._journal.since]
+            self.passed += len(group)
+            return missing
+        self._tell(0)
+        return []
+
+    def give(self, trials: Sequence[Trial]) -> None:
+        """Give back what was taken; its records are kept, or it is not to be run."""
+        self._claims.give(trial.key for trial in trials)
+
+    def _recorded(self, group: dict[str, Trial]) -> bool:
+        found = group.keys() <= self._journal.since.keys()
+        self.passed += len(group) if found else 0
+        return found
+
+    def _wait(self) -> None:
+        """Have what was put off looked at again, after a while."""
+        self._tell(sum(map(len, self._put_off)))
+        time.sleep(min(POLL_S, max(0.0, self._deadline - time.monotonic())))
+        self._journal.look()
+        self._left.extend(self._put_off)
+        self._put_off.clear()
+
+    def _tell(self, count: int) -> None:
+        if count != self._told:
+            self._told = count
+            self._waiting(count)
+
+
+def together(trials: Sequence[Trial]) -> list[dict[str, Trial]]:
+    """Return trials by key, in order, those that share a process as one group."""
+    groups: dict[str, dict[str, Trial]] = {}
+    for trial in trials:
+        key = group = trial.key
+        if trial.replicates:
+            group = trial.model_copy(update={"seed": trial.seed // trial.replicates}).key
+        groups.setdefault(group, {})[key] = trial
+    return list(groups.values())

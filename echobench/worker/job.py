@@ -1,0 +1,135 @@
+"""One job: read, done, answered."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+
+from echobench.core.backend import Backend
+from echobench.core.clock import Ledger
+from echobench.core.task import Task
+from echobench.errors import EchobenchError, TrainingError, UnavailableError, UnsupportedError
+from echobench.harness.plan import Trial
+from echobench.harness.protocol import Failure, Job, Progress, Result
+from echobench.plugins import FILE_PREFIX, Plugins
+from echobench.worker.calibration import calibrate, limit_fraction
+
+
+def main(pipe: int, started: float) -> int:
+    """Run the job that is the first line of standard input; return the exit code.
+
+    Args:
+        pipe: file descriptor that takes the events.
+        started: when the parent started this process, on the monotonic clock.
+    """
+    os.set_inheritable(pipe, False)  # programs that a plugin starts do not hold it open
+    with os.fdopen(pipe, "w", buffering=1) as events:
+        job = Job.model_validate_json(_first_line())
+        try:
+            fields = _run(job, Ledger(started), events)
+        except UnavailableError as error:
+            _emit(events, Failure(status="unavailable", reason=str(error)))
+            return 0
+        except UnsupportedError as error:
+            _emit(events, Failure(status="unsupported", reason=str(error)))
+            return 0
+        except EchobenchError as error:
+            _emit(events, Failure(status="failed", reason=str(error)))
+            return 1
+        except Exception as error:
+            traceback.print_exc()  # a bug keeps its traceback, in the trial's log
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
+            _emit(events, Failure(status="failed", reason=reason))
+            return 1
+        _emit(events, Result(fields=fields))
+    return 0
+
+
+def _first_line() -> bytes:
+    """Return the job, and leave an empty standard input: the guard's stays open."""
+    line = sys.stdin.buffer.readline()
+    empty = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(empty, 0)
+    os.close(empty)
+    return line
+
+
+def _emit(events: IO[str], event: Progress | Result | Failure) -> None:
+    # A trial that nobody watches tells of no looks.
+    unwatched = isinstance(event, Progress) and event.look is None
+    events.write(event.model_dump_json(exclude={"look"} if unwatched else None) + "\n")
+
+
+def _run(job: Job, ledger: Ledger, events: IO[str]) -> dict[str, Any]:
+    trial = job.trial
+    _pin(trial.threads)
+    before = calibrate() if job.kind == "trial" else None
+    _emit(events, Progress(phase="import"))
+    task, backend = _load(trial)
+    with ledger.phase("import"):
+        _import_framework(backend, trial)
+    # From here on the framework is there, and so may be all that is written in it.
+    if job.probe is not None:
+        from echobench.testing.probes import PROBES
+
+        return PROBES[job.probe](job, task, backend)
+    if job.inference is not None:
+        from echobench.worker.prediction import predict
+
+        return predict(job.inference, trial, task, backend, ledger)
+    if job.heard is not None:
+        from echobench.worker.prediction import echo
+
+        return echo(job.heard, task, backend)
+    from echobench.worker.trial import first_losses, learn
+
+    if job.kind == "reference":
+        return {"losses": first_losses(trial, task, backend, ledger)}
+    if job.seeds:
+        from echobench.worker.replicates import learn_together
+
+        found = learn_together(job, task, backend, ledger, partial(_emit, events))
+        return {"replicates": found, "calibration": {"before": before, "after": calibrate()}}
+    fields = learn(job, task, backend, ledger, partial(_emit, events))
+    calibration = {"before": before, "after": calibrate()}
+    fields["limit_fraction"] = limit_fraction(fields, trial.device, calibration)
+    return {**fields, "calibration": calibration}
+
+
+def _pin(threads: int) -> None:
+    """Keep to as many cores as threads were asked for; XLA counts its threads so."""
+    process = psutil.Process()
+    if hasattr(process, "cpu_affinity"):
+        process.cpu_affinity(process.cpu_affinity()[:threads])
+
+
+def _load(trial: Trial) -> tuple[Task, Backend]:
+    """Load the plugins that the trial names, and no other."""
+    files = [Path(p.removeprefix(FILE_PREFIX)) for p in trial.plugins if p.startswith(FILE_PREFIX)]
+    plugins = Plugins(files, only=trial.plugins)
+    task = plugins.task(trial.task).value(**trial.parameters)
+    return task, plugins.backend(trial.backend).value
+
+
+def _import_framework(backend: Backend, trial: Trial) -> None:
+    backend.configure(trial.device, trial.threads)
+    if trial.devices > 1:
+        backend.distribute(trial.device, trial.devices)
+    if backend.uses_keras:
+        import keras
+
+        if keras.backend.backend() != backend.keras_backend:
+            raise TrainingError(
+                f"expected Keras on {backend.keras_backend}; received {keras.backend.backend()}"
+            )
+    devices = backend.devices()
+    if trial.device not in devices:
+        raise UnavailableError(
+            f"expected a {trial.device}; {backend.name} sees {', '.join(devices) or 'none'}"
+        )
