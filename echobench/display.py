@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from echobench.harness import protocol
 from echobench.harness.matrix import Watcher
@@ -34,7 +34,7 @@ def search_watcher() -> Iterator[Watcher]:
         yield Watcher()
         return
     with _bars(console, None) as shown:
-        yield Watcher(started=shown.started, progressed=shown.progressed)
+        yield shown
 
 
 @contextmanager
@@ -47,19 +47,23 @@ def _bars(console: Console, total: int | None) -> Iterator[Watcher]:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task("", total=None, state="")
+        bars: dict[str, TaskID] = {}
 
         def started(number: int, trial: Trial) -> None:
-            progress.reset(bar, total=trial.max_epochs, state="starting")
             counted = "" if total is None else f"[{number + 1}/{total}] "
             name = f"{trial.task} seed {trial.seed}" if total is None else trial.name
-            progress.update(bar, description=counted + name)
+            bars[trial.key] = progress.add_task(
+                counted + name, total=trial.max_epochs, state="starting"
+            )
 
         def progressed(trial: Trial, now: protocol.Progress) -> None:
-            progress.update(bar, completed=now.epoch, state=_state(trial, now))
+            progress.update(bars[trial.key], completed=now.epoch, state=_state(trial, now))
 
         def finished(trial: Trial, record: Record) -> None:
-            console.print(sentence(record), highlight=False, markup=False)
+            if trial.key in bars:  # of replicates the first stands for all
+                progress.remove_task(bars.pop(trial.key))
+            if total is not None:
+                console.print(sentence(record), highlight=False, markup=False)
 
         yield Watcher(started, progressed, finished)
 

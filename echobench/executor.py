@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
+
+from echobench import interrupts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,7 +19,6 @@ if TYPE_CHECKING:
     from echobench.harness.assignments import Assignment
     from echobench.harness.plan import Trial
     from echobench.harness.protocol import Progress
-    from echobench.plugins import Plugins
     from echobench.results.record import Record
 
 POLL_S = 0.2
@@ -24,30 +27,22 @@ MOST_LOSSES = 3
 """How often a trial that got lost with its node is begun again."""
 
 
+DEFAULT = "local"
+
+
+@dataclass(frozen=True)
 class Site:
     """What an executor is told of the run.
 
     Attributes:
-        plugins: where backends are.
-        logs: folder of the trials' logs.
+        perform: runs an assignment on this machine, and returns a record of each trial.
         tell: called with a trial's progress.
+        folder: the results folder, for what the executor itself has to keep.
     """
 
-    def __init__(
-        self, plugins: Plugins, logs: Path, tell: Callable[[Trial, Progress], None]
-    ) -> None:
-        self.plugins = plugins
-        self.logs = logs
-        self.tell = tell
-
-    def perform(self, assignment: Assignment) -> list[Record]:
-        """Run an assignment here; return a record of each of its trials."""
-        from echobench.harness.assignments import perform
-
-        trial = assignment.trial
-        backend = self.plugins.backend(trial.backend).value
-        log = self.logs / f"{trial.key}.log"
-        return perform(assignment, backend, log, lambda progress: self.tell(trial, progress))
+    perform: Callable[[Assignment], list[Record]]
+    tell: Callable[[Trial, Progress], None]
+    folder: Path
 
 
 class Executor(BaseModel, ABC):
@@ -74,7 +69,7 @@ class Executor(BaseModel, ABC):
     @abstractmethod
     def run(
         self, todo: Iterator[Assignment | None], site: Site
-    ) -> Iterator[tuple[Assignment, list[Record]]]:
+    ) -> Generator[tuple[Assignment, list[Record]]]:
         """Run assignments; yield each with a record of each of its trials, as they come.
 
         Args:
@@ -98,7 +93,7 @@ class RemoteExecutor(Executor):
     """
 
     @abstractmethod
-    def connect(self, trial: Trial, site: Site) -> contextlib.AbstractContextManager[Connection]:
+    def connect(self, trial: Trial, site: Site) -> AbstractContextManager[Connection]:
         """Reach what runs the trials, for as long as the context lasts.
 
         Args:
@@ -111,7 +106,7 @@ class RemoteExecutor(Executor):
 
     def run(
         self, todo: Iterator[Assignment | None], site: Site
-    ) -> Iterator[tuple[Assignment, list[Record]]]:
+    ) -> Generator[tuple[Assignment, list[Record]]]:
         """Keep as many assignments under way as there is room for."""
         from echobench.harness.assignments import taken
 
@@ -119,6 +114,7 @@ class RemoteExecutor(Executor):
         if first is None:
             return
         with self.connect(first.trial, site) as connection:
+            interrupts.catch()  # what is connected to may have handlers of its own
             flights: dict[Any, Flight] = {}
             waiting, ended = [first], False
             try:
@@ -183,12 +179,17 @@ class Connection(ABC):
         """Have one end, and all that it started."""
 
 
+@dataclass
 class Flight:
-    """An assignment that is under way elsewhere, and how often it got lost."""
+    """An assignment that is under way elsewhere.
 
-    def __init__(self, assignment: Assignment) -> None:
-        self.assignment = assignment
-        self.losses: list[str] = []
+    Attributes:
+        assignment: what.
+        losses: how it got lost, each time.
+    """
+
+    assignment: Assignment
+    losses: list[str] = field(default_factory=list)
 
     def marked(self, records: list[Record]) -> list[Record]:
         """Return records that say how often they were begun again, and why."""
@@ -198,10 +199,16 @@ class Flight:
 
     def given_up(self) -> list[Record]:
         """Return the records of trials that got lost each time."""
-        from echobench.harness.launch import lost_record
+        from echobench.harness import trust
 
-        reason = f"lost {len(self.losses)} times with its machine: {self.losses[-1]}"
-        about = {**self.assignment.about, "executor": {"lost": self.losses}}
-        return [
-            lost_record(t, reason, self.assignment.command, about) for t in self.assignment.trials
-        ]
+        came = {
+            "status": "failed",
+            "reason": f"lost {len(self.losses)} times with its machine: {self.losses[-1]}",
+            "started_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "provenance": {
+                "command": self.assignment.command,
+                "executor": {"lost": self.losses},
+                **self.assignment.about,
+            },
+        }
+        return [trust.record(trial, dict(came)) for trial in self.assignment.trials]

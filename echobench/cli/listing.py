@@ -29,6 +29,10 @@ def list_plugins(
         if not backend.value.trains:
             about = f"only predicts; {about}"
         found.append(("backend", name, reason is None, reason or about, backend.distribution))
+    for name, executor in sorted(plugins.executors.items()):
+        missing = why_missing(executor.value.requires, executor.value.extra)
+        summary = (executor.value.__doc__ or "").strip().partition("\n")[0]
+        found.append(("executor", name, missing is None, missing or summary, executor.distribution))
     for name, observer in sorted(plugins.observers.items()):
         missing = why_missing(observer.value.requires, observer.value.extra)
         summary = (observer.value.__doc__ or "").strip().partition("\n")[0]

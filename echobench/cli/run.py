@@ -26,6 +26,7 @@ from echobench.cli.options import seconds as seconds_of
 from echobench.cli.running import (
     RESUMES,
     can_watch,
+    chosen_executor,
     chosen_observers,
     print_results,
     say,
@@ -63,6 +64,12 @@ def run(
         int, typer.Option(help="Train a trial over so many devices, each batch in equal parts.")
     ] = 1,
     threads: Annotated[int | None, typer.Option(help="Threads of a worker; all cores.")] = None,
+    executor: Annotated[
+        str, typer.Option(help=r"Where trials run: NAME or NAME\[key=value,...].")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Where the executor is reached, if it needs to be told.")
+    ] = None,
     max_epochs: Annotated[
         int | None, typer.Option(help="Budget of a trial; ten times the tutorial's.")
     ] = None,
@@ -103,6 +110,12 @@ def run(
         raise UsageError(f"--device: expected cpu or gpu; received {device!r}")
     limit, again = memory_limit_of(memory_limit), retries_of(retries)
     plugins = Plugins(plugin or [])
+    place = chosen_executor(executor, address, plugins)
+    if not place.local and (cache or watch):
+        raise UsageError(
+            f"--executor {place.name}: expected neither --cache nor --watch; compiled programs "
+            "stay on their machine, and one trial at a time can be watched"
+        )
     auto = seeds == "auto"
     selection = Selection(
         tasks=task or [],
@@ -130,7 +143,9 @@ def run(
         say("a recipe differs from the closed one: recorded as open")
     store = Store(results, quick=quick)
     keys = None if auto else {trial.key for trial in trials}
-    journal = Journal(store.folder, machine.facts(), keys)
+    # What ran on any machine of many need not run again.
+    here = machine.facts() if place.local else None
+    journal = Journal(store.folder, here, keys)
     done = journal.done()
     if force:
         done.clear()
@@ -155,6 +170,7 @@ def run(
         watch=watch and can_watch(),
         memory_limit=limit,
         retries=again,
+        executor=place,
         deadline=time.monotonic() + seconds_of("--budget", budget) if budget else math.inf,
     )
     failed = False
@@ -168,9 +184,9 @@ def run(
             failed |= watched(matrix, missing, observers, journal)
             settled |= new.keys()
             if auto:
-                found[:] = {r.key: r for r in store.of(machine.facts(), settled)}.values()
+                found[:] = {r.key: r for r in store.of(here, settled)}.values()
             if time.monotonic() > matrix.deadline:
                 break
-        print_results(store, settled)
+        print_results(store, here, settled)
     if failed:
         raise typer.Exit(1)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Container, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from echobench.errors import UsageError
 
 if TYPE_CHECKING:
+    from echobench.executor import Executor
     from echobench.harness.matrix import Matrix
     from echobench.harness.plan import Trial
     from echobench.observer import Observer
@@ -60,15 +61,14 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def print_results(store: Store, keys: Container[str]) -> None:
-    """Print the table of trials on this machine, and an echo of each cell's first seed.
+def print_results(store: Store, machine: dict[str, Any] | None, keys: Container[str]) -> None:
+    """Print the table of trials on a machine, None for any, and an echo of each cell's first seed.
 
     They are read back from the folder: what other processes ran is there too, and nothing of
     them need be kept while trials run.
     """
     from rich.console import Console
 
-    from echobench.harness import machine
     from echobench.results import frame, ranking
 
     console = Console()
@@ -81,7 +81,7 @@ def print_results(store: Store, keys: Container[str]) -> None:
                 echoes[record.key] = (name, record.samples[:3])
             yield record
 
-    flat = frame.latest(frame.frame(heard(store.of(machine.facts(), keys))))
+    flat = frame.latest(frame.frame(heard(store.of(machine, keys))))
     if len(flat):
         console.print(ranking.terminal(ranking.grouped(flat), console.width))
     for name, samples in echoes.values():
@@ -89,6 +89,37 @@ def print_results(store: Store, keys: Container[str]) -> None:
             print(f"\n{name}")
         for sample in samples:
             print(f"Expected: {sample.expected} Predicted: {sample.predicted}")
+
+
+def chosen_executor(selector: str, address: str | None, plugins: Plugins) -> Executor:
+    """Return the executor that is asked for.
+
+    Raises:
+        UsageError: there is none of that name, it has no such parameter, or what it needs is
+            not installed.
+    """
+    from pydantic import ValidationError
+
+    from echobench.core.backend import why_missing
+    from echobench.errors import UnknownNameError
+    from echobench.harness.plan import explained, parsed
+
+    name, values = parsed("--executor", selector)
+    kind = plugins.executor(name).value
+    if address is not None:
+        if "address" not in kind.model_fields:
+            raise UsageError(f"--address: executor {name!r} is reached without one")
+        values["address"] = address
+    for key in values:
+        if key not in kind.model_fields:
+            raise UnknownNameError(f"parameter of executor {name!r}:", key, kind.model_fields)
+    missing = why_missing(kind.requires, kind.extra)
+    if missing is not None:
+        raise UsageError(f"--executor {name}: {missing}")
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(f"--executor {selector}: {explained(error)}") from error
 
 
 def chosen_observers(names: Sequence[str], plugins: Plugins) -> list[Observer]:

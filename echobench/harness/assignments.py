@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from echobench.core.backend import Backend
 from echobench.errors import EchobenchError
-from echobench.harness import launch
+from echobench.harness import attempts, launch
 from echobench.harness.cores import granted
 from echobench.harness.plan import Trial
 from echobench.harness.protocol import Progress, Reference
@@ -31,6 +31,8 @@ class Assignment(BaseModel):
         about: what else the records' provenance is to hold.
         reference: first losses for the parity gate, if it is to be passed.
         watch: whether the worker tells of each evaluation as it makes it.
+        memory_limit: bytes that a worker and what it starts may hold; None for all there are.
+        retries: how often a trial that failed is run again, at once.
         save_model: where to save the trained network, if anywhere.
         cache: folder of compiled programs, where the trial may use one.
         sources: the text of each plugin that is a file, by where it is.
@@ -41,6 +43,8 @@ class Assignment(BaseModel):
     about: dict[str, Any] = {}
     reference: Reference | None = None
     watch: bool = False
+    memory_limit: int | None = None
+    retries: int = 0
     save_model: Path | None = None
     cache: Path | None = None
     sources: dict[str, str] = {}
@@ -72,21 +76,26 @@ def perform(assignment: Assignment, backend: Backend, log: Path, tell: Tell) -> 
         log: file that takes what the worker prints.
         tell: called with the worker's progress.
     """
+    trial = assignment.trial
     options: dict[str, Any] = {
         "command": assignment.command,
         "about": assignment.about,
-        "log": log,
+        "memory_limit": assignment.memory_limit,
         "reference": assignment.reference,
         "watch": assignment.watch,
         "progress": tell,
     }
-    trial = assignment.trial
-    if trial.replicates:
-        return launch.run_replicates(assignment.trials, backend, **options)
-    found = launch.run_trial(
-        trial, backend, **options, save_model=assignment.save_model, cache=assignment.cache
-    )
-    return [found]
+    kept: dict[str, Any] = {"save_model": assignment.save_model, "cache": assignment.cache}
+
+    def once(log: Path) -> list[Record]:
+        if trial.replicates:
+            return launch.run_replicates(assignment.trials, backend, log=log, **options)
+        return [launch.run_trial(trial, backend, log=log, **options, **kept)]
+
+    def again(number: int) -> None:
+        tell(Progress(phase=f"attempt {number}"))
+
+    return attempts.run(once, log, assignment.retries, again)
 
 
 def perform_elsewhere(told: str, tell: Tell, about: dict[str, Any]) -> str:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from echobench.errors import StorageError
-from echobench.harness import attempts, launch
+from echobench.executor import DEFAULT, Executor, Site
+from echobench.harness import launch
+from echobench.harness.assignments import Assignment, perform
 from echobench.harness.plan import Trial
 from echobench.harness.protocol import Progress
 from echobench.harness.references import References
 from echobench.harness.sharing import Share
-from echobench.plugins import Plugins
+from echobench.plugins import FILE_PREFIX, Plugins
 from echobench.results.claims import Claims
 from echobench.results.journal import Journal
 from echobench.results.record import Record
@@ -47,6 +51,7 @@ class Matrix:
         watch: whether the workers tell of each evaluation as they make it.
         memory_limit: bytes that a worker and what it starts may hold; None for all there are.
         retries: how often a trial that failed is run again, at once.
+        executor: where they run; this machine by default.
         deadline: no trial is started after it, on the monotonic clock; the same
             command goes on later.
     """
@@ -61,6 +66,7 @@ class Matrix:
     watch: bool = False
     memory_limit: int | None = None
     retries: int = 0
+    executor: Executor | None = None
     _references: References = field(init=False)
 
     def __post_init__(self) -> None:
@@ -85,37 +91,84 @@ class Matrix:
         if journal is None:
             journal = Journal(self.store.folder)
             journal.skip()
+        perform_here = functools.partial(self._perform, watcher)
+        site = Site(perform_here, watcher.progressed, self.store.folder)
         with Claims(self.store.folder) as claims:
             share = Share(trials, claims, journal, watcher.waiting, self.deadline)
-            while group := self._next(share):
+            todo = self._assignments(share, claims, watcher)
+            executor = self.executor or self.plugins.executor(DEFAULT).value()
+            with contextlib.closing(executor.run(todo, site)) as came:
+                for assignment, records in came:
+                    self._keep(assignment, records)
+                    share.give(assignment.trials)
+                    for trial, record in zip(assignment.trials, records, strict=True):
+                        watcher.finished(trial, record)
+                        yield record
+
+    def _assignments(
+        self, share: Share, claims: Claims, watcher: Watcher
+    ) -> Generator[Assignment | None]:
+        """Yield what is run next; None where there is nothing just now, but may be later."""
+        while True:
+            try:
+                self.store.check_room()  # its record can be kept, as far as one sees
+                group = share.take()
+                if group == []:
+                    return
+                if group is None:
+                    yield None
+                    continue
                 watcher.started(share.passed - len(group), group[0])
-                records = self._kept(group, claims, watcher)
-                share.give(group)
-                for trial, record in zip(group, records, strict=True):
-                    watcher.finished(trial, record)
-                    yield record
+                assignment = self._assignment(group, claims, watcher)
+            except (OSError, StorageError) as error:
+                raise self._stopped("before the next trial", error) from error
+            yield assignment
 
-    def _next(self, share: Share) -> list[Trial]:
-        """Return what is run next, [] at the end; its record can be kept, as far as one sees."""
-        try:
-            self.store.check_room()
-            return share.take()
-        except (OSError, StorageError) as error:
-            raise self._stopped("before the next trial", error) from error
+    def _assignment(self, group: list[Trial], claims: Claims, watcher: Watcher) -> Assignment:
+        """Return what one process has to do: a trial, or replicates that share it."""
+        trial = group[0]
+        backend = self.plugins.backend(trial.backend).value
+        reference = None
+        if self.gate and backend.trains and backend.why_unavailable() is None:
+            computing = Progress(phase="reference")
+            reference = self._references.of(
+                trial, claims, lambda: watcher.progressed(trial, computing)
+            )
+        return Assignment(
+            trials=group,
+            command=self.command,
+            about=self.about,
+            reference=reference,
+            watch=self.watch,
+            memory_limit=self.memory_limit,
+            retries=self.retries,
+            save_model=self._model_path(trial),
+            cache=self.store.folder / "compiled" / trial.backend if trial.cache else None,
+            sources={plugin: _source(plugin) for plugin in trial.plugins if _is_file(plugin)},
+        )
 
-    def _kept(self, group: list[Trial], claims: Claims, watcher: Watcher) -> list[Record]:
-        """Run one trial, or replicates that share a process; keep what came of it."""
+    def _perform(self, watcher: Watcher, assignment: Assignment) -> list[Record]:
+        """Run an assignment on this machine."""
+        trial = assignment.trial
+        backend = self.plugins.backend(trial.backend).value
+        log = self.store.logs / f"{trial.key}.log"
         try:
-            records = self._run(group, claims, watcher)
-            for record in records:
-                self.store.append(record)
+            return perform(
+                assignment, backend, log, lambda progress: watcher.progressed(trial, progress)
+            )
         except KeyboardInterrupt:
             # It may have come while a worker was being started, before anyone held it.
             launch.kill_children(os.getpid())
             raise
+        except OSError as error:
+            raise self._stopped(f"at {trial.name}", error) from error
+
+    def _keep(self, assignment: Assignment, records: list[Record]) -> None:
+        try:
+            for record in records:
+                self.store.append(record)
         except (OSError, StorageError) as error:
-            raise self._stopped(f"at {group[0].name}", error) from error
-        return records
+            raise self._stopped(f"at {assignment.trial.name}", error) from error
 
     def _stopped(self, where: str, error: OSError | StorageError) -> StorageError:
         told = error if isinstance(error, StorageError) else error.strerror
@@ -123,41 +176,15 @@ class Matrix:
             f"stopped {where}: {told}; earlier records are kept, and the same command resumes"
         )
 
-    def _run(self, group: list[Trial], claims: Claims, watcher: Watcher) -> list[Record]:
-        """Run one trial, or replicates that share a process."""
-        trial = group[0]
-        backend = self.plugins.backend(trial.backend).value
-        gated = self.gate and backend.trains and backend.why_unavailable() is None
-        reference = None
-        if gated:
-            computing = Progress(phase="reference")
-            reference = self._references.of(
-                trial, claims, lambda: watcher.progressed(trial, computing)
-            )
-        options: dict[str, Any] = {
-            "command": self.command,
-            "about": self.about,
-            "memory_limit": self.memory_limit,
-            "reference": reference,
-            "watch": self.watch,
-            "progress": lambda progress: watcher.progressed(trial, progress),
-        }
-        cache = self.store.folder / "compiled" / trial.backend if trial.cache else None
-        model = self._model_path(trial)
-
-        def once(log: Path) -> list[Record]:
-            if trial.replicates:
-                return launch.run_replicates(group, backend, log=log, **options)
-            return [
-                launch.run_trial(trial, backend, log=log, **options, save_model=model, cache=cache)
-            ]
-
-        def again(number: int) -> None:
-            watcher.progressed(trial, Progress(phase=f"attempt {number}"))
-
-        return attempts.run(once, self.store.logs / f"{trial.key}.log", self.retries, again)
-
     def _model_path(self, trial: Trial) -> Path | None:
         if self.save_models is None:
             return None
         return self.save_models / f"{file_name(trial.name.replace(' seed ', '-seed'))}.keras"
+
+
+def _is_file(plugin: str) -> bool:
+    return plugin.startswith(FILE_PREFIX)
+
+
+def _source(plugin: str) -> str:
+    return Path(plugin.removeprefix(FILE_PREFIX)).read_text(encoding="utf-8")

@@ -222,22 +222,13 @@ def resolve(
     Raises:
         UsageError: the selector is malformed, or names what is not or cannot be.
     """
-    match = re.fullmatch(r"([^\[\]]+)(?:\[([^\[\]]*)\])?", selector.strip())
-    if not match:
-        raise UsageError(f"--task: expected NAME or NAME[key=value,...]; received {selector!r}")
-    provided = plugins.task(match[1])
+    name, values = parsed("--task", selector)
+    provided = plugins.task(name)
     kind = provided.value
-    values: dict[str, str] = {}
-    for pair in filter(None, (match[2] or "").split(",")):
-        key, equals, value = (part.strip() for part in pair.partition("="))
-        if not equals or not key or not value:
-            raise UsageError(f"--task {selector}: expected key=value; received {pair!r}")
-        if key in values:
-            raise UsageError(f"--task {selector}: {key!r} is given twice")
+    for key in values:
         if key not in {*kind.model_fields, *Recipe.model_fields}:
             known = [*kind.model_fields, *Recipe.model_fields]
             raise UnknownNameError(f"parameter of task {kind.name!r}:", key, known)
-        values[key] = value
     try:
         parameters = {k: v for k, v in values.items() if k in kind.model_fields}
         task = kind.model_validate(parameters)
@@ -247,7 +238,7 @@ def resolve(
             raise UsageError(f"task {kind.name!r} has no {division} recipe")
         recipe = Recipe.model_validate({**default.model_dump(), **changes})
     except ValidationError as error:
-        raise UsageError(f"--task {selector}: {_explained(error)}") from error
+        raise UsageError(f"--task {selector}: {explained(error)}") from error
     samples = task.framing.samples
     if samples % recipe.batch:
         raise UsageError(
@@ -332,7 +323,27 @@ def _unique(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _explained(error: ValidationError) -> str:
+def parsed(option: str, selector: str) -> tuple[str, dict[str, str]]:
+    """Return the name and the values of `name[key=value,...]`.
+
+    Raises:
+        UsageError: it is not written so; the option is named.
+    """
+    match = re.fullmatch(r"([^\[\]]+)(?:\[([^\[\]]*)\])?", selector.strip())
+    if not match:
+        raise UsageError(f"{option}: expected NAME or NAME[key=value,...]; received {selector!r}")
+    values: dict[str, str] = {}
+    for pair in filter(None, (match[2] or "").split(",")):
+        key, equals, value = (part.strip() for part in pair.partition("="))
+        if not equals or not key or not value:
+            raise UsageError(f"{option} {selector}: expected key=value; received {pair!r}")
+        if key in values:
+            raise UsageError(f"{option} {selector}: {key!r} is given twice")
+        values[key] = value
+    return match[1], values
+
+
+def explained(error: ValidationError) -> str:
     """Return pydantic's complaint in one line."""
     parts = []
     for problem in error.errors():

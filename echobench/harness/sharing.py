@@ -50,15 +50,20 @@ class Share:
         self._left = deque(together(trials))
         self._put_off: list[dict[str, Trial]] = []
         self._told = 0
+        self._under_way = 0
 
-    def take(self) -> list[Trial]:
+    def take(self) -> list[Trial] | None:
         """Return the next trial, or the next replicates that share a process; [] at the end.
 
-        It is claimed until it is given back.
+        It is claimed until it is given back. While others are under way, so that there is
+        something else to wait for, None is returned instead of waiting for other processes.
         """
         while time.monotonic() <= self._deadline:
             if not self._left and not self._put_off:
                 break
+            if not self._left and self._under_way:
+                self._look_again()
+                return None
             if not self._left:
                 self._wait()
             group = self._left.popleft()
@@ -75,12 +80,14 @@ class Share:
             self._tell(0)
             missing = [trial for key, trial in group.items() if key not in self._journal.since]
             self.passed += len(group)
+            self._under_way += len(missing)
             return missing
         self._tell(0)
         return []
 
     def give(self, trials: Sequence[Trial]) -> None:
         """Give back what was taken; its records are kept, or it is not to be run."""
+        self._under_way -= len(trials)
         self._claims.give(trial.key for trial in trials)
 
     def _recorded(self, group: dict[str, Trial]) -> bool:
@@ -92,6 +99,9 @@ class Share:
         """Have what was put off looked at again, after a while."""
         self._tell(sum(map(len, self._put_off)))
         time.sleep(min(POLL_S, max(0.0, self._deadline - time.monotonic())))
+        self._look_again()
+
+    def _look_again(self) -> None:
         self._journal.look()
         self._left.extend(self._put_off)
         self._put_off.clear()

@@ -135,18 +135,20 @@ class Store:
         full = Record.model_validate_json
         return [record for file in record_files(path) for record in read_lines(file, full)]
 
-    def of(self, machine: dict[str, Any], keys: Container[str] | None = None) -> Iterator[Record]:
+    def of(
+        self, machine: dict[str, Any] | None, keys: Container[str] | None = None
+    ) -> Iterator[Record]:
         """Yield the records of trials on this machine, oldest file first, as `decoded` has them.
 
         Args:
-            machine: its facts; what another machine recorded was not done here.
+            machine: its facts; what another machine recorded was not done here. None for any.
             keys: of the trials; None for all.
         """
-        here = machine_class(machine)
+        here = None if machine is None else machine_class(machine)
         for file in record_files(self.folder) if self.folder.is_dir() else []:
             for record in read_lines(file, decoded):
                 there = machine_class(record.provenance.get("machine"))
-                if (keys is None or record.key in keys) and there == here:
+                if (keys is None or record.key in keys) and here in (None, there):
                     yield record
 
     def done(self, machine: dict[str, Any], also: Sequence[str] = ()) -> dict[str, Record]:

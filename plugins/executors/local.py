@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from echobench import Executor, hookimpl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from echobench.executor import Site
     from echobench.harness.assignments import Assignment
@@ -22,7 +22,7 @@ class Local(Executor):
 
     def run(
         self, todo: Iterator[Assignment | None], site: Site
-    ) -> Iterator[tuple[Assignment, list[Record]]]:
+    ) -> Generator[tuple[Assignment, list[Record]]]:
         """Run each when the one before has ended."""
         for assignment in filter(None, todo):
             yield assignment, site.perform(assignment)

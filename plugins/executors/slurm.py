@@ -47,7 +47,7 @@ class Slurm(RemoteExecutor):
         """Prepare the jobs: their time limit, their CPUs and GPUs."""
         import submitit
 
-        folder = site.logs.parent / "jobs"
+        folder = site.folder / "jobs"
         try:
             executor = submitit.AutoExecutor(folder, cluster=self.cluster)
         except RuntimeError as error:
