@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 AHEAD = 2
 """Trials handed over beyond those that fit: a node that is done need not wait for us."""
+REACHED_S = 10.0
+"""Seconds in which a cluster must answer."""
 TOLD_S = 0.5
 """Seconds between two reports of a trial's progress."""
 
@@ -40,8 +43,9 @@ class Ray(RemoteExecutor):
         import ray
 
         try:
+            _knock(self.address)  # Ray itself would wait for minutes
             ray.init(self.address, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             why = " ".join(str(error).split())
             raise ExecutorError(
                 f"--executor ray: no cluster at {self.address}; start one with: ray start --head "
@@ -160,6 +164,13 @@ def _run(told: str, key: str, listener: Any) -> str:
 
     node = ray.get_runtime_context().get_node_id()
     return perform_elsewhere(told, tell, {"name": "ray", "node": node[:12]})
+
+
+def _knock(address: str) -> None:
+    """See whether anyone is at an address, where it is one of a machine: `HOST:PORT`."""
+    host, _, port = address.rpartition(":")
+    if port.isdigit() and "/" not in host:
+        socket.create_connection((host, int(port)), REACHED_S).close()
 
 
 def _nodes() -> list[dict[str, Any]]:
