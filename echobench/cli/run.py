@@ -89,7 +89,7 @@ def run(
     force: Annotated[bool, typer.Option("--force", help="Run again what is done.")] = False,
 ) -> None:
     """Train, certify and record; the same command again resumes."""
-    from echobench.harness import adaptive, machine
+    from echobench.harness import machine
     from echobench.harness.matrix import Matrix
     from echobench.harness.plan import Selection, plan
     from echobench.plugins import Plugins
@@ -101,6 +101,8 @@ def run(
     limit, again = memory_limit_of(memory_limit), retries_of(retries)
     plugins = Plugins(plugin or [])
     auto = seeds == "auto"
+    if auto:
+        from echobench.harness import adaptive  # with pandas, which no trial needs
     selection = Selection(
         tasks=task or [],
         backends=backend or [],
