@@ -1,7 +1,7 @@
-"""Many quick trials by one harness, and the parent's memory, files, threads and children meanwhile.
+"""Many quick trials, and the harness' memory, files, threads and children meanwhile: `make load`.
 
-`make load`: 10,000 trials take an hour or more on two cores. It fails where the parent grows by
-more than a key a trial, or where a trial is not recorded exactly once.
+It fails where a harness grows by more than a key a trial, or where a trial is not recorded
+exactly once. Several harnesses share the folder and the plan (`--harnesses 8`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ PER_TRIAL, SLACK = 1_000, 4_000_000
 
 
 class Sample(NamedTuple):
-    """The parent at one moment: its resident bytes, open files, threads and child processes."""
+    """The harness at one moment: its resident bytes, open files, threads and child processes.
+
+    Of several harnesses, the largest of each.
+    """
 
     trials: int
     rss: int
@@ -39,25 +42,26 @@ def main() -> None:
     """Run it; exit code 1 where something grew or was lost."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--trials", type=int, default=10_000)
+    arguments.add_argument("--harnesses", type=int, default=1)
     arguments.add_argument("--every", type=float, default=5.0, help="Seconds between samples.")
     arguments.add_argument("--folder", type=Path, help="Keep what is made here, and resume there.")
     asked = arguments.parse_args()
     with tempfile.TemporaryDirectory(prefix="echobench-load-") as temporary:
-        faults = load(asked.folder or Path(temporary), asked.trials, asked.every)
+        faults = load(asked.folder or Path(temporary), asked.trials, asked.every, asked.harnesses)
     sys.exit("; ".join(faults))
 
 
-def load(folder: Path, trials: int, every: float) -> list[str]:
+def load(folder: Path, trials: int, every: float, harnesses: int = 1) -> list[str]:
     """Run so many trials; print what was sampled; return what is wrong."""
     harness = Harness(folder, trials)
     before = sum(harness.records()[0].values())
     began = time.monotonic()
     with (folder / "output").open("a") as output:
-        process = harness.start(output=output.fileno())
+        running = [harness.start(output=output.fileno()) for _ in range(harnesses)]
         samples: list[Sample] = []
-        while process.poll() is None:
+        while None in [process.poll() for process in running]:
             time.sleep(every)
-            found = sample(psutil.Process(process.pid), harness)
+            found = sample([process.pid for process in running], harness)
             if found is not None:
                 samples.append(found)
                 if len(samples) % max(1, int(60 / every)) == 0:
@@ -65,32 +69,32 @@ def load(folder: Path, trials: int, every: float) -> list[str]:
     took = time.monotonic() - began
     recorded, damaged = harness.records()
     done = sum(recorded.values()) - before
-    print(f"{done:,} trials in {took:,.0f} s, {took / max(1, done):.3f} s each")
+    print(f"{done:,} trials by {harnesses} in {took:,.0f} s, {took / max(1, done):.3f} s each")
     faults = growth([one for one in samples if one.trials < trials])
     if samples:
-        print(f"the table at the end: {max(one.rss for one in samples) / 2**20:.1f} MiB")
-    if process.returncode:
-        faults.append(f"exit code {process.returncode}")
-    if damaged or set(recorded.values()) != {1} or len(recorded) != trials:
-        faults.append(f"{len(recorded):,} of {trials:,} recorded, {len(damaged)} damaged lines")
+        print(f"with the table at the end: {max(one.rss for one in samples) / 2**20:.1f} MiB")
+    faults += [f"exit code {process.returncode}" for process in running if process.returncode]
+    doubled = sum(times > 1 for times in recorded.values())
+    print(f"{len(recorded):,} of {trials:,} recorded, {doubled} doubled, {len(damaged)} damaged")
+    if damaged or doubled or len(recorded) != trials:
+        faults.append("not every trial is recorded exactly once")
     left = [*harness.processes(), *harness.leftovers()]
     return faults + ([f"left behind: {left}"] if left else [])
 
 
-def sample(process: psutil.Process, harness: Harness) -> Sample | None:
-    """Return what a process is like now; None where it has ended."""
+def sample(running: Sequence[int], harness: Harness) -> Sample | None:
+    """Return what processes are like now; None where they have ended."""
     trials = len([*(harness.results / "logs").glob("*.log")])
-    try:
-        with process.oneshot():
-            return Sample(
-                trials,
-                process.memory_info().rss,
-                process.num_fds(),
-                process.num_threads(),
-                len(process.children(recursive=True)),
-            )
-    except psutil.Error:
-        return None
+    found = []
+    for number in running:
+        try:
+            process = psutil.Process(number)
+            with process.oneshot():
+                found.append((process.memory_info().rss, process.num_fds(), process.num_threads(),
+                              len(process.children(recursive=True))))  # fmt: skip # one process
+        except psutil.Error:
+            continue
+    return Sample(trials, *map(max, zip(*found, strict=True))) if found else None
 
 
 def growth(samples: Sequence[Sample]) -> list[str]:
