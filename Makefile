@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 
 BACKEND ?= jax
 
-.PHONY: run test speed open closed tasks studies sizes figures report bench bench-scale regression lint clean
+.PHONY: run test speed open closed tasks studies sizes figures report bench bench-scale regression soak load lint clean
 
 run: $(VENV)/.base  ## teach the encoder-decoder to echo on JAX, and print the table
 	$(BIN)/echobench run --backend jax --task partial
@@ -77,6 +77,13 @@ bench-scale: $(VENV)/.all  ## a plan of 10,000 trials, a table of 1,000,000 reco
 
 regression: $(VENV)/.all  ## is a slowdown of 20% caught, and none where there is none?
 	$(BIN)/python -m tests.benchmarks.regression
+
+soak: $(VENV)/.all  ## 200 kills at random moments: nothing lost, doubled or left; half an hour
+	$(BIN)/python -m tests.soak.kill
+
+load: $(VENV)/.all  ## 10,000 quick trials by one harness, 400 by eight: two hours on two cores
+	$(BIN)/python -m tests.soak.load
+	$(BIN)/python -m tests.soak.load --harnesses 8 --trials 400
 
 lint: $(VENV)/.all  ## format and mend what can be mended
 	$(BIN)/ruff format .

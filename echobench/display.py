@@ -65,7 +65,10 @@ def _bars(console: Console, total: int | None) -> Iterator[Watcher]:
             if total is not None:
                 console.print(sentence(record), highlight=False, markup=False)
 
-        yield Watcher(started, progressed, finished)
+        def waiting(count: int) -> None:
+            progress.reset(bar, total=None, description=waits(count), state="")
+
+        yield Watcher(started, progressed, finished, waiting)
 
 
 def _lines(total: int) -> Watcher:
@@ -75,7 +78,19 @@ def _lines(total: int) -> Watcher:
     def finished(trial: Trial, record: Record) -> None:
         print(f"    {sentence(record)}", file=sys.stderr, flush=True)
 
-    return Watcher(started=started, finished=finished)
+    def waiting(count: int) -> None:
+        if count:
+            print(waits(count), file=sys.stderr, flush=True)
+
+    return Watcher(started=started, finished=finished, waiting=waiting)
+
+
+def waits(count: int) -> str:
+    """Say that nothing is left but what other processes run; nothing where that is over."""
+    if not count:
+        return ""
+    trials = "1 trial" if count == 1 else f"{count} trials"
+    return f"waiting for {trials} that other processes run in this folder"
 
 
 def _state(trial: Trial, now: protocol.Progress) -> str:

@@ -11,7 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from echobench.display import sentence
+from echobench.display import sentence, waits
 from echobench.echoes import aligned, compared, marks, shown
 from echobench.harness.matrix import Watcher
 from echobench.harness.plan import Trial
@@ -134,8 +134,12 @@ def watcher(total: int) -> Iterator[Watcher]:
             now.looks = []  # of replicates the first alone is watched
         console.print(sentence(record), highlight=False, markup=False)
 
+    def waiting(count: int) -> None:
+        nonlocal now
+        now = Picture(waits(count), "still running", began=time.monotonic()) if count else Picture()
+
     def picture() -> RenderableType:
         return now.drawn(console.width, console.height)
 
     with Live(get_renderable=picture, console=console, transient=True, refresh_per_second=8):
-        yield Watcher(started, progressed, finished)
+        yield Watcher(started, progressed, finished, waiting)

@@ -99,7 +99,7 @@ def run(
     force: Annotated[bool, typer.Option("--force", help="Run again what is done.")] = False,
 ) -> None:
     """Train, certify and record; the same command again resumes."""
-    from echobench.harness import adaptive, machine
+    from echobench.harness import machine
     from echobench.harness.matrix import Matrix
     from echobench.harness.plan import Selection, plan
     from echobench.plugins import Plugins
@@ -117,6 +117,8 @@ def run(
             "stay on their machine, and one trial at a time can be watched"
         )
     auto = seeds == "auto"
+    if auto:
+        from echobench.harness import adaptive  # with pandas, which no trial needs
     selection = Selection(
         tasks=task or [],
         backends=backend or [],

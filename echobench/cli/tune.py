@@ -65,6 +65,7 @@ def tune(
     from echobench.harness.matrix import Matrix
     from echobench.harness.plan import Selection
     from echobench.plugins import Plugins
+    from echobench.results.claims import SEARCHES, Claims
     from echobench.results.search import SearchLog, best, sentence
     from echobench.results.store import Store, file_name
 
@@ -87,6 +88,12 @@ def tune(
     deadline = time.monotonic() + seconds_of("--budget", budget)
     store = Store(results or Path("results") / "tune" / file_name(asked.name))
     store.check_writable()
+    claims = Claims(store.folder, SEARCHES)
+    if not claims.take([json.dumps(asked.conditions, sort_keys=True)]):
+        raise UsageError(
+            f"--results {store.folder}: another echobench tune searches the same there; wait for "
+            "it, or name another folder"
+        )
     log = SearchLog(store.folder, asked.conditions)
     if log.candidates:
         say(f"{len(log.candidates)} candidates are tried")

@@ -46,4 +46,4 @@ def observed(watcher: Watcher, observers: Sequence[Observer], results: Path) -> 
         watcher.finished(trial, record)
         tell(lambda observer: observer.trial_finished(trial, record))
 
-    return Watcher(started, progressed, finished)
+    return Watcher(started, progressed, finished, watcher.waiting)

@@ -11,11 +11,17 @@ import sys
 import tempfile
 from pathlib import Path
 
+try:
+    import fcntl
+except ImportError:  # Windows: files have one writer there, as ours have everywhere
+    fcntl = None  # type: ignore[assignment] # the module or nothing
+
 
 def append_line(path: Path, line: str) -> None:
     """Add a line to a file, which is made where there is none; on disk when this returns.
 
-    It is one write to the end of the file, so that lines of several processes do not mix.
+    It is one write to the end of the file, and who else adds to it so waits meanwhile: lines of
+    several processes do not mix.
 
     Raises:
         OSError: it could not be written; the file is as it was before.
@@ -23,6 +29,9 @@ def append_line(path: Path, line: str) -> None:
     new = not path.exists()
     file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
     try:
+        if fcntl is not None:
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
         size = os.fstat(file).st_size
         # A line that was cut off must not take this one with it.
         cut = size > 0 and os.pread(file, 1, size - 1) != b"\n"

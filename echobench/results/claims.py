@@ -21,7 +21,8 @@ try:
 except ImportError:  # Windows: there are no claims, and one process to a folder
     fcntl = None  # type: ignore[assignment] # the module or nothing
 
-FILE = ".claims"
+TRIALS, SEARCHES = ".claims", ".claims-search"
+"""The files: what is claimed in one lives as long as that is open."""
 PLACES = 2**62
 """Bytes that can be claimed; the file stays empty."""
 HELD = (errno.EACCES, errno.EAGAIN)
@@ -33,19 +34,20 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL)
 class Claims:
     """The claims of this process on the trials of a folder; a context manager.
 
-    A process must have one at a time for a folder: the system drops all its locks on a file
-    as soon as it closes that file once.
+    A process must have one at a time for a file: the system drops all its locks on a file as
+    soon as it closes that file once.
 
     Args:
         folder: of the records; it is there.
+        file: which of them: `TRIALS` or `SEARCHES`.
 
     Attributes:
         why_none: why nothing can be claimed here, where that is so; every claim is then
             granted.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / FILE
+    def __init__(self, folder: Path, file: str = TRIALS) -> None:
+        self._path = folder / file
         self._file: int | None = None
         self._held: set[str] = set()
         self.why_none: str | None = None

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import pandas as pd
 from pydantic import ValidationError
 
 from echobench.core.task import Recipe, Task
 from echobench.harness.plan import default_recipe
 from echobench.plugins import Plugins
-from echobench.results.frame import cell_of
 from echobench.results.record import Record
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Severity = Literal["error", "warning"]
 
@@ -58,6 +59,8 @@ def sorted_out(records: Iterable[Record], plugins: Plugins) -> tuple[list[Record
 
 def sorted_out_frame(flat: pd.DataFrame, plugins: Plugins) -> tuple[pd.DataFrame, list[str]]:
     """Do as `sorted_out` with a frame, asking once for each cell."""
+    from echobench.results.frame import cell_of  # with pandas, which who runs trials is spared
+
     flat = flat.astype({"cell": object, "division": object})
     moved: dict[Any, str] = {}
     for names, group in flat.groupby(["cell", "task", "division"], sort=False, observed=True):

@@ -110,10 +110,13 @@ class Store:
                 append_line(path, line)
             except OSError as error:
                 kept = rescue(path, line)
-                where = f"in {kept}: make room, then mv it to" if kept else "printed: keep it in"
-                raise StorageError(
-                    f"{error.strerror} ({path}); the last record is {where} {self.folder}"
-                ) from error
+                told = (
+                    f"the last record is kept in {kept}: mv it to {self.folder} once that can "
+                    "be written"
+                    if kept
+                    else "the last record is printed above, since nothing takes it"
+                )
+                raise StorageError(f"{error.strerror} ({path}); {told}") from error
 
     def _file(self, prefix: str) -> Path:
         """Return the file that takes records of a kind: one a run, after all that are there."""

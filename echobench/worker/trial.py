@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +22,7 @@ from echobench.errors import TrainingError
 from echobench.harness import machine
 from echobench.harness.plan import Trial
 from echobench.harness.protocol import Job, Look, Progress
+from echobench.results.appending import replace_text
 from echobench.results.record import Sample
 from echobench.worker import parity
 
@@ -111,10 +113,13 @@ def learn(
         task, trial.recipe, trial.seed, trainer, predictor, limits, ledger, progress, looked
     )
     if job.save_model is not None:
-        Path(job.save_model).parent.mkdir(parents=True, exist_ok=True)
-        program.plain_model(outcome.weights).save(job.save_model)
+        path = Path(job.save_model)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{os.getpid()}-{path.name}")  # Keras asks for the suffix
+        program.plain_model(outcome.weights).save(beside)
+        beside.replace(path)
         # What `echobench predict` needs to know of it.
-        Path(job.save_model).with_suffix(".json").write_text(trial.model_dump_json(indent=2) + "\n")
+        replace_text(path.with_suffix(".json"), trial.model_dump_json(indent=2) + "\n")
     return {
         **outcome_fields(outcome, program.batches, task, trial),
         "flops_per_update": program.update_flops(),

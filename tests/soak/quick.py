@@ -1,8 +1,8 @@
 """A plugin for tests of the harness: a backend without a framework that knows the answers.
 
 Its trials are certified at the first look, so that a trial takes as long as its process
-takes to start. Its first losses are zeros, as the reference's that `tests.soak.folder`
-puts beside the records.
+takes to start. Its losses are ones, as those of the reference that `tests.soak.harness`
+puts beside the records: no framework is started for them.
 """
 
 from __future__ import annotations
@@ -72,11 +72,11 @@ class _Trainer:
         self._weights = weights
 
     def train(self, rows: Integers) -> tuple[Floats, Floats]:
-        zeros = np.zeros((len(rows), self._batches), np.float32)
-        return zeros, zeros
+        ones = np.ones((len(rows), self._batches), np.float32)
+        return ones, ones
 
     def first_losses(self, rows: Integers) -> Floats:
-        return np.zeros(len(rows) * self._batches, np.float32)
+        return np.ones(len(rows) * self._batches, np.float32)
 
     def weights(self) -> list[Floats]:
         return self._weights

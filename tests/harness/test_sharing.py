@@ -1,0 +1,98 @@
+"""A plan that several processes work through: no trial twice, none forgotten."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from echobench.harness.plan import Selection, Trial, plan
+from echobench.harness.sharing import Share
+from echobench.plugins import Plugins
+from echobench.results.claims import Claims
+from echobench.results.journal import Journal
+from echobench.results.store import Store
+from tests.results.records import reached
+from tests.results.test_claims import claimed
+
+
+@pytest.fixture(scope="module")
+def trials(plugins: Plugins) -> list[Trial]:
+    return plan(Selection(tasks=["whole"], backends=["jax"], seeds=3), plugins)
+
+
+def share_of(trials: list[Trial], folder: Path, claims: Claims, told: list[int]) -> Share:
+    journal = Journal(folder)
+    journal.skip()
+    return Share(trials, claims, journal, told.append)
+
+
+def recorded(trial: Trial, folder: Path) -> None:
+    Store(folder).append(reached(trial.seed, 1.0).model_copy(update={"key": trial.key}))
+
+
+def test_alone_it_is_the_plan_in_order(trials: list[Trial], tmp_path: Path) -> None:
+    told: list[int] = []
+    with Claims(tmp_path) as claims:
+        share = share_of(trials, tmp_path, claims, told)
+        taken = []
+        while group := share.take():
+            taken += group
+            assert share.passed == len(taken)
+            share.give(group)
+    assert taken == trials
+    assert told == []
+
+
+def test_what_another_recorded_is_not_run_again(trials: list[Trial], tmp_path: Path) -> None:
+    first, second, third = trials
+    with Claims(tmp_path) as claims:
+        share = share_of(trials, tmp_path, claims, [])
+        assert share.take() == [first]
+        recorded(second, tmp_path)
+        assert share.take() == [third]
+        assert share.passed == 3
+        assert share.take() == []
+
+
+def test_what_another_runs_is_waited_for(trials: list[Trial], tmp_path: Path) -> None:
+    first, second, third = trials
+    told: list[int] = []
+    with Claims(tmp_path) as claims, claimed(tmp_path, first.key, second.key) as other:
+        share = share_of(trials, tmp_path, claims, told)
+        assert share.take() == [third]
+        later = threading.Timer(0.5, lambda: ended(other, first, tmp_path))
+        later.start()
+        # It recorded the first, and was killed amid the second, which falls to us.
+        assert share.take() == [second]
+        later.join()
+        assert share.take() == []
+    assert told[0] == 2
+    assert told[-1] == 0
+
+
+def ended(other: subprocess.Popen[str], first: Trial, folder: Path) -> None:
+    recorded(first, folder)
+    other.kill()
+
+
+def test_waiting_ends_with_the_budget(trials: list[Trial], tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.skip()
+    with Claims(tmp_path) as claims, claimed(tmp_path, *(trial.key for trial in trials)):
+        share = Share(trials, claims, journal, deadline=time.monotonic() + 0.3)
+        assert share.take() == []
+
+
+def test_replicates_are_claimed_together(plugins: Plugins, tmp_path: Path) -> None:
+    selection = Selection(tasks=["whole"], backends=["jax"], seeds=4, replicates=2)
+    trials = plan(selection, plugins)
+    with Claims(tmp_path) as claims, claimed(tmp_path, trials[1].key) as other:
+        share = share_of(trials, tmp_path, claims, [])
+        assert share.take() == trials[2:]
+        recorded(trials[0], tmp_path)
+        other.kill()
+        assert share.take() == [trials[1]]

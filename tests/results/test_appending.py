@@ -1,0 +1,90 @@
+"""Lines are added whole or not at all; what cannot be kept is kept elsewhere."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from echobench.results.appending import append_line, replace_text, rescue
+
+WRITER = """
+import sys
+from pathlib import Path
+from echobench.results.appending import append_line
+for number in range(50):
+    append_line(Path(sys.argv[1]), sys.argv[2] * 20_000 + str(number))
+"""
+
+
+@contextmanager
+def full_at(size: int) -> Iterator[None]:
+    """Let no file grow beyond a size: the system writes what fits, and fails then."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_line_that_does_not_fit_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    append_line(path, "first")
+    with full_at(100), pytest.raises(OSError, match="File too large"):
+        append_line(path, "x" * 200)
+    assert path.read_text() == "first\n"
+    append_line(path, "ä" * 200)
+    assert path.read_text() == "first\n" + "ä" * 200 + "\n"
+
+
+def test_a_line_that_was_cut_off_does_not_take_the_next_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    path.write_text('{"half": ')
+    append_line(path, "whole")
+    assert path.read_text().splitlines() == ['{"half": ', "whole"]
+
+
+def test_lines_of_several_processes_do_not_mix(tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, str(path), letter]) for letter in "abc"
+    ]
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    lines = path.read_text().splitlines()
+    expected = [letter * 20_000 + str(number) for letter in "abc" for number in range(50)]
+    assert sorted(lines) == sorted(expected)
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "made" / "file"
+    replace_text(path, "before")
+    with full_at(10), pytest.raises(OSError, match="File too large"):
+        replace_text(path, "x" * 100)
+    assert path.read_text() == "before"
+    replace_text(path, "after")
+    assert path.read_text() == "after"
+    assert [*path.parent.iterdir()] == [path]
+
+
+def test_what_cannot_be_kept_is_in_the_temporary_folder_or_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    kept = rescue(Path("/gone/predictions-1.jsonl"), '{"kept": 1}')
+    assert kept is not None
+    assert kept.parent == tmp_path
+    assert kept.match("predictions-1-rescued-*.jsonl")  # as it must be called among records
+    assert kept.read_text() == '{"kept": 1}\n'
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
+    assert rescue(Path("/gone/records-1.jsonl"), '{"kept": 2}') is None
+    assert capsys.readouterr().err == '{"kept": 2}\n'

@@ -1,0 +1,85 @@
+"""Signals at any moment: one line, exit code 130, nothing half done."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SHIELDED = """
+import os, signal
+from echobench import interrupts
+interrupts.catch()
+try:
+    with interrupts.shielded():
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+        print("whole")
+    print("not reached")
+except KeyboardInterrupt:
+    # A second one does not cut short what the first began.
+    try:
+        raise OSError
+    except OSError:
+        os.kill(os.getpid(), signal.SIGINT)
+        print("in order")
+print("asked once")
+"""
+NOHUP = """
+import os, signal
+from echobench import interrupts
+interrupts.catch()
+os.kill(os.getpid(), signal.SIGHUP)
+print("outlived")
+"""
+
+
+def test_an_interrupt_waits_for_what_must_be_whole_and_a_second_one_for_the_first() -> None:
+    done = subprocess.run([sys.executable, "-c", SHIELDED], capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["whole", "in order", "asked once"]
+    assert done.stderr == ""
+
+
+def test_what_was_started_to_outlive_its_terminal_does() -> None:
+    command = ["nohup", sys.executable, "-c", NOHUP]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "outlived\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_while_a_table_is_printed(number: signal.Signals) -> None:
+    # Nobody reads it: it is printed for as long as that.
+    command = [sys.executable, "-m", "echobench", "table", "--format", "json"]
+    with subprocess.Popen(
+        [*command, "--results", str(ROOT / "results" / "speed")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(1) == "["
+        process.send_signal(number)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors == "interrupted: nothing was begun\n"
+
+
+@pytest.mark.parametrize("verb", [["table"], ["table", "--format", "json"], ["list"]])
+def test_who_stops_reading_hears_no_complaint(verb: list[str]) -> None:
+    results = ["--results", str(ROOT / "results" / "speed")] if "table" in verb else []
+    with subprocess.Popen(
+        [sys.executable, "-m", "echobench", *verb, *results],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
