@@ -41,75 +41,77 @@ HUGE = 'b\'{"event": "progress", "phase": "train", "epoch": \' + b\'9\' * 4000 +
 MARKUP = 'b\'{"event": "progress", "phase": "[/bold]"}\\n\''
 
 
-@pytest.mark.parametrize(
-    ("fault", "reason"),
-    [
-        ("raise RuntimeError('bad luck')", "RuntimeError: bad luck"),
-        ("raise ValueError('x' * 10**6)", f"ValueError: {'x' * 488} [...]"),
-        ("raise KeyboardInterrupt", "the worker was ended by SIGINT"),
-        ("sys.exit(4)", "the worker ended with exit code 4 and no result"),
-        ("os._exit(0)", "the worker ended with exit code 0 and no result"),
-        ("os.kill(os.getpid(), signal.SIGSEGV)", "the worker was ended by SIGSEGV"),
-        ("os.abort()", "the worker was ended by SIGABRT"),
-        ("os.kill(os.getpid(), 40)", "the worker was ended by signal 40"),
-        ("bytearray(2**60)", "MemoryError"),
-        ("home = Path(os.environ['TMPDIR'])\n"
-         "(home / 'deep').mkdir()\n"
-         "for n in range(500): (home / 'deep' / str(n)).write_bytes(bytes(20_000))\n"
-         "(home / 'deep').chmod(0)\n"
-         "os._exit(5)", "the worker ended with exit code 5"),
-        ("gone = Path(os.environ['TMPDIR'], 'gone')\n"
-         "gone.mkdir(); os.chdir(gone); gone.rmdir(); os.getcwd()", "FileNotFoundError: "),
-        (f"tell({NOISE}); tell({DEEP}); tell({HUGE}); tell({MARKUP}); raise ValueError('v')",
-         "ValueError: v"),
-        ("for _ in range(70): tell(b'x' * 2**20)\nos._exit(6)",
-         "the worker ended with exit code 6 and no result; 1 lines that it told were too long"),
-        ("result(); result(); time.sleep(60)", "the worker told more than one result"),
-        ("tell(b'{\"event\": \"result\", \"fields\": '); os._exit(3)",
-         "the worker ended with exit code 3 and no result"),
-        ("told = dict(event='failure', status='failed', reason='a' + chr(10) + chr(27) + '[2J')\n"
-         "tell(json.dumps(told) + chr(10)); os._exit(1)", r"a \x1b[2J"),
-        ("result(accuracy=float('nan')); os._exit(0)",
-         "the worker's result is no record (accuracy: Input should be a finite number)"),
-        ("result(wall_s=1e9, other_s=1e9); os._exit(0)",
-         "the worker's result cannot be true (wall_s: "),
-        ("result(certified_sequences=3); os._exit(0)",
-         "the worker's result cannot be true (certified_sequences: expected the 1000 asked for"),
-        ("result(task='other', backend='jax'); os._exit(0)",
-         "the worker's result says what is not its to say (backend, task)"),
-    ],
-)  # fmt: skip # a fault and what is said of it stand together
+FAULTS = [
+    ("raise RuntimeError('bad luck')", "RuntimeError: bad luck"),
+    ("raise ValueError('x' * 10**6)", f"ValueError: {'x' * 488} [...]"),
+    ("raise KeyboardInterrupt", "the worker was ended by SIGINT"),
+    ("sys.exit(4)", "the worker ended with exit code 4 and no result"),
+    ("os._exit(0)", "the worker ended with exit code 0 and no result"),
+    ("os.kill(os.getpid(), signal.SIGSEGV)", "the worker was ended by SIGSEGV"),
+    ("os.abort()", "the worker was ended by SIGABRT"),
+    ("os.kill(os.getpid(), 40)", "the worker was ended by signal 40"),
+    ("bytearray(2**60)", "MemoryError"),
+    ("home = Path(os.environ['TMPDIR'])\n"
+     "(home / 'deep').mkdir()\n"
+     "for n in range(500): (home / 'deep' / str(n)).write_bytes(bytes(20_000))\n"
+     "(home / 'deep').chmod(0)\n"
+     "os._exit(5)", "the worker ended with exit code 5"),
+    ("gone = Path(os.environ['TMPDIR'], 'gone')\n"
+     "gone.mkdir(); os.chdir(gone); gone.rmdir(); os.getcwd()", "FileNotFoundError: "),
+    (f"tell({NOISE}); tell({DEEP}); tell({HUGE}); tell({MARKUP}); raise ValueError('v')",
+     "ValueError: v"),
+    ("for _ in range(70): tell(b'x' * 2**20)\nos._exit(6)",
+     "the worker ended with exit code 6 and no result; 1 lines that it told were too long"),
+    ("result(); result(); time.sleep(60)", "the worker told more than one result"),
+    ("tell(b'{\"event\": \"result\", \"fields\": '); os._exit(3)",
+     "the worker ended with exit code 3 and no result"),
+    ("told = dict(event='failure', status='failed', reason='a' + chr(10) + chr(27) + '[2J')\n"
+     "tell(json.dumps(told) + chr(10)); os._exit(1)", r"a \x1b[2J"),
+    ("result(accuracy=float('nan')); os._exit(0)",
+     "the worker's result is no record (accuracy: Input should be a finite number)"),
+    ("result(wall_s=1e9, other_s=1e9); os._exit(0)",
+     "the worker's result cannot be true (wall_s: "),
+    ("result(certified_sequences=3); os._exit(0)",
+     "the worker's result cannot be true (certified_sequences: expected the 1000 asked for"),
+    ("result(task='other', backend='jax'); os._exit(0)",
+     "the worker's result says what is not its to say (backend, task)"),
+]  # fmt: skip # a fault and what is said of it stand together
+
+
+@pytest.mark.parametrize(("fault", "reason"), FAULTS)
 def test_a_fault_is_a_failed_record(fault: str, reason: str, tmp_path: Path) -> None:
     record = run(tmp_path, fault)
     assert (record.status, (record.reason or "")[: len(reason)]) == ("failed", reason)
     assert record.accuracy is None
 
 
+HANGING = {
+    "python": "subprocess.Popen(['sleep', '61'], start_new_session=True)\nwhile True: pass",
+    "gil": "import ctypes\nctypes.PyDLL(None).sleep(60)",
+    "deaf": "for n in (2, 15): signal.signal(n, signal.SIG_IGN)\n"
+    "signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))\ntime.sleep(60)",
+    "stopped": "os.kill(os.getpid(), signal.SIGSTOP)",
+    "guard": "os.kill(os.getppid(), signal.SIGSTOP)\ntime.sleep(60)",
+    "flood": 'while True: tell(b\'{"event": "progress", "phase": "train"}\\n\' * 1000)',
+    "endless": "while True: tell(b'x' * 2**16)",
+}
+
+
 def test_workers_that_hang_are_killed_whatever_they_do_against_it(tmp_path: Path) -> None:
     """Side by side, as an executor runs them in one process."""
-    faults = {
-        "python": "subprocess.Popen(['sleep', '61'], start_new_session=True)\nwhile True: pass",
-        "gil": "import ctypes\nctypes.PyDLL(None).sleep(60)",
-        "deaf": "for n in (2, 15): signal.signal(n, signal.SIG_IGN)\n"
-        "signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))\ntime.sleep(60)",
-        "stopped": "os.kill(os.getpid(), signal.SIGSTOP)",
-        "guard": "os.kill(os.getppid(), signal.SIGSTOP)\ntime.sleep(60)",
-        "flood": 'while True: tell(b\'{"event": "progress", "phase": "train"}\\n\' * 1000)',
-        "endless": "while True: tell(b'x' * 2**16)",
-    }
-    for name in faults:
+    for name in HANGING:
         (tmp_path / name).mkdir()
 
     def outcome(name: str) -> tuple[str, str | None, bool]:
-        record = run(tmp_path / name, faults[name], timeout_s=4.0)
+        record = run(tmp_path / name, HANGING[name], timeout_s=4.0)
         return record.status, record.reason, "about to go wrong" in record.log_tail
 
-    with ThreadPoolExecutor(len(faults)) as pool:
-        found = dict(zip(faults, pool.map(outcome, faults), strict=True))
+    with ThreadPoolExecutor(len(HANGING)) as pool:
+        found = dict(zip(HANGING, pool.map(outcome, HANGING), strict=True))
     limit = "killed: still running 1 s past its limit of 4 s"
     told = "; 1 lines that it told were too long"
     assert found == {
-        name: ("timeout", limit + (told if name == "endless" else ""), True) for name in faults
+        name: ("timeout", limit + (told if name == "endless" else ""), True) for name in HANGING
     }
 
 

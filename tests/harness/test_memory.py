@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -59,3 +63,47 @@ def test_what_is_no_size_is_refused(text: str) -> None:
 def test_sizes_are_shown_for_people() -> None:
     told = [memory.shown(value) for value in (4 * 2**30, int(4.34 * 2**30), 300 * 2**20)]
     assert told == ["4 GiB", "4.3 GiB", "300 MiB"]
+
+
+CONFINED = """
+import os, sys
+from pathlib import Path
+from tests.harness.faulty import run
+Path(sys.argv[1], "cgroup.procs").write_text(str(os.getpid()))
+print(run(Path(sys.argv[2]), "held = []\\nwhile True: held.append(bytes(2**20))").reason)
+"""
+
+
+@pytest.fixture
+def little_memory() -> Iterator[Path]:
+    """Return a control group whose processes may hold 300 MiB together."""
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, group = line.split(":", 2)
+        first = Path("/sys/fs/cgroup", *(["memory"] if controllers else []))
+        folder = Path(f"{first}{group}", f"echobench-{os.getpid()}")
+        limit = "memory.limit_in_bytes" if controllers else "memory.max"
+        if controllers in {"memory", ""}:
+            try:
+                folder.mkdir()
+                (folder / limit).write_text(str(300 * 2**20))
+            except OSError:
+                continue
+            yield folder
+            folder.rmdir()
+            return
+    pytest.skip("needs the right to make a control group")
+
+
+@pytest.mark.skipif(not Path("/proc/self/cgroup").exists(), reason="only Linux has them")
+def test_a_worker_that_the_system_ended_is_told_from_others(
+    little_memory: Path, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CONFINED, str(little_memory), str(tmp_path)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    told = "the worker was ended by SIGKILL: out of memory (the system's OOM killer)\n"
+    assert done.stdout == told
