@@ -14,6 +14,9 @@ from echobench.harness.matrix import Watcher
 from echobench.harness.plan import Trial
 from echobench.results.record import Record
 
+WAITING = "waiting"
+"""In place of a trial's key: what other processes run is waited for."""
+
 
 @contextmanager
 def watcher(total: int) -> Iterator[Watcher]:
@@ -66,7 +69,10 @@ def _bars(console: Console, total: int | None) -> Iterator[Watcher]:
                 console.print(sentence(record), highlight=False, markup=False)
 
         def waiting(count: int) -> None:
-            progress.reset(bar, total=None, description=waits(count), state="")
+            if WAITING in bars:
+                progress.remove_task(bars.pop(WAITING))
+            if count:
+                bars[WAITING] = progress.add_task(waits(count), total=None, state="")
 
         yield Watcher(started, progressed, finished, waiting)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
 
 SECONDS = 60.0
 """How long a cluster may take to start."""
@@ -45,17 +46,31 @@ class RayCluster:
         log = (self._folder / f"{ip}.log").open("wb")
         with log:
             self._nodes[ip] = subprocess.Popen(
-                command, stdout=log, stderr=log, start_new_session=True, env=_plain()
+                command, stdout=log, stderr=log, env={**_plain(), "TMPDIR": str(self._folder)}
             )
-        wanted = len(self._nodes)
-        _until(lambda: len(self._alive()) >= wanted, f"node {ip}", log.name)
+        _until(lambda: ip in self._alive(), f"node {ip}", log.name)
 
     def kill(self, ip: str) -> None:
-        """Take a node away, without a chance to say anything."""
+        """Take a node away, without a chance to say anything: all that is Ray's on it."""
         node = self._nodes.pop(ip)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(node.pid, signal.SIGKILL)
+        for process in [
+            psutil.Process(node.pid),
+            *psutil.Process(node.pid).children(recursive=True),
+        ]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if "echobench.worker" not in process.cmdline():
+                    process.kill()
         node.wait()
+
+    def workers(self) -> list[psutil.Process]:
+        """Return the workers of trials that run on any node, and their guards."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                ours = str(self._folder) in process.environ().get("TMPDIR", "")
+                if ours and "echobench.worker" in process.cmdline():
+                    found.append(process)
+        return found
 
     def _alive(self) -> list[str]:
         script = (

@@ -104,7 +104,8 @@ class _Cluster(Connection):
         except ray.exceptions.RayTaskError as error:
             raise ExecutorError(f"--executor ray: {_why(error)}") from error
         except ray.exceptions.RayError as error:
-            raise Lost(_why(error)) from error
+            # Not its text: that names addresses.
+            raise Lost(f"its node is gone ({type(error).__name__})") from error
         return told
 
     def cancel(self, handle: Any) -> None:
@@ -180,9 +181,9 @@ def _nodes() -> list[dict[str, Any]]:
 
 
 def _why(error: Exception) -> str:
-    """Return what an error says, in one line."""
-    cause = getattr(error, "cause", None)
-    told = str(cause) if isinstance(cause, EchobenchError) else f"{type(error).__name__}: {error}"
+    """Return what went wrong in a task, in one line."""
+    cause = getattr(error, "cause", None) or error
+    told = str(cause) if isinstance(cause, EchobenchError) else f"{type(cause).__name__}: {cause}"
     return " ".join(told.split())[:300]
 
 

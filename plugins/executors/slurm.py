@@ -68,6 +68,7 @@ class Slurm(RemoteExecutor):
             gpus_per_node=trial.devices if trial.device == "gpu" else 0,
             **{name: value for name, value in asked.items() if value is not None},
         )
+        folder.mkdir(parents=True, exist_ok=True)
         lease = folder / "lease"
         lease.touch()
         yield _Queue(executor, self.jobs, lease)

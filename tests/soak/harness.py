@@ -33,14 +33,15 @@ class Harness:
     Args:
         folder: for all of it; the records are in `results/`, temporary files in `tmp/`.
         seeds: trials of the plan.
+        task: which, of `quick.py`.
     """
 
-    def __init__(self, folder: Path, seeds: int) -> None:
+    def __init__(self, folder: Path, seeds: int, task: str = "tiny") -> None:
         self.results, self.temporary = folder / "results", folder / "tmp"
         self.temporary.mkdir(parents=True, exist_ok=True)
-        self._arguments = ["--backend", "knowing", "--task", "tiny", "--threads", "1",
+        self._arguments = ["--backend", "knowing", "--task", task, "--threads", "1",
                            "--seeds", str(seeds)]  # fmt: skip # as it is typed
-        selection = Selection(backends=["knowing"], tasks=["tiny"], threads=1, seeds=seeds)
+        selection = Selection(backends=["knowing"], tasks=[task], threads=1, seeds=seeds)
         plugins = Plugins([PLUGIN])
         self.trials: list[Trial] = plan(selection, plugins)
         path = References(plugins, Store(self.results)).path(self.trials[0])

@@ -7,6 +7,7 @@ puts beside the records: no framework is started for them.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -21,12 +22,17 @@ if TYPE_CHECKING:
 
 
 class Tiny(EchoTask):
-    """Echo one of two."""
+    """Echo one of two.
+
+    Attributes:
+        nap: seconds that an epoch of training sleeps.
+    """
 
     name: ClassVar[str] = "tiny"
     symbols: int = 2
     length: int = 2
     n_in: int = 1
+    nap: float = 0.0
     recipes: ClassVar[dict[str, Recipe]] = {
         "closed": Recipe(units=1, batch=2, epochs=1, evaluate_every=1)
     }
@@ -66,12 +72,14 @@ class Knowing(NativeBackend):
 class _Trainer:
     def __init__(self, program: NativeProgram) -> None:
         self._batches = program.batches
+        self._nap = program.task.model_dump()["nap"]
         self._weights: list[Floats] = []
 
     def reset(self, weights: list[Floats]) -> None:
         self._weights = weights
 
     def train(self, rows: Integers) -> tuple[Floats, Floats]:
+        time.sleep(self._nap)
         ones = np.ones((len(rows), self._batches), np.float32)
         return ones, ones
 

@@ -1,0 +1,61 @@
+"""Trials as Slurm jobs: on a real controller where there is one, else as submitit's processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.clusters import slurm
+from tests.soak.harness import Harness
+
+
+@pytest.fixture
+def controller(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    missing = [name for name in ("munged", "slurmctld", "slurmd") if shutil.which(name) is None]
+    if missing or os.getuid() != 0:
+        why = f"no Slurm that could be started: {', '.join(missing) or 'not root'}"
+        if os.environ.get("CI"):
+            pytest.fail(why)
+        pytest.skip(why)
+    with slurm() as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        yield
+
+
+def all_reached(folder: Path, selector: str) -> None:
+    harness = Harness(folder, seeds=2)
+    process = harness.start("--executor", selector, output=subprocess.PIPE)
+    said, errors = process.communicate(timeout=180)
+    assert process.returncode == 0, said + errors
+    found, damaged = harness.records()
+    assert damaged == []
+    assert found == {trial.key: 1 for trial in harness.trials}
+    (path,) = harness.results.glob("records-*.jsonl")
+    for line in path.read_text().splitlines():
+        told = json.loads(line)["provenance"]
+        assert told["executor"]["name"] == "slurm"
+        assert told["path"]["affinity"] == told["executor"]["cores"]
+
+
+def test_trials_are_jobs_of_a_real_controller(controller: None, tmp_path: Path) -> None:
+    all_reached(tmp_path, "slurm[partition=main]")
+
+
+def test_trials_are_jobs_of_submitit_alone(tmp_path: Path) -> None:
+    all_reached(tmp_path, "slurm[cluster=local]")
+
+
+def test_no_slurm_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    harness = Harness(tmp_path, seeds=1)
+    process = harness.start("--executor", "slurm", output=subprocess.PIPE)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "slurm[cluster=local]" in errors.splitlines()[-1]
