@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 
 BACKEND ?= jax
 
-.PHONY: run test speed open closed tasks studies sizes figures report bench bench-scale regression soak load lint clean
+.PHONY: run test speed open closed tasks studies sizes figures report bench bench-scale bench-executors regression soak load lint clean
 
 run: $(VENV)/.base  ## teach the encoder-decoder to echo on JAX, and print the table
 	$(BIN)/echobench run --backend jax --task partial
@@ -78,6 +78,9 @@ bench: $(VENV)/.all  ## pytest-benchmark, one backend a process: make bench BACK
 
 bench-scale: $(VENV)/.all  ## a plan of 10,000 trials, a table of 1,000,000 records (7 GB in TMPDIR)
 	$(BIN)/python -m tests.benchmarks.scale
+
+bench-executors: $(VENV)/.all  ## what a trial costs on Ray, how it scales, what a driver can take
+	$(BIN)/python -m tests.benchmarks.executors
 
 regression: $(VENV)/.all  ## is a slowdown of 20% caught, and none where there is none?
 	$(BIN)/python -m tests.benchmarks.regression

@@ -51,7 +51,7 @@ def lines(harness: Harness) -> list[dict[str, Any]]:
 def together(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """Return whether two trials ran at the same time."""
     begun, then = (datetime.fromisoformat(r["started_at"]).timestamp() for r in (one, other))
-    return begun < then + other["wall_s"] and then < begun + one["wall_s"]
+    return bool(begun < then + other["wall_s"] and then < begun + one["wall_s"])
 
 
 def each_once(harness: Harness) -> None:

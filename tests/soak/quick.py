@@ -26,6 +26,7 @@ class Tiny(EchoTask):
 
     Attributes:
         nap: seconds that an epoch of training sleeps.
+        busy: seconds of the processor that it computes.
     """
 
     name: ClassVar[str] = "tiny"
@@ -33,6 +34,7 @@ class Tiny(EchoTask):
     length: int = 2
     n_in: int = 1
     nap: float = 0.0
+    busy: float = 0.0
     recipes: ClassVar[dict[str, Recipe]] = {
         "closed": Recipe(units=1, batch=2, epochs=1, evaluate_every=1)
     }
@@ -72,7 +74,8 @@ class Knowing(NativeBackend):
 class _Trainer:
     def __init__(self, program: NativeProgram) -> None:
         self._batches = program.batches
-        self._nap = program.task.model_dump()["nap"]
+        told = program.task.model_dump()
+        self._nap, self._busy = told["nap"], told["busy"]
         self._weights: list[Floats] = []
 
     def reset(self, weights: list[Floats]) -> None:
@@ -80,6 +83,9 @@ class _Trainer:
 
     def train(self, rows: Integers) -> tuple[Floats, Floats]:
         time.sleep(self._nap)
+        end = time.process_time() + self._busy
+        while time.process_time() < end:
+            pass
         ones = np.ones((len(rows), self._batches), np.float32)
         return ones, ones
 

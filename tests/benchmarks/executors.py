@@ -1,0 +1,146 @@
+"""What it costs to run trials elsewhere, and what the driver can take: `make bench-executors`.
+
+- overhead: trials that do next to nothing, on Ray and on this machine, in turn, one at a time;
+- scaling: one node of one CPU against two, on trials that sleep and on trials that train;
+- driver: how many records a second are planned, claimed, taken in and kept, where trials
+  take no time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Generator, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import ClassVar
+
+from echobench import Executor
+from echobench.executor import Site
+from echobench.harness.assignments import Assignment, Outcome, taken
+from echobench.harness.matrix import Matrix, Watcher
+from echobench.harness.plan import Selection, plan
+from echobench.plugins import Plugins
+from echobench.results.record import Record
+from echobench.results.statistics import ratio
+from echobench.results.store import Store
+from tests.clusters import RayCluster, ray_cluster
+from tests.soak.harness import PLUGIN, Harness
+
+ROOT = Path(__file__).parents[2]
+
+
+class Instant(Executor):
+    """Trials that take no time: each comes back as a committed record, as JSON."""
+
+    name: ClassVar[str] = "instant"
+
+    def run(
+        self, todo: Iterator[Assignment | None], site: Site
+    ) -> Generator[tuple[Assignment, list[Record]]]:
+        """Give back what another machine would."""
+        (file,) = (ROOT / "results" / "speed").glob("records-*.jsonl")
+        one = Record.model_validate_json(file.read_text().splitlines()[0])
+        for assignment in filter(None, todo):
+            told = one.model_copy(update={"key": assignment.trial.key})
+            yield assignment, taken(assignment, Outcome(records=[told]).model_dump_json())
+
+
+def driver(count: int) -> None:
+    """Measure the driver alone."""
+    plugins = Plugins([PLUGIN])
+    began = time.perf_counter()
+    selection = Selection(tasks=["tiny"], backends=["knowing"], seeds=count)
+    trials = plan(selection, plugins)
+    planned = time.perf_counter() - began
+    with tempfile.TemporaryDirectory(prefix="echobench-") as folder:
+        matrix = Matrix(plugins, Store(Path(folder)), ["bench"], gate=False, executor=Instant())
+        began = time.perf_counter()
+        kept = sum(1 for _ in matrix.run(trials, Watcher()))
+        took = time.perf_counter() - began
+        size = sum(file.stat().st_size for file in Path(folder).glob("*.jsonl"))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    print(
+        f"driver: {kept:,} trials planned in {planned:.2f} s, kept in {took:.1f} s: "
+        f"{kept / took:,.0f} a second, {size / kept / 2**10:.1f} KiB each, {peak:,.0f} MiB at most"
+    )
+
+
+def timed(harness: Harness, *more: str) -> float:
+    """Return the seconds that a run takes, from its first trial's start to its last record."""
+    began = time.perf_counter()
+    process = harness.start(*more)
+    process.wait()
+    took = time.perf_counter() - began
+    found, damaged = harness.records()
+    if damaged or len(found) != len(harness.trials):
+        raise RuntimeError(f"{len(found)} of {len(harness.trials)} trials reached: {damaged}")
+    return took
+
+
+def walls(harness: Harness) -> list[float]:
+    """Return the seconds between the starts of trials that ran one after the other."""
+
+    text = "".join(path.read_text() for path in harness.results.glob("records-*.jsonl"))
+    starts = sorted(
+        datetime.fromisoformat(json.loads(line)["started_at"]).timestamp()
+        for line in text.splitlines()
+    )
+    return [later - earlier for earlier, later in itertools.pairwise(starts)]
+
+
+def overhead(cluster: RayCluster, rounds: int, folder: Path) -> None:
+    """Measure what a trial takes on a node of one CPU beyond what it takes here, in turn."""
+    told = ("--executor", "ray", "--address", cluster.address)
+    pairs = []
+    for number in range(rounds):
+        here, there = (Harness(folder / f"{kind}{number}", seeds=6) for kind in ("here", "there"))
+        timed(here)
+        timed(there, *told)
+        pairs.append((statistics.median(walls(here)), statistics.median(walls(there))))
+    differences = sorted(there - here for here, there in pairs)
+    print(
+        f"overhead: {statistics.median(h for h, _ in pairs):.2f} s a trial here, "
+        f"{statistics.median(t for _, t in pairs):.2f} s on Ray: "
+        f"{statistics.median(differences):+.2f} s [{differences[0]:+.2f}, {differences[-1]:+.2f}], "
+        f"{rounds} pairs of runs of 6 trials"
+    )
+
+
+def scaling(cluster: RayCluster, second: str, rounds: int, folder: Path) -> None:
+    """Measure one node against two, in turn."""
+    told = ("--executor", "ray", "--address", cluster.address)
+    for what, task in (("sleep", "tiny[nap=0.5]"), ("compute", "tiny[busy=0.5]")):
+        found = []
+        for number in range(rounds):
+            one, two = (Harness(folder / f"{what}{number}{n}", seeds=8, task=task) for n in "12")
+            cluster.kill(second)
+            alone = timed(one, *told)
+            cluster.add(second)
+            found.append(alone / timed(two, *told))
+        value, low, high, _ = ratio(found)
+        interval = "" if low is None else f" [{low:.2f}, {high:.2f}]"
+        print(f"scaling: trials that {what}, two nodes against one: {value:.2f}x{interval}")
+
+
+def main() -> None:
+    """Measure all of it."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--rounds", type=int, default=6)
+    arguments.add_argument("--records", type=int, default=10_000)
+    asked = arguments.parse_args()
+    driver(asked.records)
+    with tempfile.TemporaryDirectory(prefix="echobench-") as name:
+        with ray_cluster(1) as cluster:
+            overhead(cluster, asked.rounds, Path(name) / "overhead")
+        with ray_cluster(1, 1) as cluster:
+            scaling(cluster, "127.0.0.3", asked.rounds, Path(name) / "scaling")
+
+
+if __name__ == "__main__":
+    main()
