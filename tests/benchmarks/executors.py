@@ -85,7 +85,6 @@ def timed(harness: Harness, *more: str) -> float:
 
 def walls(harness: Harness) -> list[float]:
     """Return the seconds between the starts of trials that ran one after the other."""
-
     text = "".join(path.read_text() for path in harness.results.glob("records-*.jsonl"))
     starts = sorted(
         datetime.fromisoformat(json.loads(line)["started_at"]).timestamp()
