@@ -32,6 +32,12 @@ Observe = Annotated[
 MemoryLimit = Annotated[
     str | None, typer.Option(help="End a trial whose processes hold more: 500M, 4G.")
 ]
+ExecutorName = Annotated[
+    str, typer.Option("--executor", help=r"Where trials run: NAME or NAME\[key=value,...].")
+]
+Address = Annotated[
+    str | None, typer.Option(help="Where the executor is reached, if it needs to be told.")
+]
 Retries = Annotated[int, typer.Option(help="Times that a trial is run again where it failed.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For scripts.")]
 

@@ -13,6 +13,8 @@ import typer
 
 from echobench import interrupts
 from echobench.cli.options import (
+    Address,
+    ExecutorName,
     MemoryLimit,
     Observe,
     PluginFiles,
@@ -64,12 +66,8 @@ def run(
         int, typer.Option(help="Train a trial over so many devices, each batch in equal parts.")
     ] = 1,
     threads: Annotated[int | None, typer.Option(help="Threads of a worker; all cores.")] = None,
-    executor: Annotated[
-        str, typer.Option(help=r"Where trials run: NAME or NAME\[key=value,...].")
-    ] = "local",
-    address: Annotated[
-        str | None, typer.Option(help="Where the executor is reached, if it needs to be told.")
-    ] = None,
+    executor: ExecutorName = "local",
+    address: Address = None,
     max_epochs: Annotated[
         int | None, typer.Option(help="Budget of a trial; ten times the tutorial's.")
     ] = None,

@@ -10,6 +10,8 @@ import typer
 
 from echobench import interrupts
 from echobench.cli.options import (
+    Address,
+    ExecutorName,
     Format,
     MemoryLimit,
     Observe,
@@ -19,7 +21,7 @@ from echobench.cli.options import (
     retries_of,
 )
 from echobench.cli.options import seconds as seconds_of
-from echobench.cli.running import RESUMES, chosen_observers, watched
+from echobench.cli.running import RESUMES, chosen_executor, chosen_observers, watched
 
 
 def study(
@@ -29,6 +31,8 @@ def study(
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Of each variant; the study's own.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of a worker; all cores.")] = None,
+    executor: ExecutorName = "local",
+    address: Address = None,
     timeout: Annotated[
         str | None, typer.Option(help="Limit of a trial: 90s, 10m; the study's own.")
     ] = None,
@@ -66,6 +70,8 @@ def study(
 
     limit, again = memory_limit_of(memory_limit), retries_of(retries)
     plugins = Plugins(plugin or [])
+    place = chosen_executor(executor, address, plugins)
+    here = machine.facts() if place.local else None
     asked = plugins.study(name).value
     observers = chosen_observers(observe or [], plugins)
     selection = Selection(
@@ -83,7 +89,7 @@ def study(
         store.check_writable()
         keys = {trial.key: trial for trial in trials}
         # A trial out of time would be so again: in a study that is an answer.
-        journal = Journal(store.folder, machine.facts(), keys)
+        journal = Journal(store.folder, here, keys)
         done = journal.done(also=("timeout",))
         missing = [trial for key, trial in keys.items() if key not in done]
         if len(missing) < len(trials):
@@ -94,10 +100,11 @@ def study(
             command=["echobench", *sys.argv[1:]],
             memory_limit=limit,
             retries=again,
+            executor=place,
         )
         with interrupts.comforted(RESUMES):
             watched(matrix, missing, observers, journal)
-        found = list({r.key: r for r in store.of(machine.facts(), keys)}.values())
+        found = list({r.key: r for r in store.of(here, keys)}.values())
     rows = answers(planned, found)
     if form is not Format.TABLE:
         print(written(rows, form.value))
