@@ -48,7 +48,7 @@ class RayCluster:
             self._nodes[ip] = subprocess.Popen(
                 command, stdout=log, stderr=log, env={**_plain(), "TMPDIR": str(self._folder)}
             )
-        _until(lambda: ip in self._alive(), f"node {ip}", log.name)
+        until(lambda: ip in self._alive(), f"node {ip}", log.name)
 
     def kill(self, ip: str) -> None:
         """Take a node away, without a chance to say anything: all that is Ray's on it."""
@@ -133,8 +133,8 @@ def slurm() -> Iterator[dict[str, str]]:
                     subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | environment)
                 )
             if command[0] == "munged":
-                _until(lambda: (folder / "munge.socket").exists(), "munged", str(folder))
-        _until(lambda: "idle" in _said(["sinfo", "-h"], environment), "Slurm", str(folder))
+                until(lambda: (folder / "munge.socket").exists(), "munged", str(folder))
+        until(lambda: "idle" in _said(["sinfo", "-h"], environment), "Slurm", str(folder))
         yield environment
     finally:
         for daemon in reversed(daemons):
@@ -196,9 +196,14 @@ def _plain() -> dict[str, str]:
     return os.environ | {"RAY_USAGE_STATS_ENABLED": "0"}
 
 
-def _until(there: Callable[[], bool], what: str, log: str) -> None:
+def until(there: Callable[[], bool], what: str = "what was waited for", log: str = "") -> None:
+    """Wait until something is there.
+
+    Raises:
+        TimeoutError: it took longer than `SECONDS`.
+    """
     end = time.monotonic() + SECONDS
     while not there():
         if time.monotonic() > end:
-            raise TimeoutError(f"{what} did not start within {SECONDS:g} s; see {log}")
+            raise TimeoutError(f"{what} was not there within {SECONDS:g} s {log}")
         time.sleep(0.1)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.clusters import RayCluster, ray_cluster
+from tests.clusters import RayCluster, ray_cluster, until
 from tests.soak.harness import Harness
 
 SECOND = "127.0.0.3"
@@ -23,13 +22,6 @@ SECOND = "127.0.0.3"
 def cluster() -> Iterator[RayCluster]:
     with ray_cluster(1, 1) as found:
         yield found
-
-
-def until(there: Callable[[], bool], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not there():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.1)
 
 
 def started(harness: Harness, cluster: RayCluster, *more: str) -> subprocess.Popen[str]:

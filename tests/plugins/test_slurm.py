@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clusters import slurm
+from tests.clusters import slurm, until
 from tests.soak.harness import Harness
 
 
@@ -46,6 +46,26 @@ def all_reached(folder: Path, selector: str) -> None:
 
 def test_trials_are_jobs_of_a_real_controller(controller: None, tmp_path: Path) -> None:
     all_reached(tmp_path, "slurm[partition=main]")
+
+
+def test_a_job_that_is_cancelled_is_submitted_again(controller: None, tmp_path: Path) -> None:
+    harness = Harness(tmp_path, seeds=1, task="tiny[nap=1.0]")
+    process = harness.start("--executor", "slurm[patience=0]", output=subprocess.PIPE)
+
+    def running() -> list[str]:
+        asked = ["squeue", "--noheader", "--states=RUNNING", "--format=%A"]
+        done = subprocess.run(asked, capture_output=True, text=True, check=True)
+        return done.stdout.split()
+
+    until(lambda: bool(running()))
+    subprocess.run(["scancel", "--signal=KILL", "--full", *running()], check=True)
+    said, errors = process.communicate(timeout=180)
+    assert process.returncode == 0, said + errors
+    (path,) = harness.results.glob("records-*.jsonl")
+    (record,) = map(json.loads, path.read_text().splitlines())
+    assert record["status"] == "reached"
+    lost = record["provenance"]["executor"]["lost"]
+    assert lost == ["its job left the queue without a result"]
 
 
 def test_trials_are_jobs_of_submitit_alone(tmp_path: Path) -> None:
