@@ -6,8 +6,12 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 BACKEND ?= jax
+TIMES   ?= 10
 
-.PHONY: run test speed open closed tasks studies sizes figures report bench bench-scale bench-executors regression soak load lint clean
+# A file stays in one process, and the files come in their order: long ones first, see conftest.
+PYTEST = $(BIN)/python -m pytest -n logical --dist loadfile --no-loadscope-reorder --benchmark-disable
+
+.PHONY: run test test-often coverage mutation speed open closed tasks studies sizes figures report bench bench-scale bench-executors regression soak load lint clean
 
 run: $(VENV)/.base  ## teach the encoder-decoder to echo on JAX, and print the table
 	$(BIN)/echobench run --backend jax --task partial
@@ -17,7 +21,25 @@ test: $(VENV)/.all  ## everything installed, formatted, typed and tested
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	# Benchmarks are apart (make bench): tests run side by side, which no timing would stand.
-	$(BIN)/python -m pytest -n logical --dist loadfile --benchmark-disable
+	$(PYTEST)
+
+test-often: $(VENV)/.all  ## the tests in random order, TIMES times; stops where one fails
+	for run in $$(seq $(TIMES)); do \
+		seed=$$(od -An -N4 -tu4 /dev/urandom | tr -d ' '); \
+		printf 'run %s of $(TIMES), --randomly-seed=%s: ' "$$run" "$$seed"; \
+		$(PYTEST) -q -p randomly --randomly-seed="$$seed" > .test-often.log 2>&1 \
+			|| { echo failed; cat .test-often.log; exit 1; }; \
+		tail -n 1 .test-often.log; \
+	done
+
+coverage: $(VENV)/.all  ## lines and branches of core, harness and results that the tests reach
+	$(PYTEST) --cov --cov-report=term-missing
+
+# By itself: only who wants it installs it. What it finds stays in mutants/, and is not done again.
+mutation: $(VENV)/.all  ## is an error in certification, statistics or record keeping noticed?
+	$(PIP) -e '.[mutation]'
+	$(BIN)/mutmut run
+	$(BIN)/mutmut results
 
 BOTH := --task whole --task partial
 speed: $(VENV)/.all  ## what an update takes, every engine: about twenty minutes on two cores
@@ -97,7 +119,7 @@ lint: $(VENV)/.all  ## format and mend what can be mended
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove what was installed and built; records stay
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build mutants .coverage* .test-often.log *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -18,17 +18,85 @@ from echobench.plugins import Plugins
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that no core is left with it at the end."""
+    if not config.pluginmanager.hasplugin("randomly"):
+        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(scope="session")
 def plugins() -> Plugins:
     return Plugins()
 
 
 @pytest.fixture(scope="session")
-def references(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder for the parity gate's references, which all workers share."""
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that all workers of pytest share."""
     base = tmp_path_factory.getbasetemp()
-    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    folder = root / "references"
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+SITE = """
+import os
+import sys
+
+for name, value in {variables!r}.items():
+    os.environ.setdefault(name, value)
+if "COVERAGE_PROCESS_CONFIG" in os.environ:
+    import coverage
+
+    coverage.process_startup()
+if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow" and {folder!r} in sys.path:
+    sys.modules["tensorflow"] = None
+"""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled(shared: Path) -> None:
+    """Let JAX keep what it compiles from process to process: the same program, sooner.
+
+    A worker inherits next to nothing, but Python runs `sitecustomize` wherever it starts.
+    What sets such a variable itself keeps its own, as `--cache` does. Under `make coverage`
+    every process is measured by the same road.
+    """
+    variables = {
+        "JAX_COMPILATION_CACHE_DIR": str(shared / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    if "COVERAGE_PROCESS_CONFIG" in os.environ:
+        variables["COVERAGE_PROCESS_CONFIG"] = os.environ["COVERAGE_PROCESS_CONFIG"]
+    site = shared / "site"
+    (site / "alone").mkdir(parents=True, exist_ok=True)
+    text = SITE.format(variables=variables, folder=str(site / "alone"))
+    written_at_once(site / "sitecustomize.py", text)
+    os.environ["PYTHONPATH"] = paths(site, os.environ.get("PYTHONPATH", ""))
+
+
+@pytest.fixture
+def alone(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide TensorFlow from Keras on other backends, as where it is not installed.
+
+    Keras looks for it whenever a network is saved or loaded, which takes seconds.
+    """
+    monkeypatch.setenv("PYTHONPATH", paths(shared / "site" / "alone", os.environ["PYTHONPATH"]))
+
+
+def paths(*each: Path | str) -> str:
+    return os.pathsep.join(str(path) for path in each if str(path))
+
+
+def written_at_once(path: Path, text: str) -> None:
+    """Write a file of which nobody sees a part."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(text)
+    beside.replace(path)
+
+
+@pytest.fixture(scope="session")
+def references(shared: Path) -> Path:
+    """Return a folder for the parity gate's references, which all workers share."""
+    folder = shared / "references"
     folder.mkdir(exist_ok=True)
     return folder
 

@@ -18,9 +18,14 @@ import pytest
 
 from echobench.core.clock import PHASES
 from tests.conftest import Command
+from tests.plugins.cells import ECHO
+
+pytestmark = pytest.mark.slow
 
 Rows = Callable[..., list[dict[str, Any]]]
 WHOLE = ("run", "--backend", "jax", "--task", "whole")
+
+WILD = "regression[length=8,symbols=10,units=6,sequences=3,learning_rate=1e30]"
 
 WRONG_BACKEND = """
 from typing import ClassVar
@@ -133,7 +138,8 @@ def test_quick_runs_stay_apart_and_a_dry_run_runs_nothing(
     dry = echobench(*WHOLE, "--dry-run")
     assert dry.stdout == "run   whole jax fused closed seed 0\n"
     assert not (tmp_path / "results").exists()
-    quick = echobench(*WHOLE, "--quick", "--engine", "fit", "--max-epochs", "3")
+    fit = ("run", "--backend", "jax", "--task", ECHO, "--engine", "fit")
+    quick = echobench(*fit, "--quick", "--max-epochs", "3")
     assert quick.returncode == 0, quick.stderr
     assert rows() == []
     (row,) = rows("--quick")
@@ -146,7 +152,7 @@ def test_a_backend_that_trains_something_else_is_caught_by_the_parity_gate(
 ) -> None:
     (tmp_path / "wrong.py").write_text(WRONG_BACKEND)
     done = echobench(
-        "run", "--backend", "wrong", "--task", "whole", "--plugin", "wrong.py", "--max-epochs", "3"
+        "run", "--backend", "wrong", "--task", ECHO, "--plugin", "wrong.py", "--max-epochs", "3"
     )
     assert done.returncode == 1
     assert "parity gate failed" in done.stderr
@@ -159,7 +165,7 @@ def test_a_task_that_breaks_is_a_row_and_the_matrix_goes_on(
     echobench: Command, rows: Rows, tmp_path: Path
 ) -> None:
     (tmp_path / "broken.py").write_text(BROKEN_TASKS)
-    tasks = ["at-build", "at-sampling", "mid-training", "regression[learning_rate=1e30]"]
+    tasks = ["at-build", "at-sampling", "mid-training", WILD]
     chosen = [word for task in tasks for word in ("--task", task)]
     done = echobench(
         "run", "--backend", "jax", *chosen, "--plugin", "broken.py", "--max-epochs", "2", "--quick"
@@ -169,7 +175,7 @@ def test_a_task_that_breaks_is_a_row_and_the_matrix_goes_on(
         "at-build": ("failed", "ZeroDivisionError: no network today"),
         "at-sampling": ("failed", "OSError: the data are gone"),
         "mid-training": ("failed", "RuntimeError: tired of drawing"),
-        "regression[learning_rate=1e+30]": (
+        WILD.replace("1e30", "1e+30"): (
             "failed",
             "the loss is not a finite number in update 2",
         ),
@@ -274,8 +280,7 @@ def test_host_and_home_are_told_only_where_asked(echobench: Command, tmp_path: P
 def test_compiled_programs_are_kept_where_asked_and_noted(
     echobench: Command, tmp_path: Path
 ) -> None:
-    cell = "whole[length=8,symbols=10,units=6,batch=4]"
-    done = echobench("run", "--backend", "jax", "--task", cell, "--max-epochs", "3", "--seeds", "2",
+    done = echobench("run", "--backend", "jax", "--task", ECHO, "--max-epochs", "3", "--seeds", "2",
                      "--cache")  # fmt: skip # as it is typed
     assert done.returncode == 0, done.stderr
     (file,) = (tmp_path / "results").glob("*.jsonl")

@@ -11,8 +11,9 @@ from echobench.harness.plan import Selection
 from echobench.harness.studying import interleaved, plan_study
 from echobench.plugins import Plugins
 from tests.conftest import Command
+from tests.plugins.cells import ECHO
 
-STUDY = """
+STUDY = f"""
 from echobench import Study, Variant, hookimpl
 
 STUDY = Study(
@@ -21,8 +22,8 @@ STUDY = Study(
     backend="jax",
     seeds=1,
     variants=[
-        Variant(label="20 units", task="whole"),
-        Variant(label="one unit", task="whole[units=1,epochs=2]"),
+        Variant(label="20 units", task="{ECHO}"),
+        Variant(label="one unit", task="{ECHO.replace("units=20", "units=1,epochs=2")}"),
     ],
 )
 

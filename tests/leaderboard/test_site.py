@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from echobench.cli.leaderboard import leaderboard
 from echobench.errors import UsageError
@@ -157,5 +158,5 @@ def test_a_browser_shows_it_on_a_phone_in_the_dark_and_by_keyboard(site: Path) -
                 assert page.evaluate("document.documentElement.scrollWidth") <= width
                 grounds.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
                 page.keyboard.press("Tab")
-                assert page.evaluate("document.activeElement.textContent") == "To the content"
+                expect(page.locator(":focus")).to_have_text("To the content")
     assert grounds == ["rgb(251, 251, 250)", "rgb(20, 23, 26)"]

@@ -1,5 +1,9 @@
 """Small versions of the tasks, as `--task` takes them: one for each kind of network."""
 
+ECHO = "whole[length=12,symbols=10,units=20,batch=4,sequences=3]"
+"""An echo that is certified in a moment. Many tests run this one cell, so that its reference
+and its programs are made once."""
+
 SMALL = (
     "whole[length=12,symbols=10,units=6,batch=4,sequences=3]",
     "reverse[shortest=2,longest=5,symbols=10,units=6,sequences=4]",  # attention and a mask

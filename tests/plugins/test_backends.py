@@ -18,6 +18,8 @@ from echobench.worker.parity import TOLERANCE as PARITY_TOLERANCE
 from tests import reference
 from tests.conftest import Command
 
+pytestmark = pytest.mark.slow
+
 BACKENDS = ("jax", "tensorflow", "torch")
 CELLS = ("whole_closed", "whole_open", "partial_closed")
 ROOT = Path(__file__).parents[2]
@@ -137,6 +139,7 @@ def test_a_saved_network_runs_in_plain_keras_on_any_backend(
     cell: str,
     folder: Path,
     found: dict[str, Mapping[str, Any]],
+    alone: None,
 ) -> None:
     data = found[backend]
     other = BACKENDS[(BACKENDS.index(backend) + 1) % 3]

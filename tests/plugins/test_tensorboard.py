@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Command
+from tests.plugins.cells import ECHO
 
 READ = """
 import json, sys
@@ -46,7 +47,7 @@ def test_a_trial_is_a_run_with_its_learning_curve_whatever_befalls_another_obser
     echobench: Command, tmp_path: Path
 ) -> None:
     (tmp_path / "faulty.py").write_text(FAULTY)
-    cell = ("--backend", "jax", "--task", "whole", "--division", "open")
+    cell = ("--backend", "jax", "--task", ECHO, "--division", "open")
     observers = ("--plugin", "faulty.py", "--observe", "faulty", "--observe", "tensorboard")
     done = echobench("run", *cell, *observers)
     assert done.returncode == 0, done.stderr

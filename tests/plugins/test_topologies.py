@@ -18,6 +18,8 @@ from tests import reference
 from tests.plugins.cells import COMPILED, SMALL
 from tests.plugins.test_backends import BACKENDS, process
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Mapping[str, Any]]:

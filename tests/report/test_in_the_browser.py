@@ -1,4 +1,8 @@
-"""The page as a reader has it: in Chromium, with the mouse, the keyboard, and on a phone."""
+"""The page as a reader has it: in Chromium, with the mouse, the keyboard, and on a phone.
+
+What an action brings about may come a moment later, so it is waited for with `expect`; read
+at once is only what was there before, or comes together with what has been waited for.
+"""
 
 from __future__ import annotations
 
@@ -56,11 +60,12 @@ def test_it_is_drawn_offline_in_both_themes_and_on_a_phone(
         red = int(re.findall(r"\d+", ground)[0])
         assert (red < 60) == (theme == "dark")
         figures = page.locator(".figures figure > svg")
-        assert figures.count() == 7
+        expect(figures).to_have_count(7)
         for place in range(7):
             assert len(figures.nth(place).get_attribute("aria-label") or "") > 40
             assert figures.nth(place).locator("path, rect").count() > 2
         page.locator("#theme").click()  # from auto to light, whatever the system says
+        expect(page.locator("html")).to_have_attribute("data-theme", "light")
         ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert int(re.findall(r"\d+", ground)[0]) > 200
 
@@ -71,30 +76,33 @@ def test_filters_leave_what_was_asked_for_in_table_and_charts(
     with opened(chromium, report) as page:
         rows = page.locator("#overview tr[data-cell]:visible")
         legend = page.locator("#fig-time .legend li")
-        assert (rows.count(), legend.count()) == (8, 4)
+        expect(rows).to_have_count(8)
+        expect(legend).to_have_count(4)
         page.get_by_label("Backend").select_option("flax")
-        assert (rows.count(), legend.all_inner_texts()) == (2, ["flax native"])
+        expect(rows).to_have_count(2)
+        expect(legend).to_have_text(["flax native"])
         page.get_by_label("Task").select_option("whole")
-        assert rows.count() == 1
+        expect(rows).to_have_count(1)
         expect(page.locator("#count")).to_have_text("1 of 8 cells")
         page.get_by_label("Backend").select_option("")
         page.get_by_label("Text").fill("disturbed")
-        assert rows.all_inner_texts()
+        expect(rows.filter(has_not_text=re.compile("disturbed"))).to_have_count(0)
+        expect(rows).not_to_have_count(0)
         assert all("disturbed" in text for text in rows.all_inner_texts())
         page.get_by_label("Status").select_option("reached")
-        assert rows.count() == 1
+        expect(rows).to_have_count(1)
 
 
 def test_a_column_sorts_by_its_numbers_within_each_group(report: Path, chromium: Browser) -> None:
     with opened(chromium, report) as page:
         for direction, reverse in (("ascending", False), ("descending", True)):
             page.locator("#overview th button", has_text="ms/update").first.click()
+            header = page.locator("#overview th[aria-sort]", has_text="ms/update").first
+            expect(header).to_have_attribute("aria-sort", direction)
             for body in page.locator("#overview tbody").all():
                 cells = body.locator('td[data-label="ms/update"]').all_inner_texts()
                 shown = [float(re.sub(r"★ best|lowest", "", text).split()[0]) for text in cells]
                 assert shown == sorted(shown, reverse=reverse)
-            header = page.locator("#overview th[aria-sort]").first
-            assert header.get_attribute("aria-sort") == direction
 
 
 def test_values_under_the_pointer_and_by_arrow_keys(report: Path, chromium: Browser) -> None:
@@ -103,14 +111,16 @@ def test_values_under_the_pointer_and_by_arrow_keys(report: Path, chromium: Brow
         chart.scroll_into_view_if_needed()
         chart.hover()
         expect(tip).to_be_visible()
-        assert re.search(r"jax fused: [\d.]+%", tip.inner_text())
+        expect(tip).to_have_text(re.compile(r"jax fused: [\d.]+%"))
         page.mouse.move(0, 0)
         expect(tip).to_be_hidden()
         chart.focus()
         page.keyboard.press("ArrowRight")
+        expect(tip).to_be_visible()
         first = tip.inner_text()
         page.keyboard.press("ArrowRight")
-        assert tip.inner_text() != first
+        expect(tip).not_to_have_text(first, use_inner_text=True)
+        expect(tip).to_be_visible()
         page.keyboard.press("Escape")
         expect(tip).to_be_hidden()
         page.locator("#fig-update svg[role=img]").hover()
@@ -118,7 +128,7 @@ def test_values_under_the_pointer_and_by_arrow_keys(report: Path, chromium: Brow
         page.locator("#fig-phases rect").last.hover()  # a part of a bar, by itself
         expect(tip).to_have_text(re.compile(r"other: [\d.]+ seconds"))
         page.locator("#fig-update summary").click()
-        assert page.locator("#fig-update table tbody tr").count() == 4
+        expect(page.locator("#fig-update table tbody tr")).to_have_count(4)
 
 
 @pytest.mark.parametrize("by", ["mouse", "keyboard"])
@@ -170,14 +180,14 @@ def test_what_records_say_stays_text(tmp_path: Path, plugins: Plugins, chromium:
     output = tmp_path / "report.html"
     write(tmp_path, output, plugins)
     with opened(chromium, output) as page:
-        assert page.locator("img").count() == 0
+        expect(page.locator("img")).to_have_count(0)
         row = page.locator("#overview tr[data-cell]", has_text="alert(1)").first
-        assert "{{ 7*7 }}" in row.inner_text()
+        expect(row).to_contain_text("{{ 7*7 }}")
         row.get_by_role("link").click()
         page.locator("#dialog-body table a").first.click()
         assert json.loads(page.locator("#record").inner_text())["reason"] == HOSTILE
-        assert page.locator("#dialog .echo .wrong").inner_text() == "✗right?"
-        assert page.locator("img").count() == 0
+        expect(page.locator("#dialog .echo .wrong")).to_have_text("✗right?", use_inner_text=True)
+        expect(page.locator("img")).to_have_count(0)
 
 
 def test_cost_against_size(tmp_path: Path, plugins: Plugins, chromium: Browser) -> None:
@@ -187,7 +197,7 @@ def test_cost_against_size(tmp_path: Path, plugins: Plugins, chromium: Browser) 
     write(tmp_path, tmp_path / "report.html", plugins)
     with opened(chromium, tmp_path / "report.html", width=390) as page:
         figures = page.locator("figure[data-study=size]")
-        assert figures.count() == 3
-        assert figures.first.locator(".legend li").all_inner_texts() == ["flax", "jax"]
-        assert "jax from 20 on" in page.locator("#studies").inner_text()
+        expect(figures).to_have_count(3)
+        expect(figures.first.locator(".legend li")).to_have_text(["flax", "jax"])
+        expect(page.locator("#studies")).to_contain_text("jax from 20 on", use_inner_text=True)
         assert fits(page)

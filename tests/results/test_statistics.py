@@ -10,8 +10,11 @@ from scipy import stats
 
 from echobench.results.statistics import (
     FEWEST_PAIRS,
+    MANY_PAIRS,
+    Estimate,
     censored_median,
     disagreement,
+    paired,
     ratio,
 )
 
@@ -78,6 +81,50 @@ def test_the_interval_of_a_ratio_holds_the_truth(
     assert 0.93 <= held / 400 <= 0.995
 
 
+def test_of_many_pairs_the_interval_is_that_of_the_order_statistics() -> None:
+    # Of 100, the 40th and the 61st: Conover's table. They hold the median with 96.5%.
+    found = ratio(np.exp(np.random.default_rng(0).permutation(np.arange(1, 101))))
+    assert found.value == pytest.approx(np.exp(50.5))
+    assert (np.log(found.low or 0), np.log(found.high or 0)) == pytest.approx((40, 61))
+    assert (found.n, MANY_PAIRS) == (100, 100)
+
+
+def test_an_interval_excludes_what_is_outside_of_it_and_only_if_it_has_two_ends() -> None:
+    found = Estimate(1.5, 1.0, 2.0, 6)
+    assert [found.excludes(value) for value in (0.9, 1.0, 2.0, 2.1)] == [True, False, False, True]
+    assert not Estimate(1.5, None, 2.0, 6).excludes(9.0)
+    assert not Estimate(1.5, 1.0, None, 6).excludes(9.0)
+    assert not Estimate(1.5, None, None, 6).excludes(9.0)
+
+
+MISSED = UNBOUNDED = np.nan
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "spent_a", "spent_b", "value", "bound"),
+    [
+        (2.0, 4.0, 9.0, 9.0, 2.0, False),  # both arrived: what was spent is of no account
+        (MISSED, 5.0, 10.0, 9.0, 0.5, True),
+        (MISSED, 5.0, 5.0, 9.0, 1.0, True),
+        (MISSED, 5.0, 4.0, 9.0, None, False),  # ended before the other had arrived
+        (2.0, MISSED, 9.0, 8.0, 4.0, True),
+        (2.0, MISSED, 9.0, 2.0, 1.0, True),
+        (2.0, MISSED, 9.0, 1.0, None, False),
+        (MISSED, MISSED, 9.0, 3.0, None, False),
+        (MISSED, MISSED, 3.0, 9.0, None, False),
+        (MISSED, 5.0, UNBOUNDED, 9.0, None, False),
+        (2.0, MISSED, 9.0, UNBOUNDED, None, False),
+    ],
+)
+def test_a_pair_by_hand(
+    a: float, b: float, spent_a: float, spent_b: float, value: float | None, bound: bool
+) -> None:
+    # Beside a pair of which both arrived.
+    found = paired([1.0, a], [3.0, b], [9.0, spent_a], [9.0, spent_b])
+    assert found.values.tolist() == [3.0, *([] if value is None else [value])]
+    assert (found.bounded, found.silent) == (int(bound), int(value is None))
+
+
 def test_a_cell_against_itself_shows_no_difference_19_times_of_20() -> None:
     rng = np.random.default_rng(3)
     shown = sum(ratio(np.exp(rng.normal(0, 0.05, 8))).excludes(1.0) for _ in range(100))
@@ -89,6 +136,24 @@ def test_disagreement_is_the_log_rank_test() -> None:
     expected = stats.logrank(a, b).pvalue
     assert disagreement([(a, []), (b, [])]) == pytest.approx(expected)
     assert disagreement([(a, []), (b, []), (a, [])]) == pytest.approx(min(1.0, 3 * expected))
+
+
+def test_disagreement_by_hand_with_trials_that_never_arrived() -> None:
+    # At 1, 2, 3 and 4 one comes, of the first group two in all; so many are still at risk.
+    observed, at_risk = 2, np.array([(3, 3), (1, 3), (1, 2), (0, 2)])
+    share = at_risk[:, 0] / at_risk.sum(axis=1)
+    distance = (observed - share.sum()) ** 2 / (share * (1 - share)).sum()
+    found = disagreement([([1.0, 3.0], [1.5]), ([2.0, 4.0], [9.0])])
+    assert found == pytest.approx(stats.chi2.sf(distance, 1))
+
+
+def test_disagreement_is_never_more_than_certain_nor_hidden_by_groups_of_one_time() -> None:
+    similar = [([time + shift for time in (1.0, 2.0, 3.0)], []) for shift in (0.0, 0.1, 0.2)]
+    assert disagreement(similar) == 1.0
+    early, same = [1.0, 2.0, 3.0, 4.0], [300.0, 300.0, 300.0, 300.0]
+    expected = 3 * stats.logrank(same, early).pvalue
+    assert expected < 1
+    assert disagreement([(same, []), (same, []), (early, [])]) == pytest.approx(expected)
 
 
 def test_what_never_differs_does_not_disagree() -> None:
