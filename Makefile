@@ -67,6 +67,10 @@ figures: $(VENV)/.all  ## the pictures of the committed records, into results/fi
 report: $(VENV)/.all  ## the page of the committed records, studies too
 	$(BIN)/echobench report --results results --output results/report.html
 
+.PHONY: faults
+faults: $(VENV)/.all  ## 200 workers that go wrong, in one process: ten minutes
+	$(BIN)/python -m tests.soak.faults
+
 bench: $(VENV)/.all  ## pytest-benchmark, one backend a process: make bench BACKEND=torch
 	# Frameworks imported by pytest itself warn of things that are theirs.
 	ECHOBENCH_BENCH_BACKEND=$(BACKEND) KERAS_BACKEND=$(BACKEND) $(BIN)/python -m pytest \

@@ -75,7 +75,8 @@ def seconds(option: str, text: str) -> float:
 
 def size(option: str, text: str) -> int:
     """Return a size such as 500M or 4G in bytes; `option` is named where it is none."""
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([KMGT])(?:i?B)?", text.strip(), re.IGNORECASE)
+    number = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"
+    match = re.fullmatch(rf"{number}([KMGT])(?:i?B)?", text.strip(), re.IGNORECASE)
     factor = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
     value = int(float(match[1]) * factor[match[2].upper()]) if match else 0
     if not value:

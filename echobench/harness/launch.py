@@ -234,14 +234,15 @@ def _run_worker(
         case [Result() as result]:
             # It has what was asked for: what happens later does not take it back, but is told.
             how = ending.killed[1] if ending.killed else ending.death
-            return result.fields if ending.clean else {**result.fields, trust.LATER: how}
+            return {**result.fields, **({trust.LATER: how} if ending.code else {})}
         case [Failure() as failure]:
             reason = trust.one_line(failure.reason)
             return {"status": failure.status, "reason": reason, "log_tail": tail}
         case [_, _, *_]:
             reason = "the worker told more than one result"
             return {"status": "failed", "reason": reason, "log_tail": tail}
-    status, reason = ending.killed or ("failed", f"{ending.death} and no result")
+    death = ending.death if ending.code < 0 else f"{ending.death} and no result"
+    status, reason = ending.killed or ("failed", death)
     if ending.dropped:
         reason += f"; {ending.dropped} lines that it told were too long"
     return {"status": status, "reason": reason, "log_tail": tail}

@@ -40,7 +40,7 @@ class Ending:
         log_tail: the last lines of what it printed.
         killed: the status and the reason where it was killed, None where it ended by itself.
         death: how it ended by itself, in words.
-        clean: whether that was with exit code 0.
+        code: its exit code, or less than 0 where a signal ended it.
         dropped: lines that it told and that were too long to be kept.
     """
 
@@ -48,7 +48,7 @@ class Ending:
     log_tail: list[str] = field(default_factory=list)
     killed: tuple[Literal["failed", "timeout"], str] | None = None
     death: str = ""
-    clean: bool = False
+    code: int = 0
     dropped: int = 0
 
 
@@ -106,7 +106,8 @@ def run(
             with contextlib.suppress(BrokenPipeError):
                 worker.stdin.close()
         ending.death = _death(worker.returncode, memory.kills() != kills)
-        ending.clean = worker.returncode == 0
+        ending.code = worker.returncode
+        logs.bound(output)
         ending.log_tail = logs.tail(output)
     return ending
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from echobench.core.task import Recipe
 from echobench.harness.plan import Trial
@@ -83,6 +83,8 @@ class Look(BaseModel):
         samples: how some come out now, the same ones at each look.
     """
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
     updates: int
     train_s: float
     loss: float
@@ -94,9 +96,11 @@ class Look(BaseModel):
 class Progress(BaseModel):
     """How far a trial is; with a `look`, where it was evaluated and is watched."""
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
     event: Literal["progress"] = "progress"
-    phase: str
-    epoch: int = 0
+    phase: str = Field(pattern=r"^[a-z0-9 ]{1,40}$")
+    epoch: int = Field(default=0, ge=0, lt=2**53)
     accuracy: float | None = None
     seconds_per_epoch: float | None = None
     look: Look | None = None
@@ -104,6 +108,9 @@ class Progress(BaseModel):
 
 class Result(BaseModel):
     """What came of the job: fields of a record, or `{"losses": [...]}`."""
+
+    # As it is: written as null, what is not a number would pass for what was not measured.
+    model_config = ConfigDict(ser_json_inf_nan="constants")
 
     event: Literal["result"] = "result"
     fields: dict[str, Any]

@@ -19,6 +19,8 @@ class Parity(BaseModel):
     `passed` is None when there was no reference to compare with.
     """
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
     passed: bool | None
     reference: str | None = None
     updates: int = 0
@@ -39,6 +41,8 @@ class EvaluationPoint(BaseModel):
     `sample` is one of these sequences' samples, at some of a trial's evaluations.
     """
 
+    model_config = ConfigDict(allow_inf_nan=False)
+
     epoch: int
     train_s: float | None
     loss: float
@@ -54,7 +58,7 @@ class Record(BaseModel):
     what each means.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     task: str
     backend: str

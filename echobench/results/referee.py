@@ -149,6 +149,9 @@ def _target(record: Record) -> Iterator[tuple[str, str]]:
 def _curve(record: Record) -> Iterator[tuple[str, str]]:
     epochs = [point.epoch for point in record.evaluations]
     times = [point.train_s for point in record.evaluations if point.train_s is not None]
+    shares = [x for point in record.evaluations for x in (point.accuracy, point.exact_match)]
+    if shares and not 0 <= min(shares) <= max(shares) <= 1:
+        yield "evaluations", "expected accuracy and exact match in 0..1"
     if epochs != sorted(set(epochs)) or times != sorted(times):
         yield "evaluations", "expected epochs and times that rise"
     every = record.trial.get("recipe", {}).get("evaluate_every")
@@ -216,9 +219,9 @@ def _possible(record: Record) -> Iterator[tuple[str, str]]:
             yield name, f"expected 0..1; received {value}"
     for name, value in record:
         is_amount = name.endswith(("_s", "_per_update", "_bytes", "_target"))
-        if is_amount and isinstance(value, float | int) and not 0 <= value < math.inf:
+        if isinstance(value, float | int) and is_amount and not 0 <= value < math.inf:
             yield name, f"expected 0 or more; received {value}"
-        elif isinstance(value, int) and value >= MOST and name != "seed":
+        elif isinstance(value, int) and name != "seed" and abs(value) >= MOST:
             yield (
                 name,
                 f"expected less than {MOST:,}; received a number of {len(str(value))} digits",

@@ -16,7 +16,6 @@ import ctypes
 import os
 import resource
 import select
-import shutil
 import signal
 import sys
 import time
@@ -76,6 +75,8 @@ def _watch(worker: int, home: str) -> int:
                 gone = True
     found = _end_descendants(worker)
     if gone:
+        import shutil
+
         shutil.rmtree(home, ignore_errors=True)
     return found if status is None else status
 

@@ -44,7 +44,7 @@ def main(pipe: int, started: float) -> int:
             return 1
         except Exception as error:
             traceback.print_exc()  # a bug keeps its traceback, in the trial's log
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
+            reason = ": ".join(filter(None, [type(error).__name__, str(error)]))
             _emit(events, Failure(status="failed", reason=reason))
             return 1
         _emit(events, Result(fields=fields))
