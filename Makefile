@@ -90,7 +90,7 @@ report: $(VENV)/.all  ## the page of the committed records, studies too
 	$(BIN)/echobench report --results results --output results/report.html
 
 .PHONY: faults
-faults: $(VENV)/.all  ## 300 workers that go wrong, in one process: ten minutes on two cores
+faults: $(VENV)/.all  ## 200 workers that go wrong, in one process: ten minutes
 	$(BIN)/python -m tests.soak.faults
 
 bench: $(VENV)/.all  ## pytest-benchmark, one backend a process: make bench BACKEND=torch

@@ -190,6 +190,11 @@ def test_a_task_that_breaks_is_a_row_and_the_matrix_goes_on(
         (["run", "--backend", "jaxx"], "unknown backend 'jaxx'; did you mean 'jax'?"),
         (["run", "--task", "partial[n_out=9]"], "expected n_out <= n_in=5; received n_out=9"),
         (["run", "--seeds", "0"], "--seeds: expected 1 or more; received 0"),
+        (["run", "--retries", "-1"], "--retries: expected 0 or more; received -1"),
+        (
+            ["run", "--memory-limit", "lots"],
+            "--memory-limit: expected a size such as 500M or 4G; received 'lots'",
+        ),
         (["run", "--timeout", "soon"], "--timeout: expected a time such as 90s"),
         (["run", "--device", "tpu"], "--device: expected cpu or gpu; received 'tpu'"),
         (["run", "--plugin", "absent.py"], "expected an existing .py file"),

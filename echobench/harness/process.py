@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,10 +78,9 @@ def run(
     log.unlink(missing_ok=True)
     kills = memory.kills()
     with contextlib.ExitStack() as stack:
-        # What cannot be removed of it is no reason to lose the trial.
-        home = stack.enter_context(
-            tempfile.TemporaryDirectory(prefix="echobench-", ignore_cleanup_errors=True)
-        )
+        # The guard makes and removes it; here it is removed where the guard was killed.
+        home = str(Path(tempfile.gettempdir()) / f"echobench-{uuid.uuid4().hex[:16]}")
+        stack.callback(shutil.rmtree, home, ignore_errors=True)
         output = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         stack.callback(os.close, output)
         receiving, sending = os.pipe()

@@ -39,8 +39,8 @@ class Journal:
         self.since: dict[str, bool] = {}
         self._class = None if machine is None else machine_class(machine)
         self._keys = keys
-        self._read_to: dict[tuple[int, int], int] = {}
-        """Bytes by file: the file itself and not its name, which may be given to another."""
+        self._read_to: dict[tuple[Path, int], int] = {}
+        """Bytes by file, and not by name alone, which may be given to another."""
 
     def done(self, also: Sequence[str] = ()) -> set[str]:
         """Take the first look: return the trials that need not run again.
@@ -54,7 +54,7 @@ class Journal:
         """Take the first look at what is there unread: only what comes later counts."""
         for path in self._files():
             found = path.stat()
-            self._read_to[found.st_dev, found.st_ino] = found.st_size
+            self._read_to[path, found.st_ino] = found.st_size
 
     def look(self) -> dict[str, bool]:
         """Read what was added; return `since`."""
@@ -81,7 +81,7 @@ class Journal:
     def _lines(self, path: Path) -> Iterator[str]:
         try:
             found = path.stat()
-            place = (found.st_dev, found.st_ino)
+            place = (path, found.st_ino)
             start = self._read_to.get(place, 0)
             if start == found.st_size:
                 return

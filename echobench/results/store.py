@@ -44,7 +44,7 @@ class Store:
     def __init__(self, folder: Path, *, quick: bool = False) -> None:
         self.folder = folder / "quick" if quick else folder
         self._files: dict[str, Path] = {}
-        self._place: tuple[int, int] | None = None
+        self._written: set[Path] = set()
 
     @property
     def logs(self) -> Path:
@@ -63,14 +63,10 @@ class Store:
     def check_room(self) -> None:
         """See before a trial whether its record can be kept.
 
-        Where the folder is gone it is made again, and where it is another one than before it is
-        used; both are said on stderr, since the records so far are not in it.
-
         Raises:
             StorageError: it cannot be written, or there is no room.
         """
-        before = self._place
-        gone = before is not None and not self.folder.exists()
+        self._miss()
         try:
             self._probe()
             free = shutil.disk_usage(self.folder).free
@@ -80,18 +76,19 @@ class Store:
             raise StorageError(
                 f"{free / 2**20:.0f} MiB are free, of {ROOM / 2**20:.0f} needed ({self.folder})"
             )
-        if before not in (None, self._place):
-            what = "is gone; it is made again" if gone else "is not the one that it was; it is used"
-            _say(f"{self.folder} {what}, and the records before this are not in it")
 
     def _probe(self) -> None:
-        """Make a file, and the folder if need be; remember which folder it is."""
+        """Make a file, and the folder if need be."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        probe = self.folder / f".probe-{uuid.uuid4().hex}"
+        probe = self.folder / ".probe"  # one name: should we be killed here, the next one uses it
         probe.touch()
         probe.unlink(missing_ok=True)
-        found = self.folder.stat()
-        self._place = (found.st_dev, found.st_ino)
+
+    def _miss(self) -> None:
+        """Say where somebody took away what was written so far; from here on it is made anew."""
+        if not all(path.exists() for path in self._written):
+            self._written.clear()
+            _say(f"{self.folder}: the records of this run so far are gone from here; it goes on")
 
     def append(self, record: Record | Prediction) -> None:
         """Keep a record: one line, on disk when this returns.
@@ -105,9 +102,11 @@ class Store:
         line = record.model_dump_json()
         with interrupts.shielded():
             path = self._file(prefix)
+            self._miss()
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 append_line(path, line)
+                self._written.add(path)
             except OSError as error:
                 kept = rescue(path, line)
                 told = (

@@ -32,8 +32,10 @@ def stand(pipe: int, home: str) -> None:
 
     Args:
         pipe: the file descriptor for the worker's events.
-        home: the folder of its own, which the guard removes where the parent cannot.
+        home: the folder of its own, which the guard makes and removes: a parent that is killed
+            could not.
     """
+    Path(home).mkdir(mode=0o700, exist_ok=True)
     # What a parent ignores or blocks is inherited.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -74,8 +76,10 @@ def _watch(worker: int, home: str) -> int:
             else:
                 gone = True
     found = _end_descendants(worker)
-    if gone:
-        import shutil
+    try:
+        Path(home).rmdir()
+    except OSError:
+        import shutil  # most workers leave it empty
 
         shutil.rmtree(home, ignore_errors=True)
     return found if status is None else status

@@ -8,7 +8,7 @@ import pytest
 
 from echobench.results import journal as module
 from echobench.results.journal import Journal
-from echobench.results.record import Parity
+from echobench.results.record import Parity, Record
 from echobench.results.store import Store
 from tests.results.records import reached, record
 
@@ -32,8 +32,12 @@ def test_what_others_add_is_seen_and_each_line_is_read_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    monkeypatch.setattr(module, "decoded", lambda line: read.append(line) or whole(line))
-    whole = module.Record.model_validate_json
+
+    def counted(line: str) -> Record:
+        read.append(line)
+        return Record.model_validate_json(line)
+
+    monkeypatch.setattr(module, "decoded", counted)
     ours, others = Store(tmp_path), Store(tmp_path)
     ours.append(reached(0, 1.0))
     journal = Journal(tmp_path)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from datetime import datetime, tzinfo
 from pathlib import Path
 
 import pytest
 
-from echobench.errors import UsageError
+from echobench.errors import StorageError, UsageError
+from echobench.results import store as module
 from echobench.results.prediction import Prediction
-from echobench.results.store import Store, latest
+from echobench.results.store import Store, later_stamp, latest
 from tests.results.records import measured, missed, reached, record
 
 
@@ -48,7 +52,8 @@ def test_what_is_done_need_not_run_again(tmp_path: Path) -> None:
     store.append(record(6, provenance={"machine": there}))
     assert set(store.done(here)) == {"key-0", "key-1", "key-2"}
     assert set(store.done(there)) == {"key-6"}
-    assert set(store.done(here, keys={"key-1", "key-3", "key-6"})) == {"key-1"}
+    assert set(store.done(here, also=("timeout",))) == {"key-0", "key-1", "key-2", "key-4"}
+    assert [r.key for r in store.of(here, {"key-1", "key-3", "key-6"})] == ["key-1", "key-3"]
 
 
 def test_a_damaged_line_is_named_and_left_out(
@@ -68,6 +73,74 @@ def test_a_damaged_line_is_named_and_left_out(
 def test_of_a_trial_run_twice_the_table_takes_the_last() -> None:
     first, second = missed(0, 1.0), reached(0, 2.0)
     assert latest([first, reached(1, 1.0), second]) == [second, reached(1, 1.0)]
+
+
+class Clock(datetime):
+    """A clock that was set to another year."""
+
+    year_now = 2020
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Clock:
+        return cls(cls.year_now, 1, 1, tzinfo=tz)
+
+
+@pytest.mark.parametrize("years", [(2026, 2020, 2026), (2020, 2020, 2020), (2099, 1980, 2030)])
+def test_whatever_the_clock_says_the_last_run_is_the_last_one(
+    years: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "datetime", Clock)
+    for number, year in enumerate(years):
+        Clock.year_now = year
+        Store(tmp_path).append(reached(number, 1.0))
+    assert [r.seed for r in Store(tmp_path).load()] == [*range(len(years))]
+
+
+@pytest.mark.parametrize("stamp", ["99991231T235959Z", "99999999T999999Z"])
+def test_a_stamp_after_which_there_is_none_does_no_harm(stamp: str) -> None:
+    assert later_stamp([f"records-{stamp}-0.jsonl"]) == stamp
+
+
+def test_a_record_that_cannot_be_kept_is_kept_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder = tmp_path / "results"
+    folder.write_text("a file")
+    with pytest.raises(StorageError, match="once that can be written") as caught:
+        Store(folder).append(reached(0, 1.0))
+    (rescued,) = tmp_path.glob("records-*-rescued-*.jsonl")
+    assert str(rescued) in str(caught.value)
+    folder.unlink()
+    folder.mkdir()
+    rescued.rename(folder / rescued.name)  # as it says
+    assert Store(folder).load() == [reached(0, 1.0)]
+
+
+def test_a_folder_that_is_gone_is_made_again_and_that_is_said_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(tmp_path / "results")
+    store.check_room()
+    store.append(reached(0, 1.0))
+    store.check_room()
+    assert capsys.readouterr().err == ""
+    shutil.rmtree(store.folder)
+    store.append(reached(1, 1.0))
+    assert "the records of this run so far are gone from here" in capsys.readouterr().err
+    assert [r.seed for r in store.load()] == [1]
+    store.folder.rename(tmp_path / "elsewhere")
+    store.check_room()
+    assert "the records of this run so far are gone from here" in capsys.readouterr().err
+    store.check_room()
+    assert capsys.readouterr().err == ""
+
+
+def test_without_room_nothing_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = shutil.disk_usage(tmp_path).free
+    monkeypatch.setattr(module, "ROOM", free + 2**30)
+    with pytest.raises(StorageError, match=r"MiB are free, of \d+ needed"):
+        Store(tmp_path).check_room()
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ class Held(NamedTuple):
 def main() -> None:
     """Run it; exit code 1 where something was wrong, lost or left."""
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--faults", type=int, default=300)
+    arguments.add_argument("--faults", type=int, default=200)
     arguments.add_argument("--seed", type=int, default=0)
     asked = arguments.parse_args()
     process.GRACE_S = 1.0

@@ -54,7 +54,7 @@ class Tally:
         when = ", ".join(f"{n} {name}" for name, n in self.moments.most_common())
         return (
             f"{self.kills.total()} kills ({kinds}; {when}), {self.commands} commands, "
-            f"{self.plans} plans of {TRIALS} trials: {self.records} records, {self.lost} lost, "
+            f"{self.plans} plans: {self.records} records, {self.lost} lost, "
             f"{self.doubled} doubled, {self.damaged} damaged lines, {self.orphans} orphans, "
             f"{self.leftovers} files left"
         )
@@ -72,22 +72,28 @@ def main() -> None:
     sys.exit(bool(tally.faults))
 
 
-def soak(folder: Path, kills: int, seed: int) -> Tally:
-    """Kill so many harnesses, of as many plans as that takes."""
+def soak(
+    folder: Path, kills: int, seed: int, trials: int = TRIALS, life: float | None = None
+) -> Tally:
+    """Kill so many harnesses, of as many plans as that takes.
+
+    Args:
+        folder: for all that is made.
+        kills: how many.
+        seed: of all that is drawn.
+        trials: of a plan.
+        life: seconds from which moments are drawn; measured by running a plan through.
+    """
     rng = random.Random(seed)
     tally = Tally()
-    life = _run_through(Harness(folder / "first", TRIALS), tally)
+    life = life or _run_through(Harness(folder / "first", trials), tally)
     while tally.kills.total() < kills:
-        harness = Harness(folder / str(tally.plans), TRIALS)
-        while not _through(harness) and tally.kills.total() < kills:
+        harness = Harness(folder / str(tally.plans), trials)
+        while len(harness.records()[0]) < trials and tally.kills.total() < kills:
             _round(harness, life, rng, tally)
         _run_through(harness, tally)
         print(tally, flush=True)
     return tally
-
-
-def _through(harness: Harness) -> bool:
-    return len(harness.records()[0]) == TRIALS
 
 
 def _run_through(harness: Harness, tally: Tally) -> float:
