@@ -5,6 +5,8 @@ EchobenchError
 │   ├── UnknownNameError  no such task, backend, engine or parameter
 │   └── PluginError       a plugin file cannot be loaded, or two plugins share a name
 ├── StorageError          a record cannot be kept: exit code 1
+├── DamagedError          a line or a file that holds no record: named, counted, left out
+│   └── NewerError        a record of a newer echobench: as damaged, but not set aside
 ├── UnavailableError      a backend is not installed: a row with status `unavailable`
 ├── UnsupportedError      a backend cannot do what is asked: a row with status `unsupported`
 └── TrainingError         a trial went wrong in a way we understand: status `failed`
@@ -40,6 +42,14 @@ class PluginError(UsageError):
 
 class StorageError(EchobenchError):
     """A record cannot be kept: the disk is full, or the folder is gone."""
+
+
+class DamagedError(EchobenchError):
+    """A line that holds no record, or a file that cannot be read."""
+
+
+class NewerError(DamagedError):
+    """A record that a newer echobench wrote: it may be whole, but not to us."""
 
 
 class UnavailableError(EchobenchError):

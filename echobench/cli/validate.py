@@ -23,8 +23,8 @@ def validate(
 ) -> None:
     """Check records: schema, arithmetic, division, duplicates, impossible values."""
     from echobench.plugins import Plugins
+    from echobench.results.reading import record_files
     from echobench.results.referee import validate as check
-    from echobench.results.store import record_files
 
     for path in paths:
         if not path.exists():

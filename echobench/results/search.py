@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from echobench.core.task import Recipe
 from echobench.errors import StorageError
+from echobench.results.reading import SEARCH
 from echobench.results.record import Record
-from echobench.results.store import SEARCH
 
 SHOWN = 5
 """Candidates in the table, the best ones; the one to start from always."""

@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import uuid
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Container, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
-
-from pydantic import ValidationError
+from typing import Any
 
 from echobench.errors import UsageError
-from echobench.results.decoding import decoded
+from echobench.results.decoding import decoded, full
 from echobench.results.prediction import Prediction
+from echobench.results.reading import PREDICTIONS, Complaints, read_lines, record_files
 from echobench.results.record import Record
 
-Parsed = TypeVar("Parsed")
 DONE = ("reached", "missed", "unsupported")
 """Statuses that the same trial would come to again, so it need not run again."""
-PREDICTIONS = "predictions-"
-"""What the names of files with predictions begin with."""
-SEARCH = "search.jsonl"
-"""The log of a search, among its records (`echobench.results.search`)."""
 
 
 class Store:
@@ -81,8 +74,10 @@ class Store:
     @staticmethod
     def read(path: Path) -> list[Record]:
         """Return the records of training in a file, or in a folder's files, oldest first."""
-        full = Record.model_validate_json
-        return [record for file in record_files(path) for record in read_lines(file, full)]
+        with Complaints() as complain:
+            return [
+                record for file in record_files(path) for record in read_lines(file, full, complain)
+            ]
 
     def done(
         self,
@@ -100,33 +95,20 @@ class Store:
         """
         here = machine_class(machine)
 
-        def wanted(line: str) -> Record | None:
+        def wanted(line: bytes) -> Record | None:
             record = decoded(line)
             if (
                 record.status in (*DONE, *also)
                 and (keys is None or record.key in keys)
                 and machine_class(record.provenance.get("machine")) == here
             ):
-                return Record.model_validate_json(line)
+                return full(line)
             return None
 
         files = record_files(self.folder) if self.folder.is_dir() else []
-        found = (record for file in files for record in read_lines(file, wanted))
-        return {record.key: record for record in found if record is not None}
-
-
-def record_files(path: Path, pattern: str = "*.jsonl") -> list[Path]:
-    """Return the files with records of training: `path` itself, or those in this folder.
-
-    Args:
-        path: a file or a folder.
-        pattern: of files in the folder; `**/*.jsonl` for those in its folders too.
-    """
-    if path.is_file():
-        return [path]
-    return sorted(
-        p for p in path.glob(pattern) if p.name != SEARCH and not p.name.startswith(PREDICTIONS)
-    )
+        with Complaints() as complain:
+            found = (record for file in files for record in read_lines(file, wanted, complain))
+            return {record.key: record for record in found if record is not None}
 
 
 def file_name(name: str) -> str:
@@ -142,36 +124,15 @@ def machine_class(machine: dict[str, Any] | None) -> str:
     return ", ".join([f"{facts.get('cpu')}", counted, *facts.get("gpus", [])])
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
-
-
-def read_lines(
-    path: Path, parse: Callable[[str], Parsed], complain: Callable[[str], None] = _say
-) -> Iterator[Parsed]:
-    """Yield what is parsed of a file's lines.
-
-    Args:
-        path: a file of records.
-        parse: makes something of a line; a ValidationError means that it is damaged.
-        complain: told which line is damaged, and how; it is left out.
-    """
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                yield parse(line)
-            except ValidationError as error:
-                problem = error.errors()[0]
-                where = ".".join(map(str, problem["loc"])) or "line"
-                complain(f"{path}:{number}: not a record ({where}: {problem['msg']}); left out")
-
-
 def latest(records: list[Record]) -> list[Record]:
     """Return the records of the table: of each trial the last one run on each machine.
 
-    A trial that was forced or retried has several; the older ones stay on disk.
+    A trial that was forced or retried has several; the older ones stay on disk. Where a
+    folder was merged of several, the order of its files says nothing: the start does.
     """
-    kept = {(r.key, machine_class(r.provenance.get("machine"))): r for r in records}
+    kept: dict[tuple[str, str], Record] = {}
+    for record in records:
+        run = record.key, machine_class(record.provenance.get("machine"))
+        if run not in kept or record.started_at >= kept[run].started_at:
+            kept[run] = record
     return list(kept.values())
