@@ -18,6 +18,7 @@ from echobench.cli import (
     export,
     leaderboard,
     listing,
+    merge,
     new,
     plot,
     predict,
@@ -48,6 +49,7 @@ app.command()(plot.plot)
 app.command()(report.report)
 app.command()(export.export)
 app.command()(validate.validate)
+app.command()(merge.merge)
 app.command()(leaderboard.leaderboard)
 app.command()(doctor.doctor)
 app.command("list")(listing.list_plugins)

@@ -100,10 +100,7 @@ def _sorted(told: bytes) -> str:
 def latest(everything: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the table: of each trial the last one run on each machine."""
     run = everything.groupby(["key", "machine"], sort=False, observed=True).ngroup()
-    several = everything[run.duplicated(keep=False)]
-    by_start = several.iloc[np.argsort(several["started_at"].to_numpy(), kind="stable")].index
-    older = by_start[run[by_start].duplicated(keep="last")]
-    last = ~everything.index.isin(older)
+    last = ~run.duplicated(keep="last")
     # Each where its trial was run first, as in `store.latest`.
     return everything[last].iloc[np.argsort(run[last].to_numpy(), kind="stable")]
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 from echobench.errors import DamagedError, NewerError, UsageError
 from echobench.results.plain import plain
@@ -60,6 +61,16 @@ class Line(NamedTuple):
     hint: str | None = None
 
 
+Kind = Literal["damaged", "newer", "refused", "file"]
+KINDS: dict[Kind, tuple[str, str]] = {
+    "damaged": ("damaged line", "damaged lines"),
+    "newer": ("line of a newer echobench", "lines of a newer echobench"),
+    "refused": ("record that cannot be true", "records that cannot be true"),
+    "file": ("file that cannot be read", "files that cannot be read"),
+}
+"""What may be left out, one and several."""
+
+
 @dataclass(frozen=True)
 class Damage:
     """What cannot be read.
@@ -68,13 +79,13 @@ class Damage:
         path: the file.
         number: of the line; 0 for the file as a whole.
         why: what is wrong, fit to be shown.
-        newer: whether it is not damaged, but written by a newer echobench.
+        kind: what it is instead of a record.
     """
 
     path: Path
     number: int
     why: str
-    newer: bool = False
+    kind: Kind = "damaged"
 
     @property
     def where(self) -> str:
@@ -96,25 +107,18 @@ class Complaints:
 
     Attributes:
         say: takes a line to show; stderr's by default.
-        lines, newer, files: how many damaged lines, lines of a newer echobench, and files
-            that cannot be read.
+        counts: how much was left out, by kind.
     """
 
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr)
-    lines: int = 0
-    newer: int = 0
-    files: int = 0
-    _of: dict[Path, int] = field(default_factory=dict)
+    counts: Counter[Kind] = field(default_factory=Counter)
+    _of: Counter[Path] = field(default_factory=Counter)
 
     def __call__(self, damage: Damage) -> bool:
         """Count a damage, and name it unless enough of this file are; return whether it was."""
-        if not damage.number:
-            self.files += 1
-        elif damage.newer:
-            self.newer += 1
-        else:
-            self.lines += 1
-        count = self._of[damage.path] = self._of.get(damage.path, 0) + 1
+        self.counts[damage.kind] += 1
+        self._of[damage.path] += 1
+        count = self._of[damage.path]
         if count <= NAMED:
             self.say(str(damage))
         return count <= NAMED
@@ -123,15 +127,8 @@ class Complaints:
         """Say what another process named, and count what it left out."""
         for line in told:
             self.say(line)
-        self.lines += others.lines
-        self.newer += others.newer
-        self.files += others.files
+        self.counts.update(others.counts)
         self._of.update(others._of)
-
-    @property
-    def count(self) -> int:
-        """Return how much was left out."""
-        return self.lines + self.newer + self.files
 
     def unnamed(self) -> list[tuple[Path, int]]:
         """Return the files of which not every damaged line was named, and how many were not."""
@@ -143,13 +140,10 @@ class Complaints:
             f"{plain(str(path))}: {count:,} more lines like these; left out"
             for path, count in self.unnamed()
         ]
-        told = [
-            counted(self.lines, "damaged line"),
-            counted(self.newer, "line") + " of a newer echobench" if self.newer else "",
-            counted(self.files, "file") + " that cannot be read" if self.files else "",
-        ]
-        parts = ", ".join(part for part in told if part)
-        return [*more, f"left out: {parts}"] if parts else []
+        told = ", ".join(
+            f"{count:,} {KINDS[kind][count > 1]}" for kind, count in self.counts.items()
+        )
+        return [*more, f"left out: {told}"] if told else []
 
     def __enter__(self) -> Complaints:
         return self
@@ -162,11 +156,6 @@ class Complaints:
     ) -> None:
         for line in self.summary():
             self.say(line)
-
-
-def counted(number: int, noun: str) -> str:
-    """Return `1 line`, `2 lines`; empty for none."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}" if number else ""
 
 
 def record_files(path: Path, pattern: str = "*.jsonl") -> list[Path]:
@@ -276,9 +265,10 @@ def read_numbered(
             try:
                 yield line, parsed(line, parse)
             except DamagedError as error:
-                complain(Damage(path, line.number, str(error), isinstance(error, NewerError)))
+                kind: Kind = "newer" if isinstance(error, NewerError) else "damaged"
+                complain(Damage(path, line.number, str(error), kind))
     except DamagedError as error:
-        complain(Damage(path, 0, str(error)))
+        complain(Damage(path, 0, str(error), "file"))
 
 
 def read_lines(

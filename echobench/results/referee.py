@@ -65,22 +65,20 @@ def validate(
     Args:
         paths: JSON Lines files.
         plugins: tasks that are installed here, whose closed recipes count.
-        complaints: counts what cannot be read; each is a finding too, as long as it names it.
+        complaints: takes what cannot be read; what it names is a finding too.
 
     Returns:
         What was found, in order, and how many lines hold something.
     """
     found: list[Finding] = []
-    damage = complaints or Complaints()
-    damage.say = lambda line: None
+    damage = complaints or Complaints(say=lambda line: None)
     seen: dict[tuple[str, str, str], tuple[str, bytes]] = {}
     runs: Counter[tuple[str, str]] = Counter()
     count = 0
 
     def complain(one: Damage) -> None:
         if damage(one):
-            about = "newer" if one.newer else "damaged"
-            found.append(Finding(one.where, "error", about, one.why))
+            found.append(Finding(one.where, "error", one.kind, one.why))
 
     for path in paths:
         for line, record in read_numbered(path, decoded, complain):
@@ -110,7 +108,7 @@ def validate(
         Finding(str(path), "error", "damaged", f"{more:,} more lines like these")
         for path, more in damage.unnamed()
     ]
-    return found, count + damage.count - damage.files
+    return found, count + damage.counts["damaged"] + damage.counts["newer"]
 
 
 def faults(record: Record, plugins: Plugins) -> list[tuple[Severity, str, str]]:

@@ -127,12 +127,7 @@ def machine_class(machine: dict[str, Any] | None) -> str:
 def latest(records: list[Record]) -> list[Record]:
     """Return the records of the table: of each trial the last one run on each machine.
 
-    A trial that was forced or retried has several; the older ones stay on disk. Where a
-    folder was merged of several, the order of its files says nothing: the start does.
+    A trial that was forced or retried has several; the older ones stay on disk.
     """
-    kept: dict[tuple[str, str], Record] = {}
-    for record in records:
-        run = record.key, machine_class(record.provenance.get("machine"))
-        if run not in kept or record.started_at >= kept[run].started_at:
-            kept[run] = record
+    kept = {(r.key, machine_class(r.provenance.get("machine"))): r for r in records}
     return list(kept.values())
