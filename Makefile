@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 
 BACKEND ?= jax
 
-.PHONY: run test speed open closed tasks studies sizes figures report bench bench-scale regression lint clean
+.PHONY: run test speed open closed tasks studies sizes figures report bench bench-scale fuzz regression lint clean
 
 run: $(VENV)/.base  ## teach the encoder-decoder to echo on JAX, and print the table
 	$(BIN)/echobench run --backend jax --task partial
@@ -72,8 +72,13 @@ bench: $(VENV)/.all  ## pytest-benchmark, one backend a process: make bench BACK
 	ECHOBENCH_BENCH_BACKEND=$(BACKEND) KERAS_BACKEND=$(BACKEND) $(BIN)/python -m pytest \
 		-W default tests/benchmarks --benchmark-only --benchmark-save=$(BACKEND)
 
-bench-scale: $(VENV)/.all  ## a plan of 10,000 trials, a table of 1,000,000 records (7 GB in TMPDIR)
+bench-scale: $(VENV)/.all  ## a plan of 10,000 trials; 1,000,000 records: table, merge (14 GB)
 	$(BIN)/python -m tests.benchmarks.scale
+
+FUZZ ?= 1200
+fuzz: $(VENV)/.all  ## damaged files by the thousand at the loader: FUZZ seconds, twenty minutes
+	$(PIP) -e '.[fuzz]'
+	$(BIN)/python -m tests.soak.fuzz --seconds $(FUZZ)
 
 regression: $(VENV)/.all  ## is a slowdown of 20% caught, and none where there is none?
 	$(BIN)/python -m tests.benchmarks.regression

@@ -56,13 +56,17 @@ def validate(
 
 def _repair(files: list[Path]) -> None:
     """Set damaged lines aside, and say so."""
+    from echobench.results.plain import plain
+    from echobench.results.reading import KINDS
     from echobench.results.repair import repair
 
     done = [one for one in map(repair, files) if one]
     for one in done:
         print(
-            f"{one.path}: {one.lines:,} damaged lines, {one.bytes:,} bytes, set aside in "
-            f"{one.aside.name}",
+            plain(
+                f"{one.path}: {one.lines:,} {KINDS['damaged'][one.lines > 1]}, "
+                f"{one.bytes:,} bytes, set aside in {one.aside.name}"
+            ),
             file=sys.stderr,
         )
     if not done:

@@ -17,7 +17,7 @@ from rich.progress import track
 
 from echobench import parallel
 from echobench.results.decoding import decoded
-from echobench.results.reading import Complaints, read_lines, record_files
+from echobench.results.reading import Complaints, read_lines, record_files, size_of
 from echobench.results.record import TABLE_FIELDS, Record
 from echobench.results.store import machine_class
 
@@ -69,7 +69,7 @@ def load(folder: Path) -> pd.DataFrame:
     A damaged line is named on stderr and left out.
     """
     files = record_files(folder)
-    large = sum(file.stat().st_size for file in files) > LARGE
+    large = sum(map(size_of, files)) > LARGE
     frames = []
     with Complaints() as complaints:
         for part, told, left_out in track(

@@ -45,6 +45,7 @@ from echobench.results.reading import (
     Damage,
     json_lines_files,
     read_numbered,
+    size_of,
 )
 from echobench.results.record import Record
 from echobench.results.referee import faults
@@ -220,7 +221,7 @@ def _merge(sources: list[Source], into: Path, done: Merged) -> None:
 def _surveyed(sources: list[Source], done: Merged) -> dict[Place, list[Entry]]:
     """Read all files; return what is in them by place."""
     entries: dict[Place, list[Entry]] = defaultdict(list)
-    large = sum(_size(source.path) for source in sources) > LARGE
+    large = sum(size_of(source.path) for source in sources) > LARGE
     surveys = track(
         parallel.mapped(survey, sources, apart=large),
         "reading",
@@ -290,13 +291,6 @@ def _order(record: Record | Prediction) -> bytes:
 
 def _digest(told: bytes) -> bytes:
     return hashlib.blake2b(told, digest_size=DIGEST).digest()
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0  # told when it is read
 
 
 def _chosen(entries: list[Entry], sources: Sequence[Source], done: Merged) -> list[Entry]:

@@ -199,6 +199,14 @@ def _refuse(error: OSError) -> None:
     ) from error
 
 
+def size_of(path: Path) -> int:
+    """Return the bytes of a file; 0 for what cannot be read: that is told when it is read."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
 def lines_of(path: Path) -> Iterator[Line]:
     """Yield the lines of a file; none is held in memory beyond `LONGEST` bytes.
 

@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,8 @@ from echobench.results.decoding import decoded, prediction
 from echobench.results.plain import plain
 from echobench.results.reading import PIECE, PREDICTIONS, SET_ASIDE, Line, lines_of, parsed
 
+PAUSE = 0.1
+"""Seconds in which a run that had opened the file writes its line."""
 OURS = ("records-", PREDICTIONS)
 """How the files begin that runs write. Of others, one without any record is left alone."""
 
@@ -125,12 +128,17 @@ def _replace(
         Path(name).unlink(missing_ok=True)
         raise
     keep_names(path.parent)
-    # What a run wrote between the last look and the exchange went to the old file.
-    late = os.fstat(source.fileno()).st_size - before.st_size
-    if late > 0:
-        with path.open("ab") as file:
-            _copy(source, file, before.st_size, late)
-            _keep(file)
+    # What a run wrote between the last look and the exchange went to the old file. One that had
+    # opened it by then writes at once.
+    told = before.st_size
+    for wait in (0.0, PAUSE):
+        time.sleep(wait)
+        late = os.fstat(source.fileno()).st_size - told
+        if late > 0:
+            with path.open("ab") as file:
+                _copy(source, file, told, late)
+                _keep(file)
+            told += late
 
 
 def _changed(before: os.stat_result, after: os.stat_result) -> bool:

@@ -1,0 +1,1 @@
+"""Harnesses killed at random moments, and loaded for long: `make soak`, `make load`."""
