@@ -143,7 +143,12 @@ def test_a_run_that_writes_meanwhile_loses_nothing(tmp_path: Path) -> None:
     (path,) = tmp_path.glob("*.jsonl")
     repaired = 0
     refused: list[str] = []
-    writer = threading.Thread(target=lambda: [store.append(record(n)) for n in range(1, 60)])
+
+    def write() -> None:
+        for number in range(1, 60):
+            store.append(record(number))
+
+    writer = threading.Thread(target=write)
     writer.start()
     while writer.is_alive():
         with path.open("ab") as file:
