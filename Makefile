@@ -11,7 +11,7 @@ TIMES   ?= 10
 # A file stays in one process, and the files come in their order: long ones first, see conftest.
 PYTEST = $(BIN)/python -m pytest -n logical --dist loadfile --no-loadscope-reorder --benchmark-disable
 
-.PHONY: run test test-often coverage mutation speed open closed tasks studies sizes figures report bench bench-scale bench-executors regression soak load lint clean
+.PHONY: run test test-often coverage mutation speed open closed tasks studies sizes figures report bench bench-scale bench-executors fuzz regression soak load lint clean
 
 run: $(VENV)/.base  ## teach the encoder-decoder to echo on JAX, and print the table
 	$(BIN)/echobench run --backend jax --task partial
@@ -98,11 +98,16 @@ bench: $(VENV)/.all  ## pytest-benchmark, one backend a process: make bench BACK
 	ECHOBENCH_BENCH_BACKEND=$(BACKEND) KERAS_BACKEND=$(BACKEND) $(BIN)/python -m pytest \
 		-W default tests/benchmarks --benchmark-only --benchmark-save=$(BACKEND)
 
-bench-scale: $(VENV)/.all  ## a plan of 10,000 trials, a table of 1,000,000 records (7 GB in TMPDIR)
+bench-scale: $(VENV)/.all  ## a plan of 10,000 trials; 1,000,000 records: table, merge (14 GB)
 	$(BIN)/python -m tests.benchmarks.scale
 
 bench-executors: $(VENV)/.all  ## what a trial costs on Ray, how it scales, what a driver can take
 	$(BIN)/python -m tests.benchmarks.executors
+
+FUZZ ?= 1200
+fuzz: $(VENV)/.all  ## damaged files by the thousand at the loader: FUZZ seconds, twenty minutes
+	$(PIP) -e '.[fuzz]'
+	$(BIN)/python -m tests.soak.fuzz --seconds $(FUZZ)
 
 regression: $(VENV)/.all  ## is a slowdown of 20% caught, and none where there is none?
 	$(BIN)/python -m tests.benchmarks.regression

@@ -6,6 +6,8 @@ EchobenchError
 │   ├── PluginError       a plugin file cannot be loaded, or two plugins share a name
 │   └── ExecutorError     where trials were to run cannot be reached, or does not fit
 ├── StorageError          a record cannot be kept: exit code 1
+├── DamagedError          a line or a file that holds no record: named, counted, left out
+│   └── NewerError        a record of a newer echobench: as damaged, but not set aside
 ├── UnavailableError      a backend is not installed: a row with status `unavailable`
 ├── UnsupportedError      a backend cannot do what is asked: a row with status `unsupported`
 └── TrainingError         a trial went wrong in a way we understand: status `failed`
@@ -45,6 +47,14 @@ class ExecutorError(UsageError):
 
 class StorageError(EchobenchError):
     """A record cannot be kept: the disk is full, or the folder is gone."""
+
+
+class DamagedError(EchobenchError):
+    """A line that holds no record, or a file that cannot be read."""
+
+
+class NewerError(DamagedError):
+    """A record that a newer echobench wrote: it may be whole, but not to us."""
 
 
 class UnavailableError(EchobenchError):

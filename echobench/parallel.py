@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from typing import TypeVar
 
 from echobench.harness import machine
@@ -28,9 +31,18 @@ def mapped(
     if not apart or workers < 2:
         yield from map(function, pieces)
         return
-    # An interrupt is the parent's to deal with.
-    pool = ProcessPoolExecutor(
-        workers, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)
-    )
-    with pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), _begin) as pool:
         yield from pool.map(function, pieces)
+
+
+def _begin() -> None:
+    """Leave an interrupt to the parent, and end with it, should it be killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
+import psutil
 import pytest
 
 from echobench import parallel
+from echobench.harness import machine
 
 
 def told(piece: int) -> tuple[int, int]:
@@ -19,3 +24,32 @@ def test_pieces_come_back_in_order(apart: bool) -> None:
     assert [piece for piece, _ in found] == [3, 1, 2]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     assert all((process == os.getpid()) is not (apart and cores != 1) for _, process in found)
+
+
+SLEEPERS = """
+import os, time
+from echobench import parallel
+
+def slept(piece):
+    print(os.getpid(), flush=True)
+    time.sleep(600)
+
+if __name__ == "__main__":
+    list(parallel.mapped(slept, [1, 2]))
+"""
+
+
+def test_processes_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "sleepers.py"
+    script.write_text(SLEEPERS)
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        if machine.cores() < 2:
+            parent.kill()
+            pytest.skip("one core, no processes")
+        workers = [psutil.Process(int(parent.stdout.readline())) for _ in range(2)]
+        parent.kill()
+    _, alive = psutil.wait_procs(workers, timeout=60)
+    assert not alive

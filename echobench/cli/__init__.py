@@ -21,6 +21,7 @@ from echobench.cli import (
     export,
     leaderboard,
     listing,
+    merge,
     new,
     plot,
     predict,
@@ -52,6 +53,7 @@ app.command()(plot.plot)
 app.command()(report.report)
 app.command()(export.export)
 app.command()(validate.validate)
+app.command()(merge.merge)
 app.command()(leaderboard.leaderboard)
 app.command()(doctor.doctor)
 app.command("list")(listing.list_plugins)

@@ -18,27 +18,56 @@ def validate(
     paths: Annotated[
         list[Path], typer.Argument(help="Files of records, or folders, with all in them.")
     ],
+    repair: Annotated[
+        bool,
+        typer.Option("--repair", help="Set damaged lines aside first, into FILE.damaged."),
+    ] = False,
     plugin: PluginFiles = None,
     as_json: AsJson = False,
 ) -> None:
     """Check records: schema, arithmetic, division, duplicates, impossible values."""
     from echobench.plugins import Plugins
+    from echobench.results.plain import plain
+    from echobench.results.reading import Complaints, record_files
     from echobench.results.referee import validate as check
-    from echobench.results.store import record_files
 
     for path in paths:
         if not path.exists():
             raise UsageError(f"validate: expected files or folders of records; received {path!s}")
     files = [file for path in paths for file in record_files(path, "**/*.jsonl")]
+    files = list(dict.fromkeys(files))
     if not files:
         raise UsageError(f"validate: no records in {', '.join(map(str, paths))}")
-    found, count = check(files, Plugins(plugin or []))
+    if repair:
+        _repair(files)
+    complaints = Complaints(say=lambda line: None)
+    found, count = check(files, Plugins(plugin or []), complaints)
     if as_json:
         print(json.dumps([asdict(finding) for finding in found], indent=2))
     else:
         for one in found:
-            print(f"{one.where}: {one.severity}: {one.about}: {one.message}")
+            print(plain(f"{one.where}: {one.severity}: {one.about}: {one.message}"))
     errors = sum(one.severity == "error" for one in found)
+    print(*complaints.summary()[-1:], sep="\n", end="\n" * bool(complaints.counts), file=sys.stderr)
     print(f"{count} records, {errors} errors, {len(found) - errors} warnings", file=sys.stderr)
     if errors:
         raise typer.Exit(1)
+
+
+def _repair(files: list[Path]) -> None:
+    """Set damaged lines aside, and say so."""
+    from echobench.results.plain import plain
+    from echobench.results.reading import KINDS
+    from echobench.results.repair import repair
+
+    done = [one for one in map(repair, files) if one]
+    for one in done:
+        print(
+            plain(
+                f"{one.path}: {one.lines:,} {KINDS['damaged'][one.lines > 1]}, "
+                f"{one.bytes:,} bytes, set aside in {one.aside.name}"
+            ),
+            file=sys.stderr,
+        )
+    if not done:
+        print("nothing to repair", file=sys.stderr)

@@ -13,7 +13,9 @@ from echobench.harness.plan import FIRST_TUNING_SEED
 from echobench.plugins import Plugins
 from echobench.results import referee
 from echobench.results.comparison import ratios
+from echobench.results.decoding import full
 from echobench.results.frame import cell_of
+from echobench.results.reading import read_numbered
 from echobench.results.record import Record
 from echobench.results.referee import Finding
 from echobench.results.statistics import FEWEST_PAIRS, Estimate, censored_median, ratio
@@ -114,12 +116,10 @@ def board(files: Sequence[Path], plugins: Plugins) -> Board:
     lines: dict[int, str] = {}
     records: list[Record] = []
     for path in files:
-        # As the referee counts them.
-        text = path.read_text(encoding="utf-8", errors="replace")
-        for number, line in enumerate(text.splitlines(), 1):
-            if line.strip() and f"{path}:{number}" not in bad:
-                record = Record.model_validate_json(line)
-                lines[id(record)] = line
+        # What is damaged the referee has counted.
+        for line, record in read_numbered(path, full, lambda damage: None):
+            if f"{path}:{line.number}" not in bad:
+                lines[id(record)] = (line.raw or b"").decode().strip()
                 records.append(record)
     left_out: Counter[str] = Counter()
     kept = []

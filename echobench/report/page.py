@@ -24,8 +24,9 @@ from echobench.results.decoding import decoded
 from echobench.results.divisions import sorted_out_frame
 from echobench.results.footnotes import chosen, footnotes
 from echobench.results.frame import frame
+from echobench.results.reading import Complaints, read_lines, record_files
 from echobench.results.record import Record
-from echobench.results.store import latest, machine_class, read_lines, record_files
+from echobench.results.store import latest, machine_class
 
 LARGEST = 5_800_000
 """Bytes that a page may have: beyond, records are thinned (`packing.LEVELS`)."""
@@ -70,8 +71,9 @@ def read(folder: Path) -> list[Record]:
         for file in record_files(folder, "**/*.jsonl")
         if not APART & set(file.relative_to(folder).parts)
     ]
-    records = (record for file in found for record in read_lines(file, decoded))
-    return [record for record in records if record.seed < FIRST_TUNING_SEED]
+    with Complaints() as complain:
+        records = (record for file in found for record in read_lines(file, decoded, complain))
+        return [record for record in records if record.seed < FIRST_TUNING_SEED]
 
 
 def write(folder: Path, output: Path, plugins: Plugins) -> None:

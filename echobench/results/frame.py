@@ -18,8 +18,9 @@ from rich.progress import track
 from echobench import parallel
 from echobench.harness.plan import is_usual
 from echobench.results.decoding import decoded
+from echobench.results.reading import Complaints, read_lines, record_files, size_of
 from echobench.results.record import TABLE_FIELDS, Record
-from echobench.results.store import machine_class, read_lines, record_files
+from echobench.results.store import machine_class
 
 CELL = ["task", "backend", "engine", "division", "device"]
 NOT_A_CELL = ("seed", "repeat", "timeout_s", "plugins")
@@ -70,19 +71,19 @@ def load(folder: Path) -> pd.DataFrame:
     A damaged line is named on stderr and left out.
     """
     files = record_files(folder)
-    large = sum(file.stat().st_size for file in files) > LARGE
+    large = sum(map(size_of, files)) > LARGE
     frames = []
-    for part, damaged in track(
-        parallel.mapped(_load, files, apart=large),
-        "reading",
-        total=len(files),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not (large and sys.stderr.isatty()),
-    ):
-        frames.append(part)
-        for line in damaged:
-            print(line, file=sys.stderr)
+    with Complaints() as complaints:
+        for part, told, left_out in track(
+            parallel.mapped(_load, files, apart=large),
+            "reading",
+            total=len(files),
+            console=Console(stderr=True),
+            transient=True,
+            disable=not (large and sys.stderr.isatty()),
+        ):
+            frames.append(part)
+            complaints.add(told, left_out)
     return _joined(frames)
 
 
@@ -109,10 +110,11 @@ def latest(everything: pd.DataFrame) -> pd.DataFrame:
     return everything[last].iloc[np.argsort(run[last].to_numpy(), kind="stable")]
 
 
-def _load(path: Path) -> tuple[pd.DataFrame, list[str]]:
-    """Return the frame of a file, and what is damaged in it."""
-    damaged: list[str] = []
-    return frame(read_lines(path, decoded, damaged.append)), damaged
+def _load(path: Path) -> tuple[pd.DataFrame, list[str], Complaints]:
+    """Return the frame of a file, what of it to name as damaged, and what was left out."""
+    told: list[str] = []
+    complaints = Complaints(told.append)
+    return frame(read_lines(path, decoded, complaints)), told, complaints
 
 
 def _row(record: Record) -> tuple[Any, ...]:

@@ -6,11 +6,11 @@ from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
+from echobench.errors import DamagedError
 from echobench.results.decoding import decoded
+from echobench.results.reading import LONGEST, record_files
 from echobench.results.record import Record
-from echobench.results.store import DONE, machine_class, record_files
+from echobench.results.store import DONE, machine_class
 
 
 class Journal:
@@ -71,14 +71,14 @@ class Journal:
             for line in self._lines(path):
                 try:
                     record = decoded(line)
-                except ValidationError:
+                except DamagedError:
                     continue
                 told = record.provenance.get("machine")
                 here = self._class is None or machine_class(told) == self._class
                 if here and (self._keys is None or record.key in self._keys):
                     yield record
 
-    def _lines(self, path: Path) -> Iterator[str]:
+    def _lines(self, path: Path) -> Iterator[bytes]:
         try:
             found = path.stat()
             place = (path, found.st_ino)
@@ -89,10 +89,11 @@ class Journal:
                 start = 0  # written anew
             with path.open("rb") as file:
                 file.seek(start)
-                for line in file:
-                    if not line.endswith(b"\n"):
+                while line := file.readline(LONGEST + 1):
+                    # What is longer is no record, and is passed over in pieces.
+                    if not line.endswith(b"\n") and len(line) <= LONGEST:
                         break
                     self._read_to[place] = start = start + len(line)
-                    yield line.decode(errors="replace")
-        except FileNotFoundError:
-            return  # gone since it was listed
+                    yield line
+        except OSError:
+            return  # gone since it was listed, or not to be read: who prints records says so

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -14,7 +17,9 @@ from echobench.core.clock import PHASES
 from echobench.harness.plan import Trial, trial_key
 from echobench.plugins import Plugins
 from echobench.results import divisions
+from echobench.results.decoding import canonical, decoded
 from echobench.results.divisions import Severity
+from echobench.results.reading import Complaints, Damage, Line, read_numbered
 from echobench.results.record import Record
 from echobench.results.store import machine_class
 
@@ -22,6 +27,13 @@ LEDGER_TOLERANCE = 0.01
 LEAST_TIME = 0.5
 """Of what the median update and their number give, that the target must have taken. There is
 no most: the first updates may be slow."""
+
+AMOUNTS = [
+    name
+    for name, field in Record.model_fields.items()
+    if name.endswith(("_s", "_per_update", "_bytes", "_target"))
+    and field.annotation in (float | None, int | None)
+]
 
 
 @dataclass(frozen=True)
@@ -47,51 +59,79 @@ Rule = Callable[[Record], Iterator[tuple[str, str]]]
 """Yields what a record violates: what it is about, and how."""
 
 
-def validate(paths: Iterable[Path], plugins: Plugins) -> tuple[list[Finding], int]:
+def validate(
+    paths: Iterable[Path], plugins: Plugins, complaints: Complaints | None = None
+) -> tuple[list[Finding], int]:
     """Check all records in files.
 
     Args:
         paths: JSON Lines files.
         plugins: tasks that are installed here, whose closed recipes count.
+        complaints: takes what cannot be read; what it names is a finding too.
 
     Returns:
-        What was found, in order, and how many records were read.
+        What was found, in order, and how many lines hold something.
     """
     found: list[Finding] = []
-    seen: dict[tuple[str, str, str], str] = {}
+    damage = complaints or Complaints(say=lambda line: None)
+    seen: dict[tuple[str, str, str], tuple[str, bytes]] = {}
     runs: Counter[tuple[str, str]] = Counter()
     count = 0
+
+    def complain(one: Damage) -> None:
+        if damage(one):
+            found.append(Finding(one.where, "error", one.kind, one.why))
+
     for path in paths:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
+        for line, record in read_numbered(path, decoded, complain):
             count += 1
-            where = f"{path}:{number}"
-            try:
-                record = Record.model_validate_json(line)
-            except ValidationError as error:
-                found += [
-                    Finding(where, "error", ".".join(map(str, p["loc"])) or "schema", p["msg"])
-                    for p in error.errors()
-                ]
-                continue
-            broken = [Finding(where, "error", *told) for rule in RULES for told in rule(record)]
-            found += broken
-            if not any(finding.about == "trial" for finding in broken):
-                found += [Finding(where, *told) for told in divisions.check(record, plugins)]
+            where = f"{path}:{line.number}"
+            found += [Finding(where, *told) for told in faults(record, plugins)]
+            found += [
+                Finding(where, "error", name, "is there twice in one object; readers differ")
+                for name in _twice(line)
+            ]
             machine = machine_class(record.provenance.get("machine"))
             identity = (record.key, machine, record.started_at)
+            digest = hashlib.sha256(canonical(record)).digest()
             if identity in seen:
-                message = f"the same trial, started at the same time, as {seen[identity]}"
+                first, other = seen[identity]
+                message = f"the same trial, started at the same time, as {first}"
+                if digest == other:
+                    message = f"the same record as {first}"
                 found.append(Finding(where, "error", "duplicate", message))
             else:
                 runs[record.key, machine] += 1
                 if runs[record.key, machine] == 2:
                     message = "the same trial was run before; the table takes the later one"
                     found.append(Finding(where, "warning", "repeated", message))
-            seen.setdefault(identity, where)
-    return found, count
+            seen.setdefault(identity, (where, digest))
+    found += [
+        Finding(str(path), "error", "damaged", f"{more:,} more lines like these")
+        for path, more in damage.unnamed()
+    ]
+    return found, count + damage.counts["damaged"] + damage.counts["newer"]
+
+
+def faults(record: Record, plugins: Plugins) -> list[tuple[Severity, str, str]]:
+    """Return what a record by itself violates: how bad it is, what it is about, and how."""
+    unlike = list(_trial(record))
+    if any(about == "trial" for about, _ in unlike):
+        return [("error", *told) for told in unlike]  # the other rules read the trial
+    broken = [*unlike, *(told for rule in RULES for told in rule(record))]
+    return [*(("error", *told) for told in broken), *divisions.check(record, plugins)]
+
+
+def _twice(line: Line) -> list[str]:
+    """Return the names that are more than once in an object of a line."""
+    found: list[str] = []
+
+    def pairs(told: list[tuple[str, Any]]) -> None:
+        counts = Counter(name for name, _ in told)
+        found.extend(name for name, count in counts.items() if count > 1)
+
+    json.loads(line.raw or b"", object_pairs_hook=pairs)
+    return found
 
 
 def why_impossible(record: Record) -> str | None:
@@ -204,7 +244,7 @@ def _arithmetic(record: Record) -> Iterator[tuple[str, str]]:
     rates = [
         found["matmul_flops_per_s"]
         for found in (record.provenance.get("calibration") or {}).values()
-        if found
+        if found and found.get("matmul_flops_per_s", 0) > 0
     ]
     if flops and limit is not None and rates:
         expected = flops / record.seconds_per_update / max(rates)
@@ -217,11 +257,11 @@ def _possible(record: Record) -> Iterator[tuple[str, str]]:
         value = getattr(record, name)
         if value is not None and not 0 <= value <= 1:
             yield name, f"expected 0..1; received {value}"
-    for name, value in record:
-        is_amount = name.endswith(("_s", "_per_update", "_bytes", "_target"))
-        if isinstance(value, float | int) and is_amount and not 0 <= value < math.inf:
+    for name in AMOUNTS:
+        value = getattr(record, name)
+        if value is not None and not 0 <= value < math.inf:
             yield name, f"expected 0 or more; received {value}"
-        elif isinstance(value, int) and name != "seed" and abs(value) >= MOST:
+        elif isinstance(value, int) and value >= MOST:
             yield (
                 name,
                 f"expected less than {MOST:,}; received a number of {len(str(value))} digits",
@@ -265,6 +305,6 @@ def _finished(record: Record) -> Iterator[tuple[str, str]]:
         yield "epochs", f"expected at most the budget of {budget:,}; received {record.epochs:,}"
 
 
-RULES: tuple[Rule, ...] = (_trial, _ledger, _target, _curve, _arithmetic, _possible, _finished)
+RULES: tuple[Rule, ...] = (_ledger, _target, _curve, _arithmetic, _possible, _finished)
 FRESH: tuple[Rule, ...] = (_finished, _possible, _ledger, _target, _curve)
 """What holds of each record that was just made, however noisy the machine."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,10 +12,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from echobench import interrupts
 from echobench.core.task import Recipe
-from echobench.errors import StorageError
+from echobench.errors import DamagedError, StorageError
 from echobench.results.appending import append_line
+from echobench.results.reading import SEARCH, Complaints, read_lines
 from echobench.results.record import Record
-from echobench.results.store import SEARCH
 
 SHOWN = 5
 """Candidates in the table, the best ones; the one to start from always."""
@@ -104,7 +103,7 @@ class SearchLog:
     def __init__(self, folder: Path, conditions: dict[str, Any]) -> None:
         self.path = folder / SEARCH
         self.conditions = conditions
-        everything = list(_read(self.path)) if self.path.exists() else []
+        everything = _read(self.path) if self.path.exists() else []
         self.candidates = [one for one in everything if one.conditions == conditions]
         self.others = len(everything) - len(self.candidates)
 
@@ -125,20 +124,18 @@ class SearchLog:
         self.candidates.append(candidate)
 
 
-def _read(path: Path) -> Iterator[Candidate]:
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            yield Candidate.model_validate_json(line)
-        except ValidationError as error:
-            problem = error.errors()[0]
-            where = ".".join(map(str, problem["loc"])) or "line"
-            print(
-                f"{path}:{number}: not a candidate ({where}: {problem['msg']}); left out",
-                file=sys.stderr,
-            )
+def _read(path: Path) -> list[Candidate]:
+    with Complaints() as complain:
+        return list(read_lines(path, _candidate, complain))
+
+
+def _candidate(line: bytes) -> Candidate:
+    try:
+        return Candidate.model_validate_json(line)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"])) or "line"
+        raise DamagedError(f"{where}: {problem['msg']}") from error
 
 
 def shown(

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import re
 import shutil
-import sys
 import uuid
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
-
-from pydantic import ValidationError
+from typing import Any
 
 from echobench import interrupts
 from echobench.errors import StorageError, UsageError
 from echobench.results.appending import append_line, rescue
-from echobench.results.decoding import decoded
+from echobench.results.decoding import decoded, full
 from echobench.results.prediction import Prediction
+from echobench.results.reading import PREDICTIONS, Complaints, read_lines, record_files
 from echobench.results.record import Record
 
-Parsed = TypeVar("Parsed")
 DONE = ("reached", "missed", "unsupported")
 """Statuses that the same trial would come to again, so it need not run again."""
-RECORDS, PREDICTIONS = "records-", "predictions-"
-"""What the names of files with records and with predictions begin with."""
-SEARCH = "search.jsonl"
-"""The log of a search, among its records (`echobench.results.search`)."""
+RECORDS = "records-"
+"""What the names of files with records begin with."""
 ROOM = 16 * 2**20
 """Bytes that must be free for a trial to be started: its record, and its log."""
 STAMP, STAMPED = "%Y%m%dT%H%M%SZ", re.compile(r"-(\d{8}T\d{6}Z)-")
@@ -88,7 +83,10 @@ class Store:
         """Say where somebody took away what was written so far; from here on it is made anew."""
         if not all(path.exists() for path in self._written):
             self._written.clear()
-            _say(f"{self.folder}: the records of this run so far are gone from here; it goes on")
+            print(
+                f"{self.folder}: the records of this run so far are gone from here; it goes on",
+                file=sys.stderr,
+            )
 
     def append(self, record: Record | Prediction) -> None:
         """Keep a record: one line, on disk when this returns.
@@ -134,8 +132,10 @@ class Store:
     @staticmethod
     def read(path: Path) -> list[Record]:
         """Return the records of training in a file, or in a folder's files, oldest first."""
-        full = Record.model_validate_json
-        return [record for file in record_files(path) for record in read_lines(file, full)]
+        with Complaints() as complain:
+            return [
+                record for file in record_files(path) for record in read_lines(file, full, complain)
+            ]
 
     def of(
         self, machine: dict[str, Any] | None, keys: Container[str] | None = None
@@ -147,11 +147,12 @@ class Store:
             keys: of the trials; None for all.
         """
         here = None if machine is None else machine_class(machine)
-        for file in record_files(self.folder) if self.folder.is_dir() else []:
-            for record in read_lines(file, decoded):
-                there = machine_class(record.provenance.get("machine"))
-                if (keys is None or record.key in keys) and here in (None, there):
-                    yield record
+        with Complaints() as complain:
+            for file in record_files(self.folder) if self.folder.is_dir() else []:
+                for record in read_lines(file, decoded, complain):
+                    there = machine_class(record.provenance.get("machine"))
+                    if (keys is None or record.key in keys) and here in (None, there):
+                        yield record
 
     def done(self, machine: dict[str, Any], also: Sequence[str] = ()) -> dict[str, Record]:
         """Return the trials that need not run again on this machine, by key.
@@ -161,20 +162,6 @@ class Store:
             also: further statuses that count as done.
         """
         return {r.key: r for r in self.of(machine) if r.status in (*DONE, *also)}
-
-
-def record_files(path: Path, pattern: str = "*.jsonl") -> list[Path]:
-    """Return the files with records of training: `path` itself, or those in this folder.
-
-    Args:
-        path: a file or a folder.
-        pattern: of files in the folder; `**/*.jsonl` for those in its folders too.
-    """
-    if path.is_file():
-        return [path]
-    return sorted(
-        p for p in path.glob(pattern) if p.name != SEARCH and not p.name.startswith(PREDICTIONS)
-    )
 
 
 def file_name(name: str) -> str:
@@ -203,32 +190,6 @@ def machine_class(machine: dict[str, Any] | None) -> str:
     cores = facts.get("cores")
     counted = "1 core" if cores == 1 else f"{cores} cores"
     return ", ".join([f"{facts.get('cpu')}", counted, *facts.get("gpus", [])])
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
-
-
-def read_lines(
-    path: Path, parse: Callable[[str], Parsed], complain: Callable[[str], None] = _say
-) -> Iterator[Parsed]:
-    """Yield what is parsed of a file's lines.
-
-    Args:
-        path: a file of records.
-        parse: makes something of a line; a ValidationError means that it is damaged.
-        complain: told which line is damaged, and how; it is left out.
-    """
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                yield parse(line)
-            except ValidationError as error:
-                problem = error.errors()[0]
-                where = ".".join(map(str, problem["loc"])) or "line"
-                complain(f"{path}:{number}: not a record ({where}: {problem['msg']}); left out")
 
 
 def latest(records: list[Record]) -> list[Record]:

@@ -1,4 +1,4 @@
-"""Seconds and memory of a large plan and of a large folder: `make bench-scale`.
+"""Seconds and memory of a large plan, a large folder and its merge: `make bench-scale`.
 
 Records are the committed ones, varied (`made_up.py`), in a temporary folder.
 """
@@ -6,6 +6,7 @@ Records are the committed ones, varied (`made_up.py`), in a temporary folder.
 from __future__ import annotations
 
 import argparse
+import resource
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,7 @@ def main() -> None:
         folder = asked.folder or Path(temporary)
         plan_of(asked.trials, folder / "plan")
         table_of(asked.records, folder / "table")
+        merge_of(asked.records, folder / "table", folder / "merged")
 
 
 def plan_of(trials: int, folder: Path) -> None:
@@ -83,9 +85,15 @@ def table_of(records: int, folder: Path) -> None:
         measure(name, "table", "--results", folder, "--format", form)
 
 
+def merge_of(records: int, source: Path, into: Path) -> None:
+    """Time a merge of a folder's files into an empty one, and the same merge again."""
+    measure(f"{records:,} records: merge", "merge", source, "--into", into)
+    measure(f"{records:,} records: merge again", "merge", source, "--into", into)
+
+
 def measure(name: str, *command: str | Path) -> None:
     """Run echobench; print its seconds and the largest memory of all its processes together."""
-    peak = 0
+    peak, before = 0, resource.getrusage(resource.RUSAGE_CHILDREN)
     ended = threading.Event()
     start = time.perf_counter()
     with psutil.Popen(
@@ -107,7 +115,10 @@ def measure(name: str, *command: str | Path) -> None:
         watcher.join()
     if code:
         raise SystemExit(f"{name}: exit code {code}")
-    print(f"{name}: {seconds:.1f} s, {peak / 2**30:.2f} GiB", flush=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    told = f"{seconds:.1f} s, of processors {spent:.1f} s, {peak / 2**30:.2f} GiB"
+    print(f"{name}: {told}", flush=True)
 
 
 def memory(process: psutil.Process) -> int:

@@ -17,7 +17,7 @@ from echobench.harness.plan import trial_key
 from echobench.leaderboard.site import write
 from echobench.leaderboard.standing import Board, board
 from echobench.plugins import Plugins
-from echobench.results.store import record_files
+from echobench.results.reading import record_files
 from tests.browser import Theme, browser, opened
 from tests.conftest import Command
 from tests.results.records import RESULTS, real

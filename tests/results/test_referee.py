@@ -74,8 +74,9 @@ FORGERIES: list[tuple[Callable[[Told], None], str, str]] = [
     (tuned, "key", "the digest of the trial"),
     (tuned, "division", "is open, not closed: learning_rate=0.02 instead of 0.001"),
     (lambda r: r["trial"].pop("versions"), "trial", "versions: Field required"),
-    (lambda r: r.update(colour="red"), "colour", "Extra inputs are not permitted"),
-    (lambda r: r.pop("task"), "task", "Field required"),
+    (lambda r: r.update(colour="red"), "damaged", "unknown field `colour`"),
+    (lambda r: r.pop("task"), "damaged", "missing required field `task`"),
+    (lambda r: r.update(colour="red", schema_version=99), "newer", "by a newer echobench"),
 ]
 
 
@@ -99,9 +100,22 @@ def test_duplicates_and_repeated_runs_are_visible(
     told: Told, plugins: Plugins, tmp_path: Path
 ) -> None:
     later = {**told, "started_at": "2030-01-01T00:00:00.000+00:00"}
-    same, repeated = findings(tmp_path, plugins, told, told, later)
+    other = {**told, "log_tail": ["another"]}
+    same, unlike, repeated = findings(tmp_path, plugins, told, told, other, later)
     assert (same.severity, same.about) == ("error", "duplicate")
+    assert same.message.startswith("the same record as ")
+    assert (unlike.severity, unlike.about) == ("error", "duplicate")
+    assert unlike.message.startswith("the same trial, started at the same time, as ")
     assert (repeated.severity, repeated.about) == ("warning", "repeated")
+
+
+def test_a_name_that_is_twice_in_an_object_is_found(
+    told: Told, plugins: Plugins, tmp_path: Path
+) -> None:
+    path = tmp_path / "records-x.jsonl"
+    path.write_text(json.dumps(told)[:-1] + ', "seed": 3, "seed": 0}\n')
+    found, _ = validate([path], plugins)
+    assert [(f.severity, f.about) for f in found] == [("error", "seed")]
 
 
 def test_what_cannot_be_checked_is_a_warning(told: Told, plugins: Plugins, tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_a_line_that_was_cut_off_costs_itself_only(
     log.path.write_text(log.path.read_text()[:-40])
     log = SearchLog(tmp_path, conditions)
     assert [one.number for one in log.candidates] == [0]
-    assert "search.jsonl:2: not a candidate" in capsys.readouterr().err
+    assert "search.jsonl:2: not a record (cut off" in capsys.readouterr().err
     log.append(tried(1, 1.0, None, None))
     found = SearchLog(tmp_path, conditions).candidates
     assert found == [tried(0, 1.0, 2.0, 3.0), tried(1, 1.0, None, None)]

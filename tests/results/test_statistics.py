@@ -148,7 +148,9 @@ def test_disagreement_by_hand_with_trials_that_never_arrived() -> None:
 
 
 def test_disagreement_is_never_more_than_certain_nor_hidden_by_groups_of_one_time() -> None:
-    similar = [([time + shift for time in (1.0, 2.0, 3.0)], []) for shift in (0.0, 0.1, 0.2)]
+    similar: list[tuple[list[float], list[float]]] = [
+        ([time + shift for time in (1.0, 2.0, 3.0)], []) for shift in (0.0, 0.1, 0.2)
+    ]
     assert disagreement(similar) == 1.0
     early, same = [1.0, 2.0, 3.0, 4.0], [300.0, 300.0, 300.0, 300.0]
     expected = 3 * stats.logrank(same, early).pvalue
