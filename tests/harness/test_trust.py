@@ -105,7 +105,7 @@ def test_whatever_is_claimed_there_is_a_record_that_can_be_kept_and_read(
     record = kept(trial, {**honest(trial), **changes})
     line = record.model_dump_json()
     assert Record.model_validate_json(line) == record
-    assert decoded(line).status == record.status
+    assert decoded(line.encode()).status == record.status
     assert referee.why_impossible(record) is None
     assert record.seed == trial.seed
     assert "\n" not in (record.reason or "")
