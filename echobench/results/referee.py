@@ -34,6 +34,11 @@ AMOUNTS = [
     if name.endswith(("_s", "_per_update", "_bytes", "_target"))
     and field.annotation in (float | None, int | None)
 ]
+COUNTS = [
+    name
+    for name, field in Record.model_fields.items()
+    if field.annotation in (int, int | None) and name != "seed"
+]
 
 
 @dataclass(frozen=True)
@@ -261,11 +266,11 @@ def _possible(record: Record) -> Iterator[tuple[str, str]]:
         value = getattr(record, name)
         if value is not None and not 0 <= value < math.inf:
             yield name, f"expected 0 or more; received {value}"
-        elif isinstance(value, int) and value >= MOST:
-            yield (
-                name,
-                f"expected less than {MOST:,}; received a number of {len(str(value))} digits",
-            )
+    for name in COUNTS:
+        value = getattr(record, name)
+        if value is not None and value >= MOST:
+            digits = len(str(value))
+            yield name, f"expected less than {MOST:,}; received a number of {digits} digits"
     if (record.exact_match or 0) > (record.accuracy or 0):
         yield "exact_match", "expected no more than accuracy: a right sequence has right tokens"
     parity = record.parity
