@@ -7,6 +7,7 @@ EchobenchError
 ├── StorageError          a record cannot be kept: exit code 1
 ├── UnavailableError      a backend is not installed: a row with status `unavailable`
 ├── UnsupportedError      a backend cannot do what is asked: a row with status `unsupported`
+├── RefusedError          a stranger's network that Keras does not read: status `failed`
 └── TrainingError         a trial went wrong in a way we understand: status `failed`
 """
 
@@ -48,6 +49,10 @@ class UnavailableError(EchobenchError):
 
 class UnsupportedError(EchobenchError):
     """A backend that cannot do what is asked of it: train, or run some layer."""
+
+
+class RefusedError(EchobenchError):
+    """A stranger's network that Keras does not read in its safe mode."""
 
 
 class TrainingError(EchobenchError):

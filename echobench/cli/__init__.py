@@ -29,6 +29,7 @@ from echobench.cli import (
     validate,
 )
 from echobench.errors import EchobenchError, UsageError
+from echobench.results.plain import say
 
 app = typer.Typer(
     help="How fast, and how surely, does each deep-learning backend teach a network to echo?",
@@ -60,5 +61,5 @@ def main() -> None:
     try:
         app()
     except EchobenchError as error:
-        print(f"echobench: {error}", file=sys.stderr)
+        say(f"echobench: {error}", *getattr(error, "__notes__", ()))
         sys.exit(2 if isinstance(error, UsageError) else 1)

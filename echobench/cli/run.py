@@ -13,8 +13,9 @@ import typer
 
 from echobench.cli.options import Observe, PluginFiles, Results, whole
 from echobench.cli.options import seconds as seconds_of
-from echobench.cli.running import can_watch, chosen_observers, print_results, say, watched
+from echobench.cli.running import can_watch, chosen_observers, print_results, watched
 from echobench.errors import UsageError
+from echobench.results.plain import say
 
 if TYPE_CHECKING:
     from echobench.results.record import Record
@@ -110,7 +111,7 @@ def run(
         say(f"seeds auto: looks after {', '.join(map(str, adaptive.LOOKS))} seeds")
     if dry_run:
         for trial in trials:
-            print(f"{'done' if trial.key in done else 'run '}  {trial.name}")
+            say(f"{'done' if trial.key in done else 'run '}  {trial.name}", to=sys.stdout)
         return
     store.check_writable()
     if save_models is not None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import typer
 
 from echobench.errors import UsageError
+from echobench.results.plain import say
 
 if TYPE_CHECKING:
     from echobench.harness.matrix import Matrix
@@ -55,17 +56,12 @@ def interruptible(comfort: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print(f"interrupted: {comfort}", file=sys.stderr)
+        say(f"interrupted: {comfort}")
         raise typer.Exit(130) from None
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
     raise KeyboardInterrupt
-
-
-def say(line: str) -> None:
-    """Tell the user something that is no result."""
-    print(line, file=sys.stderr, flush=True)
 
 
 def print_results(records: list[Record]) -> None:
@@ -79,9 +75,10 @@ def print_results(records: list[Record]) -> None:
         console.print(ranking.terminal(ranking.grouped(records), console.width))
     for record in records:
         if record.samples and record.seed == 0:
-            print(f"\n{record.task} {record.backend} {record.engine} {record.division}")
+            said = [f"{record.task} {record.backend} {record.engine} {record.division}"]
             for sample in record.samples[:3]:
-                print(f"Expected: {sample.expected} Predicted: {sample.predicted}")
+                said.append(f"Expected: {sample.expected} Predicted: {sample.predicted}")
+            say("", *said, to=sys.stdout)
 
 
 def chosen_observers(names: Sequence[str], plugins: Plugins) -> list[Observer]:

@@ -11,6 +11,7 @@ import typer
 from echobench.cli.options import Format, Observe, PluginFiles
 from echobench.cli.options import seconds as seconds_of
 from echobench.cli.running import chosen_observers, watched
+from echobench.results.plain import say
 
 
 def study(
@@ -47,7 +48,7 @@ def study(
         plan_study,
     )
     from echobench.plugins import Plugins
-    from echobench.results.drawing import drawn
+    from echobench.results.drawing import drawn, line_of
     from echobench.results.sizes import curves, remarks
     from echobench.results.store import Store, latest
     from echobench.results.table import written
@@ -73,7 +74,7 @@ def study(
         done = store.done(machine.facts(), also=("timeout",), keys=keys)
         missing = [trial for key, trial in keys.items() if key not in done]
         if len(missing) < len(trials):
-            print(f"{len(trials) - len(missing)} of {len(trials)} trials are done", file=sys.stderr)
+            say(f"{len(trials) - len(missing)} of {len(trials)} trials are done")
         matrix = Matrix(plugins=plugins, store=store, command=["echobench", *sys.argv[1:]])
         found = [done[key] for key in keys if key in done]
         found += watched(matrix, missing, observers)
@@ -82,7 +83,7 @@ def study(
         print(written(rows, form.value))
         return
     console = Console()
-    console.print(asked.question, markup=False)
+    console.print(line_of(asked.question))
     several = len(selection.backends) > 1
     names = ("variant", "backend") if several else ("variant",)
     # Where sizes are compared, what an update costs is the answer, and stays.
@@ -91,4 +92,4 @@ def study(
     console.print(drawn(rows, console.width, names, dispensable))
     chosen = [record for record in found if record.backend in selection.backends]
     for line in remarks(curves(measurements(asked, chosen, plugins))):
-        console.print(line, style="dim", markup=False, highlight=False)
+        console.print(line_of(line, "dim"))

@@ -13,8 +13,9 @@ import typer
 
 from echobench.cli.options import Format, PluginFiles, needs
 from echobench.cli.options import seconds as seconds_of
-from echobench.cli.running import interruptible, say
+from echobench.cli.running import interruptible
 from echobench.errors import UsageError
+from echobench.results.plain import say
 
 if TYPE_CHECKING:
     from echobench.harness.tuning import Question

@@ -12,6 +12,7 @@ import typer
 
 from echobench.cli.options import AsJson, PluginFiles
 from echobench.errors import UsageError
+from echobench.results.plain import say
 
 
 def validate(
@@ -36,9 +37,9 @@ def validate(
     if as_json:
         print(json.dumps([asdict(finding) for finding in found], indent=2))
     else:
-        for one in found:
-            print(f"{one.where}: {one.severity}: {one.about}: {one.message}")
+        lines = (f"{one.where}: {one.severity}: {one.about}: {one.message}" for one in found)
+        say(*lines, to=sys.stdout)
     errors = sum(one.severity == "error" for one in found)
-    print(f"{count} records, {errors} errors, {len(found) - errors} warnings", file=sys.stderr)
+    say(f"{count} records, {errors} errors, {len(found) - errors} warnings")
     if errors:
         raise typer.Exit(1)

@@ -100,7 +100,7 @@ class Matrix:
         }
         if trial.replicates:
             return launch.run_replicates(group, backend, **options)
-        cache = self.store.folder / "compiled" / trial.backend if trial.cache else None
+        cache = self.store.folder / "compiled" / file_name(trial.backend) if trial.cache else None
         model = self._model_path(trial)
         return [launch.run_trial(trial, backend, **options, save_model=model, cache=cache)]
 

@@ -17,6 +17,7 @@ from rich.progress import track
 
 from echobench import parallel
 from echobench.results.decoding import decoded
+from echobench.results.plain import say
 from echobench.results.record import TABLE_FIELDS, Record
 from echobench.results.store import machine_class, read_lines, record_files
 
@@ -79,8 +80,7 @@ def load(folder: Path) -> pd.DataFrame:
         disable=not (large and sys.stderr.isatty()),
     ):
         frames.append(part)
-        for line in damaged:
-            print(line, file=sys.stderr)
+        say(*damaged)
     return _joined(frames)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import statistics
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from echobench.core.task import Recipe
 from echobench.errors import StorageError
+from echobench.results.plain import say
 from echobench.results.record import Record
 from echobench.results.store import SEARCH
 
@@ -141,10 +141,7 @@ def _read(path: Path) -> Iterator[Candidate]:
         except ValidationError as error:
             problem = error.errors()[0]
             where = ".".join(map(str, problem["loc"])) or "line"
-            print(
-                f"{path}:{number}: not a candidate ({where}: {problem['msg']}); left out",
-                file=sys.stderr,
-            )
+            say(f"{path}:{number}: not a candidate ({where}: {problem['msg']}); left out")
 
 
 def shown(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
-import sys
 import uuid
 from collections.abc import Callable, Container, Iterator, Sequence
 from datetime import UTC, datetime
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from echobench.errors import UsageError
 from echobench.results.decoding import decoded
+from echobench.results.plain import say
 from echobench.results.prediction import Prediction
 from echobench.results.record import Record
 
@@ -23,6 +24,10 @@ DONE = ("reached", "missed", "unsupported")
 """Statuses that the same trial would come to again, so it need not run again."""
 PREDICTIONS = "predictions-"
 """What the names of files with predictions begin with."""
+LONGEST = 100
+"""Characters that a name of a file keeps."""
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+"""Names that are devices on Windows."""
 SEARCH = "search.jsonl"
 """The log of a search, among its records (`echobench.results.search`)."""
 
@@ -130,8 +135,15 @@ def record_files(path: Path, pattern: str = "*.jsonl") -> list[Path]:
 
 
 def file_name(name: str) -> str:
-    """Return a name that is one for files too: `partial[n_in=8]` becomes `partial_n_in=8`."""
-    return re.sub(r"[^A-Za-z0-9._=-]+", "_", name).strip("_")
+    """Return a name that is one for files too: `partial[n_in=8]` becomes `partial_n_in=8`.
+
+    Whatever the name: one part of a path, on every system, that is neither hidden nor an
+    option. A long one ends in its digest.
+    """
+    fit = re.sub(r"[^A-Za-z0-9._=-]+", "_", name).strip("_.").lstrip("-_.") or "_"
+    if len(fit) > LONGEST:
+        fit = f"{fit[:LONGEST]}-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
+    return f"_{fit}" if RESERVED.fullmatch(fit) else fit
 
 
 def machine_class(machine: dict[str, Any] | None) -> str:
@@ -142,12 +154,8 @@ def machine_class(machine: dict[str, Any] | None) -> str:
     return ", ".join([f"{facts.get('cpu')}", counted, *facts.get("gpus", [])])
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
-
-
 def read_lines(
-    path: Path, parse: Callable[[str], Parsed], complain: Callable[[str], None] = _say
+    path: Path, parse: Callable[[str], Parsed], complain: Callable[[str], None] = say
 ) -> Iterator[Parsed]:
     """Yield what is parsed of a file's lines.
 
