@@ -20,10 +20,9 @@ from pydantic import ValidationError
 
 from echobench.core.backend import Backend
 from echobench.core.task import Recipe
-from echobench.harness import machine, noise
+from echobench.harness import machine, noise, privacy
 from echobench.harness.plan import Trial
 from echobench.harness.protocol import EVENT, Failure, Job, Progress, Reference, Result
-from echobench.plugins import FILE_PREFIX
 from echobench.results.record import Record
 
 GRACE_S = 10.0
@@ -117,7 +116,7 @@ def _record(trial: Trial, came: dict[str, Any]) -> Record:
         "key": trial.key,
         "trial": {
             **trial.model_dump(mode="json"),
-            "plugins": [*map(_without_folder, trial.plugins)],
+            "plugins": [*map(privacy.without_folder, trial.plugins)],
         },
         **trial.model_dump(include={"backend", "engine", "division", "device", "seed"}),
     }
@@ -146,7 +145,7 @@ def run_job(
     Whatever happens to the process, there are fields: see `run_trial`.
     """
     provenance: dict[str, Any] = {
-        "command": [*map(machine.without_home, command)],
+        "command": [*map(privacy.without_places, command)],
         "machine": machine.facts(),
         "git": machine.git_state(),
     }
@@ -269,12 +268,13 @@ def _run_worker(
         finally:
             _kill_tree(worker)
             os.close(receiving)
-    lines = log.read_text(errors="replace").splitlines()[-LOG_TAIL:]
-    tail = [*map(machine.without_home, lines)]
+    privacy.scrub(log)
+    tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_TAIL:]
     if isinstance(last, Result):
         return last.fields
     if isinstance(last, Failure):
-        return {"status": last.status, "reason": last.reason, "log_tail": tail}
+        reason = privacy.without_places(last.reason)
+        return {"status": last.status, "reason": reason, "log_tail": tail}
     if not in_time:
         reason = f"killed: still running {GRACE_S:g} s past its limit of {job.trial.timeout_s:g} s"
         return {"status": "timeout", "reason": reason, "log_tail": tail}
@@ -317,12 +317,6 @@ def _kill_tree(worker: subprocess.Popen[bytes]) -> None:
 
 def _files(folder: Path | None) -> int:
     return 0 if folder is None else sum(path.is_file() for path in folder.rglob("*"))
-
-
-def _without_folder(plugin: str) -> str:
-    """Return where a plugin comes from; of a file its name: where it lies is the user's affair."""
-    path = plugin.removeprefix(FILE_PREFIX)
-    return plugin if path == plugin else FILE_PREFIX + Path(path).name
 
 
 def _death(code: int | None) -> str:

@@ -1,14 +1,13 @@
 """Texts that strangers wrote, made fit for where they are shown: one function a place.
 
-JSON and Parquet carry a text as it is. Pages escape it on their own (`results.plain` for what
-would steer the reader's eye, their templates for HTML).
+JSON and Parquet carry a text as it is.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from typing import IO
+from typing import IO, Any
 
 COMBINING = "[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
 MARKS = re.compile(f"(?<={COMBINING}{{4}}){COMBINING}")
@@ -17,7 +16,9 @@ lines above."""
 FORMULA = re.compile(r"(^|;)(\s*)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
 """Where a spreadsheet would begin a formula: a cell's start, or behind what it may split at."""
 MARKUP = re.compile(
-    r"[\\`*\[\]|~$@]"
+    r"[\\`|~$@]"
+    r"|\*(?=\S)|(?<=\S)\*"
+    r"|\](?=[(\[])"  # what makes a link of brackets: an interval is none
     r"|(?<![^\W_])_|_(?![^\W_])"  # emphasis; not the one within a name
     r"|(?<=www)\."  # addresses, which become links on their own
     r"|:(?=//)",
@@ -58,6 +59,14 @@ def markdown(text: str) -> str:
     """Return a text for a cell of a Markdown table: no row or cell ends in it, nothing is live."""
     escaped = MARKUP.sub(r"\\\g<0>", plain(text).replace("&", "&amp;"))
     return escaped.replace("<", "&lt;").replace(">", "&gt;")
+
+
+def shown_on_page(value: Any) -> Any:
+    """Return what a template puts into a page: a text as `plain` gives it, unless it is HTML.
+
+    Jinja asks this of every value (`finalize`), and escapes it then.
+    """
+    return plain(value) if type(value) is str else value
 
 
 def say(*lines: str, to: IO[str] | None = None) -> None:

@@ -18,7 +18,7 @@ from echobench.core.target import BLOCK
 from echobench.core.task import Task
 from echobench.core.training import Evaluation, Limits, Outcome, fresh_rows, train
 from echobench.errors import TrainingError
-from echobench.harness import machine
+from echobench.harness import machine, privacy
 from echobench.harness.plan import Trial
 from echobench.harness.protocol import Job, Look, Progress
 from echobench.results.record import Sample
@@ -114,7 +114,8 @@ def learn(
         Path(job.save_model).parent.mkdir(parents=True, exist_ok=True)
         program.plain_model(outcome.weights).save(job.save_model)
         # What `echobench predict` needs to know of it.
-        Path(job.save_model).with_suffix(".json").write_text(trial.model_dump_json(indent=2) + "\n")
+        told = trial.model_copy(update={"plugins": [*map(privacy.without_folder, trial.plugins)]})
+        Path(job.save_model).with_suffix(".json").write_text(told.model_dump_json(indent=2) + "\n")
     return {
         **outcome_fields(outcome, program.batches, task, trial),
         "flops_per_update": program.update_flops(),
