@@ -60,7 +60,8 @@ def validate(paths: Iterable[Path], plugins: Plugins) -> tuple[list[Finding], in
     runs: Counter[tuple[str, str]] = Counter()
     count = 0
     for path in paths:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        # Not `splitlines`, for which a text's own U+2028 ends a line.
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue

@@ -132,7 +132,7 @@ class SearchLog:
 
 
 def _read(path: Path) -> Iterator[Candidate]:
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
