@@ -6,6 +6,7 @@ recorded, 2 usage, 3 a regression that `compare --fail-if` was asked for, 130 in
 
 from __future__ import annotations
 
+import errno
 import sys
 
 import typer
@@ -63,3 +64,8 @@ def main() -> None:
     except EchobenchError as error:
         say(f"echobench: {error}", *getattr(error, "__notes__", ()))
         sys.exit(2 if isinstance(error, UsageError) else 1)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        say(f"echobench: expected the name of a file; {error.strerror}: {error.filename}")
+        sys.exit(2)

@@ -34,7 +34,11 @@ BARE = re.compile(
 
 
 def without_places(text: str) -> str:
-    """Return text without absolute paths, and without the names of user and host."""
+    """Return text without absolute paths, and without the names of user and host.
+
+    What is no Unicode, as in names of files, is spelt out: no record can hold it.
+    """
+    text = text.encode("utf-8", "backslashreplace").decode()
     for place, instead in _known():
         text = re.sub(rf"(?<![\w.]){re.escape(place)}(?![\w.-])", instead, text)
     text = BARE.sub(_shortened, QUOTED.sub(_shortened, text))
