@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from echobench.harness import privacy
+from echobench.harness.matrix import Matrix, Watcher
+from echobench.harness.observing import observed
+from echobench.harness.plan import Selection, plan
 from echobench.harness.privacy import CHECKOUT, without_places
+from echobench.plugins import Plugins
+from echobench.report.page import write
+from echobench.results.figures.panels import panels_of
+from echobench.results.figures.phases import write_phases
+from echobench.results.store import Store
 
 TELLING = '''
 import getpass, os, socket, sys, tempfile
@@ -21,7 +26,7 @@ from echobench import hookimpl
 from echobench_plugins.backends.jax import Jax
 
 class Telling(Jax):
-    """Tells all it knows, and fails."""
+    """Tells all it knows."""
     name: ClassVar[str] = "telling"
     reference: ClassVar[bool] = False
 
@@ -29,22 +34,23 @@ class Telling(Jax):
         for name, value in os.environ.items():
             print(f"{name}={value}")
         print(os.getcwd(), __file__, sys.path, tempfile.gettempdir(), sys.executable)
-        print(f"user {getpass.getuser()} on {socket.gethostname()}")
+        print("user zebulon on", socket.gethostname())
         print(f"gcc -I{os.getcwd()}/include file://{os.getcwd()}/x {[__file__]}")
+        super().configure(device, threads)
+
+class Failing(Telling):
+    name: ClassVar[str] = "failing"
+
+    def configure(self, device, threads):
+        super().configure(device, threads)
         raise FileNotFoundError(f"{os.getcwd()}/clients.db of {os.environ['HOME']}/keys")
 
 @hookimpl
 def echobench_backends():
-    return [Telling()]
+    return [Telling(), Failing()]
 '''
-
-
-NAMED = """
-import getpass, platform, socket
-platform.node = socket.gethostname = lambda: "acme7host"
-getpass.getuser = lambda: "zebulon"
-"""
-"""A `sitecustomize.py`: another machine's and another person's names, in all processes."""
+NAMED = "import socket\nsocket.gethostname = lambda: 'acme7host'\n"
+"""A `sitecustomize.py`: another machine's name in workers too."""
 
 
 @pytest.mark.parametrize(
@@ -72,71 +78,68 @@ def test_a_path_keeps_what_helps_and_no_more(text: str, told: str) -> None:
     assert without_places(text) == told
 
 
-def test_folders_with_a_name_and_people(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", "/home/zebulon")
+@pytest.fixture
+def zebulon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Return the folder where Zebulon works, on a machine of Acme's."""
+    project, home = tmp_path / "acme-client" / "work", tmp_path / "home-of" / "zebulon"
+    for folder in (project, home, tmp_path / "acme-client" / "tmp"):
+        folder.mkdir(parents=True)
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "acme-client" / "tmp"))
     monkeypatch.setattr("getpass.getuser", lambda: "zebulon")
-    monkeypatch.setattr("platform.node", lambda: "acme7.acme.example")
+    monkeypatch.setattr("platform.node", lambda: "acme7host.acme.example")
+    monkeypatch.setattr("socket.gethostname", lambda: "acme7host")
     privacy._people.cache_clear()
-    assert without_places(f"cd {tmp_path}; {tmp_path}/a/b.py") == "cd here; here/a/b.py"
-    assert without_places("/home/zebulon and /home/zebulon/acme/x.py") == "~ and …/x.py"
-    said = without_places("zebulon@acme7, acme7.acme.example; zebulons")
+    yield project
+    privacy._people.cache_clear()
+
+
+def test_folders_with_a_name_and_people(zebulon: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert without_places(f"cd {zebulon}; {zebulon}/a/b.py") == "cd here; here/a/b.py"
+    home = Path.home()
+    assert without_places(f"{home} and {home}/acme/x.py") == "~ and …/x.py"
+    said = without_places("zebulon@acme7host, acme7host.acme.example; zebulons")
     assert said == "<user>@<host>, <host>; zebulons"
     monkeypatch.setattr("getpass.getuser", lambda: "root")
     privacy._people.cache_clear()
     assert without_places("root mean square") == "root mean square"
-    privacy._people.cache_clear()
 
 
-def test_nothing_tells_who_worked_where(tmp_path: Path) -> None:
-    project, home = tmp_path / "acme-client" / "work", tmp_path / "home-of" / "zebulon"
-    for folder in (project, home, tmp_path / "acme-client" / "tmp"):
-        folder.mkdir(parents=True)
-    (project / "telling.py").write_text(TELLING)
-    (home / "sitecustomize.py").write_text(NAMED)
-    environment = {
-        **os.environ,
-        "HOME": str(home),
-        "TMPDIR": str(tmp_path / "acme-client" / "tmp"),
-        "PYTHONPATH": str(home),
-        "AWS_SECRET_ACCESS_KEY": "hunter2-aws",
-        "ECHOBENCH_TOKEN": "hunter2-token",
+def test_nothing_tells_who_worked_where(zebulon: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = zebulon / "telling.py"
+    code.write_text(TELLING)
+    (Path.home() / "sitecustomize.py").write_text(NAMED)
+    monkeypatch.setenv("PYTHONPATH", str(Path.home()))
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2-aws")
+    monkeypatch.setenv("ECHOBENCH_TOKEN", "hunter2-token")
+    plugins = Plugins([code])
+    selection = Selection(tasks=["whole"], backends=["telling", "failing"], divisions=["open"])
+    results, store = zebulon / "results", Store(zebulon / "results")
+    models = results / "models"
+    matrix = Matrix(
+        plugins,
+        store,
+        ["echobench", "run", "--plugin", str(code), f"--results={results}", "../acme/x"],
+        save_models=models,
+        gate=False,  # the reference has a process of its own, which says no more
+    )
+    observers = [plugins.observer("tensorboard").value]
+    records = matrix.run(plan(selection, plugins), observed(Watcher(), observers, results))
+    assert {record.backend: record.status for record in records} == {
+        "telling": "reached",
+        "failing": "failed",
     }
-
-    def echobench(*arguments: str, code: int = 0) -> None:
-        done = subprocess.run(
-            [sys.executable, "-m", "echobench", *arguments],
-            cwd=project,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == code, done.stderr
-
-    results = str(project / "results")
-    plugin = ("--plugin", str(project / "telling.py"))
-    cell = ("--task", "whole", "--division", "open")
-    models = str(project / "results" / "models")
-    echobench("run", "--backend", "telling", *cell, *plugin, "--results", results, code=1)
-    observed = ("--observe", "tensorboard", "--save-models", models)
-    echobench("run", "--backend", "jax", *cell, *observed, "--results", results)
-    page = str(project / "results" / "report.html")
-    for verb in (
-        ("report", "-o", page),
-        ("plot", "phases", "-o", f"{results}/phases.png"),
-    ):
-        echobench(*verb, "--results", results)
-    files = [path for path in (project / "results").rglob("*") if path.is_file()]
+    write(results, results / "report.html", plugins)
+    write_phases(results / "phases.png", panels_of(records))
+    files = [path for path in results.rglob("*") if path.is_file()]
     kinds = {path.suffix for path in files} | {path.name[:6] for path in files}
-    assert {".jsonl", ".log", ".keras", ".html", ".png", "events"} <= kinds
-    (failed, _) = (json.loads(line) for path in sorted((project / "results").glob("*.jsonl"))
-                   for line in path.read_text().splitlines())  # fmt: skip # one line reads better
-    tail = "\n".join(failed["log_tail"])
-    assert "in configure" in tail  # a traceback stays one
-    assert "telling.py" in tail
-    assert failed["reason"].startswith("FileNotFoundError: here/clients.db of ")
-    log = (project / "results" / "logs" / f"{failed['key']}.log").read_text()
+    assert {".jsonl", ".log", ".keras", ".json", ".html", ".png", "events"} <= kinds
+    (failed,) = (record for record in records if record.status == "failed")
+    assert "in configure" in "\n".join(failed.log_tail)  # a traceback stays one
+    assert "telling.py" in "\n".join(failed.log_tail)
+    assert str(failed.reason).startswith("FileNotFoundError: here/clients.db of ")
+    log = (store.logs / f"{failed.key}.log").read_text(encoding="utf-8")
     assert "HOME=~\n" in log
     assert "user <user> on <host>\n" in log
     for path in files:
