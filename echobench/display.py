@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from echobench.harness import protocol
 from echobench.harness.matrix import Watcher
 from echobench.harness.plan import Trial
+from echobench.results.plain import plain, say
 from echobench.results.record import Record
 
 WAITING = "waiting"
@@ -44,9 +45,9 @@ def search_watcher() -> Iterator[Watcher]:
 def _bars(console: Console, total: int | None) -> Iterator[Watcher]:
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
-        TextColumn("{task.fields[state]}"),
+        TextColumn("{task.fields[state]}", markup=False),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console, transient=True) as progress:
@@ -56,7 +57,7 @@ def _bars(console: Console, total: int | None) -> Iterator[Watcher]:
             counted = "" if total is None else f"[{number + 1}/{total}] "
             name = f"{trial.task} seed {trial.seed}" if total is None else trial.name
             bars[trial.key] = progress.add_task(
-                counted + name, total=trial.max_epochs, state="starting"
+                plain(counted + name), total=trial.max_epochs, state="starting"
             )
 
         def progressed(trial: Trial, now: protocol.Progress) -> None:
@@ -66,7 +67,7 @@ def _bars(console: Console, total: int | None) -> Iterator[Watcher]:
             if trial.key in bars:  # of replicates the first stands for all
                 progress.remove_task(bars.pop(trial.key))
             if total is not None:
-                console.print(sentence(record), highlight=False, markup=False)
+                console.print(Text(sentence(record)))
 
         def waiting(count: int) -> None:
             if WAITING in bars:
@@ -79,14 +80,14 @@ def _bars(console: Console, total: int | None) -> Iterator[Watcher]:
 
 def _lines(total: int) -> Watcher:
     def started(number: int, trial: Trial) -> None:
-        print(f"[{number + 1}/{total}] {trial.name} ...", file=sys.stderr, flush=True)
+        say(f"[{number + 1}/{total}] {trial.name} ...")
 
     def finished(trial: Trial, record: Record) -> None:
-        print(f"    {sentence(record)}", file=sys.stderr, flush=True)
+        say(*f"    {sentence(record)}".split("\n"))
 
     def waiting(count: int) -> None:
         if count:
-            print(waits(count), file=sys.stderr, flush=True)
+            say(waits(count))
 
     return Watcher(started=started, finished=finished, waiting=waiting)
 
@@ -101,7 +102,7 @@ def waits(count: int) -> str:
 
 def _state(trial: Trial, now: protocol.Progress) -> str:
     if now.phase != "train":
-        return now.phase
+        return plain(now.phase)
     state = f"epoch {now.epoch:,}/{trial.max_epochs:,}"
     if now.accuracy:
         state += f", accuracy {now.accuracy:.2%}"
@@ -111,7 +112,7 @@ def _state(trial: Trial, now: protocol.Progress) -> str:
 
 
 def sentence(record: Record) -> str:
-    """Say what came of a trial."""
+    """Say what came of a trial: one line, and below it the log's last ones where it failed."""
     name = f"{record.task} {record.backend} {record.engine} {record.division} seed {record.seed}"
     if record.status == "reached" and record.time_to_target_s is not None:
         text = (
@@ -125,5 +126,5 @@ def sentence(record: Record) -> str:
     if record.parity is not None and record.parity.passed is False:
         text += f"; parity gate failed ({record.parity.largest_difference:.1e})"
     if record.status == "failed" and record.log_tail:
-        text += "\n" + "\n".join(f"      | {line}" for line in record.log_tail)
-    return text
+        return "\n".join([plain(text), *(f"      | {plain(line)}" for line in record.log_tail)])
+    return plain(text)

@@ -7,6 +7,8 @@ from typing import TypeAlias
 
 from rich.text import Text
 
+from echobench.results.plain import plain
+
 Token: TypeAlias = "int | str | None"
 """As `Task.spell` gives it; None where there is none."""
 RIGHT, WRONG, NONE = "✓", "✗", "."
@@ -15,8 +17,7 @@ GAP = 2
 
 def shown(token: Token) -> str:
     """Return a token that harms no terminal; a dot for none."""
-    text = NONE if token is None else str(token)
-    return text if text.isprintable() else ascii(text)[1:-1]
+    return NONE if token is None else plain(str(token))
 
 
 def marks(right: Sequence[bool | None]) -> list[Text]:

@@ -16,6 +16,7 @@ from echobench.echoes import aligned, compared, marks, shown
 from echobench.harness.matrix import Watcher
 from echobench.harness.plan import Trial
 from echobench.harness.protocol import Look, Progress
+from echobench.results.drawing import line_of
 from echobench.results.record import Record, Sample
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -46,7 +47,7 @@ class Picture:
     def drawn(self, width: int, height: int) -> RenderableType:
         """Return the picture for a terminal of so many columns and lines."""
         spent = time.monotonic() - self.began
-        head = Text(f"{shown(self.name)}: {self.phase}, {spent:.0f} s", style="bold")
+        head = line_of(f"{self.name}: {self.phase}, {spent:.0f} s", "bold")
         if not self.looks:
             return head
         lines = max(LOWEST, min(HIGHEST, height - OTHER_LINES))
@@ -132,7 +133,7 @@ def watcher(total: int) -> Iterator[Watcher]:
         if now.looks:
             console.print(now.drawn(console.width, HIGHEST + OTHER_LINES), highlight=False)
             now.looks = []  # of replicates the first alone is watched
-        console.print(sentence(record), highlight=False, markup=False)
+        console.print(Text(sentence(record)))
 
     def waiting(count: int) -> None:
         nonlocal now

@@ -7,6 +7,7 @@ recorded, 2 usage, 3 a regression that `compare --fail-if` was asked for, 130 in
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 
@@ -33,6 +34,7 @@ from echobench.cli import (
     validate,
 )
 from echobench.errors import EchobenchError, UsageError
+from echobench.results.plain import say
 
 INTERRUPTED = 130
 app = typer.Typer(
@@ -67,8 +69,13 @@ def main() -> None:
     try:
         app()
     except EchobenchError as error:
-        _tell(f"echobench: {error}")
+        _tell(f"echobench: {error}", *getattr(error, "__notes__", ()))
         code = 2 if isinstance(error, UsageError) else 1
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        _tell(f"echobench: expected the name of a file; {error.strerror}: {error.filename}")
+        code = 2
     except SystemExit as ended:
         code = ended.code
     except KeyboardInterrupt:
@@ -84,6 +91,6 @@ def main() -> None:
     sys.exit(code)  # type: ignore[arg-type] # what another SystemExit had
 
 
-def _tell(line: str) -> None:
+def _tell(*lines: str) -> None:
     with contextlib.suppress(OSError):  # the terminal may be what is gone
-        print(line, file=sys.stderr, flush=True)
+        say(*lines)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ import typer
 
 from echobench import interrupts
 from echobench.cli.options import AsJson, PluginFiles
+from echobench.results.plain import say
 
 if TYPE_CHECKING:
     from echobench.testing import Finding
@@ -58,7 +58,7 @@ def backend(
 
 
 def _say(text: str) -> None:
-    print(f"{text} ...", file=sys.stderr, flush=True)
+    say(f"{text} ...")
 
 
 def _conclude(findings: Sequence[Finding], *, as_json: bool) -> None:

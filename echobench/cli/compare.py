@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from echobench.cli.options import Format, PluginFiles, Results
+from echobench.results.plain import say
 
 
 def compare(
@@ -41,23 +42,21 @@ def compare(
     records = (sides[0].records(plugins), sides[1].records(plugins))
     wanted = dict.fromkeys([*(metric or comparison.USUAL), *(one.metric for one in limits)])
     found = comparison.compare(sides[0], sides[1], records, list(wanted))
-    for line in comparison.cautions(*records):
-        print(f"careful: {line}", file=sys.stderr)
+    say(*(f"careful: {line}" for line in comparison.cautions(*records)))
     if form is Format.TABLE:
         console = Console()
-        print(f"A is {a}; B is {b}")
+        say(f"A is {a}; B is {b}", to=sys.stdout)
         for name, lines in comparison.lines(found).items():
             console.print(drawn(lines, console.width, names=(name, "B against A")))
     else:
         print(written(comparison.rows(found), form.value))
     for one in (one for limit in limits for one in limit.undecided(found)):
-        print(
+        say(
             f"careful: --fail-if cannot decide {one.task} {one.cell} {one.metric}: "
-            f"{one.ratio.n} pairs, too few for an interval",
-            file=sys.stderr,
+            f"{one.ratio.n} pairs, too few for an interval"
         )
     broken = [one for limit in limits for one in limit.broken(found)]
     for one in broken:
-        print(f"regression: {one.task} {one.cell} {one.metric}: {one.verdict}", file=sys.stderr)
+        say(f"regression: {one.task} {one.cell} {one.metric}: {one.verdict}")
     if broken:
         raise typer.Exit(3)

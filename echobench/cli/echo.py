@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,7 @@ import typer
 
 from echobench import interrupts
 from echobench.cli.options import AsJson, PluginFiles
+from echobench.results.plain import say
 
 if TYPE_CHECKING:
     from echobench.harness.echoing import Echo
@@ -68,7 +70,7 @@ def _show(found: Echo, title: str) -> None:
             "" if at not in given else _percent(value) if percent else f"{value:.2f}"
             for at, value in enumerate(found.certainty)
         ]
-    print(f"{shown(title)}\n")
+    say(title, "", to=sys.stdout)
     console.print(aligned(lines, console.width), highlight=False)
     if said:
         right = sum(one is True for one in found.right)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ import typer
 
 from echobench.cli.options import PluginFiles, Results, must_be_folder, needs
 from echobench.errors import UsageError
+from echobench.results.plain import say
 
 
 class ExportFormat(enum.StrEnum):
@@ -66,7 +66,6 @@ def export(
             raise UsageError(
                 f"--output {output}: expected a file that can be written; {error.strerror}"
             ) from error
-    for line in [*notes, *moved]:
-        print(f"careful: {line}", file=sys.stderr)
+    say(*(f"careful: {line}" for line in [*notes, *moved]))
     if output is not None:
-        print(f"wrote {output}; see: pytest-benchmark compare {output}", file=sys.stderr)
+        say(f"wrote {output}; see: pytest-benchmark compare {output}")

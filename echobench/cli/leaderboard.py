@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from echobench.cli.options import PluginFiles, needs
 from echobench.errors import UsageError
+from echobench.results.plain import say
 
 
 def leaderboard(
@@ -38,7 +38,4 @@ def leaderboard(
     site.write(made, output)
     rows = sum(map(len, made.fields.values()))
     refused = len({finding.where for finding in made.refused})
-    print(
-        f"{output / 'index.html'}: {rows} rows of {made.records} records, {refused} refused",
-        file=sys.stderr,
-    )
+    say(f"{output / 'index.html'}: {rows} rows of {made.records} records, {refused} refused")

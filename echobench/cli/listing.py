@@ -17,6 +17,7 @@ def list_plugins(
 
     from echobench.core.backend import why_missing
     from echobench.plugins import Plugins
+    from echobench.results.drawing import line_of
 
     plugins = Plugins(plugin or [])
     found = []
@@ -47,5 +48,6 @@ def list_plugins(
         return
     shown = Table(*columns, header_style="bold")
     for kind, name, usable, about, distribution in found:
-        shown.add_row(kind, name, "yes" if usable else "no", about, distribution)
+        told = (kind, name, "yes" if usable else "no", about, distribution)
+        shown.add_row(*map(line_of, told))
     Console().print(shown)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from echobench.results.plain import say
 
 app = typer.Typer(help="Write the start of a plugin of your own.", no_args_is_help=True)
 
@@ -29,6 +32,9 @@ def task(
 
     written = new_task(name, directory, Plugins())
     for path in written:
-        print(f"wrote {path}")
+        say(f"wrote {path}", to=sys.stdout)
     folder = directory or written[0].parent
-    print(f"next: pip install -e '{folder}[test]'; echobench check task {name}; pytest {folder}")
+    say(
+        f"next: pip install -e '{folder}[test]'; echobench check task {name}; pytest {folder}",
+        to=sys.stdout,
+    )

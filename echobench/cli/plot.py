@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +20,7 @@ from echobench.cli.options import (
     needs,
 )
 from echobench.errors import UnknownNameError, UsageError
+from echobench.results.plain import say
 
 if TYPE_CHECKING:
     from echobench.plugins import Plugins
@@ -88,7 +88,7 @@ def plot(
                 "times of updates; found none"
             )
         write_sizes(output, drawn, studies[kind].base)
-    print(f"wrote {output}", file=sys.stderr)
+    say(f"wrote {output}")
 
 
 def _asked_for(folder: Path, wanted: dict[str, list[str]], plugins: Plugins) -> list[Record]:
@@ -99,8 +99,7 @@ def _asked_for(folder: Path, wanted: dict[str, list[str]], plugins: Plugins) -> 
     from echobench.results.store import Store, latest
 
     records, moved = sorted_out(latest(Store(folder).load()), plugins)
-    for line in moved:
-        print(line, file=sys.stderr)
+    say(*moved)
     return [records[place] for place in only(frame(records), wanted).index]
 
 

@@ -11,6 +11,7 @@ import typer
 from echobench import interrupts
 from echobench.cli.options import Format, PluginFiles, Results
 from echobench.cli.options import seconds as seconds_of
+from echobench.results.plain import say
 
 if TYPE_CHECKING:
     from echobench.harness.predicting import Saved
@@ -70,7 +71,7 @@ def predict(
     if form is Format.TABLE:
         console = Console()
         for name, table in tables.terminal(predictions, console.width).items():
-            console.print(f"\n{name}", markup=False, highlight=False)
+            say("", name, to=sys.stdout)
             console.print(table)
     else:
         print(tables.render(predictions, form.value))
@@ -79,11 +80,11 @@ def predict(
 
 
 def _say_start(model: Saved, backend: str) -> None:
-    print(f"{model.path.name} on {backend} ...", file=sys.stderr, flush=True)
+    say(f"{model.path.name} on {backend} ...")
 
 
 def _say_failure(prediction: Prediction) -> None:
     if prediction.status != "measured":
-        print(f"    {prediction.status}: {prediction.reason}", file=sys.stderr, flush=True)
+        say(f"    {prediction.status}: {prediction.reason}")
     if prediction.status == "failed":
-        print(*(f"      | {line}" for line in prediction.log_tail), sep="\n", file=sys.stderr)
+        say(*(f"      | {line}" for line in prediction.log_tail))

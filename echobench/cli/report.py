@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from echobench.cli.options import PluginFiles, Results, must_be_folder, needs
+from echobench.results.plain import say
 
 
 def report(
@@ -24,7 +24,7 @@ def report(
     from echobench.report.page import write
 
     write(results, output, Plugins(plugin or []))
-    print(f"wrote {output}", file=sys.stderr)
+    say(f"wrote {output}")
     if open_it:
         import webbrowser
 

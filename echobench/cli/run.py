@@ -31,10 +31,10 @@ from echobench.cli.running import (
     chosen_executor,
     chosen_observers,
     print_results,
-    say,
     watched,
 )
 from echobench.errors import UsageError
+from echobench.results.plain import say
 
 if TYPE_CHECKING:
     from echobench.results.record import Record
@@ -153,7 +153,7 @@ def run(
         say(f"seeds auto: looks after {', '.join(map(str, adaptive.LOOKS))} seeds")
     if dry_run:
         for trial in trials:
-            print(f"{'done' if trial.key in done else 'run '}  {trial.name}")
+            say(f"{'done' if trial.key in done else 'run '}  {trial.name}", to=sys.stdout)
         return
     store.check_writable()
     if save_models is not None:

@@ -7,6 +7,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from echobench.errors import UsageError
+from echobench.results.plain import say
 
 if TYPE_CHECKING:
     from echobench.executor import Executor
@@ -56,11 +57,6 @@ def can_watch() -> bool:
     return False
 
 
-def say(line: str) -> None:
-    """Tell the user something that is no result."""
-    print(line, file=sys.stderr, flush=True)
-
-
 def print_results(store: Store, machine: dict[str, Any] | None, keys: Container[str]) -> None:
     """Print the table of trials on a machine, None for any, and an echo of each cell's first seed.
 
@@ -86,9 +82,9 @@ def print_results(store: Store, machine: dict[str, Any] | None, keys: Container[
         console.print(ranking.terminal(ranking.grouped(flat), console.width))
     for name, samples in echoes.values():
         if samples:
-            print(f"\n{name}")
+            say("", name, to=sys.stdout)
         for sample in samples:
-            print(f"Expected: {sample.expected} Predicted: {sample.predicted}")
+            say(f"Expected: {sample.expected} Predicted: {sample.predicted}", to=sys.stdout)
 
 
 def chosen_executor(selector: str, address: str | None, plugins: Plugins) -> Executor:

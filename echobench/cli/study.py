@@ -22,6 +22,7 @@ from echobench.cli.options import (
 )
 from echobench.cli.options import seconds as seconds_of
 from echobench.cli.running import RESUMES, chosen_executor, chosen_observers, watched
+from echobench.results.plain import say
 
 
 def study(
@@ -62,7 +63,7 @@ def study(
         plan_study,
     )
     from echobench.plugins import Plugins
-    from echobench.results.drawing import drawn
+    from echobench.results.drawing import drawn, line_of
     from echobench.results.journal import Journal
     from echobench.results.sizes import curves, remarks
     from echobench.results.store import Store, latest
@@ -93,7 +94,7 @@ def study(
         done = journal.done(also=("timeout",))
         missing = [trial for key, trial in keys.items() if key not in done]
         if len(missing) < len(trials):
-            print(f"{len(trials) - len(missing)} of {len(trials)} trials are done", file=sys.stderr)
+            say(f"{len(trials) - len(missing)} of {len(trials)} trials are done")
         matrix = Matrix(
             plugins=plugins,
             store=store,
@@ -110,7 +111,7 @@ def study(
         print(written(rows, form.value))
         return
     console = Console()
-    console.print(asked.question, markup=False)
+    console.print(line_of(asked.question))
     several = len(selection.backends) > 1
     names = ("variant", "backend") if several else ("variant",)
     # Where sizes are compared, what an update costs is the answer, and stays.
@@ -119,4 +120,4 @@ def study(
     console.print(drawn(rows, console.width, names, dispensable))
     chosen = [record for record in found if record.backend in selection.backends]
     for line in remarks(curves(measurements(asked, chosen, plugins))):
-        console.print(line, style="dim", markup=False, highlight=False)
+        console.print(line_of(line, "dim"))

@@ -25,6 +25,7 @@ from echobench.cli.options import (
     needs,
 )
 from echobench.errors import UsageError
+from echobench.results.plain import say
 
 if TYPE_CHECKING:
     from echobench.results.ranking import Group
@@ -110,23 +111,23 @@ def table(
             ]
             _show(file, groups, notes, verdicts(groups, clock.value, results))
         else:
-            print(f"no records in {results}; make some with: echobench run", file=sys.stderr)
+            say(f"no records in {results}; make some with: echobench run")
 
 
 def _show(file: IO[str], groups: Sequence[Group], notes: list[str], said: list[str]) -> None:
     from rich.console import Console
 
-    from echobench.results.plain import plain
+    from echobench.results.drawing import line_of
     from echobench.results.ranking import terminal
 
     console = Console(file=file)
     console.print(terminal(groups, console.width))
     for line in notes:
-        console.print(plain(line), style="dim", markup=False, highlight=False)
+        console.print(line_of(line, "dim"))
     if said:
         console.print()
     for line in said:
-        console.print(plain(line), markup=False, highlight=False)
+        console.print(line_of(line))
 
 
 def _check_parquet(form: TableFormat, output: Path | None) -> None:

@@ -22,8 +22,8 @@ from echobench.cli.options import (
     retries_of,
 )
 from echobench.cli.options import seconds as seconds_of
-from echobench.cli.running import say
 from echobench.errors import UsageError
+from echobench.results.plain import say
 
 if TYPE_CHECKING:
     from echobench.harness.tuning import Question

@@ -10,7 +10,7 @@ from pathlib import Path
 from echobench.core import typed
 from echobench.core.backend import Backend
 from echobench.core.sequences import MISSING
-from echobench.echoes import Token, shown
+from echobench.echoes import Token
 from echobench.errors import EchobenchError, UsageError
 from echobench.harness import launch
 from echobench.harness.predicting import Saved, Setting, trial_on
@@ -86,13 +86,14 @@ def echo(model: Saved, words: Sequence[str], provided: Provided[Backend], plugin
             log=Path(folder) / "log",
         )
     if "refused" in came:
-        raise UsageError(f"{model.path}: {shown(came['refused'])}")
+        raise UsageError(f"{model.path}: {came['refused']}")
     if "echoed" not in came:
-        tail = "".join(f"\n      | {shown(line)}" for line in came.get("log_tail", []))
-        raise EchobenchError(
-            f"{model.path} on {provided.value.name}: {came['status']}, "
-            f"{shown(came['reason'])}{tail}"
+        failed = EchobenchError(
+            f"{model.path} on {provided.value.name}: {came['status']}, {came['reason']}"
         )
+        for line in came.get("log_tail", []):
+            failed.add_note(f"      | {line}")
+        raise failed
     names = typed.names(task)
     numbered = typed.numbered(names)
     certainty = came["certainty"] or {"called": None, "values": None}

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from echobench.core.backend import Backend
 from echobench.core.task import Recipe
-from echobench.harness import machine, noise, process, trust
+from echobench.harness import machine, noise, privacy, process, trust
 from echobench.harness.plan import Trial
 from echobench.harness.protocol import Failure, Job, Progress, Reference, Result
 from echobench.results.record import Record
@@ -123,7 +123,7 @@ def run_job(
     Whatever happens to the process, there are fields: see `run_trial`.
     """
     provenance: dict[str, Any] = {
-        "command": [*map(machine.without_home, command)],
+        "command": [*map(privacy.without_places, command)],
         "machine": machine.facts(),
         "git": machine.git_state(),
     }

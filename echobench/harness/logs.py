@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from echobench.harness import machine
+from echobench.harness import privacy
 
 MOST_BYTES = 16 * 2**20
 """Beyond it, all but the end is dropped."""
@@ -33,7 +33,7 @@ def bound(log: int) -> None:
 
 
 def tail(log: int) -> list[str]:
-    """Return a log's last lines, without the user's name, each cut to what can be read.
+    """Return a log's last lines, without what is nobody's affair, each cut to what can be read.
 
     Args:
         log: descriptor of the file: its folder may be gone by now.
@@ -42,5 +42,5 @@ def tail(log: int) -> list[str]:
     lines = end.decode(errors="replace").splitlines()[-LAST_LINES:]
     return [
         line if len(line) <= LONGEST else f"{line[:LONGEST]} [...]"
-        for line in map(machine.without_home, lines)
+        for line in map(privacy.without_places, lines)
     ]

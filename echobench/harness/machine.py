@@ -6,7 +6,6 @@ import functools
 import getpass
 import os
 import platform
-import re
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -69,12 +68,6 @@ def _gpus() -> list[str]:
 def who() -> dict[str, str]:
     """Return the names of host and user, which a record keeps only where that is asked for."""
     return {"host": platform.node(), "user": getpass.getuser()}
-
-
-def without_home(text: str) -> str:
-    """Return text in which the home directory, and so the user's name in it, reads `~`."""
-    home = str(Path.home())
-    return text if home == "/" else re.sub(rf"{re.escape(home)}(?=/|$)", "~", text)
 
 
 @functools.cache

@@ -143,7 +143,9 @@ class Matrix:
             memory_limit=self.memory_limit,
             retries=self.retries,
             save_model=self._model_path(trial),
-            cache=self.store.folder / "compiled" / trial.backend if trial.cache else None,
+            cache=self.store.folder / "compiled" / file_name(trial.backend)
+            if trial.cache
+            else None,
             sources={plugin: _source(plugin) for plugin in trial.plugins if _is_file(plugin)},
         )
 
@@ -175,6 +177,11 @@ class Matrix:
         return StorageError(
             f"stopped {where}: {told}; earlier records are kept, and the same command resumes"
         )
+
+    def _cache_path(self, trial: Trial) -> Path | None:
+        if not trial.cache:
+            return None
+        return self.store.folder / "compiled" / file_name(trial.backend)
 
     def _model_path(self, trial: Trial) -> Path | None:
         if self.save_models is None:

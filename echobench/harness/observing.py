@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from echobench.harness.matrix import Watcher
 from echobench.harness.plan import Trial
 from echobench.harness.protocol import Progress
 from echobench.observer import Observer
+from echobench.results.plain import say
 from echobench.results.record import Record
 
 
@@ -28,10 +28,9 @@ def observed(watcher: Watcher, observers: Sequence[Observer], results: Path) -> 
             except Exception as error:
                 listening.remove(observer)
                 message = " ".join(str(error).split())
-                print(
+                say(
                     f"observer {observer.name!r} is left out from here on: "
-                    f"{type(error).__name__}: {message}",
-                    file=sys.stderr,
+                    f"{type(error).__name__}: {message}"
                 )
 
     def started(number: int, trial: Trial) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -15,14 +14,18 @@ import numpy as np
 from pydantic import ValidationError
 
 from echobench.core.backend import Backend
+from echobench.core.sequences import Integers
 from echobench.errors import StorageError, UsageError
-from echobench.harness import launch, trust
+from echobench.harness import archive, launch, trust
 from echobench.harness.plan import Trial
 from echobench.harness.protocol import Inference, Job
 from echobench.plugins import Plugins, Provided
 from echobench.results.prediction import Prediction
-from echobench.results.store import Store
+from echobench.results.store import Store, file_name
 
+LARGEST = sum(archive.MEMBERS.values())
+LARGEST_TRIAL = 1_000_000
+"""Bytes of a .keras file and of the .json beside it."""
 BATCHES = (1, 21, 210)
 """Numbers of samples for which a call is timed: one, a sequence of the tutorial, ten."""
 
@@ -77,6 +80,10 @@ def read(path: Path, plugins: Plugins) -> Saved:
     """
     beside = path.with_suffix(".json")
     try:
+        for file, most in ((path, LARGEST), (beside, LARGEST_TRIAL)):
+            if file.stat().st_size > most:
+                raise UsageError(f"{file}: expected at most {most:,} bytes")
+        archive.check(path)
         content, told = path.read_bytes(), beside.read_bytes()
     except FileNotFoundError as error:
         raise UsageError(
@@ -85,8 +92,6 @@ def read(path: Path, plugins: Plugins) -> Saved:
         ) from error
     except OSError as error:
         raise UsageError(f"{error.filename or path}: {error.strerror}") from error
-    if not zipfile.is_zipfile(path):
-        raise UsageError(f"{path}: expected a .keras file, as run --save-models writes it")
     try:
         trial = Trial.model_validate_json(told)
         if trial.task not in plugins.tasks:
@@ -136,7 +141,7 @@ def predict(
         with tempfile.TemporaryDirectory(prefix="echobench-answers-") as folder:
             for provided in backends:
                 name = provided.value.name
-                answers = Path(folder) / f"{name}.npy"
+                answers = Path(folder) / f"{file_name(name)}.npy"
                 started(model, name)
                 try:
                     prediction = _run(model, provided, setting, plugins, answers, command, store)
@@ -194,7 +199,7 @@ def _run(
         Job(kind="predict", trial=trial, inference=inference),
         backend,
         command=command,
-        log=store.logs / f"predict-{model.sha256[:16]}-{backend.name}.log",
+        log=store.logs / f"predict-{model.sha256[:16]}-{file_name(backend.name)}.log",
     )
     told = {
         "model": model.path.name,
@@ -214,5 +219,10 @@ def _compared(
     """Return the prediction with the number of tokens that the reference answers otherwise."""
     if prediction.backend == reference:
         return prediction
-    differing = int((np.load(answers) != np.load(reference_answers)).sum())
+    differing = int((_answers(answers) != _answers(reference_answers)).sum())
     return prediction.model_copy(update={"differing_tokens": differing, "differs_from": reference})
+
+
+def _answers(path: Path) -> Integers:
+    found: Integers = np.load(path, allow_pickle=False)
+    return found

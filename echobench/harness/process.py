@@ -19,7 +19,7 @@ from typing import Literal
 
 import psutil
 
-from echobench.harness import logs, memory
+from echobench.harness import logs, memory, privacy
 from echobench.harness.channel import Lines, events
 from echobench.harness.protocol import Failure, Progress, Result
 
@@ -110,6 +110,7 @@ def run(
         ending.code = worker.returncode
         logs.bound(output)
         ending.log_tail = logs.tail(output)
+    privacy.scrub(log)
     return ending
 
 

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PositiveFloat, ValidationError
 
-from echobench.harness import noise
+from echobench.harness import noise, privacy
 from echobench.harness.plan import Trial
-from echobench.plugins import FILE_PREFIX
 from echobench.results import referee
 from echobench.results.plain import plain
 from echobench.results.record import Record
@@ -50,7 +48,7 @@ class Measured(BaseModel):
 
 def one_line(text: str) -> str:
     """Return a text as a reason: one line, of a length that can be read."""
-    told = plain(" ".join(text.split()))
+    told = plain(" ".join(privacy.without_places(text).split()))
     return told if len(told) <= LONGEST else f"{told[:LONGEST]} [...]"
 
 
@@ -111,7 +109,7 @@ def record(trial: Trial, came: dict[str, Any]) -> Record:
         "key": trial.key,
         "trial": {
             **trial.model_dump(mode="json"),
-            "plugins": [*map(_without_folder, trial.plugins)],
+            "plugins": [*map(privacy.without_folder, trial.plugins)],
         },
         **trial.model_dump(include={"backend", "engine", "division", "device", "seed"}),
         "disturbances": noise.disturbances(came["provenance"]),
@@ -156,9 +154,3 @@ def _not_its_to_say(names: Sequence[str]) -> str:
 def _told(error: ValidationError) -> str:
     problem = error.errors(include_url=False, include_input=False)[0]
     return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
-
-
-def _without_folder(plugin: str) -> str:
-    """Return where a plugin comes from; of a file its name: where it lies is the user's affair."""
-    path = plugin.removeprefix(FILE_PREFIX)
-    return plugin if path == plugin else FILE_PREFIX + Path(path).name

@@ -10,9 +10,9 @@ from typing import Any
 
 import jinja2
 
-from echobench.echoes import shown
 from echobench.errors import StorageError, UsageError
 from echobench.leaderboard.standing import Board, Standing
+from echobench.results.plain import shown_on_page
 
 INDEX = "leaderboard.json"
 """Also says that a folder holds a leaderboard, and may be written again."""
@@ -40,11 +40,12 @@ def write(board: Board, folder: Path) -> None:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(PACKAGE),
         autoescape=True,
+        finalize=shown_on_page,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(seconds=_seconds, milliseconds=_milliseconds, shown=_shown)
+    environment.filters.update(seconds=_seconds, milliseconds=_milliseconds)
     told = _told(board)
     files = {
         f"{RECORDS}/{one.row.digest}.jsonl": "".join(
@@ -129,11 +130,6 @@ def _line(one: Standing) -> dict[str, Any]:
         "verdict": one.verdict,
         "records": f"{RECORDS}/{row.digest}.jsonl",
     }
-
-
-def _shown(text: object) -> str:
-    """Return a text without what would steer a terminal, or the direction of a page."""
-    return shown(str(text))
 
 
 def _seconds(value: float | None) -> str:

@@ -6,6 +6,12 @@ const SVG = "http://www.w3.org/2000/svg";
 const DASHES = ["", "7 4", "2 3", "10 3 2 3"];
 const MARKS = ["circle", "square", "triangle", "diamond", "cross", "ring", "plus"];
 
+// What nobody sees, and what turns the direction of writing, is spelt out.
+function plain(text) {
+  const spelt = (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  return text.replace(/[^\P{C}\n]|[\u2028\u2029]/gu, (one) => one.split("").map(spelt).join(""));
+}
+
 // Text is only ever set as text: what a record says cannot become markup.
 function make(name, attributes = {}, ...children) {
   const svg = ["svg", "g", "path", "line", "rect", "text", "title", "desc"].includes(name);
@@ -13,7 +19,8 @@ function make(name, attributes = {}, ...children) {
   for (const [key, value] of Object.entries(attributes)) {
     if (value !== null && value !== undefined) node.setAttribute(key, value);
   }
-  node.append(...children.filter((child) => child !== null && child !== undefined));
+  node.append(...children.filter((child) => child !== null && child !== undefined)
+    .map((child) => (typeof child === "string" ? plain(child) : child)));
   return node;
 }
 
@@ -102,7 +109,7 @@ const tip = {
     const node = document.getElementById("tip");
     const open = document.querySelector("dialog[open]");
     if (node.parentNode !== (open || document.body)) (open || document.body).append(node);
-    node.textContent = text;
+    node.textContent = plain(text);
     node.hidden = false;
     const box = node.getBoundingClientRect();
     node.style.left = `${Math.max(4, Math.min(x + 14, innerWidth - box.width - 6))}px`;

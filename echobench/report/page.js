@@ -111,7 +111,7 @@ function echoed(pairs, names = []) {
     expected.forEach((token, place) => {
       const said = predicted[place];
       if (token === null) line.append("· ");
-      else if (token === said) line.append(`${said} `);
+      else if (token === said) line.append(plain(`${said} `));
       else {
         wrong += 1;
         line.append(make("s", {}, String(token)), " ", make("span", { class: "wrong" }, `✗${said ?? "nothing"}`), " ");
@@ -203,7 +203,7 @@ async function cellShown(data, id) {
   const link = (key, text) => make("a", { href: `#trial-${encodeURIComponent(key)}` }, text);
   const shown = FIGURES.filter((name) => records.some(([, record]) => (record[name] ?? null) !== null));
   const form = (value) => (typeof value === "number" ? number(value) : value ?? "–");
-  byId("dialog-title").textContent = `${cell.about.task} · ${cell.about.division} · ${cell.name}: ${records.length} trial${records.length === 1 ? "" : "s"}`;
+  byId("dialog-title").textContent = plain(`${cell.about.task} · ${cell.about.division} · ${cell.name}: ${records.length} trial${records.length === 1 ? "" : "s"}`);
   byId("dialog-body").replaceChildren(
     make("p", { class: "hint" }, `${cell.about.machine}. Each trial opens its whole record.`),
     make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "trials" }, table(["trial", ...shown.map((name) => name.replaceAll("_", " "))],
@@ -215,7 +215,7 @@ async function trialShown(data, key) {
   if (!id) return false;
   const cell = data.cells[id];
   const record = restored(await recordsOf(id), cell.keys.indexOf(key));
-  byId("dialog-title").textContent = `${cell.about.task} · ${cell.about.division} · ${cell.name} · seed ${record.seed}: ${record.status}`;
+  byId("dialog-title").textContent = plain(`${cell.about.task} · ${cell.about.division} · ${cell.name} · seed ${record.seed}: ${record.status}`);
   const body = byId("dialog-body");
   const facts = FIGURES.slice(2).filter((name) => record[name] !== null && record[name] !== undefined);
   const chart = make("div", {});

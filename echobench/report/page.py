@@ -15,6 +15,7 @@ from typing import Any
 
 from echobench.errors import UsageError
 from echobench.harness.plan import FIRST_TUNING_SEED
+from echobench.harness.privacy import without_places
 from echobench.plugins import Plugins
 from echobench.report import packing
 from echobench.report.cells import Cell, Group, groups
@@ -24,6 +25,7 @@ from echobench.results.decoding import decoded
 from echobench.results.divisions import sorted_out_frame
 from echobench.results.footnotes import chosen, footnotes
 from echobench.results.frame import frame
+from echobench.results.plain import shown_on_page
 from echobench.results.reading import Complaints, read_lines, record_files
 from echobench.results.record import Record
 from echobench.results.store import latest, machine_class
@@ -112,7 +114,7 @@ def _page(
     study_flat, _ = sorted_out_frame(frame(of_studies), plugins)
     agreement = [line for line in footnotes(flat) if "log-rank" in line]
     return Page(
-        folder=str(folder),
+        folder=without_places(str(folder)),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         version=importlib.metadata.version("echobench"),
         groups=groups(records, flat),
@@ -160,7 +162,11 @@ def rendered(page: Page) -> str:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        finalize=shown_on_page,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     template = environment.from_string(_source("template.html"))
     style = _source("base.css") + _source("style.css")

@@ -9,6 +9,7 @@ from typing import Any
 
 from echobench.errors import UsageError
 from echobench.results.frame import cell_of, frame
+from echobench.results.plain import plain
 from echobench.results.record import Record
 from echobench.results.statistics import censored_median
 from echobench.results.store import file_name, machine_class
@@ -103,12 +104,21 @@ def document(records: Sequence[Record], metric: str) -> tuple[dict[str, Any], li
         "datetime": newest.started_at,
         "version": __version__,
     }
-    return about, notes
+    return _plain(about), notes
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of JSON whose texts harm no terminal: `pytest-benchmark` prints them."""
+    if isinstance(value, dict):
+        return {plain(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return plain(value) if isinstance(value, str) else value
 
 
 def group(record: Record) -> str:
     """Return what a record's benchmark is compared within: its task and division."""
-    return f"{file_name(record.task)} {record.division}"
+    return f"{file_name(record.task)} {file_name(record.division)}"
 
 
 def extra_info(records: Sequence[Record]) -> dict[str, Any]:

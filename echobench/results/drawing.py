@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -44,7 +45,8 @@ def drawn(
         names: columns that say what a row is: never wrapped, aligned left.
         dispensable: columns that may be left out, the first to go first.
     """
-    lines = [{name: plain(text) for name, text in line.items()} for line in lines]
+    lines = [{plain(name): plain(text) for name, text in line.items()} for line in lines]
+    names = [*map(plain, names)]
     shown = [name for name in (lines[0] if lines else {}) if any(line[name] for line in lines)]
     room = width - 2  # the frame's
     hidden = []
@@ -76,6 +78,11 @@ def drawn(
     return _paragraphs(lines, names, below[: bool(hidden)])
 
 
+def line_of(text: str, style: str = "") -> Text:
+    """Return a stranger's text as a line of its own: no markup, no emoji, no escape in it."""
+    return Text(plain(text), style)
+
+
 def _fits(lines: Lines, shown: Sequence[str], room: int, gap: int) -> bool:
     return sum(_width(lines, name) + gap for name in shown) <= room
 
@@ -83,7 +90,7 @@ def _fits(lines: Lines, shown: Sequence[str], room: int, gap: int) -> bool:
 def _width(lines: Lines, name: str) -> int:
     """Return how wide a column is: its header may wrap between its words, a cell not at all."""
     texts = [part for line in lines for part in line[name].split("\n")]
-    longest = max(map(len, [*name.split(), *texts]))
+    longest = max(map(cell_len, [*name.split(), *texts]))
     return min(longest, WRAPPED[name]) if name in WRAPPED else longest
 
 
@@ -106,7 +113,7 @@ def _table(
     for name in shown:
         left = name in {*names, *NAMES, *WRAPPED}
         table.add_column(
-            name,
+            Text(name),
             justify="left" if left else "right",
             no_wrap=name in names,
             min_width=None if name in WRAPPED else _width(lines, name),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
-import sys
 import uuid
 from collections.abc import Container, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -15,6 +15,7 @@ from echobench import interrupts
 from echobench.errors import StorageError, UsageError
 from echobench.results.appending import append_line, rescue
 from echobench.results.decoding import decoded, full
+from echobench.results.plain import say
 from echobench.results.prediction import Prediction
 from echobench.results.reading import PREDICTIONS, Complaints, read_lines, record_files
 from echobench.results.record import Record
@@ -25,6 +26,10 @@ RECORDS = "records-"
 """What the names of files with records begin with."""
 ROOM = 16 * 2**20
 """Bytes that must be free for a trial to be started: its record, and its log."""
+LONGEST = 100
+"""Characters that a name of a file keeps."""
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+"""Names that are devices on Windows."""
 STAMP, STAMPED = "%Y%m%dT%H%M%SZ", re.compile(r"-(\d{8}T\d{6}Z)-")
 """When a file was begun, in its name, by which files are read in order."""
 
@@ -84,10 +89,7 @@ class Store:
         """Say where somebody took away what was written so far; from here on it is made anew."""
         if not all(path.exists() for path in self._written):
             self._written.clear()
-            print(
-                f"{self.folder}: the records of this run so far are gone from here; it goes on",
-                file=sys.stderr,
-            )
+            say(f"{self.folder}: the records of this run so far are gone from here; it goes on")
 
     def append(self, record: Record | Prediction) -> None:
         """Keep a record: one line, on disk when this returns.
@@ -166,8 +168,15 @@ class Store:
 
 
 def file_name(name: str) -> str:
-    """Return a name that is one for files too: `partial[n_in=8]` becomes `partial_n_in=8`."""
-    return re.sub(r"[^A-Za-z0-9._=-]+", "_", name).strip("_")
+    """Return a name that is one for files too: `partial[n_in=8]` becomes `partial_n_in=8`.
+
+    Whatever the name: one part of a path, on every system, that is neither hidden nor an
+    option. A long one ends in its digest.
+    """
+    fit = re.sub(r"[^A-Za-z0-9._=-]+", "_", name).strip("_.").lstrip("-_.") or "_"
+    if len(fit) > LONGEST:
+        fit = f"{fit[:LONGEST]}-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
+    return f"_{fit}" if RESERVED.fullmatch(fit) else fit
 
 
 def later_stamp(names: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ import pandas as pd
 from echobench import parallel
 from echobench.errors import UnknownNameError
 from echobench.results.frame import CELL, INTEGERS, Records, frame
-from echobench.results.plain import markdown
+from echobench.results.plain import markdown, spreadsheet
 from echobench.results.record import TABLE_FIELDS
 from echobench.results.statistics import Estimate, censored_median
 
@@ -35,7 +35,7 @@ def rows(records: Records) -> list[dict[str, Any]]:
 
 
 def render(flat: pd.DataFrame, form: str) -> Iterator[str]:
-    """Yield rows (`ordered`) as `json` or `csv`, in pieces."""
+    """Yield rows (`ordered`) as `json`, texts as they are, or as `csv` for a spreadsheet."""
     pieces = [flat[at : at + PIECE] for at in range(0, len(flat), PIECE)]
     if form == "json":
         texts = parallel.mapped(_json, pieces)
@@ -110,8 +110,14 @@ def _json(flat: pd.DataFrame) -> str:
 def _csv(floats: frozenset[str], flat: pd.DataFrame) -> str:
     text = io.StringIO()
     flat = flat.astype(dict.fromkeys(floats, float))
+    texts = flat.select_dtypes(["category", "object"])
+    flat = flat.assign(**{str(name): column.map(_cell) for name, column in texts.items()})
     csv.writer(text, lineterminator="\n").writerows(_tuples(flat))
     return text.getvalue().rstrip("\n")
+
+
+def _cell(value: Any) -> Any:
+    return spreadsheet(value) if isinstance(value, str) else value
 
 
 def written(lines: list[dict[str, Any]], form: str, columns: Sequence[str] | None = None) -> str:
@@ -126,9 +132,9 @@ def written(lines: list[dict[str, Any]], form: str, columns: Sequence[str] | Non
         return json.dumps(lines, indent=2)
     frame = pd.DataFrame(lines, columns=None if columns is None else list(columns))
     if form == "csv":
-        text: str = frame.to_csv(index=False)
+        text: str = frame.map(_cell).rename(columns=_cell).to_csv(index=False)
         return text.rstrip("\n")
-    texts = frame.fillna("").astype(str).map(markdown)
+    texts = frame.fillna("").astype(str).map(markdown).rename(columns=markdown)
     return texts.to_markdown(index=False, disable_numparse=True)
 
 

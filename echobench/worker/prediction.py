@@ -18,7 +18,7 @@ from echobench.core.inference import answer, latency, outputs_for
 from echobench.core.sequences import MISSING, stream
 from echobench.core.target import BLOCK
 from echobench.core.task import Task
-from echobench.errors import UnsupportedError
+from echobench.errors import RefusedError, UnsupportedError
 from echobench.harness import machine
 from echobench.harness.plan import Trial
 from echobench.harness.protocol import Heard, Inference
@@ -32,7 +32,7 @@ def predict(
     answers, expected = [], []
     with _supported(backend):
         with ledger.phase("build"):
-            model = keras.saving.load_model(asked.model, compile=False, safe_mode=True)
+            model = _loaded(asked.model)
         for _ in range(0, trial.certify, BLOCK):
             rows = task.sample(rng, BLOCK)
             expected.append(task.expected(rows))
@@ -71,13 +71,9 @@ def echo(heard: Heard, task: Task, backend: Backend) -> dict[str, Any]:
     """
     with _supported(backend):
         try:
-            model = keras.saving.load_model(heard.model, compile=False, safe_mode=True)
-        except NotImplementedError:
-            raise
-        except Exception as error:
-            # A stranger's file: Keras raises whatever it trips over.
-            why = " ".join(str(error).split())[:200]
-            return {"refused": f"expected a network that Keras reads in safe mode; {why}"}
+            model = _loaded(heard.model)
+        except RefusedError as error:
+            return {"refused": str(error)}
         width = task.coding.width
         wanted = [task.framing.inputs.shape[1] * width, task.framing.targets.shape[1] * width]
         found = [
@@ -99,6 +95,22 @@ def echo(heard: Heard, task: Task, backend: Backend) -> dict[str, Any]:
         if certainty is None
         else {"called": certainty[0], "values": [float(value) for value in certainty[1]]},
     }
+
+
+def _loaded(path: str) -> Any:
+    """Return the network in a file, of which the parent has seen that its parts are known.
+
+    Raises:
+        RefusedError: Keras does not read it in its safe mode, which runs no code.
+    """
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except NotImplementedError:
+        raise
+    except Exception as error:
+        # A stranger's file: Keras raises whatever it trips over.
+        why = " ".join(str(error).split())[:200]
+        raise RefusedError(f"expected a network that Keras reads in safe mode; {why}") from error
 
 
 @contextmanager

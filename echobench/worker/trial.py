@@ -19,7 +19,7 @@ from echobench.core.target import BLOCK
 from echobench.core.task import Task
 from echobench.core.training import Evaluation, Limits, Outcome, fresh_rows, train
 from echobench.errors import TrainingError
-from echobench.harness import machine
+from echobench.harness import machine, privacy
 from echobench.harness.plan import Trial
 from echobench.harness.protocol import Job, Look, Progress
 from echobench.results.appending import replace_text
@@ -119,7 +119,8 @@ def learn(
         program.plain_model(outcome.weights).save(beside)
         beside.replace(path)
         # What `echobench predict` needs to know of it.
-        replace_text(path.with_suffix(".json"), trial.model_dump_json(indent=2) + "\n")
+        told = trial.model_copy(update={"plugins": [*map(privacy.without_folder, trial.plugins)]})
+        replace_text(path.with_suffix(".json"), told.model_dump_json(indent=2) + "\n")
     return {
         **outcome_fields(outcome, program.batches, task, trial),
         "flops_per_update": program.update_flops(),

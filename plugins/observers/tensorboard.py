@@ -7,11 +7,14 @@ learning curve and what came of it.
 
 from __future__ import annotations
 
-import re
+import glob
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from echobench import Observer, hookimpl
+from echobench.results.plain import plain
+from echobench.results.store import file_name
 
 if TYPE_CHECKING:
     from echobench.harness.plan import Trial
@@ -36,10 +39,14 @@ class TensorBoard(Observer):
         from tensorboardX import SummaryWriter
 
         self._close()
-        run = re.sub(r"[^A-Za-z0-9._=-]+", "_", trial.name).strip("_")
-        self._writer = SummaryWriter(str(results / "tensorboard" / f"{run}-{trial.key}"))
-        recipe = "\n".join(f"    {k} = {v}" for k, v in trial.recipe.model_dump().items())
-        self._writer.add_text("recipe", recipe)
+        folder = results / "tensorboard" / f"{file_name(trial.name)}-{trial.key}"
+        self._writer = SummaryWriter(str(folder))
+        # Its file is called after the host, of which nothing is told here.
+        host = f".{socket.gethostname()}"
+        for file in folder.glob(f"events.out.tfevents.*{glob.escape(host)}"):
+            file.rename(file.with_name(file.name.removesuffix(host)))
+        recipe = "\n".join(f"{k} = {v}" for k, v in trial.recipe.model_dump().items())
+        self._writer.add_text("recipe", _literal(recipe))
 
     def trial_progressed(self, trial: Trial, progress: Progress) -> None:
         """Write the latest accuracy and the speed, by epoch."""
@@ -59,7 +66,8 @@ class TensorBoard(Observer):
             value = getattr(record, name)
             if value is not None:
                 self._writer.add_scalar(f"result/{name}", value, record.epochs)
-        self._writer.add_text("status", f"{record.status} {record.reason or ''}".strip())
+        said = f"{record.status} {record.reason or ''}".strip()
+        self._writer.add_text("status", _literal(said))
         self._close()
 
     def _close(self) -> None:
@@ -67,6 +75,11 @@ class TensorBoard(Observer):
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+
+
+def _literal(text: str) -> str:
+    """Return a text that Markdown, which TensorBoard makes of all text, shows as it is."""
+    return "\n".join(f"    {plain(line)}" for line in text.split("\n"))
 
 
 @hookimpl

@@ -69,15 +69,18 @@ class Text(EchoTask):
         if not self.path:
             return SENTENCE
         try:
-            content = Path(self.path).read_bytes()
+            if not Path(self.path).is_file():  # a pipe or a device may never end
+                Path(self.path).stat()
+                raise ValueError(f"expected a text file; path={self.path!r} is none")
+            with Path(self.path).open("rb") as file:
+                content = file.read(LARGEST + 1)
         except OSError as error:
             raise ValueError(
                 f"expected a text file; path={self.path!r}: {error.strerror}"
             ) from error
         if len(content) > LARGEST:
             raise ValueError(
-                f"expected at most {LARGEST:,} bytes of text; path={self.path!r} "
-                f"has {len(content):,}"
+                f"expected at most {LARGEST:,} bytes of text; path={self.path!r} has more"
             )
         try:
             text = content.decode("utf-8-sig")

@@ -96,7 +96,7 @@ def foreign(models: Path) -> Path:
     [
         (foreign, "expected a network of 'regression', 5 numbers in and 5 out; received one with "
                   "500 numbers in and 500 out"),
-        (lambda models: models / "lambda.keras", "Python lambda"),
+        (lambda models: models / "lambda.keras", "it holds keras.layers.Lambda"),
     ],
 )  # fmt: skip # one line a case reads better
 def test_a_file_that_is_no_such_network_is_named_in_one_line(

@@ -193,7 +193,7 @@ Damage = Callable[[Path], Any]
     ("damage", "message"),
     [
         (lambda model: model.unlink(), "no such file"),
-        (lambda model: model.write_text("{}"), "expected a .keras file"),
+        (lambda model: model.write_text("{}"), "this is no .keras file"),
         (lambda model: model.with_suffix(".json").unlink(), "no such file: .*copy.json"),
         (lambda model: model.with_suffix(".json").write_bytes(b"\xff{"), "not a trial"),
         (lambda model: model.with_suffix(".json").write_text("{}"), "not a trial .task: Field"),

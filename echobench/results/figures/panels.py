@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from echobench.errors import UsageError
-from echobench.results.figures.style import Looks, figure, legend
+from echobench.results.figures.style import Looks, figure, legend, short
 from echobench.results.frame import cell_of
-from echobench.results.plain import plain
 from echobench.results.record import Record
 from echobench.results.sizes import line_names
 from echobench.results.store import machine_class
@@ -35,8 +34,8 @@ def panels_of(records: Sequence[Record]) -> dict[str, dict[str, list[Record]]]:
     found: dict[str, dict[str, dict[str, list[Record]]]] = defaultdict(dict)
     for record, name in zip(kept, line_names(kept), strict=True):
         cell = cell_of(record.trial) + machine_class(record.provenance.get("machine"))
-        lines = found[plain(f"{record.task} ({record.division})")]
-        lines.setdefault(plain(name), {}).setdefault(cell, []).append(record)
+        lines = found[short(f"{record.task} ({record.division})")]
+        lines.setdefault(short(name), {}).setdefault(cell, []).append(record)
     return {
         panel: {
             name if len(cells) == 1 else f"{name} ({number})": cell

@@ -32,6 +32,8 @@ STYLE = {
     "svg.fonttype": "none",  # text stays text: searched, read aloud, small
     "svg.hashsalt": "echobench",  # the same figure is the same bytes
 }
+LONGEST = 60
+"""Characters of a name, at most."""
 NEAREST = 0.06
 """Least distance of two names beside a panel, in its heights."""
 
@@ -71,6 +73,12 @@ def figure(path: Path, title: str, message: str, **size: Any) -> Iterator[Figure
         drawn = Figure(layout="constrained", **size)
         yield drawn
         _save(drawn, path, plain(title), plain(message))
+
+
+def short(name: str) -> str:
+    """Return a name of a panel or a line that leaves room for what is drawn."""
+    name = plain(name)
+    return name if len(name) <= LONGEST else f"{name[:LONGEST]}…"
 
 
 class Looks:
