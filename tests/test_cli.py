@@ -20,6 +20,8 @@ from echobench.core.clock import PHASES
 from tests.conftest import Command
 from tests.plugins.cells import ECHO
 
+pytestmark = pytest.mark.slow
+
 Rows = Callable[..., list[dict[str, Any]]]
 WHOLE = ("run", "--backend", "jax", "--task", "whole")
 
@@ -48,8 +50,6 @@ def echobench_backends():
 BROKEN_TASKS = """
 from typing import ClassVar
 from echobench import EchoTask, Recipe, hookimpl
-
-pytestmark = pytest.mark.slow
 
 class AtSampling(EchoTask):
     name = "at-sampling"

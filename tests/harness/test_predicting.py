@@ -23,6 +23,8 @@ from echobench.results.prediction import Prediction
 from tests.conftest import Command
 from tests.plugins.cells import ECHO
 
+pytestmark = pytest.mark.slow
+
 MASKED = "masked[length=8,symbols=8,units=24,sequences=8]"
 
 FAULTY = """
@@ -58,8 +60,6 @@ def echobench_backends():
 # Keras on OpenVINO has no singular values.
 NUCLEAR = """
 import keras
-
-pytestmark = pytest.mark.slow
 x = keras.Input((5, 100))
 size = keras.ops.norm(x, ord="nuc", axis=(1, 2), keepdims=True)
 keras.Model(x, keras.layers.Dense(100)(x) * size).save("nuclear.keras")
