@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 Rows = Callable[..., list[dict[str, Any]]]
 WHOLE = ("run", "--backend", "jax", "--task", "whole")
 
-WILD = "regression[length=8,symbols=10,units=6,sequences=3,learning_rate=1e30]"
+WILD = "regression[symbols=10,length=8,units=6,sequences=3,learning_rate=1e30]"
 
 WRONG_BACKEND = """
 from typing import ClassVar

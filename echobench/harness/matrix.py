@@ -143,9 +143,7 @@ class Matrix:
             memory_limit=self.memory_limit,
             retries=self.retries,
             save_model=self._model_path(trial),
-            cache=self.store.folder / "compiled" / file_name(trial.backend)
-            if trial.cache
-            else None,
+            cache=self._cache_path(trial),
             sources={plugin: _source(plugin) for plugin in trial.plugins if _is_file(plugin)},
         )
 

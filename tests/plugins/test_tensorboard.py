@@ -53,7 +53,7 @@ def test_a_trial_is_a_run_with_its_learning_curve_whatever_befalls_another_obser
     assert done.returncode == 0, done.stderr
     assert "observer 'faulty' is left out from here on: ZeroDivisionError: no luck" in done.stderr
     assert "told although" not in done.stdout
-    (events,) = (tmp_path / "results" / "tensorboard").glob("whole_jax_fused_open_*/events*")
+    (events,) = (tmp_path / "results" / "tensorboard").glob("whole_*_jax_fused_open_*/events*")
     assert os.uname().nodename not in events.name
     read = subprocess.run(
         [sys.executable, "-c", READ, str(events)],

@@ -37,7 +37,26 @@ def test_kaplan_meier_by_hand() -> None:
 def test_a_median_that_most_did_not_reach_is_not_known() -> None:
     found = censored_median([1.0], [9.0, 9.0, 9.0])
     assert (found.value, found.high, found.n) == (None, None, 4)
-    assert censored_median([], [9.0]).value is None
+    assert censored_median([], [9.0, 9.0]) == (None, None, None, 2)
+    assert censored_median([3.0], []) == (3.0, None, None, 1)
+
+
+def test_the_interval_of_the_median_by_hand() -> None:
+    hits, ended = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0], [2.5, 6.5, 9.5]
+    survival, variance, low, high = 1.0, 0.0, None, None
+    for time in hits[:-1]:
+        at_risk = sum(other >= time for other in hits + ended)
+        survival *= 1 - 1 / at_risk
+        variance += 1 / (at_risk * (at_risk - 1))  # Greenwood's
+        wide = stats.norm.ppf(0.975) * np.sqrt(variance) / np.log(survival)
+        lower, upper = sorted(survival ** np.exp(side * wide) for side in (-1, 1))
+        low = time if low is None and lower <= 0.5 else low
+        high = time if high is None and upper <= 0.5 else high
+    found = censored_median(hits, ended)
+    assert low is not None
+    assert high is not None
+    assert low < (found.value or 0) < high
+    assert (found.low, found.high, found.n) == (low, high, 13)
 
 
 def test_the_interval_of_the_median_holds_the_truth() -> None:
