@@ -48,7 +48,7 @@ TOLD = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(
     st.lists(st.binary(max_size=60) | TOLD.map(lambda told: json.dumps(told).encode()), max_size=5)
 )

@@ -86,14 +86,15 @@ def test_a_fault_is_a_failed_record(fault: str, reason: str, tmp_path: Path) -> 
 
 
 HANGING = {
-    "python": "subprocess.Popen(['sleep', '61'], start_new_session=True)\nwhile True: pass",
+    "python": "subprocess.Popen(['sleep', '61'], start_new_session=True)\n"
+    "while True: time.sleep(0.01)",
     "gil": "import ctypes\nctypes.PyDLL(None).sleep(60)",
     "deaf": "for n in (2, 15): signal.signal(n, signal.SIG_IGN)\n"
     "signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))\ntime.sleep(60)",
     "stopped": "os.kill(os.getpid(), signal.SIGSTOP)",
     "guard": "os.kill(os.getppid(), signal.SIGSTOP)\ntime.sleep(60)",
     "flood": 'while True: tell(b\'{"event": "progress", "phase": "train"}\\n\' * 1000)',
-    "endless": "while True: tell(b'x' * 2**16)",
+    "endless": "tell(b'x' * 2**22)\ntime.sleep(60)",
 }
 
 
@@ -103,16 +104,13 @@ def test_workers_that_hang_are_killed_whatever_they_do_against_it(tmp_path: Path
         (tmp_path / name).mkdir()
 
     def outcome(name: str) -> tuple[str, str | None, bool]:
-        record = run(tmp_path / name, HANGING[name], timeout_s=4.0)
+        record = run(tmp_path / name, HANGING[name], timeout_s=6.0)
         return record.status, record.reason, "about to go wrong" in record.log_tail
 
     with ThreadPoolExecutor(len(HANGING)) as pool:
         found = dict(zip(HANGING, pool.map(outcome, HANGING), strict=True))
-    limit = "killed: still running 1 s past its limit of 4 s"
-    told = "; 1 lines that it told were too long"
-    assert found == {
-        name: ("timeout", limit + (told if name == "endless" else ""), True) for name in HANGING
-    }
+    limit = "killed: still running 1 s past its limit of 6 s"
+    assert found == dict.fromkeys(HANGING, ("timeout", limit, True))
 
 
 def test_a_pipe_that_is_closed_ends_the_wait(tmp_path: Path) -> None:
