@@ -10,16 +10,17 @@ from __future__ import annotations
 import functools
 import re
 import types
-from typing import Any, Literal, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
 import msgspec
 from pydantic import BaseModel, ValidationError
 
 from echobench.errors import DamagedError, NewerError
-from echobench.results.facts import ProvenanceFacts, TrialFacts, Whole
+from echobench.results import facts
 from echobench.results.prediction import Prediction
 from echobench.results.record import Record
 
+Whole = Annotated[int, msgspec.Meta(ge=-facts.LARGEST, le=facts.LARGEST)]
 DEEPEST = 100
 """Brackets within brackets. Beyond, readers differ in what they stand: pydantic's at 200."""
 STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
@@ -69,13 +70,12 @@ def _decoded(line: bytes, model: type[BaseModel]) -> Any:
         raise DamagedError(f"no UTF-8 at byte {error.start}") from error
     try:
         found = _decoder(model).decode(text)
-        msgspec.convert(found.trial, TrialFacts)
-        msgspec.convert(found.provenance, ProvenanceFacts)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise _newer(text, model) or DamagedError(str(error)) from error
     version, newest = found.schema_version, model.model_fields["schema_version"].default
     if not 1 <= version <= newest:
         raise _newer(text, model) or DamagedError(f"no such schema version: {version}")
+    facts.check(found.trial, found.provenance)
     _check_depth(text, found)
     return found
 

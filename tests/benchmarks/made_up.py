@@ -61,6 +61,12 @@ def _varied(record: dict[str, Any], seed: int, number: int) -> dict[str, Any]:
 def _times(name: str, value: Any, slower: float) -> Any:
     if name.endswith("_s") and isinstance(value, float):
         return value / slower if "_per_s" in name else value * slower
+    if value is not None and name == "seconds_per_update":
+        return value * slower
+    if value is not None and name == "seconds_per_update_quartiles":
+        return [one * slower for one in value]
+    if value is not None and name == "limit_fraction":
+        return value / slower
     if name in {"evaluations", "after_hit"}:
         return [{**point, "train_s": point["train_s"] * slower} for point in value]
     return value
