@@ -237,7 +237,10 @@ def encrypted(path: Path, content: dict[str, bytes]) -> None:
 
 
 def other(start: bytes) -> Callable[[Path, dict[str, bytes]], None]:
-    return lambda path, content: path.write_bytes(start + bytes(100)) and None
+    def write(path: Path, content: dict[str, bytes]) -> None:
+        path.write_bytes(start + bytes(100))
+
+    return write
 
 
 @pytest.mark.parametrize(
