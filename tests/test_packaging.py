@@ -41,7 +41,7 @@ def test_the_wheel_brings_every_entry_point(tmp_path: Path) -> None:
     venv.create(home, with_pip=True)
     python = str(home / "bin" / "python")
     # The base install without its heavy half: loading plugins needs no framework.
-    light = ["pluggy", "pydantic", "numpy", "typer", "rich", "psutil"]
+    light = ["msgspec", "pluggy", "pydantic", "numpy", "typer", "rich", "psutil"]
     constraints = str(ROOT / "constraints.txt")
     pip = [python, "-m", "pip", "install", "--quiet", "-c", constraints]
     subprocess.run([*pip, *light], check=True, capture_output=True)

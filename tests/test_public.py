@@ -23,9 +23,11 @@ def test_the_public_names() -> None:
     assert echobench.__all__ == [
         "Backend",
         "EchoTask",
+        "Executor",
         "NativeBackend",
         "Observer",
         "Recipe",
+        "RemoteExecutor",
         "Study",
         "Task",
         "Variant",

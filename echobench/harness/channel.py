@@ -9,6 +9,8 @@ from pydantic import ValidationError
 
 from echobench.harness.protocol import EVENT, Failure, Progress, Result
 
+MANY = 100
+"""Lines that a trial in order does not tell at once."""
 LONGEST = 64 * 2**20
 """Bytes of a line. The longest result of a first-party trial had 74 KB."""
 
@@ -50,18 +52,19 @@ class Lines:
 def events(lines: Iterator[bytes]) -> Iterator[Progress | Result | Failure]:
     """Yield the events among lines; a line that is none is a plugin's garbage.
 
-    Of steps of the same phase that came together, the last alone is told: who watches
-    does not keep up with more.
+    Where more than `MANY` came together, of the steps of one phase the last alone is told: who
+    watches does not keep up with more.
     """
+    together = [*lines]
     held: Progress | None = None
-    for line in lines:
+    for line in together:
         event: Progress | Result | Failure | None = None
         with contextlib.suppress(ValidationError):
             event = EVENT.validate_json(line)
         if event is None:
             continue
         step = event if isinstance(event, Progress) and event.look is None else None
-        if held is not None and (step is None or step.phase != held.phase):
+        if held is not None and (len(together) <= MANY or step is None or step.phase != held.phase):
             yield held
         held = step
         if step is None:

@@ -39,7 +39,7 @@ class Outcome(BaseModel):
     @classmethod
     def of(cls, record: Record) -> Outcome:
         """Return what a search needs of a record."""
-        return cls(**record.model_dump(include=set(cls.model_fields)))
+        return cls(**{name: getattr(record, name) for name in cls.model_fields})
 
 
 class Candidate(BaseModel):

@@ -33,7 +33,7 @@ def records(
     def progressed(trial: Trial, progress: Progress) -> None:
         phases.append(progress.phase)
 
-    matrix.run([trial], Watcher(progressed=progressed))
+    assert len([*matrix.run([trial], Watcher(progressed=progressed))]) == 1
     return Store(folder).load(), phases
 
 

@@ -64,6 +64,8 @@ def test_what_another_runs_is_waited_for(trials: list[Trial], tmp_path: Path) ->
     with Claims(tmp_path) as claims, claimed(tmp_path, first.key, second.key) as other:
         share = share_of(trials, tmp_path, claims, told)
         assert share.take() == [third]
+        assert share.take() is None  # there is something else to wait for
+        share.give([third])
         later = threading.Timer(0.5, lambda: ended(other, first, tmp_path))
         later.start()
         # It recorded the first, and was killed amid the second, which falls to us.
@@ -93,6 +95,7 @@ def test_replicates_are_claimed_together(plugins: Plugins, tmp_path: Path) -> No
     with Claims(tmp_path) as claims, claimed(tmp_path, trials[1].key) as other:
         share = share_of(trials, tmp_path, claims, [])
         assert share.take() == trials[2:]
+        share.give(trials[2:])
         recorded(trials[0], tmp_path)
         other.kill()
         assert share.take() == [trials[1]]

@@ -94,10 +94,12 @@ def test_a_name_of_a_file_is_one_part_of_a_path_on_every_system(text: str) -> No
 
 
 def test_a_file_of_every_hostile_name_lies_in_its_folder(tmp_path: Path) -> None:
+    inside = tmp_path / "a" / "b"
+    inside.mkdir(parents=True)
     for text in ALL:
-        (tmp_path / f"{file_name(text)}.keras").touch()
-    found = [path for path in tmp_path.parent.rglob("*.keras") if path.is_file()]
-    assert {path.parent for path in found} == {tmp_path}
+        (inside / f"{file_name(text)}.keras").touch()
+    found = [path for path in tmp_path.rglob("*.keras") if path.is_file()]
+    assert {path.parent for path in found} == {inside}
     assert file_name("partial[n_in=8]") == "partial_n_in=8"
 
 

@@ -148,4 +148,4 @@ def test_what_strangers_wrote_commands_no_terminal_and_no_page() -> None:
     written = table.written(ranking.lines(ranking.grouped([bad])), "md")
     assert len(written.splitlines()) == 3
     assert "<script" not in written
-    assert "gone \\| &lt;script>" in written
+    assert "gone \\| &lt;script&gt;" in written

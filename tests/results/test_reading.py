@@ -166,6 +166,8 @@ def test_what_may_not_be_read_is_no_silence(tmp_path: Path) -> None:
             capture_output=True,
             text=True,
             check=False,
+            # Where that leads another user may not look.
+            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
         )
     finally:
         for place, mode in zip(places, before, strict=True):
