@@ -256,5 +256,5 @@ class TestText:
             resolve(f"text[path={path}]", "closed", plugins)
 
     def test_a_folder_is_no_text(self, plugins: Plugins, tmp_path: Path) -> None:
-        with pytest.raises(ValidationError, match="expected a text file; .* is none"):
+        with pytest.raises(ValidationError, match=r"expected a text file; .* is none"):
             make(plugins, "text", path=str(tmp_path))
