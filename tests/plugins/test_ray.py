@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -73,7 +74,8 @@ def test_trials_spread_over_the_nodes_each_on_a_core_of_its_own(
 def test_a_node_that_dies_loses_no_trial(cluster: RayCluster, tmp_path: Path) -> None:
     harness = Harness(tmp_path, seeds=5, task="tiny[nap=0.5]")
     driver = started(harness, cluster)
-    until(lambda: len(lines(harness)) >= 1)
+    until(lambda: len(lines(harness)) >= 2)
+    time.sleep(1.0)  # both nodes are amid a trial
     cluster.kill(SECOND)
     try:
         finished(driver)
@@ -96,13 +98,6 @@ def test_a_driver_that_is_killed_resumes(cluster: RayCluster, tmp_path: Path) ->
     finished(started(harness, cluster))
     each_once(harness)
     assert 1 <= before < 5
-    interrupted = Harness(tmp_path / "interrupted", seeds=3, task="tiny[nap=0.3]")
-    driver = started(interrupted, cluster)
-    until(lambda: len(lines(interrupted)) >= 1)
-    driver.send_signal(signal.SIGINT)
-    _, errors = driver.communicate(timeout=60)
-    assert driver.returncode == 130
-    assert errors.splitlines()[-1].startswith("interrupted: finished trials are recorded")
 
 
 def test_what_cannot_be_run_there_is_one_line(cluster: RayCluster, tmp_path: Path) -> None:
