@@ -98,6 +98,14 @@ def test_a_driver_that_is_killed_resumes(cluster: RayCluster, tmp_path: Path) ->
     finished(started(harness, cluster))
     each_once(harness)
     assert 1 <= before < 5
+    interrupted = Harness(tmp_path / "interrupted", seeds=3, task="tiny[nap=0.3]")
+    driver = started(interrupted, cluster)
+    until(lambda: len(lines(interrupted)) >= 1)
+    driver.send_signal(signal.SIGINT)
+    _, errors = driver.communicate(timeout=60)
+    assert driver.returncode == 130, errors
+    assert errors.splitlines()[-1].startswith("interrupted: finished trials are recorded")
+    until(lambda: cluster.workers() == [])
 
 
 def test_what_cannot_be_run_there_is_one_line(cluster: RayCluster, tmp_path: Path) -> None:
