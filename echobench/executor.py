@@ -25,9 +25,9 @@ POLL_S = 0.2
 """Seconds between two looks at what runs elsewhere."""
 MOST_LOSSES = 3
 """How often a trial that got lost with its node is begun again."""
-
-
 DEFAULT = "local"
+"""The executor's name where none is asked for."""
+ENDED = object()
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class RemoteExecutor(Executor):
         self, todo: Iterator[Assignment | None], site: Site
     ) -> Generator[tuple[Assignment, list[Record]]]:
         """Keep as many assignments under way as there is room for."""
-        from echobench.harness.assignments import taken
+        from echobench.harness.assignments import Assignment
 
         first = next(todo, None)
         if first is None:
@@ -116,35 +116,27 @@ class RemoteExecutor(Executor):
         with self.connect(first.trial, site) as connection:
             interrupts.catch()  # what is connected to may have handlers of its own
             flights: dict[Any, Flight] = {}
-            waiting, ended = [first], False
+
+            def begin(flight: Flight) -> None:
+                flights[connection.begin(flight.assignment)] = flight
+
             try:
-                while True:
-                    while not ended and len(flights) + len(waiting) < connection.room():
-                        try:
-                            following = next(todo)
-                        except StopIteration:
-                            ended = True
+                begin(Flight(first))
+                ended = False
+                while flights or not ended:
+                    while not ended and len(flights) < connection.room():
+                        following = next(todo, ENDED)
+                        ended = following is ENDED
+                        if not isinstance(following, Assignment):
                             break
-                        if following is None:
-                            break
-                        waiting.append(following)
-                    for assignment in waiting:
-                        flights[connection.begin(assignment)] = Flight(assignment)
-                    waiting = []
-                    if not flights and ended:
-                        return
+                        begin(Flight(following))
                     for handle in connection.ended(list(flights), POLL_S):
                         flight = flights.pop(handle)
-                        try:
-                            told = connection.outcome(handle)
-                        except Lost as lost:
-                            flight.losses.append(str(lost))
-                            if len(flight.losses) <= MOST_LOSSES:
-                                flights[connection.begin(flight.assignment)] = flight
-                                continue
-                            yield flight.assignment, flight.given_up()
-                            continue
-                        yield flight.assignment, flight.marked(taken(flight.assignment, told))
+                        records = flight.landed(connection, handle)
+                        if records is None:
+                            begin(flight)
+                        else:
+                            yield flight.assignment, records
             finally:
                 for handle in flights:
                     connection.cancel(handle)
@@ -191,13 +183,21 @@ class Flight:
     assignment: Assignment
     losses: list[str] = field(default_factory=list)
 
-    def marked(self, records: list[Record]) -> list[Record]:
-        """Return records that say how often they were begun again, and why."""
+    def landed(self, connection: Connection, handle: Any) -> list[Record] | None:
+        """Return its records, which say how often it got lost; None where it is to begin again."""
+        from echobench.harness.assignments import taken
+
+        try:
+            told = connection.outcome(handle)
+        except Lost as lost:
+            self.losses.append(str(lost))
+            return None if len(self.losses) <= MOST_LOSSES else self._given_up()
+        records = taken(self.assignment, told)
         for record in records if self.losses else []:
             record.provenance["executor"]["lost"] = self.losses
         return records
 
-    def given_up(self) -> list[Record]:
+    def _given_up(self) -> list[Record]:
         """Return the records of trials that got lost each time."""
         from echobench.harness import trust
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -33,6 +34,29 @@ def mapped(
         return
     with ProcessPoolExecutor(workers, get_context("spawn"), _begin) as pool:
         yield from pool.map(function, pieces)
+
+
+def read(
+    function: Callable[[Piece], Made], files: Sequence[Piece], *, large: bool
+) -> Iterator[Made]:
+    """Do as `mapped` with files that are read; where they are large, in processes, and shown.
+
+    Args:
+        function: reads one.
+        files: what it takes.
+        large: whether it pays to start processes.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(
+        mapped(function, files, apart=large),
+        "reading",
+        total=len(files),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not (large and sys.stderr.isatty()),
+    )
 
 
 def _begin() -> None:

@@ -83,6 +83,15 @@ class Plugins:
         for path in files:
             self._load_file(path)
 
+    @classmethod
+    def named(cls, names: Sequence[str]) -> Plugins:
+        """Return the plugins of these names (`Provided.plugin`), and no other.
+
+        Raises:
+            PluginError: as `Plugins` does.
+        """
+        return cls([file for name in names if (file := file_of(name))], only=names)
+
     def task(self, name: str) -> Provided[type[Task]]:
         """Return the task of that name, or raise UnknownNameError."""
         if name not in self.tasks:
@@ -157,6 +166,12 @@ class Plugins:
             for value in values:
                 kind = KINDS[hook].__name__.lower()
                 _add_named(tables[hook], kind, value.name, Provided(value, plugin, distribution))
+
+
+def file_of(plugin: str) -> Path | None:
+    """Return the file of a plugin (`Provided.plugin`); None where it is installed."""
+    path = plugin.removeprefix(FILE_PREFIX)
+    return None if path == plugin else Path(path)
 
 
 def _add_named(table: dict[str, Provided[T]], kind: str, name: str, provided: Provided[T]) -> None:

@@ -63,7 +63,7 @@ def tune(
     from echobench import display
     from echobench.harness import machine, tuning
     from echobench.harness.matrix import Matrix
-    from echobench.harness.plan import Selection
+    from echobench.harness.plan import Selection, pairs
     from echobench.plugins import Plugins
     from echobench.results.claims import SEARCHES, Claims
     from echobench.results.search import SearchLog, best, sentence
@@ -84,7 +84,8 @@ def tune(
         threads=machine.cores() if threads is None else threads,
         timeout_s=seconds_of("--timeout", timeout),
     )
-    asked = tuning.question(task, _fixed(fix or []), selection, plugins)
+    fixed = pairs("--fix", fix or [], "FIELD=VALUE")
+    asked = tuning.question(task, fixed, selection, plugins)
     deadline = time.monotonic() + seconds_of("--budget", budget)
     store = Store(results or Path("results") / "tune" / file_name(asked.name))
     store.check_writable()
@@ -115,19 +116,6 @@ def tune(
             if candidate == best(log.candidates):
                 say(f"    the best so far: {asked.label(candidate.recipe)}")
     _print(asked, log.candidates, form)
-
-
-def _fixed(pairs: list[str]) -> dict[str, str]:
-    """Return what `--fix` says, by field."""
-    found: dict[str, str] = {}
-    for pair in pairs:
-        name, equals, value = (part.strip() for part in pair.partition("="))
-        if not equals or not name or not value:
-            raise UsageError(f"--fix: expected FIELD=VALUE; received {pair!r}")
-        if name in found:
-            raise UsageError(f"--fix: {name!r} is given twice")
-        found[name] = value
-    return found
 
 
 def _print(asked: Question, tried: list[Candidate], form: Format) -> None:

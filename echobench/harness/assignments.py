@@ -11,12 +11,13 @@ from typing import Any
 from pydantic import BaseModel
 
 from echobench.core.backend import Backend
-from echobench.errors import EchobenchError
+from echobench.errors import EchobenchError, StorageError
 from echobench.harness import attempts, launch
 from echobench.harness.cores import granted
 from echobench.harness.plan import Trial
 from echobench.harness.protocol import Progress, Reference
 from echobench.plugins import FILE_PREFIX, Plugins
+from echobench.results.appending import replace_bytes
 from echobench.results.record import Record
 
 Tell = Callable[[Progress], None]
@@ -137,13 +138,22 @@ def perform_elsewhere(told: str, tell: Tell, about: dict[str, Any]) -> str:
 
 
 def taken(assignment: Assignment, told: str) -> list[Record]:
-    """Return the records of an outcome, and put what was saved where it was asked for."""
+    """Return the records of an outcome, and put what was saved where it was asked for.
+
+    Raises:
+        StorageError: it cannot be put there.
+    """
     outcome = Outcome.model_validate_json(told)
     if assignment.save_model is not None:
-        assignment.save_model.parent.mkdir(parents=True, exist_ok=True)
         for suffix in outcome.files.keys() & {".keras", ".json"}:
-            content = base64.b64decode(outcome.files[suffix])
-            assignment.save_model.with_suffix(suffix).write_bytes(content)
+            path = assignment.save_model.with_suffix(suffix)
+            try:
+                replace_bytes(path, base64.b64decode(outcome.files[suffix]))
+            except OSError as error:
+                raise StorageError(
+                    f"stopped at {assignment.trial.name}: {error.strerror} ({path}); earlier "
+                    "records are kept, and the same command resumes"
+                ) from error
     return outcome.records
 
 
@@ -151,7 +161,7 @@ def _settled(assignment: Assignment, folder: Path) -> tuple[list[Trial], Plugins
     """Return the trials, and their plugins, those that are files written into a folder."""
     places = {}
     for number, (plugin, source) in enumerate(assignment.sources.items()):
-        path = folder / str(number) / Path(plugin.removeprefix(FILE_PREFIX)).name
+        path = folder / str(number) / Path(plugin).name
         path.parent.mkdir()
         path.write_text(source, encoding="utf-8")
         places[plugin] = f"{FILE_PREFIX}{path}"
@@ -159,9 +169,7 @@ def _settled(assignment: Assignment, folder: Path) -> tuple[list[Trial], Plugins
         trial.model_copy(update={"plugins": [places.get(p, p) for p in trial.plugins]})
         for trial in assignment.trials
     ]
-    names = trials[0].plugins
-    files = [Path(p.removeprefix(FILE_PREFIX)) for p in names if p.startswith(FILE_PREFIX)]
-    return trials, Plugins(files, only=names)
+    return trials, Plugins.named(trials[0].plugins)
 
 
 def _check_versions(trial: Trial, backend: Backend, plugins: Plugins) -> None:

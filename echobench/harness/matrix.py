@@ -19,7 +19,7 @@ from echobench.harness.plan import Trial
 from echobench.harness.protocol import Progress
 from echobench.harness.references import References
 from echobench.harness.sharing import Share
-from echobench.plugins import FILE_PREFIX, Plugins
+from echobench.plugins import Plugins, file_of
 from echobench.results.claims import Claims
 from echobench.results.journal import Journal
 from echobench.results.record import Record
@@ -144,7 +144,11 @@ class Matrix:
             retries=self.retries,
             save_model=self._model_path(trial),
             cache=self._cache_path(trial),
-            sources={plugin: _source(plugin) for plugin in trial.plugins if _is_file(plugin)},
+            sources={
+                plugin: file.read_text(encoding="utf-8")
+                for plugin in trial.plugins
+                if (file := file_of(plugin))
+            },
         )
 
     def _perform(self, watcher: Watcher, assignment: Assignment) -> list[Record]:
@@ -185,11 +189,3 @@ class Matrix:
         if self.save_models is None:
             return None
         return self.save_models / f"{file_name(trial.name.replace(' seed ', '-seed'))}.keras"
-
-
-def _is_file(plugin: str) -> bool:
-    return plugin.startswith(FILE_PREFIX)
-
-
-def _source(plugin: str) -> str:
-    return Path(plugin.removeprefix(FILE_PREFIX)).read_text(encoding="utf-8")

@@ -332,15 +332,30 @@ def parsed(option: str, selector: str) -> tuple[str, dict[str, str]]:
     match = re.fullmatch(r"([^\[\]]+)(?:\[([^\[\]]*)\])?", selector.strip())
     if not match:
         raise UsageError(f"{option}: expected NAME or NAME[key=value,...]; received {selector!r}")
+    told = filter(None, (match[2] or "").split(","))
+    return match[1], pairs(f"{option} {selector}", told, "key=value")
+
+
+def pairs(where: str, told: Iterable[str], expected: str) -> dict[str, str]:
+    """Return the values of `key=value` pairs, by key.
+
+    Args:
+        where: what a complaint begins with.
+        told: the pairs.
+        expected: how one is written.
+
+    Raises:
+        UsageError: one is not written so, or a key is given twice.
+    """
     values: dict[str, str] = {}
-    for pair in filter(None, (match[2] or "").split(",")):
+    for pair in told:
         key, equals, value = (part.strip() for part in pair.partition("="))
         if not equals or not key or not value:
-            raise UsageError(f"{option} {selector}: expected key=value; received {pair!r}")
+            raise UsageError(f"{where}: expected {expected}; received {pair!r}")
         if key in values:
-            raise UsageError(f"{option} {selector}: {key!r} is given twice")
+            raise UsageError(f"{where}: {key!r} is given twice")
         values[key] = value
-    return match[1], values
+    return values
 
 
 def explained(error: ValidationError) -> str:

@@ -13,7 +13,7 @@ import platform
 import re
 from pathlib import Path
 
-from echobench.plugins import FILE_PREFIX
+from echobench.plugins import FILE_PREFIX, file_of
 
 HERE = "here"
 """What the current folder is called."""
@@ -67,8 +67,8 @@ def scrub(log: Path) -> None:
 
 def without_folder(plugin: str) -> str:
     """Return where a plugin comes from; of a file its name: where it lies is the user's affair."""
-    path = plugin.removeprefix(FILE_PREFIX)
-    return plugin if path == plugin else FILE_PREFIX + Path(path).name
+    file = file_of(plugin)
+    return plugin if file is None else FILE_PREFIX + file.name
 
 
 def _known() -> list[tuple[str, str]]:

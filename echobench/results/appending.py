@@ -51,6 +51,11 @@ def append_line(path: Path, line: str) -> None:
 
 
 def replace_text(path: Path, text: str) -> None:
+    """Write a file whole, as `replace_bytes` does."""
+    replace_bytes(path, text.encode())
+
+
+def replace_bytes(path: Path, content: bytes) -> None:
     """Write a file whole; who reads it meanwhile finds what was there before.
 
     Raises:
@@ -59,7 +64,7 @@ def replace_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        beside.write_text(text, encoding="utf-8")
+        beside.write_bytes(content)
         beside.replace(path)
     except BaseException:
         beside.unlink(missing_ok=True)

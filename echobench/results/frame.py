@@ -12,8 +12,6 @@ from typing import Any, TypeAlias, get_args
 import msgspec
 import numpy as np
 import pandas as pd
-from rich.console import Console
-from rich.progress import track
 
 from echobench import parallel
 from echobench.harness.plan import is_usual
@@ -74,14 +72,7 @@ def load(folder: Path) -> pd.DataFrame:
     large = sum(map(size_of, files)) > LARGE
     frames = []
     with Complaints() as complaints:
-        for part, told, left_out in track(
-            parallel.mapped(_load, files, apart=large),
-            "reading",
-            total=len(files),
-            console=Console(stderr=True),
-            transient=True,
-            disable=not (large and sys.stderr.isatty()),
-        ):
+        for part, told, left_out in parallel.read(_load, files, large=large):
             frames.append(part)
             complaints.add(told, left_out)
     return _joined(frames)

@@ -20,16 +20,12 @@ import itertools
 import os
 import re
 import shutil
-import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, NamedTuple, cast
-
-from rich.console import Console
-from rich.progress import track
 
 from echobench import parallel
 from echobench.errors import StorageError, UsageError
@@ -222,14 +218,7 @@ def _surveyed(sources: list[Source], done: Merged) -> dict[Place, list[Entry]]:
     """Read all files; return what is in them by place."""
     entries: dict[Place, list[Entry]] = defaultdict(list)
     large = sum(size_of(source.path) for source in sources) > LARGE
-    surveys = track(
-        parallel.mapped(survey, sources, apart=large),
-        "reading",
-        total=len(sources),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not (large and sys.stderr.isatty()),
-    )
+    surveys = parallel.read(survey, sources, large=large)
     for number, (found, told, left_out) in enumerate(surveys):
         if sources[number].role == "new":
             done.left_out.add(told, left_out)

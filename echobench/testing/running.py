@@ -26,12 +26,10 @@ TIMEOUT_S = 300.0
 
 _IMPORTS = """
 import contextlib, json, sys
-from pathlib import Path
-from echobench.plugins import FILE_PREFIX, Plugins
+from echobench.plugins import Plugins
 
 plugin, task = sys.argv[1:]
-is_file = plugin.startswith(FILE_PREFIX)
-plugins = Plugins([Path(plugin.removeprefix(FILE_PREFIX))] if is_file else [], only=[plugin])
+plugins = Plugins.named([plugin])
 if task:
     with contextlib.suppress(Exception):  # what it raises is for the other checks to say
         plugins.task(task).value().framing

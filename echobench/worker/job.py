@@ -6,7 +6,6 @@ import os
 import sys
 import traceback
 from functools import partial
-from pathlib import Path
 from typing import IO, Any
 
 import psutil
@@ -17,7 +16,7 @@ from echobench.core.task import Task
 from echobench.errors import EchobenchError, TrainingError, UnavailableError, UnsupportedError
 from echobench.harness.plan import Trial
 from echobench.harness.protocol import Failure, Job, Progress, Result
-from echobench.plugins import FILE_PREFIX, Plugins
+from echobench.plugins import Plugins
 from echobench.worker.calibration import calibrate, limit_fraction
 
 
@@ -111,8 +110,7 @@ def _pin(threads: int) -> None:
 
 def _load(trial: Trial) -> tuple[Task, Backend]:
     """Load the plugins that the trial names, and no other."""
-    files = [Path(p.removeprefix(FILE_PREFIX)) for p in trial.plugins if p.startswith(FILE_PREFIX)]
-    plugins = Plugins(files, only=trial.plugins)
+    plugins = Plugins.named(trial.plugins)
     task = plugins.task(trial.task).value(**trial.parameters)
     return task, plugins.backend(trial.backend).value
 
