@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import socket
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,7 +26,9 @@ AHEAD = 2
 REACHED_S = 10.0
 """Seconds in which a cluster must answer."""
 TOLD_S = 0.5
-"""Seconds between two reports of a trial's progress."""
+"""Seconds between two reports of a trial's progress, and between two looks at all of them."""
+COUNTED_S = 2.0
+"""Seconds between two looks at which nodes there are: it takes longer the more there are."""
 
 
 class Ray(RemoteExecutor):
@@ -66,6 +69,8 @@ class _Cluster(Connection):
         self._cpus = trial.threads
         self._trials: dict[str, Trial] = {}
         self._keys: dict[Any, str] = {}
+        self._room = 0
+        self._counted = self._listened = -math.inf
         largest = max((self._fitting(node["Resources"]) for node in _nodes()), default=0)
         if not largest:
             wanted = f"{self._cpus} CPUs" + (f" and {self._gpus} GPUs" if self._gpus else "")
@@ -77,7 +82,11 @@ class _Cluster(Connection):
         self._run = ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_retries=0)(_run)
 
     def room(self) -> int:
-        return sum(self._fitting(node["Resources"]) for node in _nodes()) + AHEAD
+        now = time.monotonic()
+        if now - self._counted > COUNTED_S:
+            self._counted = now
+            self._room = sum(self._fitting(node["Resources"]) for node in _nodes()) + AHEAD
+        return self._room
 
     def begin(self, assignment: Assignment) -> Any:
         key = assignment.trial.key
@@ -89,9 +98,13 @@ class _Cluster(Connection):
     def ended(self, handles: list[Any], seconds: float) -> list[Any]:
         import ray
 
-        found, _ = ray.wait(handles, num_returns=1, timeout=seconds) if handles else ([], [])
-        if not handles:
+        if handles:
+            ray.wait(handles, timeout=seconds)
+            # All that are there by now: with a thousand under way each look is a long one.
+            found, _ = ray.wait(handles, num_returns=len(handles), timeout=0)
+        else:
             time.sleep(seconds)
+            found = []
         self._listen()
         return list(found)
 
@@ -124,6 +137,10 @@ class _Cluster(Connection):
 
         from echobench.harness.protocol import Progress
 
+        now = time.monotonic()
+        if now - self._listened < TOLD_S:
+            return
+        self._listened = now
         try:
             news = ray.get(self._told.news.remote())
         except ray.exceptions.RayError:

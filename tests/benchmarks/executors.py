@@ -3,12 +3,14 @@
 - overhead: trials that do next to nothing, on Ray and on this machine, in turn, one at a time;
 - scaling: one node of one CPU against two, on trials that sleep and on trials that train;
 - driver: how many records a second are planned, claimed, taken in and kept, where trials
-  take no time.
+  take no time and run nowhere;
+- through Ray: the same, where each is a task that comes back at once, a thousand under way.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import resource
@@ -20,11 +22,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
 
-from echobench import Executor
-from echobench.executor import Site
+from echobench import Executor, RemoteExecutor
+from echobench.executor import Connection, Site
 from echobench.harness.assignments import Assignment, Outcome, taken
 from echobench.harness.matrix import Matrix, Watcher
-from echobench.harness.plan import Selection, plan
+from echobench.harness.plan import Selection, Trial, plan
 from echobench.plugins import Plugins
 from echobench.results.record import Record
 from echobench.results.statistics import ratio
@@ -33,10 +35,26 @@ from tests.clusters import RayCluster, ray_cluster
 from tests.soak.harness import PLUGIN, Harness
 
 ROOT = Path(__file__).parents[2]
+UNDER_WAY = 1000
+"""Tasks that Ray has at once where it is measured."""
+
+
+def answer(key: str) -> str:
+    """Return what comes back of a trial: a committed record, as JSON."""
+    return ANSWER.replace("KEY", key)
+
+
+def _answer() -> str:
+    (file,) = (ROOT / "results" / "speed").glob("records-*.jsonl")
+    one = Record.model_validate_json(file.read_text().splitlines()[0])
+    return Outcome(records=[one.model_copy(update={"key": "KEY"})]).model_dump_json()
+
+
+ANSWER = _answer()
 
 
 class Instant(Executor):
-    """Trials that take no time: each comes back as a committed record, as JSON."""
+    """Trials that take no time."""
 
     name: ClassVar[str] = "instant"
 
@@ -44,14 +62,32 @@ class Instant(Executor):
         self, todo: Iterator[Assignment | None], site: Site
     ) -> Generator[tuple[Assignment, list[Record]]]:
         """Give back what another machine would."""
-        (file,) = (ROOT / "results" / "speed").glob("records-*.jsonl")
-        one = Record.model_validate_json(file.read_text().splitlines()[0])
         for assignment in filter(None, todo):
-            told = one.model_copy(update={"key": assignment.trial.key})
-            yield assignment, taken(assignment, Outcome(records=[told]).model_dump_json())
+            yield assignment, taken(assignment, answer(assignment.trial.key))
 
 
-def driver(count: int) -> None:
+class ThroughRay(RemoteExecutor):
+    """Trials that take no time, as tasks of a Ray cluster."""
+
+    name: ClassVar[str] = "through-ray"
+
+    address: str
+
+    @contextlib.contextmanager
+    def connect(self, trial: Trial, site: Site) -> Iterator[Connection]:
+        """Join the cluster; there, instead of a worker, is only its answer."""
+        import ray
+
+        told = ANSWER
+        real = Plugins().executor("ray").value.model_validate({"address": self.address})
+        assert isinstance(real, RemoteExecutor)  # the plugin's
+        with real.connect(trial, site) as connection:
+            run = ray.remote(lambda _, key, listener: told.replace("KEY", key))
+            vars(connection).update(_run=run, room=lambda: UNDER_WAY)
+            yield connection
+
+
+def driver(count: int, executor: Executor) -> None:
     """Measure the driver alone."""
     plugins = Plugins([PLUGIN])
     began = time.perf_counter()
@@ -59,15 +95,17 @@ def driver(count: int) -> None:
     trials = plan(selection, plugins)
     planned = time.perf_counter() - began
     with tempfile.TemporaryDirectory(prefix="echobench-") as folder:
-        matrix = Matrix(plugins, Store(Path(folder)), ["bench"], gate=False, executor=Instant())
-        began = time.perf_counter()
+        matrix = Matrix(plugins, Store(Path(folder)), ["bench"], gate=False, executor=executor)
+        began, before = time.perf_counter(), time.process_time()
         kept = sum(1 for _ in matrix.run(trials, Watcher()))
-        took = time.perf_counter() - began
+        took, spent = time.perf_counter() - began, time.process_time() - before
         size = sum(file.stat().st_size for file in Path(folder).glob("*.jsonl"))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     print(
-        f"driver: {kept:,} trials planned in {planned:.2f} s, kept in {took:.1f} s: "
-        f"{kept / took:,.0f} a second, {size / kept / 2**10:.1f} KiB each, {peak:,.0f} MiB at most"
+        f"driver, {executor.name}: {kept:,} trials planned in {planned:.2f} s, kept in "
+        f"{took:.1f} s: {kept / took:,.0f} a second, {spent / kept * 1e3:.2f} ms of a processor "
+        f"and {size / kept / 2**10:.1f} KiB each, {peak:,.0f} MiB at most",
+        flush=True,
     )
 
 
@@ -133,9 +171,10 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=6)
     arguments.add_argument("--records", type=int, default=10_000)
     asked = arguments.parse_args()
-    driver(asked.records)
+    driver(asked.records, Instant())
     with tempfile.TemporaryDirectory(prefix="echobench-") as name:
         with ray_cluster(1) as cluster:
+            driver(asked.records, ThroughRay(address=cluster.address))
             overhead(cluster, asked.rounds, Path(name) / "overhead")
         with ray_cluster(1, 1) as cluster:
             scaling(cluster, "127.0.0.3", asked.rounds, Path(name) / "scaling")

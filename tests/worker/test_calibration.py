@@ -11,20 +11,26 @@ from echobench.worker import calibration
 
 
 def test_rates_are_those_of_a_plain_measurement() -> None:
-    found = calibration.calibrate()
     a = np.ones((calibration.SIZE, calibration.SIZE), np.float32)
-    a @ a
-    seconds = []
-    for _ in range(20):
-        start = time.perf_counter()
-        a @ a
-        seconds.append(time.perf_counter() - start)
-    plain = 2 * calibration.SIZE**3 / min(seconds)
-    # Machines are noisy: the order of magnitude, no more.
-    assert plain / 20 < found["matmul_flops_per_s"] < 20 * plain
-    assert 1e8 < found["copy_bytes_per_s"] < 1e13
-    assert found["matmul_spread"] >= 1
-    assert found["frequency_mhz"] is None or found["frequency_mhz"] > 0
+    product, best = a @ a, 0.0
+    rates: dict[str, float] = {}
+    # On a machine that others load, the few milliseconds of one look can all be bad ones.
+    # So both look again and again, in turn, and their best are compared.
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        found = calibration.calibrate()
+        for rate in ("matmul_flops_per_s", "copy_bytes_per_s"):
+            rates[rate] = max(found[rate], rates.get(rate, 0))
+        assert found["matmul_spread"] >= 1
+        assert found["frequency_mhz"] is None or found["frequency_mhz"] > 0
+        for _ in range(calibration.REPEATS):
+            start = time.perf_counter()
+            np.matmul(a, a, out=product)
+            best = max(best, 2 * calibration.SIZE**3 / (time.perf_counter() - start))
+        if 1 / 4 < rates["matmul_flops_per_s"] / best < 4:
+            break
+    assert 1 / 4 < rates["matmul_flops_per_s"] / best < 4
+    assert 1e8 < rates["copy_bytes_per_s"] < 1e13
 
 
 def test_the_limit_is_a_share_of_the_best_rate() -> None:
