@@ -140,7 +140,10 @@ def slurm() -> Iterator[dict[str, str]]:
         for daemon in reversed(daemons):
             daemon.terminate()
         for daemon in daemons:
-            daemon.wait(SECONDS)
+            try:
+                daemon.wait(SECONDS)
+            except subprocess.TimeoutExpired:  # slurmd waits for its jobs to end
+                daemon.kill()
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -27,6 +27,8 @@ REACHED_S = 10.0
 """Seconds in which a cluster must answer."""
 TOLD_S = 0.5
 """Seconds between two reports of a trial's progress, and between two looks at all of them."""
+TOLD_PER_S = 200
+"""Reports of all trials together: one process takes them."""
 COUNTED_S = 2.0
 """Seconds between two looks at which nodes there are: it takes longer the more there are."""
 
@@ -91,7 +93,8 @@ class _Cluster(Connection):
     def begin(self, assignment: Assignment) -> Any:
         key = assignment.trial.key
         self._trials[key] = assignment.trial
-        handle = self._run.remote(assignment.model_dump_json(), key, self._told)
+        every = max(TOLD_S, len(self._trials) / TOLD_PER_S)
+        handle = self._run.remote(assignment.model_dump_json(), key, self._told, every)
         self._keys[handle] = key
         return handle
 
@@ -165,8 +168,15 @@ class _Told:
         return found
 
 
-def _run(told: str, key: str, listener: Any) -> str:
-    """Run an assignment on the node; the task that Ray schedules."""
+def _run(told: str, key: str, listener: Any, every: float) -> str:
+    """Run an assignment on the node; the task that Ray schedules.
+
+    Args:
+        told: the assignment, as JSON.
+        key: of its trial.
+        listener: is told of its progress.
+        every: seconds between two reports of it.
+    """
     import ray
 
     from echobench.harness.assignments import perform_elsewhere
@@ -176,7 +186,7 @@ def _run(told: str, key: str, listener: Any) -> str:
     def tell(progress: Any) -> None:
         nonlocal last
         now = time.monotonic()
-        if now - last > TOLD_S or progress.look is not None:
+        if now - last > every or progress.look is not None:
             last = now
             listener.tell.remote(key, progress.model_dump_json())
 

@@ -82,7 +82,7 @@ class ThroughRay(RemoteExecutor):
         real = Plugins().executor("ray").value.model_validate({"address": self.address})
         assert isinstance(real, RemoteExecutor)  # the plugin's
         with real.connect(trial, site) as connection:
-            run = ray.remote(lambda _, key, listener: told.replace("KEY", key))
+            run = ray.remote(lambda _, key, *rest: told.replace("KEY", key))
             vars(connection).update(_run=run, room=lambda: UNDER_WAY)
             yield connection
 
