@@ -1,0 +1,81 @@
+"""What another machine is asked comes back whole, or is refused as something else."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from echobench.errors import EchobenchError, StorageError
+from echobench.harness.assignments import Assignment, perform_elsewhere, taken
+from echobench.harness.plan import Selection, plan
+from echobench.harness.predicting import read
+from echobench.plugins import Plugins, file_of
+from tests.plugins.cells import ECHO
+from tests.soak.harness import PLUGIN
+
+
+def assigned(plugins: Plugins, task: str, backend: str, save_model: Path | None) -> Assignment:
+    selection = Selection(tasks=[task], backends=[backend], divisions=["open"], threads=1)
+    (trial,) = plan(selection, plugins)
+    files = [plugin for plugin in trial.plugins if file_of(plugin)]
+    return Assignment(
+        trials=[trial],
+        command=["test"],
+        save_model=save_model,
+        sources={plugin: Path(str(file_of(plugin))).read_text() for plugin in files},
+    )
+
+
+def elsewhere(assignment: Assignment) -> str:
+    return perform_elsewhere(assignment.model_dump_json(), lambda progress: None, {"name": "test"})
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Assignment:
+    """Return a trial of plugins whose file is gone when it is run."""
+    file = tmp_path / "quick.py"
+    shutil.copy(PLUGIN, file)
+    selection = Selection(tasks=["tiny"], backends=["knowing"], threads=1)
+    (trial,) = plan(selection, Plugins([file]))
+    (plugin,) = set(trial.plugins)
+    file.unlink()
+    return Assignment(trials=[trial], command=[], sources={plugin: PLUGIN.read_text()})
+
+
+def test_a_plugin_that_is_a_file_goes_with_its_trial(tiny: Assignment) -> None:
+    (record,) = taken(tiny, elsewhere(tiny))
+    assert (record.status, record.key) == ("reached", tiny.trial.key)
+    assert record.provenance["executor"]["name"] == "test"
+    (core,) = record.provenance["executor"]["cores"]
+    assert record.provenance["path"]["affinity"] == [core]
+
+
+def test_a_node_with_something_else_installed_refuses(tiny: Assignment) -> None:
+    trial = tiny.trial
+    versions = {**trial.versions, "echobench": "0.0.1", "keras": "2.0"}
+    other = trial.model_copy(update={"versions": versions})
+    with pytest.raises(EchobenchError, match=r"echobench \S+ instead of 0\.0\.1.*install the same"):
+        elsewhere(tiny.model_copy(update={"trials": [other]}))
+    with pytest.raises(EchobenchError, match=r"keras None instead of 2\.0"):
+        elsewhere(tiny.model_copy(update={"trials": [other]}))
+    changed = trial.model_copy(update={"source": "0" * 12})
+    with pytest.raises(EchobenchError, match="the file of task tiny is another on this node"):
+        elsewhere(tiny.model_copy(update={"trials": [changed]}))
+
+
+def test_a_trained_network_comes_back_with_its_record(plugins: Plugins, tmp_path: Path) -> None:
+    path = tmp_path / "models" / "echo.keras"
+    path.parent.mkdir()
+    assignment = assigned(plugins, ECHO, "jax", path)
+    told = elsewhere(assignment)
+    assert list(path.parent.iterdir()) == []  # it was another machine's, until it is taken in
+    (record,) = taken(assignment, told)
+    assert record.status == "reached"
+    assert read(path, plugins).trial.key == record.key
+
+    shutil.rmtree(path.parent)
+    path.parent.write_text("in the way")
+    with pytest.raises(StorageError, match=r"^stopped at .*File exists .*same command resumes"):
+        taken(assignment, told)
