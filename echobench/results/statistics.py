@@ -138,7 +138,8 @@ def paired(a: ArrayLike, b: ArrayLike, spent_a: ArrayLike, spent_b: ArrayLike) -
     """Return the ratios B / A of pairs.
 
     Where one of a pair missed, its side is worse than what it had spent: the ratio is a bound.
-    One that missed having spent less than the other took is a bound that says nothing.
+    One that missed having spent less than the other took is a bound that says nothing; nor
+    does a pair with a zero.
 
     Args:
         a: what was measured on the one side, pair by pair; nan where it missed.
@@ -147,8 +148,8 @@ def paired(a: ArrayLike, b: ArrayLike, spent_a: ArrayLike, spent_b: ArrayLike) -
         spent_b: the same on the other side.
     """
     a, b, spent_a, spent_b = (np.asarray(side, float) for side in (a, b, spent_a, spent_b))
-    low, high = np.where(a > 0, a, spent_a), np.where(b > 0, b, spent_b)
     missed_a, missed_b = np.isnan(a), np.isnan(b)
+    low, high = np.where(missed_a, spent_a, a), np.where(missed_b, spent_b, b)
     early = (missed_a & (high > low)) | (~missed_a & missed_b & (high < low))
     says = (low > 0) & (high > 0) & ~(missed_a & missed_b) & ~early
     bounded = int((says & (missed_a | missed_b)).sum())

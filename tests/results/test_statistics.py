@@ -133,6 +133,11 @@ MISSED = UNBOUNDED = np.nan
         (MISSED, MISSED, 3.0, 9.0, None, False),
         (MISSED, 5.0, UNBOUNDED, 9.0, None, False),
         (2.0, MISSED, 9.0, UNBOUNDED, None, False),
+        (0.25, 0.5, 9.0, 9.0, 2.0, False),  # what takes less than a second is no miss
+        (0.5, MISSED, 9.0, 0.75, 1.5, True),
+        (MISSED, 0.25, 0.5, 9.0, 0.5, True),
+        (0.0, 5.0, 9.0, 9.0, None, False),  # nothing is a ratio to nothing
+        (5.0, 0.0, 9.0, 9.0, None, False),
     ],
 )
 def test_a_pair_by_hand(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from echobench.errors import StorageError, UsageError
 from echobench.results import store as module
 from echobench.results.prediction import Prediction
-from echobench.results.store import Store, later_stamp, latest
+from echobench.results.store import Store, file_name, later_stamp, latest, machine_class
 from tests.results.records import measured, missed, reached, record
 
 
@@ -38,9 +40,11 @@ def test_predictions_have_a_file_of_their_own(tmp_path: Path) -> None:
 
 
 def test_quick_records_live_apart(tmp_path: Path) -> None:
-    Store(tmp_path, quick=True).append(reached(0, 1.0))
-    assert Store(tmp_path).load() == []
-    assert len(Store(tmp_path, quick=True).load()) == 1
+    folder = tmp_path / "not" / "there" / "yet"
+    Store(folder, quick=True).append(reached(0, 1.0))
+    assert Store(folder).load() == []
+    assert len(Store(folder, quick=True).load()) == 1
+    assert len(Store(folder / "quick").load()) == 1
 
 
 def test_what_is_done_need_not_run_again(tmp_path: Path) -> None:
@@ -54,6 +58,7 @@ def test_what_is_done_need_not_run_again(tmp_path: Path) -> None:
     assert set(store.done(there)) == {"key-6"}
     assert set(store.done(here, also=("timeout",))) == {"key-0", "key-1", "key-2", "key-4"}
     assert [r.key for r in store.of(here, {"key-1", "key-3", "key-6"})] == ["key-1", "key-3"]
+    assert [r.key for r in store.of(None, {"key-1", "key-6"})] == ["key-1", "key-6"]
 
 
 def test_a_damaged_line_is_named_and_left_out(
@@ -66,13 +71,59 @@ def test_a_damaged_line_is_named_and_left_out(
     lines = file.read_bytes().splitlines(keepends=True)
     lines[1] = lines[1][:40] + b"\xff\n"
     file.write_bytes(b"".join(lines))
-    assert [r.seed for r in store.load()] == [0, 2]
-    assert f"{file}:2: not a record" in capsys.readouterr().err
+    for read in (store.load, lambda: [*store.of(None)]):
+        assert [r.seed for r in read()] == [0, 2]
+        assert f"{file}:2: not a record" in capsys.readouterr().err
 
 
-def test_of_a_trial_run_twice_the_table_takes_the_last() -> None:
+def test_a_folder_that_is_not_there_holds_no_records(tmp_path: Path) -> None:
+    store = Store(tmp_path / "absent")
+    assert store.load() == [*store.of(None)] == []
+    assert not store.folder.exists()
+
+
+def test_of_a_trial_run_twice_the_table_takes_the_last_on_each_machine() -> None:
     first, second = missed(0, 1.0), reached(0, 2.0)
     assert latest([first, reached(1, 1.0), second]) == [second, reached(1, 1.0)]
+    here, there = (
+        record(0, provenance={"machine": {"cpu": cpu, "cores": 2}}) for cpu in ("fast", "slow")
+    )
+    assert latest([here, there, here]) == [here, there]
+
+
+@pytest.mark.parametrize(
+    ("facts", "expected"),
+    [
+        ({"cpu": "Xeon", "cores": 1}, "Xeon, 1 core"),
+        ({"cpu": "Xeon", "cores": 2, "gpus": [], "memory_bytes": 1}, "Xeon, 2 cores"),
+        ({"cpu": "Xeon", "cores": 16, "gpus": ["H100", "H100"]}, "Xeon, 16 cores, H100, H100"),
+        (None, "None, None cores"),  # of records of long ago
+    ],
+)
+def test_a_class_of_machines_is_its_processor_its_cores_and_its_gpus(
+    facts: dict[str, Any] | None, expected: str
+) -> None:
+    assert machine_class(facts) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("partial[n_in=8]", "partial_n_in=8"),
+        ("a b/../c", "a_b_.._c"),
+        ("._-x.tar.gz_.", "x.tar.gz"),
+        ("", "_"),
+        ("...", "_"),
+        ("con", "_con"),
+        ("Com7.keras", "_Com7.keras"),
+        ("console", "console"),
+        ("x" * 100, "x" * 100),
+        ("x" * 101, "x" * 100 + "-" + hashlib.sha256(b"x" * 101).hexdigest()[:8]),
+        ("y" * 101 + "\ud800", "y" * 100 + "-" + hashlib.sha256(b"y" * 101 + b"?").hexdigest()[:8]),
+    ],
+)
+def test_a_name_of_a_file_by_hand(name: str, expected: str) -> None:
+    assert file_name(name) == expected
 
 
 class Clock(datetime):
@@ -82,6 +133,7 @@ class Clock(datetime):
 
     @classmethod
     def now(cls, tz: tzinfo | None = None) -> Clock:
+        assert tz is UTC
         return cls(cls.year_now, 1, 1, tzinfo=tz)
 
 
@@ -94,6 +146,17 @@ def test_whatever_the_clock_says_the_last_run_is_the_last_one(
         Clock.year_now = year
         Store(tmp_path).append(reached(number, 1.0))
     assert [r.seed for r in Store(tmp_path).load()] == [*range(len(years))]
+
+
+def test_a_stamp_is_now_in_utc_or_one_second_after_the_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "datetime", Clock)
+    Clock.year_now = 2026
+    assert later_stamp([]) == "20260101T000000Z"
+    assert later_stamp(["records-20251231T235959Z-0.jsonl", "other"]) == "20260101T000000Z"
+    names = [f"records-{stamp}-0.jsonl" for stamp in ("20260731T235959Z", "20260101T000000Z")]
+    assert later_stamp(names) == "20260801T000000Z"
 
 
 @pytest.mark.parametrize("stamp", ["99991231T235959Z", "99999999T999999Z"])
@@ -117,6 +180,17 @@ def test_a_record_that_cannot_be_kept_is_kept_elsewhere(
     assert Store(folder).load() == [reached(0, 1.0)]
 
 
+def test_a_record_that_nothing_takes_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "results").write_text("a file")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "results"))
+    with pytest.raises(StorageError) as caught:
+        Store(tmp_path / "results").append(reached(0, 1.0))
+    assert str(caught.value).endswith("; the last record is printed above, since nothing takes it")
+    assert reached(0, 1.0).model_dump_json() in capsys.readouterr().err
+
+
 def test_a_folder_that_is_gone_is_made_again_and_that_is_said_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -137,10 +211,39 @@ def test_a_folder_that_is_gone_is_made_again_and_that_is_said_once(
 
 
 def test_without_room_nothing_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    free = shutil.disk_usage(tmp_path).free
-    monkeypatch.setattr(module, "ROOM", free + 2**30)
-    with pytest.raises(StorageError, match=r"MiB are free, of \d+ needed"):
-        Store(tmp_path).check_room()
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=16 * 2**20 - 1))
+    store = Store(tmp_path / "new" / "results")
+    with pytest.raises(StorageError) as caught:
+        store.check_room()
+    assert str(caught.value) == f"16 MiB are free, of 16 needed ({store.folder})"
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=2**20))
+    with pytest.raises(StorageError, match=r"^1 MiB are free, of 16 needed"):
+        store.check_room()
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=16 * 2**20))
+    store.check_room()
+    assert [*store.folder.iterdir()] == []  # whether it can be written leaves nothing
+
+
+def test_before_a_trial_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError) as caught:
+        Store(tmp_path / "file").check_room()
+    assert str(caught.value) == f"File exists ({tmp_path / 'file'})"
+
+
+def test_two_processes_may_look_for_room_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch = Path.touch
+
+    def taken(path: Path) -> None:
+        touch(path)
+        assert path.name == ".probe"  # hidden, and no file of records
+        path.unlink()  # by the other one
+
+    monkeypatch.setattr(Path, "touch", taken)
+    Store(tmp_path).check_room()
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
