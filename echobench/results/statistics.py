@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 Floats: TypeAlias = NDArray[np.float64]
 
 CONFIDENCE = 0.95
+TAIL = (1 - CONFIDENCE) / 2
 FEWEST_PAIRS = 6
 """Pairs from which on a ratio has an interval. Fewer, all on one side, still come by
 chance more often than once in twenty (a sign test: 2 / 2^5 = 0.06)."""
@@ -81,10 +82,9 @@ def ratio(*groups: ArrayLike) -> Estimate:
     """Return the median of paired ratios with a bootstrap interval.
 
     Of several groups, one a task, the geometric mean of their medians; pairs are
-    resampled within each group. The interval is the percentile bootstrap's, its
-    tails widened for small samples (Hesterberg, "What Teachers Should Know about the
-    Bootstrap", 2015): the plain one of six pairs holds the truth 94 times of 100, and
-    this one 97 times. Below `FEWEST_PAIRS` in some group there is none.
+    resampled within each group. The interval is the percentile bootstrap's, its tails
+    widened (`widened_tail`): the plain one of six pairs holds the truth 94 times of 100,
+    and this one 97 times. Below `FEWEST_PAIRS` in some group there is none.
 
     One group of `MANY_PAIRS` or more has the exact interval of a median (Conover,
     "Practical Nonparametric Statistics", 1999, 3.2).
@@ -103,21 +103,30 @@ def ratio(*groups: ArrayLike) -> Estimate:
     value = float(np.exp(centre(*logs)))
     if fewest < FEWEST_PAIRS:
         return Estimate(value, None, None, fewest)
-    tail = (1 - CONFIDENCE) / 2
     if len(logs) == 1 and fewest >= MANY_PAIRS:
-        beyond = int(stats.binom.ppf(tail, fewest, 0.5))
+        beyond = int(stats.binom.ppf(TAIL, fewest, 0.5))
         ends = np.exp(np.sort(logs[0])[[beyond - 1, fewest - beyond]])
         return Estimate(value, float(ends[0]), float(ends[1]), fewest)
-    widened = stats.norm.cdf(np.sqrt(fewest / (fewest - 1)) * stats.t.ppf(tail, fewest - 1))
     found = stats.bootstrap(
         logs,
         centre,
         n_resamples=RESAMPLES,
-        confidence_level=1 - 2 * widened,
+        confidence_level=1 - 2 * widened_tail(fewest),
         method="percentile",
         rng=np.random.default_rng(BOOTSTRAP_SEED),
     ).confidence_interval
     return Estimate(value, float(np.exp(found.low)), float(np.exp(found.high)), fewest)
+
+
+def widened_tail(n: int) -> float:
+    """Return the share of resamples to cut at each end, for `n` observations.
+
+    Fewer than `TAIL` of them, since a bootstrap of few is too narrow (Hesterberg, "What
+    Teachers Should Know about the Bootstrap", 2015).
+    """
+    from scipy import stats  # heavy, and not every command's
+
+    return float(stats.norm.cdf(np.sqrt(n / (n - 1)) * stats.t.ppf(TAIL, n - 1)))
 
 
 class Pairs(NamedTuple):

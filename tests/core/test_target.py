@@ -54,6 +54,13 @@ def test_a_score_shows_an_echo_of_its_first_sequence(task: Task) -> None:
     assert score.echo == ([first, second], [(first + 1) % 100, second])
 
 
+def test_the_echo_shown_is_one_of_which_most_is_asked(plugins: Plugins) -> None:
+    masked = plugins.task("masked").value()  # the first windows lack tokens
+    score = target.score(masked, Learner(masked, 0.0), stream(0, "measure"), 5)
+    row = masked.sample(stream(0, "measure"), target.BLOCK)[0]
+    assert score.echo == (row[:5].tolist(), row[:5].tolist())
+
+
 def test_certification_stops_at_the_first_block_with_an_error(task: Task) -> None:
     learner = Learner(task, 1.0)
     score = target.certify(task, learner, stream(0, "certify"), 1000)

@@ -16,6 +16,7 @@ from echobench.results.statistics import (
     disagreement,
     paired,
     ratio,
+    widened_tail,
 )
 
 TIMES = st.lists(st.floats(0.1, 100, allow_subnormal=False), min_size=1, max_size=20)
@@ -106,6 +107,43 @@ def test_of_many_pairs_the_interval_is_that_of_the_order_statistics() -> None:
     assert found.value == pytest.approx(np.exp(50.5))
     assert (np.log(found.low or 0), np.log(found.high or 0)) == pytest.approx((40, 61))
     assert (found.n, MANY_PAIRS) == (100, 100)
+
+
+@pytest.mark.parametrize(("n", "student"), [(6, 2.571), (10, 2.262), (31, 2.042)])
+def test_a_tail_is_widened_by_student_and_by_the_bias_of_the_variance(
+    n: int, student: float
+) -> None:
+    # Student's 97.5% point as tables have it, for n - 1 degrees of freedom.
+    expected = stats.norm.sf(student * (n / (n - 1)) ** 0.5)
+    assert widened_tail(n) == pytest.approx(expected, rel=2e-3)
+    assert widened_tail(n) < 0.025
+
+
+def test_the_interval_of_twelve_pairs_is_a_percentile_of_all_resamples() -> None:
+    ratios = 1.1 ** np.arange(1, 13)
+    found = ratio(ratios)
+    # The median lies between the 6th and the 7th of twelve draws; the k-th value, or less,
+    # is the m-th draw if at least m draws are.
+    lower, upper = (
+        ratios[np.searchsorted(stats.binom.sf(m - 1, 12, np.arange(1, 13) / 12), widened_tail(12))]
+        for m in (6, 7)
+    )
+    assert found.low is not None
+    assert found.high is not None
+    assert 1.2 < lower <= found.low <= upper < 1.6
+    assert found.low * found.high == pytest.approx(ratios[0] * ratios[-1], rel=0.05)  # symmetry
+    assert (found.n, ratio(ratios)) == (12, found)  # chance is the same each time
+
+
+def test_of_several_tasks_the_interval_is_of_all_however_many_pairs() -> None:
+    rng = np.random.default_rng(5)
+    one, other = (centre * np.exp(rng.normal(0, 0.1, MANY_PAIRS)) for centre in (1.0, 4.0))
+    found = ratio(one, other)
+    assert found.low is not None
+    assert found.high is not None
+    assert 1.9 < found.low < (found.value or 0) < found.high < 2.1
+    assert ratio(one[:3], other).n == 3
+    assert ratio(one[:3], other).low is None
 
 
 def test_an_interval_excludes_what_is_outside_of_it_and_only_if_it_has_two_ends() -> None:
