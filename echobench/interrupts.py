@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+AGAIN_S = 0.05
+"""Seconds after which an interrupt that Python has dropped comes again."""
 
 
 class _State:
@@ -33,6 +41,8 @@ def catch() -> None:
         if number is None or (name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):
             continue
         signal.signal(number, _handle)
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = _dropped
 
 
 def ignore() -> None:
@@ -47,6 +57,18 @@ def _handle(number: int, frame: object) -> None:
         _State.asked = True
     elif not _unwinding():
         raise KeyboardInterrupt
+
+
+def _dropped(told: UnraisableHookArgs) -> None:
+    """Have an interrupt come again that came in a finalizer or in a weak reference's callback.
+
+    Python drops what these raise, and says so on stderr; the import system alone has such
+    callbacks by the thousand.
+    """
+    if isinstance(told.exc_value, KeyboardInterrupt):
+        threading.Timer(AGAIN_S, os.kill, (os.getpid(), signal.SIGINT)).start()
+    else:
+        sys.__unraisablehook__(told)
 
 
 def _unwinding() -> bool:

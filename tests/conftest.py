@@ -12,8 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from echobench.plugins import Plugins
+
+# Nothing is timed in tests: on a machine that others load, any example may take a while.
+settings.register_profile("untimed", settings.default, deadline=None)
+settings.load_profile("untimed")
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 

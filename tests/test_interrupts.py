@@ -29,6 +29,23 @@ except KeyboardInterrupt:
         print("in order")
 print("asked once")
 """
+DROPPED = """
+import os, signal, time
+from echobench import interrupts
+interrupts.catch()
+class Signalled:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+class Broken:
+    def __del__(self):
+        raise OSError("this is told")
+Broken()
+try:
+    Signalled()
+    time.sleep(30)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
 NOHUP = """
 import os, signal
 from echobench import interrupts
@@ -42,6 +59,13 @@ def test_an_interrupt_waits_for_what_must_be_whole_and_a_second_one_for_the_firs
     done = subprocess.run([sys.executable, "-c", SHIELDED], capture_output=True, text=True)
     assert done.stdout.splitlines() == ["whole", "in order", "asked once"]
     assert done.stderr == ""
+
+
+def test_an_interrupt_comes_again_where_python_drops_it() -> None:
+    done = subprocess.run([sys.executable, "-c", DROPPED], capture_output=True, text=True)
+    assert done.stdout == "interrupted\n"
+    assert done.stderr.count("Exception ignored") == 1
+    assert done.stderr.endswith("OSError: this is told\n")
 
 
 def test_what_was_started_to_outlive_its_terminal_does() -> None:

@@ -97,7 +97,7 @@ ANYTHING = st.recursive(
 NAMES = [*Record.model_fields, "calibration", "path", trust.LATER, "replicates"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(changes=st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=5), ANYTHING, max_size=4))
 def test_whatever_is_claimed_there_is_a_record_that_can_be_kept_and_read(
     changes: dict[str, Any], trial: Trial

@@ -67,9 +67,7 @@ def said(path: Path) -> list[Told]:
     ]
 
 
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=12
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=12)
 @given(
     parts=st.lists(st.lists(st.integers(0, 5), max_size=5), min_size=1, max_size=4),
     order=st.randoms(use_true_random=False),

@@ -241,7 +241,7 @@ PIECES = st.one_of(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(PIECES, max_size=6).map(b"".join))
 def test_each_line_is_loaded_or_complained_about(tmp_path: Path, held: bytes) -> None:
     path = tmp_path / "records-0.jsonl"

@@ -87,7 +87,7 @@ def test_later_ones_are_added(tmp_path: Path) -> None:
         assert len(set_aside(tmp_path / "records-0.jsonl")) == number + 1
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.one_of(
