@@ -125,7 +125,8 @@ def with_value(place: str, value: str) -> str:
         (with_value("seed", "1" + "0" * 9000), "out of range"),
         (with_value("trial.x", "NaN"), "invalid character"),
         (with_value("trial.x", "[" * 300 + "]" * 300), "nested deeper than 100"),
-        (with_value("trial.x", "[" * 3000 + "]" * 3000), "recursion"),
+        # Beyond any limit of the decoder itself, which differs between versions of Python.
+        (with_value("trial.x", "[" * 100_000 + "]" * 100_000), "recursion"),
         (with_value("parity", '{"passed": null, "x":' + "[" * 300 + "]" * 300 + "}"), "nested"),
         (with_value("trial.recipe", '"x"'), "trial.recipe: expected dict; received str"),
         (with_value("trial.threads", "1" + "0" * 400), "trial.threads: expected at most 64"),
