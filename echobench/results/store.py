@@ -130,7 +130,7 @@ class Store:
 
         A damaged line is named on stderr and left out.
         """
-        return self.read(self.folder) if self.folder.is_dir() else []
+        return self.read(self.folder)
 
     @staticmethod
     def read(path: Path) -> list[Record]:
@@ -151,7 +151,7 @@ class Store:
         """
         here = None if machine is None else machine_class(machine)
         with Complaints() as complain:
-            for file in record_files(self.folder) if self.folder.is_dir() else []:
+            for file in record_files(self.folder):
                 for record in read_lines(file, decoded, complain):
                     there = machine_class(record.provenance.get("machine"))
                     if (keys is None or record.key in keys) and here in (None, there):

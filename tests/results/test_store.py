@@ -112,6 +112,7 @@ def test_a_class_of_machines_is_its_processor_its_cores_and_its_gpus(
         ("partial[n_in=8]", "partial_n_in=8"),
         ("a b/../c", "a_b_.._c"),
         ("._-x.tar.gz_.", "x.tar.gz"),
+        ("X-ray.X", "X-ray.X"),
         ("", "_"),
         ("...", "_"),
         ("con", "_con"),
