@@ -143,8 +143,9 @@ def test_the_interval_of_twelve_pairs_is_a_percentile_of_all_resamples() -> None
 
 
 def test_the_same_ratios_have_the_same_interval_each_time() -> None:
-    ratios = np.exp(np.random.default_rng(8).normal(0, 0.1, 40))
-    assert ratio(ratios) == ratio(ratios)
+    rng = np.random.default_rng(8)
+    one, other, third = (np.exp(rng.normal(0, 0.1, 40)) for _ in range(3))
+    assert ratio(one, other, third) == ratio(one, other, third)
 
 
 def test_of_several_tasks_the_interval_is_of_all_however_many_pairs() -> None:
