@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import tempfile
 from datetime import UTC, datetime, tzinfo
@@ -23,6 +24,7 @@ def test_a_record_is_one_line_on_disk_at_once(tmp_path: Path) -> None:
     store.append(reached(0, 1.0))
     (file,) = tmp_path.glob("*.jsonl")
     assert file.read_text().count("\n") == 1
+    assert re.fullmatch(r"records-\d{8}T\d{6}Z-[0-9a-f]{6}\.jsonl", file.name)
     store.append(missed(1, 2.0))
     assert store.load() == [reached(0, 1.0), missed(1, 2.0)]
     assert Store(tmp_path).load() == store.load()
