@@ -46,10 +46,13 @@ def catch() -> None:
 
 
 def ignore() -> None:
-    """Have no further signal disturb the end of the process."""
+    """Have no further signal disturb the end of the process, and no former one its exit code."""
     for name in SIGNALS:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
+    # Where an interrupt came while a text was run, as dataclasses are made by, `python -m` would
+    # end by SIGINT instead, although it was caught. What was run last is what Python remembers.
+    exec("")  # noqa: S102 # nothing
 
 
 def _handle(number: int, frame: object) -> None:

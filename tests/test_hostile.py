@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import pytest
 from markdown_it import MarkdownIt
 
-from echobench import cli, display, watching
+from echobench import cli, display, interrupts, watching
 from echobench.harness.plan import Selection, plan, trial_key
 from echobench.harness.protocol import Progress
 from echobench.leaderboard import site
@@ -53,6 +53,8 @@ def echobench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     def run(*arguments: str, columns: int = 80) -> tuple[int, str]:
         monkeypatch.setenv("COLUMNS", str(columns))
         monkeypatch.setattr(sys, "argv", ["echobench", *arguments])
+        # This process goes on, and what other tests start would inherit it.
+        monkeypatch.setattr(interrupts, "ignore", lambda: None)
         code = 0
         try:
             cli.main()

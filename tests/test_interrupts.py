@@ -46,6 +46,9 @@ try:
 except KeyboardInterrupt:
     print("interrupted")
 """
+AS_TEXT = """
+exec("import os, signal; os.kill(os.getpid(), signal.SIGTERM)")
+"""
 NOHUP = """
 import os, signal
 from echobench import interrupts
@@ -66,6 +69,13 @@ def test_an_interrupt_comes_again_where_python_drops_it() -> None:
     assert done.stdout == "interrupted\n"
     assert done.stderr.count("Exception ignored") == 1
     assert done.stderr.endswith("OSError: this is told\n")
+
+
+def test_an_interrupt_while_a_text_is_run_has_the_exit_code_of_any_other(tmp_path: Path) -> None:
+    (tmp_path / "as_text.py").write_text(AS_TEXT)
+    command = [sys.executable, "-m", "echobench", "run", "--dry-run", "--plugin", "as_text.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "interrupted: nothing was begun\n")
 
 
 def test_what_was_started_to_outlive_its_terminal_does() -> None:
