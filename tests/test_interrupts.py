@@ -49,6 +49,18 @@ except KeyboardInterrupt:
 AS_TEXT = """
 exec("import os, signal; os.kill(os.getpid(), signal.SIGTERM)")
 """
+LATE = """
+import os, signal
+from echobench import cli, interrupts
+interrupts.catch()
+real = interrupts.ignore
+def late():
+    os.kill(os.getpid(), signal.SIGTERM)
+    real()
+interrupts.ignore = late
+cli._run = {run}
+cli.main()
+"""
 NOHUP = """
 import os, signal
 from echobench import interrupts
@@ -75,6 +87,13 @@ def test_an_interrupt_while_a_text_is_run_has_the_exit_code_of_any_other(tmp_pat
     (tmp_path / "as_text.py").write_text(AS_TEXT)
     command = [sys.executable, "-m", "echobench", "run", "--dry-run", "--plugin", "as_text.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "interrupted: nothing was begun\n")
+
+
+@pytest.mark.parametrize("run", ["lambda: 0", "lambda: os.kill(os.getpid(), signal.SIGINT)"])
+def test_an_interrupt_at_the_very_end_is_one_line_too(run: str) -> None:
+    command = [sys.executable, "-c", LATE.format(run=run)]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (130, "interrupted: nothing was begun\n")
 
 

@@ -65,22 +65,12 @@ app.add_typer(new.app, name="new")
 
 def main() -> None:
     """Run the command line; an expected failure is one line: exit code 2 for the user's, else 1."""
-    code: object = 0
     try:
-        app()
-    except EchobenchError as error:
-        _tell(f"echobench: {error}", *getattr(error, "__notes__", ()))
-        code = 2 if isinstance(error, UsageError) else 1
-    except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
-            raise
-        _tell(f"echobench: expected the name of a file; {error.strerror}: {error.filename}")
-        code = 2
-    except SystemExit as ended:
-        code = ended.code
+        code = _run()
+        interrupts.ignore()
     except KeyboardInterrupt:
+        interrupts.ignore()  # here, where a second one changes nothing
         code = INTERRUPTED
-    interrupts.ignore()
     if code == INTERRUPTED:
         _tell(interrupts.sentence())
     try:
@@ -89,6 +79,23 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = code or 1
     sys.exit(code)  # type: ignore[arg-type] # what another SystemExit had
+
+
+def _run() -> object:
+    """Run the command line; return its exit code."""
+    try:
+        app()
+    except EchobenchError as error:
+        _tell(f"echobench: {error}", *getattr(error, "__notes__", ()))
+        return 2 if isinstance(error, UsageError) else 1
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        _tell(f"echobench: expected the name of a file; {error.strerror}: {error.filename}")
+        return 2
+    except SystemExit as ended:
+        return ended.code
+    return 0
 
 
 def _tell(*lines: str) -> None:
