@@ -144,6 +144,7 @@ def slurm() -> Iterator[dict[str, str]]:
                 daemon.wait(SECONDS)
             except subprocess.TimeoutExpired:  # slurmd waits for its jobs to end
                 daemon.kill()
+                daemon.wait()
         shutil.rmtree(folder, ignore_errors=True)
 
 

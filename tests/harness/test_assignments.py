@@ -11,21 +11,9 @@ from echobench.errors import EchobenchError, StorageError
 from echobench.harness.assignments import Assignment, perform_elsewhere, taken
 from echobench.harness.plan import Selection, plan
 from echobench.harness.predicting import read
-from echobench.plugins import Plugins, file_of
+from echobench.plugins import Plugins
 from tests.plugins.cells import ECHO
 from tests.soak.harness import PLUGIN
-
-
-def assigned(plugins: Plugins, task: str, backend: str, save_model: Path | None) -> Assignment:
-    selection = Selection(tasks=[task], backends=[backend], divisions=["open"], threads=1)
-    (trial,) = plan(selection, plugins)
-    files = [plugin for plugin in trial.plugins if file_of(plugin)]
-    return Assignment(
-        trials=[trial],
-        command=["test"],
-        save_model=save_model,
-        sources={plugin: Path(str(file_of(plugin))).read_text() for plugin in files},
-    )
 
 
 def elsewhere(assignment: Assignment) -> str:
@@ -68,7 +56,8 @@ def test_a_node_with_something_else_installed_refuses(tiny: Assignment) -> None:
 def test_a_trained_network_comes_back_with_its_record(plugins: Plugins, tmp_path: Path) -> None:
     path = tmp_path / "models" / "echo.keras"
     path.parent.mkdir()
-    assignment = assigned(plugins, ECHO, "jax", path)
+    selection = Selection(tasks=[ECHO], backends=["jax"], divisions=["open"], threads=1)
+    assignment = Assignment(trials=plan(selection, plugins), command=[], save_model=path)
     told = elsewhere(assignment)
     assert list(path.parent.iterdir()) == []  # it was another machine's, until it is taken in
     (record,) = taken(assignment, told)
