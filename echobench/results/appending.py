@@ -80,14 +80,19 @@ def rescue(path: Path, line: str) -> Path | None:
     Returns:
         The file; None where it is printed.
     """
+    kept = None
     try:
         file, name = tempfile.mkstemp(prefix=f"{path.stem}-rescued-", suffix=path.suffix)
         os.close(file)
-        append_line(Path(name), line)
+        kept = Path(name)
+        append_line(kept, line)
     except OSError:
+        if kept is not None:
+            with contextlib.suppress(OSError):
+                kept.unlink()  # it would be an empty one
         print(line, file=sys.stderr, flush=True)
         return None
-    return Path(name)
+    return kept
 
 
 def _sync_folder(folder: Path) -> None:

@@ -88,3 +88,8 @@ def test_what_cannot_be_kept_is_in_the_temporary_folder_or_printed(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "absent"))
     assert rescue(Path("/gone/records-1.jsonl"), '{"kept": 2}') is None
     assert capsys.readouterr().err == '{"kept": 2}\n'
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with full_at(5):
+        assert rescue(Path("/gone/records-1.jsonl"), '{"kept": 3}') is None
+    assert capsys.readouterr().err == '{"kept": 3}\n'
+    assert [*tmp_path.iterdir()] == [kept]
