@@ -11,7 +11,6 @@ import contextlib
 import random
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from echobench.harness import process
 from tests.harness.faulty import run
 from tests.harness.test_faults import FAULTS, HANGING
 from tests.harness.test_guard import BOMB, DAEMON
+from tests.soak.held import held
 
 LIMIT_S = 5.0
 """Of those that hang."""
@@ -48,15 +48,6 @@ class Fault(NamedTuple):
     reason: str
 
 
-class Held(NamedTuple):
-    """What this process holds."""
-
-    rss: int
-    files: int
-    threads: int
-    children: int
-
-
 def main() -> None:
     """Run it; exit code 1 where something was wrong, lost or left."""
     arguments = argparse.ArgumentParser(description=__doc__)
@@ -68,7 +59,8 @@ def main() -> None:
     kinds = [*_kinds()]
     tried, seconds = Counter[str](), defaultdict[str, float](float)
     wrong: list[str] = []
-    before = _held()
+    ours = psutil.Process()
+    before = held(ours)
     for number in range(asked.faults):
         fault = rng.choice(kinds)
         began = time.monotonic()
@@ -76,8 +68,8 @@ def main() -> None:
         tried[fault.name] += 1
         seconds[fault.name] += time.monotonic() - began
         if number == WARM:
-            before = _held()
-    after = _held()
+            before = held(ours)
+    after = held(ours)
     for name, count in tried.most_common():
         print(f"{count:5} {seconds[name] / count:6.2f} s  {name}")
     print(f"{sum(tried.values())} faults of {len(tried)} kinds; {len(wrong)} wrong")
@@ -117,12 +109,6 @@ def _faults_of(fault: Fault) -> Iterator[str]:
             with contextlib.suppress(psutil.Error):
                 if one.environ().get("TMPDIR", "").startswith(str(folder)):
                     yield f"{one.pid} left"
-
-
-def _held() -> Held:
-    ours = psutil.Process()
-    children = len(ours.children(recursive=True))
-    return Held(ours.memory_info().rss, ours.num_fds(), threading.active_count(), children)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ exactly once. Several harnesses share the folder and the plan (`--harnesses 8`).
 from __future__ import annotations
 
 import argparse
+import contextlib
 import statistics
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from typing import NamedTuple
 import psutil
 
 from tests.soak.harness import Harness
+from tests.soak.held import Held, held
 
 WARM = 0.1
 """Share of the trials after which imports and caches have settled."""
@@ -26,16 +28,10 @@ PER_TRIAL, SLACK = 1_000, 4_000_000
 
 
 class Sample(NamedTuple):
-    """The harness at one moment: its resident bytes, open files, threads and child processes.
-
-    Of several harnesses, the largest of each.
-    """
+    """The harness at one moment; of several harnesses, the largest of each figure."""
 
     trials: int
-    rss: int
-    files: int
-    threads: int
-    children: int
+    held: Held
 
 
 def main() -> None:
@@ -65,14 +61,14 @@ def load(folder: Path, trials: int, every: float, harnesses: int = 1) -> list[st
             if found is not None:
                 samples.append(found)
                 if len(samples) % max(1, int(60 / every)) == 0:
-                    print(told(found), flush=True)
+                    print(f"{found.trials:,} trials: {found.held}", flush=True)
     took = time.monotonic() - began
     recorded, damaged = harness.records()
     done = sum(recorded.values()) - before
     print(f"{done:,} trials by {harnesses} in {took:,.0f} s, {took / max(1, done):.3f} s each")
     faults = growth([one for one in samples if one.trials < trials])
     if samples:
-        print(f"with the table at the end: {max(one.rss for one in samples) / 2**20:.1f} MiB")
+        print(f"with the table at the end: {max(one.held.rss for one in samples) / 2**20:.1f} MiB")
     faults += [f"exit code {process.returncode}" for process in running if process.returncode]
     doubled = sum(times > 1 for times in recorded.values())
     print(f"{len(recorded):,} of {trials:,} recorded, {doubled} doubled, {len(damaged)} damaged")
@@ -87,14 +83,9 @@ def sample(running: Sequence[int], harness: Harness) -> Sample | None:
     trials = len([*(harness.results / "logs").glob("*.log")])
     found = []
     for number in running:
-        try:
-            process = psutil.Process(number)
-            with process.oneshot():
-                found.append((process.memory_info().rss, process.num_fds(), process.num_threads(),
-                              len(process.children(recursive=True))))  # fmt: skip # one process
-        except psutil.Error:
-            continue
-    return Sample(trials, *map(max, zip(*found, strict=True))) if found else None
+        with contextlib.suppress(psutil.Error):
+            found.append(held(psutil.Process(number)))
+    return Sample(trials, Held(*map(max, zip(*found, strict=True)))) if found else None
 
 
 def growth(samples: Sequence[Sample]) -> list[str]:
@@ -109,8 +100,8 @@ def growth(samples: Sequence[Sample]) -> list[str]:
         return ["too few samples: sample more often, or run more trials"]
     quarter = len(warm) // 4
     trials = [one.trials for one in warm]
-    for name in ("rss", "files", "threads", "children"):
-        values = [getattr(one, name) for one in warm]
+    for place, name in enumerate(Held._fields):
+        values = [one.held[place] for one in warm]
         first, last = statistics.median(values[:quarter]), statistics.median(values[-quarter:])
         slope = statistics.linear_regression(trials, values).slope if len({*trials}) > 1 else 0.0
         print(
@@ -121,14 +112,6 @@ def growth(samples: Sequence[Sample]) -> list[str]:
         if last - first > allowed:
             faults.append(f"{name} grew by {last - first:,.0f}; expected at most {allowed:,}")
     return faults
-
-
-def told(one: Sample) -> str:
-    """Return a sample in words."""
-    return (
-        f"{one.trials:,} trials: {one.rss / 2**20:.1f} MiB, {one.files} files, "
-        f"{one.threads} threads, {one.children} children"
-    )
 
 
 if __name__ == "__main__":
