@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import IO, Any
 
@@ -18,6 +20,10 @@ from echobench.harness.plan import Trial
 from echobench.harness.protocol import Failure, Job, Progress, Result
 from echobench.plugins import Plugins
 from echobench.worker.calibration import calibrate, limit_fraction
+
+OPTIONAL = ("matplotlib", "pandas")
+"""What Keras imports where it is installed. No trial draws or has frames, and it takes half a
+second: what else an environment holds is not to show in a backend's time."""
 
 
 def main(pipe: int, started: float) -> int:
@@ -71,7 +77,7 @@ def _run(job: Job, ledger: Ledger, events: IO[str]) -> dict[str, Any]:
     before = calibrate() if job.kind == "trial" else None
     _emit(events, Progress(phase="import"))
     task, backend = _load(trial)
-    with ledger.phase("import"):
+    with ledger.phase("import"), hidden(*OPTIONAL):
         _import_framework(backend, trial)
     # From here on the framework is there, and so may be all that is written in it.
     if job.probe is not None:
@@ -113,6 +119,19 @@ def _load(trial: Trial) -> tuple[Task, Backend]:
     plugins = Plugins.named(trial.plugins)
     task = plugins.task(trial.task).value(**trial.parameters)
     return task, plugins.backend(trial.backend).value
+
+
+@contextmanager
+def hidden(*names: str) -> Iterator[None]:
+    """Have these not be found meanwhile, but for what is imported already."""
+    absent = [name for name in names if name not in sys.modules]
+    for name in absent:
+        sys.modules[name] = None  # type: ignore[assignment] # Python's way to say: not there
+    try:
+        yield
+    finally:
+        for name in absent:
+            del sys.modules[name]
 
 
 def _import_framework(backend: Backend, trial: Trial) -> None:

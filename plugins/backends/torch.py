@@ -51,9 +51,9 @@ class Torch(OnTorch):
             with torch.no_grad():
                 if rows.shape not in graphs:
                     # make_fx counts the arguments of a plain function, not of a method.
-                    graphs[rows.shape] = make_fx(lambda w, t: program.predict(w, t))(
-                        tensors, tokens
-                    )
+                    graphs[rows.shape] = make_fx(
+                        lambda w, t: program.predict(w, t), tracing_mode="fake"
+                    )(tensors, tokens)
                 answers = graphs[rows.shape](tensors, tokens)
             return np.asarray(answers.cpu().numpy(), np.int64)
 
@@ -136,7 +136,7 @@ class _Trainer:
             learner = Learner(p, m, v, step)
             return self._program.advance(learner, states, tokens, block, value_and_grad)
 
-        graph = make_fx(advance)(*self._learner, states, tokens, block)
+        graph = make_fx(advance, tracing_mode="fake")(*self._learner, states, tokens, block)
         if not _can_compile():
             return graph
         if _captures():  # a block is launched as one CUDA graph

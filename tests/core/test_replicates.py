@@ -63,6 +63,7 @@ def test_each_gets_its_own_and_who_leaves_is_not_waited_for() -> None:
 
 
 def test_what_fails_fails_for_all_and_nobody_waits_forever() -> None:
+    before = threading.active_count()
     with pytest.raises(ZeroDivisionError):
         run(Lockstep(Summing(3), 3), [9, 9, 9])
-    assert threading.active_count() < 10
+    assert threading.active_count() <= before
