@@ -53,14 +53,14 @@ def censored_median(hits: ArrayLike, censored: ArrayLike) -> Estimate:
         hits: times at which it came.
         censored: times until which it had not come when the watch ended.
     """
-    from scipy import stats  # heavy, and not every command's
-
     hits, censored = np.asarray(hits, float), np.asarray(censored, float)
     n = len(hits) + len(censored)
     if not len(hits):
         return Estimate(None, None, None, n)
     if n == 1:
         return Estimate(float(hits[0]), None, None, n)
+    from scipy import stats  # heavy, and not every command's
+
     curve = stats.ecdf(stats.CensoredData(hits, right=censored)).sf
     with warnings.catch_warnings():
         # Where nobody has reached the target yet, or everybody has, there is no band.
@@ -92,8 +92,6 @@ def ratio(*groups: ArrayLike) -> Estimate:
     Args:
         groups: ratios of pairs, larger than 0.
     """
-    from scipy import stats  # heavy, and not every command's
-
     logs = [np.log(np.asarray(group, float)) for group in groups]
     fewest = min(map(len, logs))
 
@@ -103,6 +101,8 @@ def ratio(*groups: ArrayLike) -> Estimate:
     value = float(np.exp(centre(*logs)))
     if fewest < FEWEST_PAIRS:
         return Estimate(value, None, None, fewest)
+    from scipy import stats  # heavy, and not every command's
+
     if len(logs) == 1 and fewest >= MANY_PAIRS:
         beyond = int(stats.binom.ppf(TAIL, fewest, 0.5))
         ends = np.exp(np.sort(logs[0])[[beyond - 1, fewest - beyond]])
@@ -174,16 +174,16 @@ def disagreement(groups: Sequence[tuple[ArrayLike, ArrayLike]]) -> float | None:
     Args:
         groups: of each group the times of events, and the censored ones.
     """
+    told = [(hits, censored) for hits, censored in groups if np.size(hits)]
+    if len(told) < 2:
+        return None
     from scipy import stats  # heavy, and not every command's
 
     samples: list[Any] = [
         stats.CensoredData(np.asarray(hits, float), right=np.asarray(censored, float))
-        for hits, censored in groups
-        if np.size(hits)
+        for hits, censored in told
     ]
     pairs = list(itertools.combinations(samples, 2))
-    if not pairs:
-        return None
     with np.errstate(invalid="ignore"):  # groups of one same time have no variance: nan
         values = [float(stats.logrank(a, b).pvalue) for a, b in pairs]
     smallest = min(1.0 if np.isnan(value) else value for value in values)
