@@ -70,7 +70,8 @@ class Backend(ABC):
     Attributes:
         name: what `--backend` takes.
         keras_backend: what `KERAS_BACKEND` is set to in the worker.
-        requires: distributions that must be installed.
+        requires: distributions that must be installed. Of what Keras imports only where it is
+            installed (JAX, pandas, ...), a worker has what is named here.
         extra: echobench's extra that installs them, if any.
         trains: whether it trains networks; one that does not is an `InferenceBackend`.
         reference: whether the tutorial's program on this backend is what the

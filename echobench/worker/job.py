@@ -21,9 +21,18 @@ from echobench.harness.protocol import Failure, Job, Progress, Result
 from echobench.plugins import Plugins
 from echobench.worker.calibration import calibrate, limit_fraction
 
-OPTIONAL = ("matplotlib", "pandas")
-"""What Keras imports where it is installed. No trial draws or has frames, and it takes half a
-second: what else an environment holds is not to show in a backend's time."""
+OPTIONAL = (
+    "IPython",
+    "cv2",
+    "huggingface_hub",
+    "jax",
+    "matplotlib",
+    "pandas",
+    "pydot",
+    "sklearn",
+)
+"""What Keras imports wherever it is installed, on any backend. No trial has a use for it, and it
+takes a third of the import: what else an environment holds is not to show in a backend's time."""
 
 
 def main(pipe: int, started: float) -> int:
@@ -77,7 +86,7 @@ def _run(job: Job, ledger: Ledger, events: IO[str]) -> dict[str, Any]:
     before = calibrate() if job.kind == "trial" else None
     _emit(events, Progress(phase="import"))
     task, backend = _load(trial)
-    with ledger.phase("import"), hidden(*OPTIONAL):
+    with ledger.phase("import"), hidden(*_unused(backend)):
         _import_framework(backend, trial)
     # From here on the framework is there, and so may be all that is written in it.
     if job.probe is not None:
@@ -119,6 +128,13 @@ def _load(trial: Trial) -> tuple[Task, Backend]:
     plugins = Plugins.named(trial.plugins)
     task = plugins.task(trial.task).value(**trial.parameters)
     return task, plugins.backend(trial.backend).value
+
+
+def _unused(backend: Backend) -> set[str]:
+    """Return what Keras would import that this backend does without."""
+    if not backend.uses_keras:
+        return set()
+    return {*OPTIONAL} - {*backend.requires, backend.keras_backend}
 
 
 @contextmanager

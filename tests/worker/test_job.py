@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -12,12 +12,18 @@ from echobench.worker.job import OPTIONAL, hidden
 from tests.harness.faulty import run
 
 
-def test_keras_comes_without_what_it_only_draws_with(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("keras", "requires", "comes"),
+    [("jax", (), ["jax"]), ("numpy", ("jax",), ["jax"]), ("openvino", (), [])],
+)
+def test_keras_comes_without_what_else_is_installed(
+    keras: str, requires: tuple[str, ...], comes: list[str], tmp_path: Path
+) -> None:
     fault = f"import keras; raise ValueError([n for n in {OPTIONAL} if sys.modules.get(n)])"
-    record = run(tmp_path, fault, uses_keras=True)
-    assert record.reason == "ValueError: []"
-    for name in OPTIONAL:  # they are installed here, and Keras would find them
-        importlib.import_module(name)
+    record = run(tmp_path, fault, uses_keras=True, keras=keras, requires=requires)
+    assert record.reason == f"ValueError: {comes}"
+    for name in ("jax", "matplotlib", "pandas"):  # Keras would find them
+        assert importlib.util.find_spec(name) is not None
 
 
 def test_what_is_hidden_is_found_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
