@@ -34,8 +34,7 @@ def nothing_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     for one in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
             assert not one.environ().get("TMPDIR", "").startswith(str(homes))
-    assert threading.active_count() <= threads
-    assert ours.num_fds() <= files
+    assert (threading.active_count(), ours.num_fds()) == (threads, files)
 
 
 def children_of(process: psutil.Process) -> set[psutil.Process]:
