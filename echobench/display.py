@@ -12,8 +12,8 @@ from rich.text import Text
 from echobench.harness import protocol
 from echobench.harness.matrix import Watcher
 from echobench.harness.plan import Trial
-from echobench.results.plain import plain, say
 from echobench.results.record import Record
+from echobench.text import plain, say
 
 WAITING = "waiting"
 """In place of a trial's key: what other processes run is waited for."""

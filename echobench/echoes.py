@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from rich.text import Text
 
-from echobench.results.plain import plain
+from echobench.text import plain
 
 Token: TypeAlias = "int | str | None"
 """As `Task.spell` gives it; None where there is none."""

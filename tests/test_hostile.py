@@ -24,9 +24,9 @@ from echobench.plugins import Plugins
 from echobench.report.page import write
 from echobench.results import prediction_table
 from echobench.results.benchmarks import document
-from echobench.results.plain import plain
 from echobench.results.record import Record
 from echobench.results.store import Store
+from echobench.text import plain
 from tests.browser import browser, opened
 from tests.hostile import KINDS, SPOKEN, STEERING, predicted, spoken
 from tests.results.records import real

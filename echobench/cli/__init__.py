@@ -34,7 +34,7 @@ from echobench.cli import (
     validate,
 )
 from echobench.errors import EchobenchError, UsageError
-from echobench.results.plain import say
+from echobench.text import say
 
 INTERRUPTED = 130
 app = typer.Typer(

@@ -10,7 +10,7 @@ import typer
 
 from echobench import interrupts
 from echobench.cli.options import AsJson, PluginFiles
-from echobench.results.plain import say
+from echobench.text import say
 
 if TYPE_CHECKING:
     from echobench.testing import Finding

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from echobench.cli.options import Format, PluginFiles, Results
-from echobench.results.plain import say
+from echobench.text import say
 
 
 def compare(

@@ -11,7 +11,7 @@ import typer
 
 from echobench.cli.options import PluginFiles, Results, must_be_folder, needs
 from echobench.errors import UsageError
-from echobench.results.plain import say
+from echobench.text import say
 
 
 class ExportFormat(enum.StrEnum):

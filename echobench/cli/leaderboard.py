@@ -9,7 +9,7 @@ import typer
 
 from echobench.cli.options import PluginFiles, needs
 from echobench.errors import UsageError
-from echobench.results.plain import say
+from echobench.text import say
 
 
 def leaderboard(

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from echobench.results.plain import say
+from echobench.text import say
 
 app = typer.Typer(help="Write the start of a plugin of your own.", no_args_is_help=True)
 

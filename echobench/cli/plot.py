@@ -20,7 +20,7 @@ from echobench.cli.options import (
     needs,
 )
 from echobench.errors import UnknownNameError, UsageError
-from echobench.results.plain import say
+from echobench.text import say
 
 if TYPE_CHECKING:
     from echobench.plugins import Plugins

@@ -11,7 +11,7 @@ import typer
 from echobench import interrupts
 from echobench.cli.options import Format, PluginFiles, Results
 from echobench.cli.options import seconds as seconds_of
-from echobench.results.plain import say
+from echobench.text import say
 
 if TYPE_CHECKING:
     from echobench.harness.predicting import Saved

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from echobench.cli.options import PluginFiles, Results, must_be_folder, needs
-from echobench.results.plain import say
+from echobench.text import say
 
 
 def report(

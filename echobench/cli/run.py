@@ -34,7 +34,7 @@ from echobench.cli.running import (
     watched,
 )
 from echobench.errors import UsageError
-from echobench.results.plain import say
+from echobench.text import say
 
 if TYPE_CHECKING:
     from echobench.results.record import Record

@@ -7,7 +7,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from echobench.errors import UsageError
-from echobench.results.plain import say
+from echobench.text import say
 
 if TYPE_CHECKING:
     from echobench.executor import Executor

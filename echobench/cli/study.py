@@ -22,7 +22,7 @@ from echobench.cli.options import (
 )
 from echobench.cli.options import seconds as seconds_of
 from echobench.cli.running import RESUMES, chosen_executor, chosen_observers, watched
-from echobench.results.plain import say
+from echobench.text import say
 
 
 def study(

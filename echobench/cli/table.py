@@ -25,7 +25,7 @@ from echobench.cli.options import (
     needs,
 )
 from echobench.errors import UsageError
-from echobench.results.plain import say
+from echobench.text import say
 
 if TYPE_CHECKING:
     from echobench.results.ranking import Group

@@ -23,7 +23,7 @@ from echobench.cli.options import (
 )
 from echobench.cli.options import seconds as seconds_of
 from echobench.errors import UsageError
-from echobench.results.plain import say
+from echobench.text import say
 
 if TYPE_CHECKING:
     from echobench.harness.tuning import Question

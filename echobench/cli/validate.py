@@ -27,9 +27,9 @@ def validate(
 ) -> None:
     """Check records: schema, arithmetic, division, duplicates, impossible values."""
     from echobench.plugins import Plugins
-    from echobench.results.plain import plain
     from echobench.results.reading import Complaints, record_files
     from echobench.results.referee import validate as check
+    from echobench.text import plain
 
     for path in paths:
         if not path.exists():
@@ -56,9 +56,9 @@ def validate(
 
 def _repair(files: list[Path]) -> None:
     """Set damaged lines aside, and say so."""
-    from echobench.results.plain import plain
     from echobench.results.reading import KINDS
     from echobench.results.repair import repair
+    from echobench.text import plain
 
     done = [one for one in map(repair, files) if one]
     for one in done:

@@ -9,8 +9,8 @@ from echobench.harness.matrix import Watcher
 from echobench.harness.plan import Trial
 from echobench.harness.protocol import Progress
 from echobench.observer import Observer
-from echobench.results.plain import say
 from echobench.results.record import Record
+from echobench.text import say
 
 
 def observed(watcher: Watcher, observers: Sequence[Observer], results: Path) -> Watcher:

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, PositiveFloat, ValidationError
 from echobench.harness import noise, privacy
 from echobench.harness.plan import Trial
 from echobench.results import referee
-from echobench.results.plain import plain
 from echobench.results.record import Record
+from echobench.text import plain
 
 LATER = "after_result"
 """What of the provenance says that a worker, its job done, did not end in order."""

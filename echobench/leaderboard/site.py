@@ -12,7 +12,7 @@ import jinja2
 
 from echobench.errors import StorageError, UsageError
 from echobench.leaderboard.standing import Board, Standing
-from echobench.results.plain import shown_on_page
+from echobench.text import shown_on_page
 
 INDEX = "leaderboard.json"
 """Also says that a folder holds a leaderboard, and may be written again."""

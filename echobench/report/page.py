@@ -25,10 +25,10 @@ from echobench.results.decoding import decoded
 from echobench.results.divisions import sorted_out_frame
 from echobench.results.footnotes import chosen, footnotes
 from echobench.results.frame import frame
-from echobench.results.plain import shown_on_page
 from echobench.results.reading import Complaints, read_lines, record_files
 from echobench.results.record import Record
 from echobench.results.store import latest, machine_class
+from echobench.text import shown_on_page
 
 LARGEST = 5_800_000
 """Bytes that a page may have: beyond, records are thinned (`packing.LEVELS`)."""

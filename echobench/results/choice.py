@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from echobench.errors import UsageError
-from echobench.results.plain import plain
+from echobench.text import plain
 
 FEW = 12
 """Names that one line lists."""

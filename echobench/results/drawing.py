@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from echobench.results.plain import plain
+from echobench.text import plain
 
 DISPENSABLE = (
     "of limit", "sequences/s", "wall", "compile", "error bound", "units", "epochs", "exact match",

@@ -31,7 +31,6 @@ from echobench import parallel
 from echobench.errors import StorageError, UsageError
 from echobench.plugins import Plugins
 from echobench.results.decoding import canonical, decoded, prediction
-from echobench.results.plain import plain
 from echobench.results.prediction import Prediction
 from echobench.results.reading import (
     PREDICTIONS,
@@ -47,6 +46,7 @@ from echobench.results.record import Record
 from echobench.results.referee import faults
 from echobench.results.repair import keep_names
 from echobench.results.store import machine_class
+from echobench.text import plain
 
 try:
     import fcntl

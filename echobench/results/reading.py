@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Literal, NamedTuple, TypeVar
 
 from echobench.errors import DamagedError, NewerError, UsageError
-from echobench.results.plain import plain
+from echobench.text import plain
 
 Parsed = TypeVar("Parsed")
 PREDICTIONS = "predictions-"

@@ -22,8 +22,8 @@ from typing import IO
 
 from echobench.errors import DamagedError, NewerError, UsageError
 from echobench.results.decoding import decoded, prediction
-from echobench.results.plain import plain
 from echobench.results.reading import PIECE, PREDICTIONS, SET_ASIDE, Line, lines_of, parsed
+from echobench.text import plain
 
 PAUSE = 0.1
 """Seconds in which a run that had opened the file writes its line."""

@@ -15,10 +15,10 @@ from echobench import interrupts
 from echobench.errors import StorageError, UsageError
 from echobench.results.appending import append_line, rescue
 from echobench.results.decoding import decoded, full
-from echobench.results.plain import say
 from echobench.results.prediction import Prediction
 from echobench.results.reading import PREDICTIONS, Complaints, read_lines, record_files
 from echobench.results.record import Record
+from echobench.text import say
 
 DONE = ("reached", "missed", "unsupported")
 """Statuses that the same trial would come to again, so it need not run again."""

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from echobench import Observer, hookimpl
-from echobench.results.plain import plain
 from echobench.results.store import file_name
+from echobench.text import plain
 
 if TYPE_CHECKING:
     from echobench.harness.plan import Trial

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echobench.errors import UsageError
-from echobench.results.plain import plain
+from echobench.text import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
