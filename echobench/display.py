@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from echobench.harness import protocol
 from echobench.harness.matrix import Watcher
-from echobench.harness.plan import Trial
-from echobench.results.record import Record
 from echobench.text import plain, say
+from echobench.trial import messages
+from echobench.trial.record import Record
+from echobench.trial.trial import Trial
 
 WAITING = "waiting"
 """In place of a trial's key: what other processes run is waited for."""
@@ -60,7 +60,7 @@ def _bars(console: Console, total: int | None) -> Iterator[Watcher]:
                 plain(counted + name), total=trial.max_epochs, state="starting"
             )
 
-        def progressed(trial: Trial, now: protocol.Progress) -> None:
+        def progressed(trial: Trial, now: messages.Progress) -> None:
             progress.update(bars[trial.key], completed=now.epoch, state=_state(trial, now))
 
         def finished(trial: Trial, record: Record) -> None:
@@ -100,7 +100,7 @@ def waits(count: int) -> str:
     return f"waiting for {trials} that other processes run in this folder"
 
 
-def _state(trial: Trial, now: protocol.Progress) -> str:
+def _state(trial: Trial, now: messages.Progress) -> str:
     if now.phase != "train":
         return plain(now.phase)
     state = f"epoch {now.epoch:,}/{trial.max_epochs:,}"

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from echobench.harness.assignments import Assignment
-    from echobench.harness.plan import Trial
-    from echobench.harness.protocol import Progress
-    from echobench.results.record import Record
+    from echobench.trial.messages import Progress
+    from echobench.trial.record import Record
+    from echobench.trial.trial import Trial
 
 POLL_S = 0.2
 """Seconds between two looks at what runs elsewhere."""

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from echobench.harness.plan import Trial
-    from echobench.harness.protocol import Progress
-    from echobench.results.record import Record
+    from echobench.trial.messages import Progress
+    from echobench.trial.record import Record
+    from echobench.trial.trial import Trial
 
 
 class Observer:

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from echobench.harness.protocol import Progress
-    from echobench.results.record import Record
+    from echobench.trial.messages import Progress
+    from echobench.trial.record import Record
 
 FIXTURE = "echo_benchmark"
 WARM_UP = 2

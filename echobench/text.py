@@ -5,6 +5,7 @@ JSON and Parquet carry a text as it is.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
 from typing import IO, Any
@@ -74,3 +75,22 @@ def say(*lines: str, to: IO[str] | None = None) -> None:
     file = to or sys.stderr
     for line in lines:
         print(plain(line), file=file, flush=True)
+
+
+LONGEST = 100
+"""Characters that a name of a file keeps."""
+
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+"""Names that are devices on Windows."""
+
+
+def file_name(name: str) -> str:
+    """Return a name that is one for files too: `partial[n_in=8]` becomes `partial_n_in=8`.
+
+    Whatever the name: one part of a path, on every system, that is neither hidden nor an
+    option. A long one ends in its digest.
+    """
+    fit = re.sub(r"[^A-Za-z0-9._=-]+", "_", name).strip("_.").lstrip("-_.") or "_"
+    if len(fit) > LONGEST:
+        fit = f"{fit[:LONGEST]}-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
+    return f"_{fit}" if RESERVED.fullmatch(fit) else fit

@@ -14,10 +14,10 @@ from rich.text import Text
 from echobench.display import sentence, waits
 from echobench.echoes import aligned, compared, marks, shown
 from echobench.harness.matrix import Watcher
-from echobench.harness.plan import Trial
-from echobench.harness.protocol import Look, Progress
 from echobench.results.drawing import line_of
-from echobench.results.record import Record, Sample
+from echobench.trial.messages import Look, Progress
+from echobench.trial.record import Record, Sample
+from echobench.trial.trial import Trial
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 HIGHEST, LOWEST = 8, 2

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from echobench.results.prediction import Prediction
-from echobench.results.record import Parity, Record, Sample
-from tests.results.records import measured, record
+from echobench.trial.prediction import Prediction
+from echobench.trial.record import Parity, Record, Sample
+from tests.records import measured, record
 
 KINDS: dict[str, tuple[str, ...]] = {
     "HTML and script": (

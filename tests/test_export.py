@@ -16,7 +16,7 @@ from scipy import stats
 
 from echobench.errors import UsageError
 from echobench.results.benchmarks import of_one_machine
-from echobench.results.record import Record
+from echobench.trial.record import Record
 from tests.conftest import Command
 from tests.test_docs import FENCED
 

@@ -16,20 +16,21 @@ import pytest
 from markdown_it import MarkdownIt
 
 from echobench import cli, display, interrupts, watching
-from echobench.harness.plan import Selection, plan, trial_key
-from echobench.harness.protocol import Progress
+from echobench.harness.plan import Selection, plan
 from echobench.leaderboard import site
 from echobench.leaderboard.standing import board
 from echobench.plugins import Plugins
 from echobench.report.page import write
 from echobench.results import prediction_table
 from echobench.results.benchmarks import document
-from echobench.results.record import Record
 from echobench.results.store import Store
 from echobench.text import plain
+from echobench.trial.messages import Progress
+from echobench.trial.record import Record
+from echobench.trial.trial import trial_key
 from tests.browser import browser, opened
 from tests.hostile import KINDS, SPOKEN, STEERING, predicted, spoken
-from tests.results.records import real
+from tests.records import real
 
 Call = Callable[..., tuple[int, str]]
 SHORT = [text for text in SPOKEN if len(text) <= 300]

@@ -9,10 +9,10 @@ from pathlib import Path
 from echobench.harness.plan import Selection
 from echobench.harness.studying import measurements, plan_study
 from echobench.plugins import Plugins
-from echobench.results.record import Record
 from echobench.results.store import Store
+from echobench.trial.record import Record
 from tests.conftest import Command
-from tests.results.records import record
+from tests.records import record
 
 BACKENDS = ["jax", "flax"]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from echobench.results.record import TABLE_FIELDS
+from echobench.trial.record import TABLE_FIELDS
 from tests.conftest import Command
-from tests.results.records import RESULTS
+from tests.records import RESULTS
 
 OPEN = ("table", "--results", str(RESULTS / "open"))
 

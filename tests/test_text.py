@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from echobench.results.store import file_name
-from echobench.text import markdown, plain, say, spreadsheet
+from echobench.text import file_name, markdown, plain, say, spreadsheet
 from tests.hostile import BROKEN, KINDS, SPOKEN, STEERING
 
 ALL = [*SPOKEN, *BROKEN]

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from echobench.harness.protocol import EVENT, Progress
 from echobench.results.store import Store
+from echobench.trial.messages import EVENT, Progress
 from echobench.watching import AXIS, curve
 from echobench.worker.job import _emit
 from tests.conftest import Command

@@ -48,7 +48,8 @@ def export(
     from echobench.plugins import Plugins
     from echobench.results.benchmarks import document, of_one_machine
     from echobench.results.divisions import sorted_out
-    from echobench.results.store import Store, latest
+    from echobench.results.store import Store
+    from echobench.trial.record import latest
 
     needs("export", "benchmark", "pytest_benchmark")
     must_be_folder(results)

@@ -24,7 +24,7 @@ from echobench.text import say
 
 if TYPE_CHECKING:
     from echobench.plugins import Plugins
-    from echobench.results.record import Record
+    from echobench.trial.record import Record
 
 KINDS = ("learning", "survival", "updates", "phases", "break-even")
 
@@ -96,7 +96,8 @@ def _asked_for(folder: Path, wanted: dict[str, list[str]], plugins: Plugins) -> 
     from echobench.results.choice import only
     from echobench.results.divisions import sorted_out
     from echobench.results.frame import frame
-    from echobench.results.store import Store, latest
+    from echobench.results.store import Store
+    from echobench.trial.record import latest
 
     records, moved = sorted_out(latest(Store(folder).load()), plugins)
     say(*moved)

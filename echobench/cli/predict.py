@@ -15,7 +15,7 @@ from echobench.text import say
 
 if TYPE_CHECKING:
     from echobench.harness.predicting import Saved
-    from echobench.results.prediction import Prediction
+    from echobench.trial.prediction import Prediction
 
 
 def predict(

@@ -37,7 +37,7 @@ from echobench.errors import UsageError
 from echobench.text import say
 
 if TYPE_CHECKING:
-    from echobench.results.record import Record
+    from echobench.trial.record import Record
 
 
 def run(

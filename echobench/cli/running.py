@@ -12,12 +12,12 @@ from echobench.text import say
 if TYPE_CHECKING:
     from echobench.executor import Executor
     from echobench.harness.matrix import Matrix
-    from echobench.harness.plan import Trial
     from echobench.observer import Observer
     from echobench.plugins import Plugins
     from echobench.results.journal import Journal
-    from echobench.results.record import Record, Sample
     from echobench.results.store import Store
+    from echobench.trial.record import Record, Sample
+    from echobench.trial.trial import Trial
 
 RESUMES = "finished trials are recorded; the same command resumes"
 
@@ -98,7 +98,7 @@ def chosen_executor(selector: str, address: str | None, plugins: Plugins) -> Exe
 
     from echobench.core.backend import why_missing
     from echobench.errors import UnknownNameError
-    from echobench.harness.plan import explained, parsed
+    from echobench.trial.selectors import explained, parsed
 
     name, values = parsed("--executor", selector)
     kind = plugins.executor(name).value

@@ -66,8 +66,9 @@ def study(
     from echobench.results.drawing import drawn, line_of
     from echobench.results.journal import Journal
     from echobench.results.sizes import curves, remarks
-    from echobench.results.store import Store, latest
+    from echobench.results.store import Store
     from echobench.results.table import written
+    from echobench.trial.record import latest
 
     limit, again = memory_limit_of(memory_limit), retries_of(retries)
     plugins = Plugins(plugin or [])

@@ -63,11 +63,13 @@ def tune(
     from echobench import display
     from echobench.harness import machine, tuning
     from echobench.harness.matrix import Matrix
-    from echobench.harness.plan import Selection, pairs
+    from echobench.harness.plan import Selection
     from echobench.plugins import Plugins
     from echobench.results.claims import SEARCHES, Claims
     from echobench.results.search import SearchLog, best, sentence
-    from echobench.results.store import Store, file_name
+    from echobench.results.store import Store
+    from echobench.text import file_name
+    from echobench.trial.selectors import pairs
 
     needs("tune", "tune", "optuna")
     if device not in {"cpu", "gpu"}:

@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from echobench.errors import UsageError
-from echobench.harness.plan import Selection, Trial, plan
+from echobench.harness.plan import Selection, plan
 from echobench.plugins import Plugins
 from echobench.results.comparison import ratios
-from echobench.results.record import Record
-from echobench.results.store import machine_class
+from echobench.trial.record import Record, machine_class
+from echobench.trial.trial import Trial
 
 LOOKS = (8, 12, 18, 27, 40)
 """Seeds after which the data are looked at. Eight pairs are the fewest that can convince: all on

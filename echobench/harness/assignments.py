@@ -14,11 +14,11 @@ from echobench.core.backend import Backend
 from echobench.errors import EchobenchError, StorageError
 from echobench.harness import attempts, launch
 from echobench.harness.cores import granted
-from echobench.harness.plan import Trial
-from echobench.harness.protocol import Progress, Reference
 from echobench.plugins import FILE_PREFIX, Plugins
 from echobench.results.appending import replace_bytes
-from echobench.results.record import Record
+from echobench.trial.messages import Progress, Reference
+from echobench.trial.record import Record
+from echobench.trial.trial import Trial
 
 Tell = Callable[[Progress], None]
 

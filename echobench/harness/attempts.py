@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from echobench.results.record import Record
+from echobench.trial.record import Record
 
 
 def run(

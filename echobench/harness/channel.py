@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from pydantic import ValidationError
 
-from echobench.harness.protocol import EVENT, Failure, Progress, Result
+from echobench.trial.messages import EVENT, Failure, Progress, Result
 
 MANY = 100
 """Lines that a trial in order does not tell at once."""

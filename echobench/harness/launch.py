@@ -16,9 +16,9 @@ from pydantic import ValidationError
 from echobench.core.backend import Backend
 from echobench.core.task import Recipe
 from echobench.harness import machine, noise, privacy, process, trust
-from echobench.harness.plan import Trial
-from echobench.harness.protocol import Failure, Job, Progress, Reference, Result
-from echobench.results.record import Record
+from echobench.trial.messages import Failure, Job, Progress, Reference, Result
+from echobench.trial.record import Record
+from echobench.trial.trial import Trial
 
 KEPT_VARIABLES = (
     "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "SYSTEMROOT", "TMPDIR",

@@ -15,15 +15,16 @@ from echobench.errors import StorageError
 from echobench.executor import DEFAULT, Executor, Site
 from echobench.harness import launch
 from echobench.harness.assignments import Assignment, perform
-from echobench.harness.plan import Trial
-from echobench.harness.protocol import Progress
 from echobench.harness.references import References
 from echobench.harness.sharing import Share
 from echobench.plugins import Plugins, file_of
 from echobench.results.claims import Claims
 from echobench.results.journal import Journal
-from echobench.results.record import Record
-from echobench.results.store import Store, file_name
+from echobench.results.store import Store
+from echobench.text import file_name
+from echobench.trial.messages import Progress
+from echobench.trial.record import Record
+from echobench.trial.trial import Trial
 
 
 @dataclass

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from echobench.harness.matrix import Watcher
-from echobench.harness.plan import Trial
-from echobench.harness.protocol import Progress
 from echobench.observer import Observer
-from echobench.results.record import Record
 from echobench.text import say
+from echobench.trial.messages import Progress
+from echobench.trial.record import Record
+from echobench.trial.trial import Trial
 
 
 def observed(watcher: Watcher, observers: Sequence[Observer], results: Path) -> Watcher:

@@ -17,11 +17,12 @@ from echobench.core.backend import Backend
 from echobench.core.sequences import Integers
 from echobench.errors import StorageError, UsageError
 from echobench.harness import archive, launch, trust
-from echobench.harness.plan import Trial
-from echobench.harness.protocol import Inference, Job
 from echobench.plugins import Plugins, Provided
-from echobench.results.prediction import Prediction
-from echobench.results.store import Store, file_name
+from echobench.results.store import Store
+from echobench.text import file_name
+from echobench.trial.messages import Inference, Job
+from echobench.trial.prediction import Prediction
+from echobench.trial.trial import Trial
 
 LARGEST = sum(archive.MEMBERS.values())
 LARGEST_TRIAL = 1_000_000

@@ -21,7 +21,7 @@ import psutil
 
 from echobench.harness import logs, memory, privacy
 from echobench.harness.channel import Lines, events
-from echobench.harness.protocol import Failure, Progress, Result
+from echobench.trial.messages import Failure, Progress, Result
 
 GRACE_S = 10.0
 """Seconds that a worker has, past its limit or its last word, to end by itself."""

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from echobench.core.task import Recipe
-from echobench.harness.plan import BUDGET
+from echobench.trial.trial import BUDGET
 
 REACH: dict[str, dict[str, tuple[int, int]]] = {
     "open": {

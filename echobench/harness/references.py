@@ -10,13 +10,13 @@ from pydantic import ValidationError
 
 from echobench.core.backend import Backend
 from echobench.harness import launch
-from echobench.harness.plan import Trial
-from echobench.harness.protocol import Reference
 from echobench.harness.sharing import POLL_S
 from echobench.plugins import Plugins
 from echobench.results.appending import replace_text
 from echobench.results.claims import Claims
 from echobench.results.store import Store
+from echobench.trial.messages import Reference
+from echobench.trial.trial import Trial
 
 
 class References:

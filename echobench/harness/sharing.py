@@ -7,9 +7,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from echobench.harness.plan import Trial
 from echobench.results.claims import Claims
 from echobench.results.journal import Journal
+from echobench.trial.trial import Trial
 
 POLL_S = 0.25
 """Seconds between two looks at what other processes have finished."""

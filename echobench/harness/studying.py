@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from echobench.harness.plan import Selection, Trial, division_of, plan, resolve
+from echobench.harness.plan import Selection, plan, resolve
 from echobench.plugins import Plugins
-from echobench.results.record import Record
 from echobench.results.table import summary
 from echobench.study import Study, Variant
+from echobench.trial.record import Record
+from echobench.trial.selectors import division_of
+from echobench.trial.trial import Trial
 
 COLUMNS = (
     "backend", "division", "units", "success", "accuracy", "exact match", "epochs to target",

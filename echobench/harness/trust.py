@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, PositiveFloat, ValidationError
 
 from echobench.harness import noise, privacy
-from echobench.harness.plan import Trial
 from echobench.results import referee
-from echobench.results.record import Record
 from echobench.text import plain
+from echobench.trial.record import Record
+from echobench.trial.trial import Trial
 
 LATER = "after_result"
 """What of the provenance says that a worker, its job done, did not end in order."""

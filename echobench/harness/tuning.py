@@ -18,23 +18,14 @@ from echobench.core.task import Recipe, Task
 from echobench.errors import TrainingError, UnknownNameError, UsageError
 from echobench.harness import machine, ranges
 from echobench.harness.matrix import Matrix, Watcher
-from echobench.harness.plan import (
-    BUDGET,
-    FIRST_TUNING_SEED,
-    Selection,
-    Trial,
-    default_recipe,
-    division_of,
-    label,
-    plan,
-    resolve,
-)
+from echobench.harness.plan import Selection, plan, resolve
 from echobench.harness.proposals import proposal
 from echobench.harness.ranges import SEARCHED, Range
 from echobench.plugins import Plugins
-from echobench.results.record import Record
 from echobench.results.search import Candidate, Outcome, SearchLog, Status, best, objective
-from echobench.results.store import machine_class
+from echobench.trial.record import Record, machine_class
+from echobench.trial.selectors import default_recipe, division_of, label
+from echobench.trial.trial import BUDGET, FIRST_TUNING_SEED, Trial
 
 LIMIT = 3
 CLEARLY = 2

@@ -9,17 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from echobench.harness.plan import FIRST_TUNING_SEED
 from echobench.plugins import Plugins
 from echobench.results import referee
 from echobench.results.comparison import ratios
 from echobench.results.decoding import full
 from echobench.results.frame import cell_of
 from echobench.results.reading import read_numbered
-from echobench.results.record import Record
 from echobench.results.referee import Finding
 from echobench.results.statistics import FEWEST_PAIRS, Estimate, censored_median, ratio
-from echobench.results.store import latest, machine_class
+from echobench.trial.record import Record, latest, machine_class
+from echobench.trial.trial import FIRST_TUNING_SEED
 
 TARGET = "time_to_target_s"
 COUNTED = ("reached", "missed", "timeout")

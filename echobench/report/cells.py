@@ -15,9 +15,9 @@ import pandas as pd
 from echobench.report import curves, verdict
 from echobench.results.footnotes import variants
 from echobench.results.ranking import TIME, UPDATE
-from echobench.results.record import Record
 from echobench.results.table import summary
 from echobench.results.verdicts import measured
+from echobench.trial.record import Record
 
 COLUMNS = {
     "success": "share of trials that reached certified 100%",

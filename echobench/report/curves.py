@@ -10,9 +10,9 @@ import pandas as pd
 
 from echobench.report.packing import rounded, thinned
 from echobench.results import curves
-from echobench.results.record import Record
 from echobench.results.statistics import Floats
 from echobench.results.table import CLOCKS
+from echobench.trial.record import Record
 
 POINTS = 40
 """Places along a curve: enough for its form, few enough for hundreds of cells."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from echobench.results.record import Record
+from echobench.trial.record import Record
 
 
 class Level(NamedTuple):

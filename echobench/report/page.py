@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from echobench.errors import UsageError
-from echobench.harness.plan import FIRST_TUNING_SEED
 from echobench.harness.privacy import without_places
 from echobench.plugins import Plugins
 from echobench.report import packing
@@ -26,9 +25,9 @@ from echobench.results.divisions import sorted_out_frame
 from echobench.results.footnotes import chosen, footnotes
 from echobench.results.frame import frame
 from echobench.results.reading import Complaints, read_lines, record_files
-from echobench.results.record import Record
-from echobench.results.store import latest, machine_class
 from echobench.text import shown_on_page
+from echobench.trial.record import Record, latest, machine_class
+from echobench.trial.trial import FIRST_TUNING_SEED
 
 LARGEST = 5_800_000
 """Bytes that a page may have: beyond, records are thinned (`packing.LEVELS`)."""

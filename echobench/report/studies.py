@@ -9,9 +9,9 @@ from typing import Any
 from echobench.harness.plan import Selection
 from echobench.harness.studying import answers, measurements, plan_study
 from echobench.plugins import Plugins
-from echobench.results.record import Record
 from echobench.results.sizes import curves, remarks
-from echobench.results.store import Store, latest
+from echobench.results.store import Store
+from echobench.trial.record import Record, latest
 
 ANY_SEED = 50
 """Seeds of a study that are looked for."""

@@ -9,11 +9,10 @@ from typing import Any
 
 from echobench.errors import UsageError
 from echobench.results.frame import cell_of, frame
-from echobench.results.record import Record
 from echobench.results.statistics import censored_median
-from echobench.results.store import file_name, machine_class
 from echobench.results.table import on_clock
-from echobench.text import plain
+from echobench.text import file_name, plain
+from echobench.trial.record import Record, machine_class
 
 METRICS = ("seconds_per_update", "time_to_target_s")
 """What the statistics of a benchmark can be of."""

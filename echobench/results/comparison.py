@@ -15,9 +15,9 @@ import numpy as np
 from echobench.errors import UnknownNameError, UsageError
 from echobench.plugins import Plugins
 from echobench.results.divisions import sorted_out
-from echobench.results.record import Record
 from echobench.results.statistics import Estimate, Pairs, paired, ratio
-from echobench.results.store import Store, latest, machine_class
+from echobench.results.store import Store
+from echobench.trial.record import Record, latest, machine_class
 
 METRICS = ("time_to_target_s", "updates_to_target", "seconds_per_update", "compile_s", "wall_s")
 """What can be compared: less is better in each."""

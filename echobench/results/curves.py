@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from echobench.results.record import Record
 from echobench.results.statistics import Floats
 from echobench.results.table import on_clock
+from echobench.trial.record import Record
 
 AXES = {"seconds": "training time (s)", "updates": "updates"}
 """What accuracy is drawn against."""

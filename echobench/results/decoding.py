@@ -16,9 +16,9 @@ import msgspec
 from pydantic import BaseModel, ValidationError
 
 from echobench.errors import DamagedError, NewerError
-from echobench.results import facts
-from echobench.results.prediction import Prediction
-from echobench.results.record import Record
+from echobench.trial import facts
+from echobench.trial.prediction import Prediction
+from echobench.trial.record import Record
 
 Whole = Annotated[int, msgspec.Meta(ge=-facts.LARGEST, le=facts.LARGEST)]
 DEEPEST = 100

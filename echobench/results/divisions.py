@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ValidationError
 
 from echobench.core.task import Recipe, Task
-from echobench.harness.plan import default_recipe
 from echobench.plugins import Plugins
-from echobench.results.record import Record
+from echobench.trial.record import Record
+from echobench.trial.selectors import default_recipe
 
 if TYPE_CHECKING:
     import pandas as pd

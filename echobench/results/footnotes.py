@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from echobench.harness.plan import FIRST_TUNING_SEED
 from echobench.results.frame import CELL, Records, frame
 from echobench.results.statistics import disagreement
+from echobench.trial.trial import FIRST_TUNING_SEED
 
 MARGIN = 0.05
 """How much less an update must take for one to overtake another: less is noise here."""

@@ -14,11 +14,10 @@ import numpy as np
 import pandas as pd
 
 from echobench import parallel
-from echobench.harness.plan import is_usual
 from echobench.results.decoding import decoded
 from echobench.results.reading import Complaints, read_lines, record_files, size_of
-from echobench.results.record import TABLE_FIELDS, Record
-from echobench.results.store import machine_class
+from echobench.trial.record import TABLE_FIELDS, Record, machine_class
+from echobench.trial.trial import is_usual
 
 CELL = ["task", "backend", "engine", "division", "device"]
 NOT_A_CELL = ("seed", "repeat", "timeout_s", "plugins")

@@ -9,8 +9,8 @@ from typing import Any
 from echobench.errors import DamagedError
 from echobench.results.decoding import decoded
 from echobench.results.reading import LONGEST, record_files
-from echobench.results.record import Record
-from echobench.results.store import DONE, machine_class
+from echobench.results.store import DONE
+from echobench.trial.record import Record, machine_class
 
 
 class Journal:

@@ -31,7 +31,6 @@ from echobench import parallel
 from echobench.errors import StorageError, UsageError
 from echobench.plugins import Plugins
 from echobench.results.decoding import canonical, decoded, prediction
-from echobench.results.prediction import Prediction
 from echobench.results.reading import (
     PREDICTIONS,
     SEARCH,
@@ -42,11 +41,11 @@ from echobench.results.reading import (
     read_numbered,
     size_of,
 )
-from echobench.results.record import Record
 from echobench.results.referee import faults
 from echobench.results.repair import keep_names
-from echobench.results.store import machine_class
 from echobench.text import plain
+from echobench.trial.prediction import Prediction
+from echobench.trial.record import Record, machine_class
 
 try:
     import fcntl

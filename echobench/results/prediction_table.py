@@ -8,8 +8,8 @@ from typing import Any
 from rich.console import RenderableType
 
 from echobench.results.drawing import drawn
-from echobench.results.prediction import TABLE_FIELDS, Latency, Prediction
 from echobench.results.table import written
+from echobench.trial.prediction import TABLE_FIELDS, Latency, Prediction
 
 
 def rows(predictions: Iterable[Prediction]) -> list[dict[str, Any]]:

@@ -14,14 +14,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from echobench.core.clock import PHASES
-from echobench.harness.plan import Trial, trial_key
 from echobench.plugins import Plugins
 from echobench.results import divisions
 from echobench.results.decoding import canonical, decoded
 from echobench.results.divisions import Severity
 from echobench.results.reading import Complaints, Damage, Line, read_numbered
-from echobench.results.record import Record
-from echobench.results.store import machine_class
+from echobench.trial.record import Record, machine_class
+from echobench.trial.trial import Trial, trial_key
 
 LEDGER_TOLERANCE = 0.01
 LEAST_TIME = 0.5

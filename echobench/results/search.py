@@ -15,7 +15,7 @@ from echobench.core.task import Recipe
 from echobench.errors import DamagedError, StorageError
 from echobench.results.appending import append_line
 from echobench.results.reading import SEARCH, Complaints, read_lines
-from echobench.results.record import Record
+from echobench.trial.record import Record
 
 SHOWN = 5
 """Candidates in the table, the best ones; the one to start from always."""

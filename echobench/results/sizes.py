@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 from echobench.results.comparison import measured
 from echobench.results.footnotes import MARGIN
-from echobench.results.record import Record
-from echobench.results.store import machine_class
+from echobench.trial.record import Record, machine_class
 
 STEEP = 0.5
 """Slope on double logarithmic scales above which the time grows with the size: at 0 it does

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 import uuid
@@ -15,10 +14,10 @@ from echobench import interrupts
 from echobench.errors import StorageError, UsageError
 from echobench.results.appending import append_line, rescue
 from echobench.results.decoding import decoded, full
-from echobench.results.prediction import Prediction
 from echobench.results.reading import PREDICTIONS, Complaints, read_lines, record_files
-from echobench.results.record import Record
 from echobench.text import say
+from echobench.trial.prediction import Prediction
+from echobench.trial.record import Record, machine_class
 
 DONE = ("reached", "missed", "unsupported")
 """Statuses that the same trial would come to again, so it need not run again."""
@@ -26,10 +25,6 @@ RECORDS = "records-"
 """What the names of files with records begin with."""
 ROOM = 16 * 2**20
 """Bytes that must be free for a trial to be started: its record, and its log."""
-LONGEST = 100
-"""Characters that a name of a file keeps."""
-RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-"""Names that are devices on Windows."""
 STAMP, STAMPED = "%Y%m%dT%H%M%SZ", re.compile(r"-(\d{8}T\d{6}Z)-")
 """When a file was begun, in its name, by which files are read in order."""
 
@@ -167,18 +162,6 @@ class Store:
         return {r.key: r for r in self.of(machine) if r.status in (*DONE, *also)}
 
 
-def file_name(name: str) -> str:
-    """Return a name that is one for files too: `partial[n_in=8]` becomes `partial_n_in=8`.
-
-    Whatever the name: one part of a path, on every system, that is neither hidden nor an
-    option. A long one ends in its digest.
-    """
-    fit = re.sub(r"[^A-Za-z0-9._=-]+", "_", name).strip("_.").lstrip("-_.") or "_"
-    if len(fit) > LONGEST:
-        fit = f"{fit[:LONGEST]}-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
-    return f"_{fit}" if RESERVED.fullmatch(fit) else fit
-
-
 def later_stamp(names: Iterable[str]) -> str:
     """Return a stamp for a new file: now, or later than those in names, whatever the clock says.
 
@@ -192,20 +175,3 @@ def later_stamp(names: Iterable[str]) -> str:
         return (datetime.strptime(last, STAMP) + timedelta(seconds=1)).strftime(STAMP)
     except (ValueError, OverflowError):  # digits that are no time, or the last one
         return last
-
-
-def machine_class(machine: dict[str, Any] | None) -> str:
-    """Return what makes two machines comparable: processor, usable cores, GPUs."""
-    facts = machine or {}
-    cores = facts.get("cores")
-    counted = "1 core" if cores == 1 else f"{cores} cores"
-    return ", ".join([f"{facts.get('cpu')}", counted, *facts.get("gpus", [])])
-
-
-def latest(records: list[Record]) -> list[Record]:
-    """Return the records of the table: of each trial the last one run on each machine.
-
-    A trial that was forced or retried has several; the older ones stay on disk.
-    """
-    kept = {(r.key, machine_class(r.provenance.get("machine"))): r for r in records}
-    return list(kept.values())

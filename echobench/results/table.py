@@ -15,9 +15,9 @@ import pandas as pd
 from echobench import parallel
 from echobench.errors import UnknownNameError
 from echobench.results.frame import CELL, INTEGERS, Records, frame
-from echobench.results.record import TABLE_FIELDS
 from echobench.results.statistics import Estimate, censored_median
 from echobench.text import markdown, spreadsheet
+from echobench.trial.record import TABLE_FIELDS
 
 CLOCKS = ("train", "compile", "wall")
 """Conventions of what counts into the time to target."""

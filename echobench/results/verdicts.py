@@ -10,10 +10,10 @@ from typing import Any
 
 import pandas as pd
 
-from echobench.harness.plan import BUDGET
 from echobench.results.ranking import TIME, Group
 from echobench.results.statistics import FEWEST_PAIRS, Estimate, Floats, Pairs, paired, ratio
 from echobench.results.table import Row, on_clock
+from echobench.trial.trial import BUDGET
 
 CLOCKS = {"train": "", "compile": ", compiling counted", "wall": ", from the process's start on"}
 NAMED = {

@@ -11,7 +11,7 @@ import numpy as np
 
 from echobench.core.backend import Backend
 from echobench.errors import UsageError
-from echobench.harness.plan import QUICK_EPOCHS, resolve
+from echobench.harness.plan import resolve
 from echobench.plugins import Plugins
 from echobench.testing.findings import (
     FaultError,
@@ -32,6 +32,7 @@ from echobench.testing.running import (
     silent,
     usable,
 )
+from echobench.trial.trial import QUICK_EPOCHS
 from echobench.worker.parity import TOLERANCE as PARITY_TOLERANCE
 
 MOST_WORK = 5e9

@@ -14,10 +14,11 @@ from echobench.core.backend import Backend
 from echobench.core.task import Recipe
 from echobench.harness import launch, machine
 from echobench.harness.matrix import Matrix, Watcher
-from echobench.harness.plan import Selection, Trial, plan
+from echobench.harness.plan import Selection, plan
 from echobench.plugins import Plugins
 from echobench.results.store import Store
 from echobench.testing.findings import FaultError, SkipError
+from echobench.trial.trial import Trial
 
 Say = Callable[[str], None]
 """Told what is being done, where that takes longer than a second."""

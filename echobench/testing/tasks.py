@@ -14,7 +14,7 @@ from echobench.core.backend import Backend
 from echobench.core.sequences import MISSING, Integers, stream
 from echobench.core.task import Task
 from echobench.errors import UsageError
-from echobench.harness.plan import DIVISIONS, default_recipe, resolve
+from echobench.harness.plan import resolve
 from echobench.plugins import Plugins
 from echobench.testing.findings import (
     FaultError,
@@ -26,6 +26,8 @@ from echobench.testing.findings import (
 )
 from echobench.testing.networks import WORKER_CHECKS, check_in_workers
 from echobench.testing.running import Say, no_framework, silent, usable
+from echobench.trial.selectors import default_recipe
+from echobench.trial.trial import DIVISIONS
 
 DRAWN = 1000
 TRAINED, EVALUATED = 10_000, 1000

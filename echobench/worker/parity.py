@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from echobench.core.sequences import Floats
-from echobench.harness.protocol import Reference
+from echobench.trial.messages import Reference
 
 UPDATES = 20
 """How many losses are compared."""

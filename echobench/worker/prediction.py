@@ -20,8 +20,8 @@ from echobench.core.target import BLOCK
 from echobench.core.task import Task
 from echobench.errors import RefusedError, UnsupportedError
 from echobench.harness import machine
-from echobench.harness.plan import Trial
-from echobench.harness.protocol import Heard, Inference
+from echobench.trial.messages import Heard, Inference
+from echobench.trial.trial import Trial
 
 
 def predict(

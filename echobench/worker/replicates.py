@@ -17,7 +17,7 @@ from echobench.core.task import Task
 from echobench.core.training import fresh_rows, train
 from echobench.errors import TrainingError, UnsupportedError
 from echobench.harness import machine
-from echobench.harness.protocol import Job, Progress
+from echobench.trial.messages import Job, Progress
 from echobench.worker import parity
 from echobench.worker.trial import (
     LONGEST_DISPATCH,

@@ -20,10 +20,10 @@ from echobench.core.task import Task
 from echobench.core.training import Evaluation, Limits, Outcome, fresh_rows, train
 from echobench.errors import TrainingError
 from echobench.harness import machine, privacy
-from echobench.harness.plan import Trial
-from echobench.harness.protocol import Job, Look, Progress
 from echobench.results.appending import replace_text
-from echobench.results.record import Sample
+from echobench.trial.messages import Job, Look, Progress
+from echobench.trial.record import Sample
+from echobench.trial.trial import Trial
 from echobench.worker import parity
 
 LONGEST_DISPATCH = 100

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from echobench.executor import Site
     from echobench.harness.assignments import Assignment
-    from echobench.results.record import Record
+    from echobench.trial.record import Record
 
 
 class Local(Executor):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from echobench import Executor
     from echobench.executor import Site
     from echobench.harness.assignments import Assignment
-    from echobench.harness.plan import Trial
+    from echobench.trial.trial import Trial
 
 AHEAD = 2
 """Trials handed over beyond those that fit: a node that is done need not wait for us."""
@@ -138,7 +138,7 @@ class _Cluster(Connection):
         """Pass on what the trials told since."""
         import ray
 
-        from echobench.harness.protocol import Progress
+        from echobench.trial.messages import Progress
 
         now = time.monotonic()
         if now - self._listened < TOLD_S:

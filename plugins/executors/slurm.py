@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from echobench import Executor
     from echobench.executor import Site
     from echobench.harness.assignments import Assignment
-    from echobench.harness.plan import Trial
+    from echobench.trial.trial import Trial
 
 SPARE_S = 120
 """Seconds beyond a trial's limit after which Slurm ends its job."""

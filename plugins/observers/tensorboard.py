@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from echobench import Observer, hookimpl
-from echobench.results.store import file_name
-from echobench.text import plain
+from echobench.text import file_name, plain
 
 if TYPE_CHECKING:
-    from echobench.harness.plan import Trial
-    from echobench.harness.protocol import Progress
-    from echobench.results.record import Record
+    from echobench.trial.messages import Progress
+    from echobench.trial.record import Record
+    from echobench.trial.trial import Trial
 
 FINAL = ("time_to_target_s", "updates_to_target", "seconds_per_update", "accuracy", "exact_match")
 

@@ -26,11 +26,12 @@ from echobench import Executor, RemoteExecutor
 from echobench.executor import Connection, Site
 from echobench.harness.assignments import Assignment, Outcome, taken
 from echobench.harness.matrix import Matrix, Watcher
-from echobench.harness.plan import Selection, Trial, plan
+from echobench.harness.plan import Selection, plan
 from echobench.plugins import Plugins
-from echobench.results.record import Record
 from echobench.results.statistics import ratio
 from echobench.results.store import Store
+from echobench.trial.record import Record
+from echobench.trial.trial import Trial
 from tests.clusters import RayCluster, ray_cluster
 from tests.soak.harness import PLUGIN, Harness
 

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from echobench.harness.plan import trial_key
 from echobench.results.store import Store
+from echobench.trial.trial import trial_key
 
 RESULTS = Path(__file__).parents[2] / "results"
 REAL = [RESULTS / "matrix", RESULTS / "tasks", RESULTS / "repeats"]

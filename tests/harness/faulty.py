@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from echobench.harness import launch
-from echobench.harness.plan import Selection, Trial, plan
+from echobench.harness.plan import Selection, plan
 from echobench.plugins import Plugins
-from echobench.results.record import Record
+from echobench.trial.record import Record
+from echobench.trial.trial import Trial
 
 BACKEND = """
 import json, os, signal, subprocess, sys, time

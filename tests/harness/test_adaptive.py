@@ -9,10 +9,11 @@ import pytest
 
 from echobench.errors import UsageError
 from echobench.harness import adaptive
-from echobench.harness.plan import Selection, Trial
+from echobench.harness.plan import Selection
 from echobench.plugins import Plugins
-from echobench.results.record import Record
-from tests.results.records import missed, reached
+from echobench.trial.record import Record
+from echobench.trial.trial import Trial
+from tests.records import missed, reached
 
 
 def records_of(trials: Sequence[Trial], slower: float, noise: float) -> list[Record]:

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from echobench.harness.matrix import Matrix, Watcher
-from echobench.harness.plan import Trial
-from echobench.harness.protocol import Progress
-from echobench.results.record import Record
 from echobench.results.store import Store
 from echobench.results.table import summary
+from echobench.trial.messages import Progress
+from echobench.trial.record import Record
+from echobench.trial.trial import Trial
 from tests.harness.faulty import planned
 
 FIRST_TIME = """

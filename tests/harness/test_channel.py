@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from echobench.harness import channel
 from echobench.harness.channel import Lines, events
-from echobench.harness.protocol import Failure, Progress, Result
+from echobench.trial.messages import Failure, Progress, Result
 
 PIECES = st.lists(st.binary(max_size=40).map(lambda b: b.replace(b"a", b"\n")), max_size=20)
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from echobench.harness import launch
-from echobench.harness.plan import Selection, Trial, plan
+from echobench.harness.plan import Selection, plan
 from echobench.plugins import Plugins
+from echobench.trial.trial import Trial
 from tests.harness.faulty import run
 
 

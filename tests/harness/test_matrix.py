@@ -10,9 +10,10 @@ import pytest
 
 from echobench.errors import StorageError
 from echobench.harness.matrix import Matrix, Watcher
-from echobench.harness.plan import Selection, Trial, plan
+from echobench.harness.plan import Selection, plan
 from echobench.plugins import Plugins
 from echobench.results.store import RECORDS, Store
+from echobench.trial.trial import Trial
 
 BACKEND = """
 from typing import ClassVar

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from echobench.errors import UsageError
-from echobench.harness.plan import ADDED_LATER, Selection, Trial, plan, trial_key
+from echobench.harness.plan import Selection, plan
 from echobench.plugins import Plugins
+from echobench.trial.trial import ADDED_LATER, Trial, trial_key
 
 
 def planned(plugins: Plugins, **selection: object) -> list[Trial]:

@@ -16,10 +16,11 @@ import pytest
 
 from echobench.errors import UsageError
 from echobench.harness import launch
-from echobench.harness.plan import Selection, Trial, plan
+from echobench.harness.plan import Selection, plan
 from echobench.harness.predicting import Setting, read
 from echobench.plugins import Plugins
-from echobench.results.prediction import Prediction
+from echobench.trial.prediction import Prediction
+from echobench.trial.trial import Trial
 from tests.conftest import Command
 from tests.plugins.cells import ECHO
 

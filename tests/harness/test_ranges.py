@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from echobench import Recipe
 from echobench.harness import ranges
-from echobench.harness.plan import BUDGET
 from echobench.harness.ranges import SEARCHED, Range
+from echobench.trial.trial import BUDGET
 
 RECIPES = st.builds(
     Recipe,

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from echobench.harness.plan import Selection, Trial, plan
+from echobench.harness.plan import Selection, plan
 from echobench.harness.sharing import Share
 from echobench.plugins import Plugins
 from echobench.results.claims import Claims
 from echobench.results.journal import Journal
 from echobench.results.store import Store
-from tests.results.records import reached
+from echobench.trial.trial import Trial
+from tests.records import reached
 from tests.results.test_claims import claimed
 
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from echobench.display import sentence
 from echobench.harness import trust
-from echobench.harness.plan import Trial
 from echobench.results import referee
 from echobench.results.decoding import decoded
-from echobench.results.record import Record
+from echobench.trial.record import Record
+from echobench.trial.trial import Trial
 from tests.harness.faulty import honest, planned
 
 STARTED = {"started_at": "2026-01-01T00:00:00.000+00:00"}

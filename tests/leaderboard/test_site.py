@@ -13,14 +13,14 @@ from playwright.sync_api import expect
 
 from echobench.cli.leaderboard import leaderboard
 from echobench.errors import UsageError
-from echobench.harness.plan import trial_key
 from echobench.leaderboard.site import write
 from echobench.leaderboard.standing import Board, board
 from echobench.plugins import Plugins
 from echobench.results.reading import record_files
+from echobench.trial.trial import trial_key
 from tests.browser import Theme, browser, opened
 from tests.conftest import Command
-from tests.results.records import RESULTS, real
+from tests.records import RESULTS, real
 
 HOSTILE = '"><img src=x onerror=alert(1)><script>alert(2)</script>{{ 7 * 7 }}\x1b[2J\u202e'
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from echobench.harness.plan import FIRST_TUNING_SEED
 from echobench.leaderboard.standing import Row, board, ranked
 from echobench.plugins import Plugins
 from echobench.results.drawing import MARK
-from echobench.results.record import Record
 from echobench.results.statistics import Estimate, censored_median
+from echobench.trial.record import Record
+from echobench.trial.trial import FIRST_TUNING_SEED
 from tests.conftest import Command
-from tests.results.records import RESULTS, missed, reached, real
+from tests.records import RESULTS, missed, reached, real
 
 
 def row(name: str, records: list[Record]) -> Row:
@@ -114,7 +114,7 @@ def test_machines_stand_apart_and_what_does_not_count_is_told(
 def test_what_was_not_measured_to_be_ranked_is_left_out(
     changes: dict[str, Any], reason: str, plugins: Plugins, tmp_path: Path
 ) -> None:
-    from echobench.harness.plan import trial_key
+    from echobench.trial.trial import trial_key
 
     told = real(plugins)
     trial = {**told["trial"], **changes}

@@ -17,10 +17,10 @@ from playwright.sync_api import Browser, Page, expect
 
 from echobench.plugins import Plugins
 from echobench.report.page import write
-from echobench.results.record import Record, Sample
 from echobench.results.store import Store
+from echobench.trial.record import Record, Sample
 from tests.browser import Theme, browser, opened
-from tests.results.records import RESULTS, record
+from tests.records import RESULTS, record
 from tests.test_plot import made_up
 
 OPEN = RESULTS / "open"

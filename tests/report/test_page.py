@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from echobench.harness.plan import FIRST_TUNING_SEED
 from echobench.plugins import Plugins
 from echobench.report import page as pages
 from echobench.report.cells import groups
@@ -23,11 +22,12 @@ from echobench.report.curves import learning
 from echobench.report.packing import Level, columns, kept
 from echobench.report.verdict import Verdict, verdict
 from echobench.results.frame import frame
-from echobench.results.record import EvaluationPoint, Record
 from echobench.results.store import Store
+from echobench.trial.record import EvaluationPoint, Record
+from echobench.trial.trial import FIRST_TUNING_SEED
 from tests.benchmarks.made_up import fill
 from tests.conftest import Command
-from tests.results.records import RESULTS, record
+from tests.records import RESULTS, record
 
 WITHOUT_JINJA2 = """
 import importlib.util, sys

@@ -8,7 +8,7 @@ import pytest
 from echobench.errors import UsageError
 from echobench.results import frame
 from echobench.results.choice import only
-from tests.results.records import RESULTS, record
+from tests.records import RESULTS, record
 
 
 def test_rows_are_those_that_pandas_finds() -> None:

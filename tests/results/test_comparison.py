@@ -10,9 +10,9 @@ import pytest
 from echobench.errors import UsageError
 from echobench.plugins import Plugins
 from echobench.results.comparison import Comparison, Limit, Side, cautions, compare, lines, rows
-from echobench.results.record import Parity, Record
 from echobench.results.store import Store
-from tests.results.records import record
+from echobench.trial.record import Parity, Record
+from tests.records import record
 
 PAIRS = 8
 

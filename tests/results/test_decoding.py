@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from echobench.errors import DamagedError, NewerError
 from echobench.results.decoding import canonical, decoded, full
-from echobench.results.record import Record
-from tests.results.records import record
+from echobench.trial.record import Record
+from tests.records import record
 
 RESULTS = Path(__file__).parents[2] / "results"
 LINES = [

@@ -9,9 +9,9 @@ import pytest
 
 from echobench.plugins import Plugins
 from echobench.results.divisions import sorted_out
-from echobench.results.record import Record
+from echobench.trial.record import Record
+from tests import records
 from tests.conftest import Command
-from tests.results import records
 
 
 @pytest.fixture(scope="module")

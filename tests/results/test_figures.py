@@ -16,9 +16,9 @@ from echobench.results import curves, frame
 from echobench.results.figures import break_even, learning, phases, survival, updates
 from echobench.results.figures.panels import panels_of
 from echobench.results.figures.style import Looks
-from echobench.results.record import EvaluationPoint, Parity, Record
 from echobench.results.store import Store
-from tests.results.records import RESULTS, missed, reached, record
+from echobench.trial.record import EvaluationPoint, Parity, Record
+from tests.records import RESULTS, missed, reached, record
 
 SVG = "{http://www.w3.org/2000/svg}"
 WRITERS: dict[str, Callable[..., None]] = {

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echobench.results.footnotes import MARGIN, Course, absent, break_even, chosen, footnotes
-from echobench.results.record import Parity, Record
-from tests.results.records import record
+from echobench.trial.record import Parity, Record
+from tests.records import record
 
 COURSES = st.lists(
     st.tuples(st.floats(0, 100), st.floats(1e-6, 1e-1)).map(lambda pair: Course("one", *pair)),

@@ -10,9 +10,9 @@ import pytest
 
 from echobench.plugins import Plugins
 from echobench.results import divisions, frame, store, table
-from echobench.results.record import TABLE_FIELDS, Parity, Record
 from echobench.results.store import Store
-from tests.results.records import missed, reached, record
+from echobench.trial.record import TABLE_FIELDS, Parity, Record
+from tests.records import missed, reached, record
 
 RESULTS = Path(__file__).parents[2] / "results"
 FOLDERS = sorted({file.parent for file in RESULTS.rglob("records-*.jsonl")})

@@ -8,9 +8,9 @@ import pytest
 
 from echobench.results import journal as module
 from echobench.results.journal import Journal
-from echobench.results.record import Parity, Record
 from echobench.results.store import Store
-from tests.results.records import reached, record
+from echobench.trial.record import Parity, Record
+from tests.records import reached, record
 
 HERE, THERE = {"cpu": "fast", "cores": 2}, {"cpu": "slow", "cores": 2}
 

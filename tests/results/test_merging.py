@@ -14,14 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from echobench.errors import UsageError
-from echobench.harness.plan import trial_key
 from echobench.plugins import Plugins
 from echobench.results import frame, merging
 from echobench.results.merging import Merged, merge, sources_of
 from echobench.results.store import Store
+from echobench.trial.trial import trial_key
 from tests.conftest import Command
+from tests.records import RESULTS, measured, real
 from tests.results.dying import moments
-from tests.results.records import RESULTS, measured, real
 
 Told = dict[str, Any]
 

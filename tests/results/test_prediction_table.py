@@ -7,7 +7,7 @@ import json
 from rich.console import Console
 
 from echobench.results.prediction_table import render, summary, terminal
-from tests.results.records import measured
+from tests.records import measured
 
 PREDICTIONS = [
     measured("jax"),

@@ -12,8 +12,8 @@ from rich.console import Console
 from echobench.errors import UnknownNameError
 from echobench.results import frame, ranking, table
 from echobench.results.drawing import MARK
-from echobench.results.record import Record
-from tests.results.records import RESULTS, missed, reached, record
+from echobench.trial.record import Record
+from tests.records import RESULTS, missed, reached, record
 
 
 def printed(records: list[Record], width: int) -> str:

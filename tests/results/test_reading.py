@@ -19,7 +19,7 @@ from echobench.results import frame, reading
 from echobench.results.decoding import canonical, decoded, full
 from echobench.results.reading import Complaints, read_numbered, record_files
 from echobench.results.store import Store
-from tests.results.records import RESULTS, record
+from tests.records import RESULTS, record
 
 ONE, TWO, THREE = (
     record(seed, reason="it\u2028went ü").model_dump_json().encode() + b"\n" for seed in range(3)

@@ -11,7 +11,7 @@ import pytest
 
 from echobench.plugins import Plugins
 from echobench.results.referee import Finding, validate
-from tests.results.records import RESULTS, real
+from tests.records import RESULTS, real
 
 Told = dict[str, Any]
 

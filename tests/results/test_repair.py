@@ -16,8 +16,8 @@ from echobench.results import reading
 from echobench.results.repair import Repaired, repair
 from echobench.results.store import Store
 from tests.conftest import Command
+from tests.records import record
 from tests.results.dying import moments
-from tests.results.records import record
 
 GOOD = [record(seed).model_dump_json().encode() + b"\n" for seed in range(3)]
 NEWER = b'{"schema_version":99}\n'

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from echobench.errors import UsageError
 from echobench.results.figures.sizes import write_sizes
 from echobench.results.figures.style import NEAREST, spread
-from echobench.results.record import Parity
 from echobench.results.sizes import Crossing, bend, crossings, curves, remarks
-from tests.results.records import record
+from echobench.trial.record import Parity
+from tests.records import record
 
 SIZES = (1, 2, 4, 8, 16)
 FLAT, STEEP = [1.0] * 5, [1.0, 2.0, 4.0, 8.0, 16.0]

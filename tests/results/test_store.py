@@ -14,9 +14,11 @@ import pytest
 
 from echobench.errors import StorageError, UsageError
 from echobench.results import store as module
-from echobench.results.prediction import Prediction
-from echobench.results.store import Store, file_name, later_stamp, latest, machine_class
-from tests.results.records import measured, missed, reached, record
+from echobench.results.store import Store, later_stamp
+from echobench.text import file_name
+from echobench.trial.prediction import Prediction
+from echobench.trial.record import latest, machine_class
+from tests.records import measured, missed, reached, record
 
 
 def test_a_record_is_one_line_on_disk_at_once(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from echobench.results import ranking, table
-from echobench.results.record import Parity, Record
-from tests.results.records import missed, reached, record
+from echobench.trial.record import Parity, Record
+from tests.records import missed, reached, record
 
 FIRST_FIELDS = """
 task backend engine division device seed status reason time_to_target_s last_miss_s

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from echobench.results import frame, ranking
-from echobench.results.record import Record
 from echobench.results.statistics import MANY_PAIRS, paired, ratio
 from echobench.results.verdicts import verdicts
-from tests.results.records import RESULTS, missed, reached
+from echobench.trial.record import Record
+from tests.records import RESULTS, missed, reached
 from tests.results.test_ranking import with_backend
 
 

@@ -29,8 +29,8 @@ with atheris.instrument_imports(include=["echobench.results", "pydantic"]):
     from echobench.results import frame, reading
     from echobench.results.decoding import canonical, decoded, full, prediction
     from echobench.results.reading import Complaints, read_numbered
-    from echobench.results.record import Record
     from echobench.results.repair import repair
+    from echobench.trial.record import Record
 
 RESULTS = Path(__file__).parents[2] / "results"
 TOKENS = [

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import psutil
 
-from echobench.harness.plan import Selection, Trial, plan
-from echobench.harness.protocol import Reference
+from echobench.harness.plan import Selection, plan
 from echobench.harness.references import References
 from echobench.plugins import Plugins
 from echobench.results.store import Store
+from echobench.trial.messages import Reference
+from echobench.trial.trial import Trial
 from echobench.worker import parity
 
 PLUGIN = Path(__file__).with_name("quick.py")

@@ -11,7 +11,7 @@ import numpy as np
 from echobench.results.curves import AXES, Learning, learning
 from echobench.results.figures.panels import Lines, names_in, something
 from echobench.results.figures.style import Looks, figure, legend, plain_numbers, tidy
-from echobench.results.record import Record
+from echobench.trial.record import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

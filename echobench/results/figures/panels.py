@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 from echobench.errors import UsageError
 from echobench.results.figures.style import Looks, figure, legend, short
 from echobench.results.frame import cell_of
-from echobench.results.record import Record
 from echobench.results.sizes import line_names
-from echobench.results.store import machine_class
+from echobench.trial.record import Record, machine_class
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,8 +12,8 @@ from echobench.results.curves import Arrival, arrival, times
 from echobench.results.figures.panels import Lines, something, write_lines
 from echobench.results.figures.style import Looks, plain_numbers, tidy
 from echobench.results.frame import frame
-from echobench.results.record import Record
 from echobench.results.statistics import censored_median
+from echobench.trial.record import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

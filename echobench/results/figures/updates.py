@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from echobench.results.figures.panels import Lines, names_in, of_each, something
 from echobench.results.figures.style import Looks, figure, plain_numbers, tidy
-from echobench.results.record import Record
+from echobench.trial.record import Record
 
 
 class Span(NamedTuple):

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from echobench.harness.plan import trial_key
 from echobench.plugins import Plugins
-from echobench.results.prediction import Latency, Prediction
-from echobench.results.record import Record
+from echobench.trial.prediction import Latency, Prediction
+from echobench.trial.record import Record
+from echobench.trial.trial import trial_key
 
 RESULTS = Path(__file__).parents[2] / "results"
 

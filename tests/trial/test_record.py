@@ -6,18 +6,18 @@ import json
 from importlib.resources import files
 from pathlib import Path
 
-from echobench.results.record import SCHEMA_VERSION, Record
 from echobench.results.store import Store
+from echobench.trial.record import SCHEMA_VERSION, Record
 
 RESULTS = Path(__file__).parents[2] / "results"
 
 
 def test_the_shipped_schema_is_the_records() -> None:
-    shipped = json.loads((files("echobench.results") / "record.schema.json").read_text())
+    shipped = json.loads((files("echobench.trial") / "record.schema.json").read_text())
     assert shipped == Record.model_json_schema(), (
-        "write it anew: python -c 'import json; from echobench.results.record import Record; "
+        "write it anew: python -c 'import json; from echobench.trial.record import Record; "
         "print(json.dumps(Record.model_json_schema(), indent=2))' "
-        "> echobench/results/record.schema.json"
+        "> echobench/trial/record.schema.json"
     )
     assert shipped["properties"]["schema_version"]["default"] == SCHEMA_VERSION
 

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from echobench.core.task import Recipe
-from echobench.harness.plan import Trial
-from echobench.results.record import Sample
+from echobench.trial.record import Sample
+from echobench.trial.trial import Trial
 
 
 class Reference(BaseModel):

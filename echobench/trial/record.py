@@ -129,3 +129,20 @@ class Record(BaseModel):
 
 
 TABLE_FIELDS = tuple(Record.model_fields)[: list(Record.model_fields).index("schema_version")]
+
+
+def machine_class(machine: dict[str, Any] | None) -> str:
+    """Return what makes two machines comparable: processor, usable cores, GPUs."""
+    facts = machine or {}
+    cores = facts.get("cores")
+    counted = "1 core" if cores == 1 else f"{cores} cores"
+    return ", ".join([f"{facts.get('cpu')}", counted, *facts.get("gpus", [])])
+
+
+def latest(records: list[Record]) -> list[Record]:
+    """Return the records of the table: of each trial the last one run on each machine.
+
+    A trial that was forced or retried has several; the older ones stay on disk.
+    """
+    kept = {(r.key, machine_class(r.provenance.get("machine"))): r for r in records}
+    return list(kept.values())

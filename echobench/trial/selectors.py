@@ -1,0 +1,85 @@
+"""How tasks, recipes and their parameters are written: NAME[key=value,...]."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from pydantic import ValidationError
+
+from echobench.core.task import Recipe, Task
+from echobench.errors import UsageError
+
+
+def default_recipe(task: Task, division: str) -> Recipe | None:
+    """Return the task's recipe, its batch scaled with the number of samples.
+
+    A recipe for 3 batches of 7 samples means 3 batches of 8 where the framing
+    gives 24, and one batch of all where they cannot be divided so.
+    """
+    recipe = task.recipe(division)
+    if recipe is None:
+        return None
+    samples, batches = task.framing.samples, type(task)().framing.samples // recipe.batch
+    batch = samples // batches if samples % batches == 0 else samples
+    return recipe.model_copy(update={"batch": batch})
+
+
+def label(task: Task, recipe: Recipe, division: str) -> str:
+    """Return the task as `--task` takes it, with all that differs from its defaults."""
+    default = default_recipe(task, division)
+    usual = {} if default is None else default.model_dump()
+    changed = {k: v for k, v in recipe.model_dump().items() if v != usual.get(k)}
+    pairs = ",".join(f"{k}={v}" for k, v in {**task.parameters(), **changed}.items())
+    return f"{task.name}[{pairs}]" if pairs else task.name
+
+
+def division_of(task: Task, recipe: Recipe, division: str) -> str:
+    """Return the division a recipe belongs to: closed only if it is the task's closed recipe."""
+    return division if division != "closed" or recipe == default_recipe(task, "closed") else "open"
+
+
+def parsed(option: str, selector: str) -> tuple[str, dict[str, str]]:
+    """Return the name and the values of `name[key=value,...]`.
+
+    Raises:
+        UsageError: it is not written so; the option is named.
+    """
+    match = re.fullmatch(r"([^\[\]]+)(?:\[([^\[\]]*)\])?", selector.strip())
+    if not match:
+        raise UsageError(f"{option}: expected NAME or NAME[key=value,...]; received {selector!r}")
+    told = filter(None, (match[2] or "").split(","))
+    return match[1], pairs(f"{option} {selector}", told, "key=value")
+
+
+def pairs(where: str, told: Iterable[str], expected: str) -> dict[str, str]:
+    """Return the values of `key=value` pairs, by key.
+
+    Args:
+        where: what a complaint begins with.
+        told: the pairs.
+        expected: how one is written.
+
+    Raises:
+        UsageError: one is not written so, or a key is given twice.
+    """
+    values: dict[str, str] = {}
+    for pair in told:
+        key, equals, value = (part.strip() for part in pair.partition("="))
+        if not equals or not key or not value:
+            raise UsageError(f"{where}: expected {expected}; received {pair!r}")
+        if key in values:
+            raise UsageError(f"{where}: {key!r} is given twice")
+        values[key] = value
+    return values
+
+
+def explained(error: ValidationError) -> str:
+    """Return pydantic's complaint in one line."""
+    parts = []
+    for problem in error.errors():
+        where = ".".join(map(str, problem["loc"]))
+        what = problem["msg"].removeprefix("Value error, ")
+        received = f"; received {where}={problem['input']}" if where else ""
+        parts.append(f"{what}{received}")
+    return "; ".join(parts)
