@@ -7,14 +7,14 @@ them imports no deep-learning framework.
 import importlib
 from typing import TYPE_CHECKING
 
-from echobench.hookspecs import hookimpl
+from echobench.plugin.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from echobench.core.backend import Backend, NativeBackend
     from echobench.core.task import EchoTask, Recipe, Task
-    from echobench.executor import Executor, RemoteExecutor
-    from echobench.observer import Observer
-    from echobench.study import Study, Variant
+    from echobench.plugin.executor import Executor, RemoteExecutor
+    from echobench.plugin.observer import Observer
+    from echobench.plugin.study import Study, Variant
 
 __all__ = [
     "Backend",
@@ -33,14 +33,14 @@ __all__ = [
 _MODULES = {
     "Backend": "echobench.core.backend",
     "EchoTask": "echobench.core.task",
-    "Executor": "echobench.executor",
+    "Executor": "echobench.plugin.executor",
     "NativeBackend": "echobench.core.backend",
-    "Observer": "echobench.observer",
+    "Observer": "echobench.plugin.observer",
     "Recipe": "echobench.core.task",
-    "RemoteExecutor": "echobench.executor",
-    "Study": "echobench.study",
+    "RemoteExecutor": "echobench.plugin.executor",
+    "Study": "echobench.plugin.study",
     "Task": "echobench.core.task",
-    "Variant": "echobench.study",
+    "Variant": "echobench.plugin.study",
 }
 
 

@@ -126,7 +126,7 @@ class EchoBenchmark:
         from echobench.harness import machine
         from echobench.harness.matrix import Matrix, Watcher
         from echobench.harness.plan import Selection, plan
-        from echobench.plugins import Plugins
+        from echobench.plugin.manager import Plugins
         from echobench.results.store import Store
 
         files = [plugin] if isinstance(plugin, str | Path) else plugin

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 
 # Nothing is timed in tests: on a machine that others load, any example may take a while.
 settings.register_profile("untimed", settings.default, deadline=None)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.trial.prediction import Latency, Prediction
 from echobench.trial.record import Record
 from echobench.trial.trial import trial_key

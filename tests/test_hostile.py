@@ -19,7 +19,7 @@ from echobench import cli, display, interrupts, watching
 from echobench.harness.plan import Selection, plan
 from echobench.leaderboard import site
 from echobench.leaderboard.standing import board
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.report.page import write
 from echobench.results import prediction_table
 from echobench.results.benchmarks import document

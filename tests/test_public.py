@@ -57,7 +57,7 @@ def test_the_parent_imports_no_framework() -> None:
             "echobench.results.table",
         )
     )
-    code += "\nfrom echobench.plugins import Plugins"
+    code += "\nfrom echobench.plugin.manager import Plugins"
     code += "\nfrom echobench.harness.plan import Selection, plan"
     code += "\nassert plan(Selection(), Plugins())"
     assert not imported_by(code) & FRAMEWORKS

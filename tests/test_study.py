@@ -9,7 +9,7 @@ import pytest
 
 from echobench.harness.plan import Selection
 from echobench.harness.studying import interleaved, plan_study
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from tests.conftest import Command
 from tests.plugins.cells import ECHO
 

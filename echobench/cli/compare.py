@@ -31,7 +31,7 @@ def compare(
     """Compare two sides by paired ratios, with intervals."""
     from rich.console import Console
 
-    from echobench.plugins import Plugins
+    from echobench.plugin.manager import Plugins
     from echobench.results import comparison
     from echobench.results.drawing import drawn
     from echobench.results.table import written

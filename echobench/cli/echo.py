@@ -35,7 +35,7 @@ def echo(
 ) -> None:
     """Have a saved network echo a sequence, and say how sure it is of each token."""
     from echobench.harness import echoing, predicting
-    from echobench.plugins import Plugins
+    from echobench.plugin.manager import Plugins
 
     plugins = Plugins(plugin or [])
     provided = plugins.backend(backend) if backend else echoing.usable(plugins)

@@ -45,7 +45,7 @@ def export(
     quick: Annotated[bool, typer.Option("--quick", help="The smoke runs instead.")] = False,
 ) -> None:
     """Write the records in another tool's format."""
-    from echobench.plugins import Plugins
+    from echobench.plugin.manager import Plugins
     from echobench.results.benchmarks import document, of_one_machine
     from echobench.results.divisions import sorted_out
     from echobench.results.store import Store

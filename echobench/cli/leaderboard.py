@@ -20,7 +20,7 @@ def leaderboard(
     plugin: PluginFiles = None,
 ) -> None:
     """Make a static site of records that the referee lets in, ready for any host."""
-    from echobench.plugins import Plugins
+    from echobench.plugin.manager import Plugins
     from echobench.results.reading import record_files
 
     needs("leaderboard", "report", "jinja2")

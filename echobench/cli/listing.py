@@ -16,7 +16,7 @@ def list_plugins(
     from rich.table import Table
 
     from echobench.core.backend import why_missing
-    from echobench.plugins import Plugins
+    from echobench.plugin.manager import Plugins
     from echobench.results.drawing import line_of
 
     plugins = Plugins(plugin or [])

@@ -27,8 +27,8 @@ def task(
     ] = None,
 ) -> None:
     """Write a distribution that holds a task, with its tests."""
-    from echobench.plugins import Plugins
-    from echobench.scaffold import new_task
+    from echobench.plugin.manager import Plugins
+    from echobench.plugin.scaffold import new_task
 
     written = new_task(name, directory, Plugins())
     for path in written:

@@ -23,7 +23,7 @@ from echobench.errors import UnknownNameError, UsageError
 from echobench.text import say
 
 if TYPE_CHECKING:
-    from echobench.plugins import Plugins
+    from echobench.plugin.manager import Plugins
     from echobench.trial.record import Record
 
 KINDS = ("learning", "survival", "updates", "phases", "break-even")
@@ -53,7 +53,7 @@ def plot(
 ) -> None:
     """Draw a figure of what is recorded."""
     from echobench.harness.studying import measurements
-    from echobench.plugins import Plugins
+    from echobench.plugin.manager import Plugins
     from echobench.results.figures.sizes import write_sizes
     from echobench.results.figures.style import form_of
     from echobench.results.sizes import curves

@@ -40,7 +40,7 @@ def predict(
     from rich.console import Console
 
     from echobench.harness import machine, predicting
-    from echobench.plugins import Plugins
+    from echobench.plugin.manager import Plugins
     from echobench.results import prediction_table as tables
     from echobench.results.store import Store
 

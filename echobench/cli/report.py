@@ -20,7 +20,7 @@ def report(
     """Write one HTML page of all that is recorded; it opens offline."""
     needs("report", "report", "jinja2")
     must_be_folder(results)
-    from echobench.plugins import Plugins
+    from echobench.plugin.manager import Plugins
     from echobench.report.page import write
 
     write(results, output, Plugins(plugin or []))

@@ -100,7 +100,7 @@ def run(
     from echobench.harness import machine
     from echobench.harness.matrix import Matrix
     from echobench.harness.plan import Selection, plan
-    from echobench.plugins import Plugins
+    from echobench.plugin.manager import Plugins
     from echobench.results.journal import Journal
     from echobench.results.store import Store
 

@@ -10,10 +10,10 @@ from echobench.errors import UsageError
 from echobench.text import say
 
 if TYPE_CHECKING:
-    from echobench.executor import Executor
     from echobench.harness.matrix import Matrix
-    from echobench.observer import Observer
-    from echobench.plugins import Plugins
+    from echobench.plugin.executor import Executor
+    from echobench.plugin.manager import Plugins
+    from echobench.plugin.observer import Observer
     from echobench.results.journal import Journal
     from echobench.results.store import Store
     from echobench.trial.record import Record, Sample

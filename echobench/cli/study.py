@@ -62,7 +62,7 @@ def study(
         measurements,
         plan_study,
     )
-    from echobench.plugins import Plugins
+    from echobench.plugin.manager import Plugins
     from echobench.results.drawing import drawn, line_of
     from echobench.results.journal import Journal
     from echobench.results.sizes import curves, remarks

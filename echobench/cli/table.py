@@ -68,7 +68,7 @@ def table(
     quick: Annotated[bool, typer.Option("--quick", help="The smoke runs instead.")] = False,
 ) -> None:
     """Print the results table."""
-    from echobench.plugins import Plugins
+    from echobench.plugin.manager import Plugins
     from echobench.results import frame, ranking
     from echobench.results import table as tables
     from echobench.results.choice import only

@@ -64,7 +64,7 @@ def tune(
     from echobench.harness import machine, tuning
     from echobench.harness.matrix import Matrix
     from echobench.harness.plan import Selection
-    from echobench.plugins import Plugins
+    from echobench.plugin.manager import Plugins
     from echobench.results.claims import SEARCHES, Claims
     from echobench.results.search import SearchLog, best, sentence
     from echobench.results.store import Store

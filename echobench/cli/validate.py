@@ -26,7 +26,7 @@ def validate(
     as_json: AsJson = False,
 ) -> None:
     """Check records: schema, arithmetic, division, duplicates, impossible values."""
-    from echobench.plugins import Plugins
+    from echobench.plugin.manager import Plugins
     from echobench.results.reading import Complaints, record_files
     from echobench.results.referee import validate as check
     from echobench.text import plain

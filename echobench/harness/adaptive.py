@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 
 from echobench.errors import UsageError
 from echobench.harness.plan import Selection, plan
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.results.comparison import ratios
 from echobench.trial.record import Record, machine_class
 from echobench.trial.trial import Trial

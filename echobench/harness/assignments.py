@@ -14,7 +14,7 @@ from echobench.core.backend import Backend
 from echobench.errors import EchobenchError, StorageError
 from echobench.harness import attempts, launch
 from echobench.harness.cores import granted
-from echobench.plugins import FILE_PREFIX, Plugins
+from echobench.plugin.manager import FILE_PREFIX, Plugins
 from echobench.results.appending import replace_bytes
 from echobench.trial.messages import Progress, Reference
 from echobench.trial.record import Record

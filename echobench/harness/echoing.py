@@ -14,7 +14,7 @@ from echobench.echoes import Token
 from echobench.errors import EchobenchError, UsageError
 from echobench.harness import launch
 from echobench.harness.predicting import Saved, Setting, trial_on
-from echobench.plugins import Plugins, Provided
+from echobench.plugin.manager import Plugins, Provided
 from echobench.trial.messages import Heard, Job
 
 TIMEOUT_S = 120.0

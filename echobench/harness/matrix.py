@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from echobench.errors import StorageError
-from echobench.executor import DEFAULT, Executor, Site
 from echobench.harness import launch
 from echobench.harness.assignments import Assignment, perform
 from echobench.harness.references import References
 from echobench.harness.sharing import Share
-from echobench.plugins import Plugins, file_of
+from echobench.plugin.executor import DEFAULT, Executor, Site
+from echobench.plugin.manager import Plugins, file_of
 from echobench.results.claims import Claims
 from echobench.results.journal import Journal
 from echobench.results.store import Store

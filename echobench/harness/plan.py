@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from echobench.core.backend import Backend
 from echobench.core.task import Recipe, Task
 from echobench.errors import UnknownNameError, UsageError
-from echobench.plugins import Plugins, Provided
+from echobench.plugin.manager import Plugins, Provided
 from echobench.trial.selectors import default_recipe, division_of, explained, label, parsed
 from echobench.trial.trial import (
     BUDGET,

@@ -13,7 +13,7 @@ import platform
 import re
 from pathlib import Path
 
-from echobench.plugins import FILE_PREFIX, file_of
+from echobench.plugin.manager import FILE_PREFIX, file_of
 
 HERE = "here"
 """What the current folder is called."""

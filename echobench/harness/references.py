@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from echobench.core.backend import Backend
 from echobench.harness import launch
 from echobench.harness.sharing import POLL_S
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.results.appending import replace_text
 from echobench.results.claims import Claims
 from echobench.results.store import Store

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from echobench.harness.plan import Selection, plan, resolve
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
+from echobench.plugin.study import Study, Variant
 from echobench.results.table import summary
-from echobench.study import Study, Variant
 from echobench.trial.record import Record
 from echobench.trial.selectors import division_of
 from echobench.trial.trial import Trial

@@ -21,7 +21,7 @@ from echobench.harness.matrix import Matrix, Watcher
 from echobench.harness.plan import Selection, plan, resolve
 from echobench.harness.proposals import proposal
 from echobench.harness.ranges import SEARCHED, Range
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.results.search import Candidate, Outcome, SearchLog, Status, best, objective
 from echobench.trial.record import Record, machine_class
 from echobench.trial.selectors import default_recipe, division_of, label

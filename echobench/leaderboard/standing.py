@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.results import referee
 from echobench.results.comparison import ratios
 from echobench.results.decoding import full

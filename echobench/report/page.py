@@ -15,7 +15,7 @@ from typing import Any
 
 from echobench.errors import UsageError
 from echobench.harness.privacy import without_places
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.report import packing
 from echobench.report.cells import Cell, Group, groups
 from echobench.report.studies import Answer, answered

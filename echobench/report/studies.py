@@ -8,7 +8,7 @@ from typing import Any
 
 from echobench.harness.plan import Selection
 from echobench.harness.studying import answers, measurements, plan_study
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.results.sizes import curves, remarks
 from echobench.results.store import Store
 from echobench.trial.record import Record, latest

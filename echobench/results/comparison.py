@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from echobench.errors import UnknownNameError, UsageError
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.results.divisions import sorted_out
 from echobench.results.statistics import Estimate, Pairs, paired, ratio
 from echobench.results.store import Store

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ValidationError
 
 from echobench.core.task import Recipe, Task
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.trial.record import Record
 from echobench.trial.selectors import default_recipe
 

@@ -29,7 +29,7 @@ from typing import IO, NamedTuple, cast
 
 from echobench import parallel
 from echobench.errors import StorageError, UsageError
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.results.decoding import canonical, decoded, prediction
 from echobench.results.reading import (
     PREDICTIONS,

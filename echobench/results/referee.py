@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from echobench.core.clock import PHASES
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.results import divisions
 from echobench.results.decoding import canonical, decoded
 from echobench.results.divisions import Severity

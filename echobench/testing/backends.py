@@ -12,7 +12,7 @@ import numpy as np
 from echobench.core.backend import Backend
 from echobench.errors import UsageError
 from echobench.harness.plan import resolve
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.testing.findings import (
     FaultError,
     Finding,

@@ -15,7 +15,7 @@ from echobench.core.task import Recipe
 from echobench.harness import launch, machine
 from echobench.harness.matrix import Matrix, Watcher
 from echobench.harness.plan import Selection, plan
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.results.store import Store
 from echobench.testing.findings import FaultError, SkipError
 from echobench.trial.trial import Trial
@@ -27,7 +27,7 @@ TIMEOUT_S = 300.0
 
 _IMPORTS = """
 import contextlib, json, sys
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 
 plugin, task = sys.argv[1:]
 plugins = Plugins.named([plugin])

@@ -15,7 +15,7 @@ from echobench.core.sequences import MISSING, Integers, stream
 from echobench.core.task import Task
 from echobench.errors import UsageError
 from echobench.harness.plan import resolve
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.testing.findings import (
     FaultError,
     Finding,

@@ -1,1 +1,1 @@
-"""First-party executors, one a file; see `echobench.executor`."""
+"""First-party executors, one a file; see `echobench.plugin.executor`."""

@@ -9,8 +9,8 @@ from echobench import Executor, hookimpl
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from echobench.executor import Site
     from echobench.harness.assignments import Assignment
+    from echobench.plugin.executor import Site
     from echobench.trial.record import Record
 
 

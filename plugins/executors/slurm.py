@@ -17,14 +17,14 @@ from pydantic import Field
 
 from echobench import RemoteExecutor, hookimpl
 from echobench.errors import EchobenchError, ExecutorError
-from echobench.executor import Connection, Lost
+from echobench.plugin.executor import Connection, Lost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from echobench import Executor
-    from echobench.executor import Site
     from echobench.harness.assignments import Assignment
+    from echobench.plugin.executor import Site
     from echobench.trial.trial import Trial
 
 SPARE_S = 120

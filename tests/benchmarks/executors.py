@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from echobench import Executor, RemoteExecutor
-from echobench.executor import Connection, Site
 from echobench.harness.assignments import Assignment, Outcome, taken
 from echobench.harness.matrix import Matrix, Watcher
 from echobench.harness.plan import Selection, plan
-from echobench.plugins import Plugins
+from echobench.plugin.executor import Connection, Site
+from echobench.plugin.manager import Plugins
 from echobench.results.statistics import ratio
 from echobench.results.store import Store
 from echobench.trial.record import Record

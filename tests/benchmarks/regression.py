@@ -18,7 +18,7 @@ from pathlib import Path
 
 from echobench.harness.matrix import Matrix, Watcher
 from echobench.harness.plan import Selection, plan
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.results import comparison
 from echobench.results.statistics import ratio
 from echobench.results.store import Store

@@ -18,7 +18,7 @@ import psutil
 
 from echobench.harness import machine
 from echobench.harness.plan import Selection, plan
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.results.store import Store
 from tests.benchmarks.made_up import RESULTS, fill
 

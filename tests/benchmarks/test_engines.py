@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from echobench.core.sequences import stream
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 
 BACKEND = os.environ.get("ECHOBENCH_BENCH_BACKEND")
 EPOCHS = 100

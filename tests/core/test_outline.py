@@ -8,7 +8,7 @@ import pytest
 from echobench.core.outline import Lstm, NativeProgram, Output, keras_epsilon
 from echobench.errors import UnsupportedError
 from echobench.harness.plan import resolve
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 
 
 def outlined(selector: str, plugins: Plugins) -> NativeProgram:

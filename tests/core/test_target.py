@@ -8,7 +8,7 @@ import pytest
 from echobench.core import target
 from echobench.core.sequences import Integers, stream
 from echobench.core.task import Task
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from echobench import Recipe
 from echobench.core.sequences import stream
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 
 
 @pytest.mark.parametrize("name", ["whole", "partial"])

@@ -15,7 +15,7 @@ from echobench.core.sequences import Floats, Integers, stream
 from echobench.core.task import Recipe, Task
 from echobench.core.training import Evaluation, Limits, Outcome, train
 from echobench.errors import TrainingError
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 
 RECIPE = Recipe(units=1, batch=21, sequences=2, epochs=30, evaluate_every=10)
 

@@ -9,7 +9,7 @@ from echobench.core import typed
 from echobench.core.sequences import MISSING
 from echobench.errors import UsageError
 from echobench.harness.plan import resolve
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from tests.plugins.cells import SMALL
 
 MORE = ("text", "lag[length=6]", "associative-recall", "masked[how=value,length=8]")

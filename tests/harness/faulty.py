@@ -8,7 +8,7 @@ from typing import Any
 
 from echobench.harness import launch
 from echobench.harness.plan import Selection, plan
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.trial.record import Record
 from echobench.trial.trial import Trial
 

@@ -10,7 +10,7 @@ import pytest
 from echobench.errors import UsageError
 from echobench.harness import adaptive
 from echobench.harness.plan import Selection
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.trial.record import Record
 from echobench.trial.trial import Trial
 from tests.records import missed, reached

@@ -19,7 +19,7 @@ import pytest
 from echobench.errors import UsageError
 from echobench.harness import archive, echoing, predicting
 from echobench.harness.plan import Selection, plan
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from tests.conftest import Command
 
 PROOF = "executed"

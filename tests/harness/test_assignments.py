@@ -11,7 +11,7 @@ from echobench.errors import EchobenchError, StorageError
 from echobench.harness.assignments import Assignment, perform_elsewhere, taken
 from echobench.harness.plan import Selection, plan
 from echobench.harness.predicting import read
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from tests.plugins.cells import ECHO
 from tests.soak.harness import PLUGIN
 

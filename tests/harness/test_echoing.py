@@ -18,7 +18,7 @@ from echobench.errors import UsageError
 from echobench.harness import echoing, predicting
 from echobench.harness.echoing import Echo
 from echobench.harness.plan import Selection, plan
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from tests.conftest import Command
 
 LOGIT = 8.0

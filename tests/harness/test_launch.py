@@ -9,7 +9,7 @@ import pytest
 
 from echobench.harness import launch
 from echobench.harness.plan import Selection, plan
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.trial.trial import Trial
 from tests.harness.faulty import run
 

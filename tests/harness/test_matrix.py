@@ -11,7 +11,7 @@ import pytest
 from echobench.errors import StorageError
 from echobench.harness.matrix import Matrix, Watcher
 from echobench.harness.plan import Selection, plan
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.results.store import RECORDS, Store
 from echobench.trial.trial import Trial
 

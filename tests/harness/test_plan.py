@@ -6,7 +6,7 @@ import pytest
 
 from echobench.errors import UsageError
 from echobench.harness.plan import Selection, plan
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.trial.trial import ADDED_LATER, Trial, trial_key
 
 

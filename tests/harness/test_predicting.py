@@ -18,7 +18,7 @@ from echobench.errors import UsageError
 from echobench.harness import launch
 from echobench.harness.plan import Selection, plan
 from echobench.harness.predicting import Setting, read
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.trial.prediction import Prediction
 from echobench.trial.trial import Trial
 from tests.conftest import Command

@@ -13,7 +13,7 @@ from echobench.harness.matrix import Matrix, Watcher
 from echobench.harness.observing import observed
 from echobench.harness.plan import Selection, plan
 from echobench.harness.privacy import CHECKOUT, without_places
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.report.page import write
 from echobench.results.figures.panels import panels_of
 from echobench.results.figures.phases import write_phases

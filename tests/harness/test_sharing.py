@@ -11,7 +11,7 @@ import pytest
 
 from echobench.harness.plan import Selection, plan
 from echobench.harness.sharing import Share
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.results.claims import Claims
 from echobench.results.journal import Journal
 from echobench.results.store import Store

@@ -20,7 +20,7 @@ from echobench.harness import ranges
 from echobench.harness.plan import Selection, plan
 from echobench.harness.proposals import proposal
 from echobench.harness.tuning import CLEARLY, LIMIT, question, time_limit, why_stop
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.results.search import Candidate
 from echobench.trial.trial import FIRST_TUNING_SEED
 from tests.conftest import Command

@@ -15,7 +15,7 @@ from echobench.cli.leaderboard import leaderboard
 from echobench.errors import UsageError
 from echobench.leaderboard.site import write
 from echobench.leaderboard.standing import Board, board
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.results.reading import record_files
 from echobench.trial.trial import trial_key
 from tests.browser import Theme, browser, opened

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from echobench.leaderboard.standing import Row, board, ranked
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.results.drawing import MARK
 from echobench.results.statistics import Estimate, censored_median
 from echobench.trial.record import Record

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from echobench.harness.plan import resolve
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from tests.plugins.cells import LEARNT
 from tests.plugins.test_backends import ROOT
 

@@ -9,7 +9,7 @@ import pytest
 
 from echobench import Recipe
 from echobench.harness.plan import resolve
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 
 FILE = Path(__file__).parents[2] / "plugins" / "tasks" / "recipes.toml"
 TABLES = tomllib.loads(FILE.read_text())

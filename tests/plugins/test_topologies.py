@@ -12,7 +12,7 @@ import pytest
 
 from echobench.core.sequences import MISSING
 from echobench.harness.plan import resolve
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.worker.parity import TOLERANCE as PARITY_TOLERANCE
 from tests import reference
 from tests.plugins.cells import COMPILED, SMALL

@@ -21,7 +21,7 @@ from echobench.core.outline import NativeProgram
 from echobench.core.program import Program
 from echobench.core.sequences import stream
 from echobench.harness.plan import resolve
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 
 SAMPLES = 64
 

@@ -14,7 +14,7 @@ import numpy as np
 from echobench.core.sequences import stream
 from echobench.core.training import fresh_rows
 from echobench.harness.plan import resolve
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 
 
 def main(backend_name: str, path: str, *selectors: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from echobench.core.sequences import stream
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 
 
 def main(backend_name: str, folder: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from echobench.core.sequences import stream
 from echobench.harness.plan import resolve
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 
 
 def main(backend_name: str, folder: Path, *selectors: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.report.page import write
 from echobench.results.store import Store
 from echobench.trial.record import Record, Sample

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.report import page as pages
 from echobench.report.cells import groups
 from echobench.report.curves import learning

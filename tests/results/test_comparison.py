@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from echobench.errors import UsageError
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.results.comparison import Comparison, Limit, Side, cautions, compare, lines, rows
 from echobench.results.store import Store
 from echobench.trial.record import Parity, Record

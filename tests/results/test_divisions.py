@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.results.divisions import sorted_out
 from echobench.trial.record import Record
 from tests import records

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.results import divisions, frame, store, table
 from echobench.results.store import Store
 from echobench.trial.record import TABLE_FIELDS, Parity, Record

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from echobench.errors import UsageError
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.results import frame, merging
 from echobench.results.merging import Merged, merge, sources_of
 from echobench.results.store import Store

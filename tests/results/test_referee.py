@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 from echobench.results.referee import Finding, validate
 from tests.records import RESULTS, real
 

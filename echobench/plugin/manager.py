@@ -13,13 +13,13 @@ from typing import Any, Generic, TypeVar
 
 import pluggy
 
-from echobench import hookspecs
 from echobench.core.backend import Backend
 from echobench.core.task import Task
 from echobench.errors import PluginError, UnknownNameError
-from echobench.executor import Executor
-from echobench.observer import Observer
-from echobench.study import Study
+from echobench.plugin import hookspecs
+from echobench.plugin.executor import Executor
+from echobench.plugin.observer import Observer
+from echobench.plugin.study import Study
 
 FILE_PREFIX = "file:"
 T = TypeVar("T")

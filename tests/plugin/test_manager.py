@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from echobench.errors import PluginError, UnknownNameError
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 
 TASK = """
 from typing import ClassVar

@@ -15,9 +15,9 @@ import pluggy
 if TYPE_CHECKING:
     from echobench.core.backend import Backend
     from echobench.core.task import Task
-    from echobench.executor import Executor
-    from echobench.observer import Observer
-    from echobench.study import Study
+    from echobench.plugin.executor import Executor
+    from echobench.plugin.observer import Observer
+    from echobench.plugin.study import Study
 
 PROJECT = "echobench"
 hookspec = pluggy.HookspecMarker(PROJECT)

@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 
 from echobench.errors import UsageError
-from echobench.plugins import Plugins
+from echobench.plugin.manager import Plugins
 
 FILES = {
     "pyproject.toml": "pyproject.toml",
@@ -59,7 +59,7 @@ def new_task(name: str, directory: Path | None, plugins: Plugins) -> list[Path]:
         "package": package,
         "class_name": f"{class_name}Echo" if class_name in TAKEN else class_name,
     }
-    templates = files("echobench") / "templates" / "task"
+    templates = files("echobench.plugin") / "templates" / "task"
     texts = {
         place.format(package=package): Template(
             (templates / f"{template}.template").read_text(encoding="utf-8")
