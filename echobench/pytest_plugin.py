@@ -123,9 +123,9 @@ class EchoBenchmark:
             The trial's record.
         """
         from echobench.errors import EchobenchError
-        from echobench.harness import machine
         from echobench.harness.matrix import Matrix, Watcher
         from echobench.harness.plan import Selection, plan
+        from echobench.machine import facts
         from echobench.plugin.manager import Plugins
         from echobench.results.store import Store
 
@@ -137,7 +137,7 @@ class EchoBenchmark:
             divisions=[division],
             first_seed=seed,
             device=device,
-            threads=machine.cores() if threads is None else threads,
+            threads=facts.cores() if threads is None else threads,
             max_epochs=epochs,
             timeout_s=timeout_s,
         )

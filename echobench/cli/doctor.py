@@ -14,7 +14,7 @@ def doctor(as_json: AsJson = False) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from echobench.harness.doctor import WATCHED_S, examine
+    from echobench.machine.doctor import WATCHED_S, examine
 
     with Console(stderr=True).status(f"watching this machine for {WATCHED_S:g} s"):
         checks = examine()

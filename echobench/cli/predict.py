@@ -39,7 +39,8 @@ def predict(
     """Run saved networks on any backend: how fast, and whether all answer the same."""
     from rich.console import Console
 
-    from echobench.harness import machine, predicting
+    from echobench.harness import predicting
+    from echobench.machine import facts
     from echobench.plugin.manager import Plugins
     from echobench.results import prediction_table as tables
     from echobench.results.store import Store
@@ -47,7 +48,7 @@ def predict(
     plugins = Plugins(plugin or [])
     setting = predicting.Setting(
         device=device,
-        threads=machine.cores() if threads is None else threads,
+        threads=facts.cores() if threads is None else threads,
         timeout_s=seconds_of("--timeout", timeout),
         batches=list(dict.fromkeys(batch or predicting.BATCHES)),
     )

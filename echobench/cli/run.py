@@ -97,9 +97,9 @@ def run(
     force: Annotated[bool, typer.Option("--force", help="Run again what is done.")] = False,
 ) -> None:
     """Train, certify and record; the same command again resumes."""
-    from echobench.harness import machine
     from echobench.harness.matrix import Matrix
     from echobench.harness.plan import Selection, plan
+    from echobench.machine import facts
     from echobench.plugin.manager import Plugins
     from echobench.results.journal import Journal
     from echobench.results.store import Store
@@ -128,7 +128,7 @@ def run(
         repeats=repeats,
         device=device,
         devices=devices,
-        threads=machine.cores() if threads is None else threads,
+        threads=facts.cores() if threads is None else threads,
         max_epochs=max_epochs,
         timeout_s=seconds_of("--timeout", timeout),
         cache=cache,
@@ -144,7 +144,7 @@ def run(
     store = Store(results, quick=quick)
     keys = None if auto else {trial.key for trial in trials}
     # What ran on any machine of many need not run again.
-    here = machine.facts() if place.local else None
+    here = facts.facts() if place.local else None
     journal = Journal(store.folder, here, keys)
     done = journal.done()
     if force:
@@ -165,7 +165,7 @@ def run(
         save_models=save_models,
         about={
             "seeds": adaptive.rule() if auto else {"rule": "fixed", "seeds": selection.seeds},
-            **(machine.who() if tell_host else {}),
+            **(facts.who() if tell_host else {}),
         },
         watch=watch and can_watch(),
         memory_limit=limit,

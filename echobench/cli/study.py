@@ -52,7 +52,6 @@ def study(
     """Answer a question with a table; the same command again resumes."""
     from rich.console import Console
 
-    from echobench.harness import machine
     from echobench.harness.matrix import Matrix
     from echobench.harness.plan import Selection
     from echobench.harness.studying import (
@@ -62,6 +61,7 @@ def study(
         measurements,
         plan_study,
     )
+    from echobench.machine import facts
     from echobench.plugin.manager import Plugins
     from echobench.results.drawing import drawn, line_of
     from echobench.results.journal import Journal
@@ -73,13 +73,13 @@ def study(
     limit, again = memory_limit_of(memory_limit), retries_of(retries)
     plugins = Plugins(plugin or [])
     place = chosen_executor(executor, address, plugins)
-    here = machine.facts() if place.local else None
+    here = facts.facts() if place.local else None
     asked = plugins.study(name).value
     observers = chosen_observers(observe or [], plugins)
     selection = Selection(
         backends=backend or [asked.backend],
         seeds=asked.seeds if seeds is None else seeds,
-        threads=machine.cores() if threads is None else threads,
+        threads=facts.cores() if threads is None else threads,
         timeout_s=seconds_of("--timeout", timeout or asked.timeout),
     )
     planned = plan_study(asked, selection, plugins)

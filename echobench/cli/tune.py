@@ -61,9 +61,10 @@ def tune(
 ) -> None:
     """Search for the recipe that is certified soonest; the same command again resumes."""
     from echobench import display
-    from echobench.harness import machine, tuning
+    from echobench.harness import tuning
     from echobench.harness.matrix import Matrix
     from echobench.harness.plan import Selection
+    from echobench.machine import facts
     from echobench.plugin.manager import Plugins
     from echobench.results.claims import SEARCHES, Claims
     from echobench.results.search import SearchLog, best, sentence
@@ -83,7 +84,7 @@ def tune(
         engines=[engine] if engine else [],
         seeds=seeds,
         device=device,
-        threads=machine.cores() if threads is None else threads,
+        threads=facts.cores() if threads is None else threads,
         timeout_s=seconds_of("--timeout", timeout),
     )
     fixed = pairs("--fix", fix or [], "FIELD=VALUE")

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from echobench.core.backend import Backend
 from echobench.errors import EchobenchError, StorageError
 from echobench.harness import attempts, launch
-from echobench.harness.cores import granted
+from echobench.machine.cores import granted
 from echobench.plugin.manager import FILE_PREFIX, Plugins
 from echobench.results.appending import replace_bytes
 from echobench.trial.messages import Progress, Reference

@@ -15,7 +15,8 @@ from pydantic import ValidationError
 
 from echobench.core.backend import Backend
 from echobench.core.task import Recipe
-from echobench.harness import machine, noise, privacy, process, trust
+from echobench.harness import process, trust
+from echobench.machine import facts, noise, privacy
 from echobench.trial.messages import Failure, Job, Progress, Reference, Result
 from echobench.trial.record import Record
 from echobench.trial.trial import Trial
@@ -124,8 +125,8 @@ def run_job(
     """
     provenance: dict[str, Any] = {
         "command": [*map(privacy.without_places, command)],
-        "machine": machine.facts(),
-        "git": machine.git_state(),
+        "machine": facts.facts(),
+        "git": facts.git_state(),
     }
     base: dict[str, Any] = {
         "started_at": datetime.now(UTC).isoformat(timespec="milliseconds"),

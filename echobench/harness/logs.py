@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from echobench.harness import privacy
+from echobench.machine import privacy
 
 MOST_BYTES = 16 * 2**20
 """Beyond it, all but the end is dropped."""

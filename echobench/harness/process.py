@@ -19,8 +19,9 @@ from typing import Literal
 
 import psutil
 
-from echobench.harness import logs, memory, privacy
+from echobench.harness import logs
 from echobench.harness.channel import Lines, events
+from echobench.machine import memory, privacy
 from echobench.trial.messages import Failure, Progress, Result
 
 GRACE_S = 10.0

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PositiveFloat, ValidationError
 
-from echobench.harness import noise, privacy
+from echobench.machine import noise, privacy
 from echobench.results import referee
 from echobench.text import plain
 from echobench.trial.record import Record
@@ -28,7 +28,7 @@ Kept = TypeVar("Kept", bound=BaseModel)
 
 
 class Rates(BaseModel):
-    """A calibration, as `echobench.worker.calibration` returns it."""
+    """A calibration, as `echobench.machine.calibration` returns it."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 

@@ -16,11 +16,12 @@ from typing import Any
 
 from echobench.core.task import Recipe, Task
 from echobench.errors import TrainingError, UnknownNameError, UsageError
-from echobench.harness import machine, ranges
+from echobench.harness import ranges
 from echobench.harness.matrix import Matrix, Watcher
 from echobench.harness.plan import Selection, plan, resolve
 from echobench.harness.proposals import proposal
 from echobench.harness.ranges import SEARCHED, Range
+from echobench.machine import facts
 from echobench.plugin.manager import Plugins
 from echobench.results.search import Candidate, Outcome, SearchLog, Status, best, objective
 from echobench.trial.record import Record, machine_class
@@ -72,7 +73,7 @@ class Question:
             **self.trials[0].model_dump(mode="json", include=told),
             "recipe": self.recipe.model_dump(mode="json", include=unsearched),
             "seeds": [trial.seed for trial in self.trials],
-            "machine": machine_class(machine.facts()),
+            "machine": machine_class(facts.facts()),
         }
 
     def label(self, recipe: Recipe) -> str:
@@ -140,7 +141,7 @@ def search(
         TrainingError: the first recipe fails, for another reason than missing the target.
         StorageError: the folder takes no more; what it holds stays.
     """
-    done = matrix.store.done(machine.facts(), also=("timeout",))
+    done = matrix.store.done(facts.facts(), also=("timeout",))
     while most is None or len(log.candidates) < most:
         recipe = proposal(asked.recipe, asked.ranges, asked.batches, log.candidates)
         number = len(log.candidates)

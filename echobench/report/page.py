@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from echobench.errors import UsageError
-from echobench.harness.privacy import without_places
+from echobench.machine.privacy import without_places
 from echobench.plugin.manager import Plugins
 from echobench.report import packing
 from echobench.report.cells import Cell, Group, groups

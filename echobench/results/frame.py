@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from echobench import parallel
+from echobench.machine import parallel
 from echobench.results.decoding import decoded
 from echobench.results.reading import Complaints, read_lines, record_files, size_of
 from echobench.trial.record import TABLE_FIELDS, Record, machine_class

@@ -27,8 +27,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
-from echobench import parallel
 from echobench.errors import StorageError, UsageError
+from echobench.machine import parallel
 from echobench.plugin.manager import Plugins
 from echobench.results.decoding import canonical, decoded, prediction
 from echobench.results.reading import (

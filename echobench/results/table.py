@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from echobench import parallel
 from echobench.errors import UnknownNameError
+from echobench.machine import parallel
 from echobench.results.frame import CELL, INTEGERS, Records, frame
 from echobench.results.statistics import Estimate, censored_median
 from echobench.text import markdown, spreadsheet

@@ -12,9 +12,10 @@ from typing import Any
 
 from echobench.core.backend import Backend
 from echobench.core.task import Recipe
-from echobench.harness import launch, machine
+from echobench.harness import launch
 from echobench.harness.matrix import Matrix, Watcher
 from echobench.harness.plan import Selection, plan
+from echobench.machine import facts
 from echobench.plugin.manager import Plugins
 from echobench.results.store import Store
 from echobench.testing.findings import FaultError, SkipError
@@ -86,7 +87,7 @@ def quick_trial(selector: str, backend: str, plugins: Plugins) -> Trial:
     selection = Selection(
         tasks=[selector],
         backends=[backend],
-        threads=machine.cores(),
+        threads=facts.cores(),
         timeout_s=TIMEOUT_S,
         quick=True,
     )

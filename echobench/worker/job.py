@@ -16,10 +16,10 @@ from echobench.core.backend import Backend
 from echobench.core.clock import Ledger
 from echobench.core.task import Task
 from echobench.errors import EchobenchError, TrainingError, UnavailableError, UnsupportedError
+from echobench.machine.calibration import calibrate, limit_fraction
 from echobench.plugin.manager import Plugins
 from echobench.trial.messages import Failure, Job, Progress, Result
 from echobench.trial.trial import Trial
-from echobench.worker.calibration import calibrate, limit_fraction
 
 OPTIONAL = (
     "IPython",

@@ -19,7 +19,7 @@ from echobench.core.sequences import MISSING, stream
 from echobench.core.target import BLOCK
 from echobench.core.task import Task
 from echobench.errors import RefusedError, UnsupportedError
-from echobench.harness import machine
+from echobench.machine import facts
 from echobench.trial.messages import Heard, Inference
 from echobench.trial.trial import Trial
 
@@ -52,11 +52,11 @@ def predict(
         "import_s": seconds["import"],
         "load_s": seconds["build"],
         "wall_s": seconds["wall"],
-        "peak_memory_bytes": machine.peak_memory_bytes(),
+        "peak_memory_bytes": facts.peak_memory_bytes(),
         "path": {
             **backend.facts(),
             "jit": model.jit_compile,
-            "affinity": machine.affinity(),
+            "affinity": facts.affinity(),
             "device": backend.devices(),
         },
     }

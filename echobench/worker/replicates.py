@@ -16,7 +16,7 @@ from echobench.core.target import BLOCK
 from echobench.core.task import Task
 from echobench.core.training import fresh_rows, train
 from echobench.errors import TrainingError, UnsupportedError
-from echobench.harness import machine
+from echobench.machine import facts
 from echobench.trial.messages import Job, Progress
 from echobench.worker import parity
 from echobench.worker.trial import (
@@ -91,7 +91,7 @@ def learn_together(
     shared = {
         "flops_per_update": program.update_flops(),
         "parity": verdict,
-        "peak_memory_bytes": machine.peak_memory_bytes(),
+        "peak_memory_bytes": facts.peak_memory_bytes(),
         "path": {
             **path_of(trial, trainer, backend),
             "replicates": count,

@@ -19,7 +19,7 @@ from echobench.core.target import BLOCK
 from echobench.core.task import Task
 from echobench.core.training import Evaluation, Limits, Outcome, fresh_rows, train
 from echobench.errors import TrainingError
-from echobench.harness import machine, privacy
+from echobench.machine import facts, privacy
 from echobench.results.appending import replace_text
 from echobench.trial.messages import Job, Look, Progress
 from echobench.trial.record import Sample
@@ -126,12 +126,12 @@ def learn(
         "flops_per_update": program.update_flops(),
         "samples": samples(task, predictor, outcome.weights, trial.seed),
         "parity": verdict,
-        "peak_memory_bytes": machine.peak_memory_bytes(),
+        "peak_memory_bytes": facts.peak_memory_bytes(),
         "path": {
             **path_of(trial, trainer, backend),
             "traces": {"compiling": compiled, "training": built.traces - compiled},
             "busy_cores": ledger.busy_cores,
-            "threads": machine.threads(),
+            "threads": facts.threads(),
         },
         # Last, so that it holds all that came before.
         **{f"{phase}_s": seconds for phase, seconds in ledger.close().items()},
@@ -190,7 +190,7 @@ def path_of(trial: Trial, trainer: Trainer | ReplicatedTrainer, backend: Backend
     return {
         **backend.facts(),
         **trainer.path(),
-        "affinity": machine.affinity(),
+        "affinity": facts.affinity(),
         "device": backend.devices(),
         "evaluate_every": trial.recipe.evaluate_every,
         "screen": trial.screen,

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import psutil
 
-from echobench.harness import machine
 from echobench.harness.plan import Selection, plan
+from echobench.machine import facts
 from echobench.plugin.manager import Plugins
 from echobench.results.store import Store
 from tests.benchmarks.made_up import RESULTS, fill
@@ -64,7 +64,7 @@ def done(trials: int, folder: Path) -> None:
         tasks=["partial"], backends=["jax"], engines=["fused", "fit"], seeds=trials // 2, threads=1
     )
     (real, *_) = (r for r in Store.read(RESULTS / "tasks") if r.task == "partial")
-    provenance = {**real.provenance, "machine": machine.facts()}
+    provenance = {**real.provenance, "machine": facts.facts()}
     folder.mkdir(parents=True)
     with (folder / "records-0.jsonl").open("w", encoding="utf-8") as file:
         for trial in plan(selection, Plugins()):

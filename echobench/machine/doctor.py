@@ -11,9 +11,9 @@ from typing import Literal
 
 import psutil
 
-from echobench.harness import machine
-from echobench.harness.noise import MOST_STEAL, Steal
-from echobench.worker.calibration import calibrate
+from echobench.machine import facts
+from echobench.machine.calibration import calibrate
+from echobench.machine.noise import MOST_STEAL, Steal
 
 WATCHED_S = 3.0
 """How long the machine is watched."""
@@ -45,7 +45,7 @@ class Check:
 
 def examine() -> list[Check]:
     """Look at this machine for a few seconds."""
-    cores = machine.cores()
+    cores = facts.cores()
     steal, rates, end = Steal(), [], time.monotonic() + WATCHED_S
     load = os.getloadavg()[0]
     while time.monotonic() < end:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from echobench.harness.noise import Steal, disturbances
+from echobench.machine.noise import Steal, disturbances
 
 
 def provenance(**changes: Any) -> dict[str, Any]:

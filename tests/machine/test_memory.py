@@ -13,7 +13,7 @@ import pytest
 
 from echobench.cli.options import size
 from echobench.errors import UsageError
-from echobench.harness import memory
+from echobench.machine import memory
 
 V2 = {
     "proc/self/cgroup": "0::/user/x\n",

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from echobench.worker import calibration
+from echobench.machine import calibration
 
 
 def test_rates_are_those_of_a_plain_measurement() -> None:

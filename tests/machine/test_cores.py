@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from echobench.harness.cores import granted
+from echobench.machine.cores import granted
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from echobench.harness.cores import granted
+from echobench.machine.cores import granted
 with granted(1, Path(sys.argv[1])) as held:
     print(*held, flush=True)
     time.sleep(60)

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from echobench.harness import doctor
-from echobench.harness.doctor import Check
+from echobench.machine import doctor
+from echobench.machine.doctor import Check
 from tests.conftest import Command
 
 

@@ -12,7 +12,7 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from typing import TypeVar
 
-from echobench.harness import machine
+from echobench.machine import facts
 
 Piece = TypeVar("Piece")
 Made = TypeVar("Made")
@@ -28,7 +28,7 @@ def mapped(
         pieces: what it takes.
         apart: whether to use a process for each core; they take a second to start.
     """
-    workers = min(machine.cores(), len(pieces))
+    workers = min(facts.cores(), len(pieces))
     if not apart or workers < 2:
         yield from map(function, pieces)
         return

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from echobench.harness import privacy
 from echobench.harness.matrix import Matrix, Watcher
 from echobench.harness.observing import observed
 from echobench.harness.plan import Selection, plan
-from echobench.harness.privacy import CHECKOUT, without_places
+from echobench.machine import privacy
+from echobench.machine.privacy import CHECKOUT, without_places
 from echobench.plugin.manager import Plugins
 from echobench.report.page import write
 from echobench.results.figures.panels import panels_of

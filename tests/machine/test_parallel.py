@@ -10,8 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from echobench import parallel
-from echobench.harness import machine
+from echobench.machine import facts, parallel
 
 
 def told(piece: int) -> tuple[int, int]:
@@ -46,7 +45,7 @@ def test_processes_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
         [sys.executable, str(script)], stdout=subprocess.PIPE, text=True
     ) as parent:
         assert parent.stdout is not None
-        if machine.cores() < 2:
+        if facts.cores() < 2:
             parent.kill()
             pytest.skip("one core, no processes")
         workers = [psutil.Process(int(parent.stdout.readline())) for _ in range(2)]
