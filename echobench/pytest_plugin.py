@@ -127,7 +127,7 @@ class EchoBenchmark:
         from echobench.harness.plan import Selection, plan
         from echobench.machine import facts
         from echobench.plugin.manager import Plugins
-        from echobench.results.store import Store
+        from echobench.store.folder import Store
 
         files = [plugin] if isinstance(plugin, str | Path) else plugin
         selection = Selection(

@@ -23,7 +23,7 @@ from echobench.plugin.manager import Plugins
 from echobench.report.page import write
 from echobench.results import prediction_table
 from echobench.results.benchmarks import document
-from echobench.results.store import Store
+from echobench.store.folder import Store
 from echobench.text import plain
 from echobench.trial.messages import Progress
 from echobench.trial.record import Record

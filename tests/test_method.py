@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from echobench.results.store import Store
+from echobench.store.folder import Store
 
 ROOT = Path(__file__).parent.parent
 

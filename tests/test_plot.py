@@ -9,7 +9,7 @@ from pathlib import Path
 from echobench.harness.plan import Selection
 from echobench.harness.studying import measurements, plan_study
 from echobench.plugin.manager import Plugins
-from echobench.results.store import Store
+from echobench.store.folder import Store
 from echobench.trial.record import Record
 from tests.conftest import Command
 from tests.records import record

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from echobench.results.store import Store
+from echobench.store.folder import Store
 from tests.conftest import Command
 
 ROOT = Path(__file__).parent.parent

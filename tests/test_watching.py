@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from echobench.results.store import Store
+from echobench.store.folder import Store
 from echobench.trial.messages import EVENT, Progress
 from echobench.watching import AXIS, curve
 from echobench.worker.job import _emit

@@ -47,8 +47,8 @@ def export(
     """Write the records in another tool's format."""
     from echobench.plugin.manager import Plugins
     from echobench.results.benchmarks import document, of_one_machine
-    from echobench.results.divisions import sorted_out
-    from echobench.results.store import Store
+    from echobench.store.divisions import sorted_out
+    from echobench.store.folder import Store
     from echobench.trial.record import latest
 
     needs("export", "benchmark", "pytest_benchmark")

@@ -21,7 +21,7 @@ def leaderboard(
 ) -> None:
     """Make a static site of records that the referee lets in, ready for any host."""
     from echobench.plugin.manager import Plugins
-    from echobench.results.reading import record_files
+    from echobench.store.reading import record_files
 
     needs("leaderboard", "report", "jinja2")
     from echobench.leaderboard import site

@@ -23,13 +23,13 @@ def merge(
 
     Damaged lines and records that cannot be true stay behind, named, and make the exit code 1.
     """
-    from echobench.results import merging
-    from echobench.results.reading import NAMED
+    from echobench.store import merge
+    from echobench.store.reading import NAMED
 
     if into.exists() and not into.is_dir():
         raise UsageError(f"--into: expected a folder; received {str(into)!r}")
-    files = merging.sources_of(sources, into, plugin or [])
-    done = merging.merge(files, into)
+    files = merge.sources_of(sources, into, plugin or [])
+    done = merge.merge(files, into)
     for conflict in done.conflicts[:NAMED]:
         print(
             f"{conflict}: not the same, of one trial, machine and start; both are there",

@@ -94,9 +94,9 @@ def plot(
 def _asked_for(folder: Path, wanted: dict[str, list[str]], plugins: Plugins) -> list[Record]:
     """Return the latest records of a folder that have the wanted values."""
     from echobench.results.choice import only
-    from echobench.results.divisions import sorted_out
     from echobench.results.frame import frame
-    from echobench.results.store import Store
+    from echobench.store.divisions import sorted_out
+    from echobench.store.folder import Store
     from echobench.trial.record import latest
 
     records, moved = sorted_out(latest(Store(folder).load()), plugins)

@@ -43,7 +43,7 @@ def predict(
     from echobench.machine import facts
     from echobench.plugin.manager import Plugins
     from echobench.results import prediction_table as tables
-    from echobench.results.store import Store
+    from echobench.store.folder import Store
 
     plugins = Plugins(plugin or [])
     setting = predicting.Setting(

@@ -101,8 +101,8 @@ def run(
     from echobench.harness.plan import Selection, plan
     from echobench.machine import facts
     from echobench.plugin.manager import Plugins
-    from echobench.results.journal import Journal
-    from echobench.results.store import Store
+    from echobench.store.folder import Store
+    from echobench.store.progress_log import Journal
 
     if device not in {"cpu", "gpu"}:
         raise UsageError(f"--device: expected cpu or gpu; received {device!r}")

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from echobench.plugin.executor import Executor
     from echobench.plugin.manager import Plugins
     from echobench.plugin.observer import Observer
-    from echobench.results.journal import Journal
-    from echobench.results.store import Store
+    from echobench.store.folder import Store
+    from echobench.store.progress_log import Journal
     from echobench.trial.record import Record, Sample
     from echobench.trial.trial import Trial
 

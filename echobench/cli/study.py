@@ -64,10 +64,10 @@ def study(
     from echobench.machine import facts
     from echobench.plugin.manager import Plugins
     from echobench.results.drawing import drawn, line_of
-    from echobench.results.journal import Journal
     from echobench.results.sizes import curves, remarks
-    from echobench.results.store import Store
     from echobench.results.table import written
+    from echobench.store.folder import Store
+    from echobench.store.progress_log import Journal
     from echobench.trial.record import latest
 
     limit, again = memory_limit_of(memory_limit), retries_of(retries)

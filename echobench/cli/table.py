@@ -72,10 +72,10 @@ def table(
     from echobench.results import frame, ranking
     from echobench.results import table as tables
     from echobench.results.choice import only
-    from echobench.results.divisions import sorted_out_frame
     from echobench.results.footnotes import absent, chosen, footnotes
-    from echobench.results.store import Store
     from echobench.results.verdicts import verdicts
+    from echobench.store.divisions import sorted_out_frame
+    from echobench.store.folder import Store
 
     must_be_folder(results)
     _check_parquet(form, output)

@@ -27,7 +27,7 @@ from echobench.text import say
 
 if TYPE_CHECKING:
     from echobench.harness.tuning import Question
-    from echobench.results.search import Candidate
+    from echobench.store.search_log import Candidate
 
 
 def tune(
@@ -66,9 +66,9 @@ def tune(
     from echobench.harness.plan import Selection
     from echobench.machine import facts
     from echobench.plugin.manager import Plugins
-    from echobench.results.claims import SEARCHES, Claims
-    from echobench.results.search import SearchLog, best, sentence
-    from echobench.results.store import Store
+    from echobench.store.folder import Store
+    from echobench.store.locks import SEARCHES, Claims
+    from echobench.store.search_log import SearchLog, best, sentence
     from echobench.text import file_name
     from echobench.trial.selectors import pairs
 
@@ -127,8 +127,8 @@ def _print(asked: Question, tried: list[Candidate], form: Format) -> None:
 
     from echobench.harness.ranges import SEARCHED
     from echobench.results.drawing import drawn
-    from echobench.results.search import best, seconds, shown
     from echobench.results.table import written
+    from echobench.store.search_log import best, seconds, shown
 
     lines = shown(tried, asked.recipe, SEARCHED)
     if form is not Format.TABLE:

@@ -27,8 +27,8 @@ def validate(
 ) -> None:
     """Check records: schema, arithmetic, division, duplicates, impossible values."""
     from echobench.plugin.manager import Plugins
-    from echobench.results.reading import Complaints, record_files
-    from echobench.results.referee import validate as check
+    from echobench.store.reading import Complaints, record_files
+    from echobench.store.referee import validate as check
     from echobench.text import plain
 
     for path in paths:
@@ -56,8 +56,8 @@ def validate(
 
 def _repair(files: list[Path]) -> None:
     """Set damaged lines aside, and say so."""
-    from echobench.results.reading import KINDS
-    from echobench.results.repair import repair
+    from echobench.store.reading import KINDS
+    from echobench.store.repair import repair
     from echobench.text import plain
 
     done = [one for one in map(repair, files) if one]

@@ -15,7 +15,7 @@ from echobench.errors import EchobenchError, StorageError
 from echobench.harness import attempts, launch
 from echobench.machine.cores import granted
 from echobench.plugin.manager import FILE_PREFIX, Plugins
-from echobench.results.appending import replace_bytes
+from echobench.store.appending import replace_bytes
 from echobench.trial.messages import Progress, Reference
 from echobench.trial.record import Record
 from echobench.trial.trial import Trial

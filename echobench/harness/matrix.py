@@ -18,9 +18,9 @@ from echobench.harness.references import References
 from echobench.harness.sharing import Share
 from echobench.plugin.executor import DEFAULT, Executor, Site
 from echobench.plugin.manager import Plugins, file_of
-from echobench.results.claims import Claims
-from echobench.results.journal import Journal
-from echobench.results.store import Store
+from echobench.store.folder import Store
+from echobench.store.locks import Claims
+from echobench.store.progress_log import Journal
 from echobench.text import file_name
 from echobench.trial.messages import Progress
 from echobench.trial.record import Record

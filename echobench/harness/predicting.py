@@ -18,7 +18,7 @@ from echobench.core.sequences import Integers
 from echobench.errors import StorageError, UsageError
 from echobench.harness import archive, launch, trust
 from echobench.plugin.manager import Plugins, Provided
-from echobench.results.store import Store
+from echobench.store.folder import Store
 from echobench.text import file_name
 from echobench.trial.messages import Inference, Job
 from echobench.trial.prediction import Prediction

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from echobench.core.task import Recipe
 from echobench.harness import ranges
 from echobench.harness.ranges import Range
-from echobench.results.search import Candidate
+from echobench.store.search_log import Candidate
 
 if TYPE_CHECKING:
     import optuna

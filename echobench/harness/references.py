@@ -12,9 +12,9 @@ from echobench.core.backend import Backend
 from echobench.harness import launch
 from echobench.harness.sharing import POLL_S
 from echobench.plugin.manager import Plugins
-from echobench.results.appending import replace_text
-from echobench.results.claims import Claims
-from echobench.results.store import Store
+from echobench.store.appending import replace_text
+from echobench.store.folder import Store
+from echobench.store.locks import Claims
 from echobench.trial.messages import Reference
 from echobench.trial.trial import Trial
 

@@ -7,8 +7,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from echobench.results.claims import Claims
-from echobench.results.journal import Journal
+from echobench.store.locks import Claims
+from echobench.store.progress_log import Journal
 from echobench.trial.trial import Trial
 
 POLL_S = 0.25

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, PositiveFloat, ValidationError
 
 from echobench.machine import noise, privacy
-from echobench.results import referee
+from echobench.store import referee
 from echobench.text import plain
 from echobench.trial.record import Record
 from echobench.trial.trial import Trial

@@ -23,7 +23,7 @@ from echobench.harness.proposals import proposal
 from echobench.harness.ranges import SEARCHED, Range
 from echobench.machine import facts
 from echobench.plugin.manager import Plugins
-from echobench.results.search import Candidate, Outcome, SearchLog, Status, best, objective
+from echobench.store.search_log import Candidate, Outcome, SearchLog, Status, best, objective
 from echobench.trial.record import Record, machine_class
 from echobench.trial.selectors import default_recipe, division_of, label
 from echobench.trial.trial import BUDGET, FIRST_TUNING_SEED, Trial

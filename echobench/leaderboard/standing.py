@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from echobench.plugin.manager import Plugins
-from echobench.results import referee
 from echobench.results.comparison import ratios
-from echobench.results.decoding import full
 from echobench.results.frame import cell_of
-from echobench.results.reading import read_numbered
-from echobench.results.referee import Finding
 from echobench.results.statistics import FEWEST_PAIRS, Estimate, censored_median, ratio
+from echobench.store import referee
+from echobench.store.decoding import full
+from echobench.store.reading import read_numbered
+from echobench.store.referee import Finding
 from echobench.trial.record import Record, latest, machine_class
 from echobench.trial.trial import FIRST_TUNING_SEED
 

@@ -20,11 +20,11 @@ from echobench.report import packing
 from echobench.report.cells import Cell, Group, groups
 from echobench.report.studies import Answer, answered
 from echobench.results.curves import PHASES
-from echobench.results.decoding import decoded
-from echobench.results.divisions import sorted_out_frame
 from echobench.results.footnotes import chosen, footnotes
 from echobench.results.frame import frame
-from echobench.results.reading import Complaints, read_lines, record_files
+from echobench.store.decoding import decoded
+from echobench.store.divisions import sorted_out_frame
+from echobench.store.reading import Complaints, read_lines, record_files
 from echobench.text import shown_on_page
 from echobench.trial.record import Record, latest, machine_class
 from echobench.trial.trial import FIRST_TUNING_SEED

@@ -10,7 +10,7 @@ from echobench.harness.plan import Selection
 from echobench.harness.studying import answers, measurements, plan_study
 from echobench.plugin.manager import Plugins
 from echobench.results.sizes import curves, remarks
-from echobench.results.store import Store
+from echobench.store.folder import Store
 from echobench.trial.record import Record, latest
 
 ANY_SEED = 50

@@ -14,9 +14,9 @@ import numpy as np
 
 from echobench.errors import UnknownNameError, UsageError
 from echobench.plugin.manager import Plugins
-from echobench.results.divisions import sorted_out
 from echobench.results.statistics import Estimate, Pairs, paired, ratio
-from echobench.results.store import Store
+from echobench.store.divisions import sorted_out
+from echobench.store.folder import Store
 from echobench.trial.record import Record, latest, machine_class
 
 METRICS = ("time_to_target_s", "updates_to_target", "seconds_per_update", "compile_s", "wall_s")

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from echobench.machine import parallel
-from echobench.results.decoding import decoded
-from echobench.results.reading import Complaints, read_lines, record_files, size_of
+from echobench.store.decoding import decoded
+from echobench.store.reading import Complaints, read_lines, record_files, size_of
 from echobench.trial.record import TABLE_FIELDS, Record, machine_class
 from echobench.trial.trial import is_usual
 

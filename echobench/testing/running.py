@@ -17,7 +17,7 @@ from echobench.harness.matrix import Matrix, Watcher
 from echobench.harness.plan import Selection, plan
 from echobench.machine import facts
 from echobench.plugin.manager import Plugins
-from echobench.results.store import Store
+from echobench.store.folder import Store
 from echobench.testing.findings import FaultError, SkipError
 from echobench.trial.trial import Trial
 

@@ -20,7 +20,7 @@ from echobench.core.task import Task
 from echobench.core.training import Evaluation, Limits, Outcome, fresh_rows, train
 from echobench.errors import TrainingError
 from echobench.machine import facts, privacy
-from echobench.results.appending import replace_text
+from echobench.store.appending import replace_text
 from echobench.trial.messages import Job, Look, Progress
 from echobench.trial.record import Sample
 from echobench.trial.trial import Trial

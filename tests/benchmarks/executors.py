@@ -29,7 +29,7 @@ from echobench.harness.plan import Selection, plan
 from echobench.plugin.executor import Connection, Site
 from echobench.plugin.manager import Plugins
 from echobench.results.statistics import ratio
-from echobench.results.store import Store
+from echobench.store.folder import Store
 from echobench.trial.record import Record
 from echobench.trial.trial import Trial
 from tests.clusters import RayCluster, ray_cluster

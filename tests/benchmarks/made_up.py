@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from echobench.results.store import Store
+from echobench.store.folder import Store
 from echobench.trial.trial import trial_key
 
 RESULTS = Path(__file__).parents[2] / "results"

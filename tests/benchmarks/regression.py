@@ -21,7 +21,7 @@ from echobench.harness.plan import Selection, plan
 from echobench.plugin.manager import Plugins
 from echobench.results import comparison
 from echobench.results.statistics import ratio
-from echobench.results.store import Store
+from echobench.store.folder import Store
 
 SLOWED = Path(__file__).with_name("slowed.py")
 METRIC = "seconds_per_update"

@@ -19,7 +19,7 @@ import psutil
 from echobench.harness.plan import Selection, plan
 from echobench.machine import facts
 from echobench.plugin.manager import Plugins
-from echobench.results.store import Store
+from echobench.store.folder import Store
 from tests.benchmarks.made_up import RESULTS, fill
 
 PLAN = ["--backend", "jax", "--task", "partial", "--engine", "fused", "--engine", "fit"]

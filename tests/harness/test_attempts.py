@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from echobench.harness.matrix import Matrix, Watcher
-from echobench.results.store import Store
 from echobench.results.table import summary
+from echobench.store.folder import Store
 from echobench.trial.messages import Progress
 from echobench.trial.record import Record
 from echobench.trial.trial import Trial

@@ -12,7 +12,7 @@ from echobench.errors import StorageError
 from echobench.harness.matrix import Matrix, Watcher
 from echobench.harness.plan import Selection, plan
 from echobench.plugin.manager import Plugins
-from echobench.results.store import RECORDS, Store
+from echobench.store.folder import RECORDS, Store
 from echobench.trial.trial import Trial
 
 BACKEND = """

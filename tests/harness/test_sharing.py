@@ -12,12 +12,12 @@ import pytest
 from echobench.harness.plan import Selection, plan
 from echobench.harness.sharing import Share
 from echobench.plugin.manager import Plugins
-from echobench.results.claims import Claims
-from echobench.results.journal import Journal
-from echobench.results.store import Store
+from echobench.store.folder import Store
+from echobench.store.locks import Claims
+from echobench.store.progress_log import Journal
 from echobench.trial.trial import Trial
 from tests.records import reached
-from tests.results.test_claims import claimed
+from tests.store.test_locks import claimed
 
 
 @pytest.fixture(scope="module")

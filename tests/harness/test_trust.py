@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from echobench.display import sentence
 from echobench.harness import trust
-from echobench.results import referee
-from echobench.results.decoding import decoded
+from echobench.store import referee
+from echobench.store.decoding import decoded
 from echobench.trial.record import Record
 from echobench.trial.trial import Trial
 from tests.harness.faulty import honest, planned

@@ -21,10 +21,10 @@ from echobench.harness.plan import Selection, plan
 from echobench.harness.proposals import proposal
 from echobench.harness.tuning import CLEARLY, LIMIT, question, time_limit, why_stop
 from echobench.plugin.manager import Plugins
-from echobench.results.search import Candidate
+from echobench.store.search_log import Candidate
 from echobench.trial.trial import FIRST_TUNING_SEED
 from tests.conftest import Command
-from tests.results.test_search import tried
+from tests.store.test_search_log import tried
 
 TINY = """
 from echobench import EchoTask, Recipe, hookimpl

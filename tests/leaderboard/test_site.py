@@ -16,7 +16,7 @@ from echobench.errors import UsageError
 from echobench.leaderboard.site import write
 from echobench.leaderboard.standing import Board, board
 from echobench.plugin.manager import Plugins
-from echobench.results.reading import record_files
+from echobench.store.reading import record_files
 from echobench.trial.trial import trial_key
 from tests.browser import Theme, browser, opened
 from tests.conftest import Command

@@ -17,7 +17,7 @@ from echobench.plugin.manager import Plugins
 from echobench.report.page import write
 from echobench.results.figures.panels import panels_of
 from echobench.results.figures.phases import write_phases
-from echobench.results.store import Store
+from echobench.store.folder import Store
 
 TELLING = '''
 import getpass, os, socket, sys, tempfile

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from echobench.plugin.manager import Plugins
 from echobench.report.page import write
-from echobench.results.store import Store
+from echobench.store.folder import Store
 from echobench.trial.record import Record, Sample
 from tests.browser import Theme, browser, opened
 from tests.records import RESULTS, record

@@ -22,7 +22,7 @@ from echobench.report.curves import learning
 from echobench.report.packing import Level, columns, kept
 from echobench.report.verdict import Verdict, verdict
 from echobench.results.frame import frame
-from echobench.results.store import Store
+from echobench.store.folder import Store
 from echobench.trial.record import EvaluationPoint, Record
 from echobench.trial.trial import FIRST_TUNING_SEED
 from tests.benchmarks.made_up import fill

@@ -10,7 +10,7 @@ import pytest
 from echobench.errors import UsageError
 from echobench.plugin.manager import Plugins
 from echobench.results.comparison import Comparison, Limit, Side, cautions, compare, lines, rows
-from echobench.results.store import Store
+from echobench.store.folder import Store
 from echobench.trial.record import Parity, Record
 from tests.records import record
 

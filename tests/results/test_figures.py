@@ -16,7 +16,7 @@ from echobench.results import curves, frame
 from echobench.results.figures import break_even, learning, phases, survival, updates
 from echobench.results.figures.panels import panels_of
 from echobench.results.figures.style import Looks
-from echobench.results.store import Store
+from echobench.store.folder import Store
 from echobench.trial.record import EvaluationPoint, Parity, Record
 from tests.records import RESULTS, missed, reached, record
 

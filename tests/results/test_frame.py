@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 
 from echobench.plugin.manager import Plugins
-from echobench.results import divisions, frame, store, table
-from echobench.results.store import Store
+from echobench.results import frame, table
+from echobench.store import divisions
+from echobench.store import folder as store
+from echobench.store.folder import Store
 from echobench.trial.record import TABLE_FIELDS, Parity, Record
 from tests.records import missed, reached, record
 

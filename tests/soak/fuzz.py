@@ -26,10 +26,11 @@ from typing import Any
 import atheris
 
 with atheris.instrument_imports(include=["echobench.results", "pydantic"]):
-    from echobench.results import frame, reading
-    from echobench.results.decoding import canonical, decoded, full, prediction
-    from echobench.results.reading import Complaints, read_numbered
-    from echobench.results.repair import repair
+    from echobench.results import frame
+    from echobench.store import reading
+    from echobench.store.decoding import canonical, decoded, full, prediction
+    from echobench.store.reading import Complaints, read_numbered
+    from echobench.store.repair import repair
     from echobench.trial.record import Record
 
 RESULTS = Path(__file__).parents[2] / "results"

@@ -18,7 +18,7 @@ import psutil
 from echobench.harness.plan import Selection, plan
 from echobench.harness.references import References
 from echobench.plugin.manager import Plugins
-from echobench.results.store import Store
+from echobench.store.folder import Store
 from echobench.trial.messages import Reference
 from echobench.trial.trial import Trial
 from echobench.worker import parity

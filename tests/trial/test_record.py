@@ -6,7 +6,7 @@ import json
 from importlib.resources import files
 from pathlib import Path
 
-from echobench.results.store import Store
+from echobench.store.folder import Store
 from echobench.trial.record import SCHEMA_VERSION, Record
 
 RESULTS = Path(__file__).parents[2] / "results"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from echobench.errors import DamagedError, NewerError
-from echobench.results.decoding import canonical, decoded, full
+from echobench.store.decoding import canonical, decoded, full
 from echobench.trial.record import Record
 from tests.records import record
 

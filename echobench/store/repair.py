@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import IO
 
 from echobench.errors import DamagedError, NewerError, UsageError
-from echobench.results.decoding import decoded, prediction
-from echobench.results.reading import PIECE, PREDICTIONS, SET_ASIDE, Line, lines_of, parsed
+from echobench.store.decoding import decoded, prediction
+from echobench.store.reading import PIECE, PREDICTIONS, SET_ASIDE, Line, lines_of, parsed
 from echobench.text import plain
 
 PAUSE = 0.1

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from echobench.errors import DamagedError
-from echobench.results.decoding import decoded
-from echobench.results.reading import LONGEST, record_files
-from echobench.results.store import DONE
+from echobench.store.decoding import decoded
+from echobench.store.folder import DONE
+from echobench.store.reading import LONGEST, record_files
 from echobench.trial.record import Record, machine_class
 
 

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from echobench.results.claims import PLACES, SEARCHES, TRIALS, Claims, place
+from echobench.store.locks import PLACES, SEARCHES, TRIALS, Claims, place
 
 OTHER = """
 import sys
 from pathlib import Path
-from echobench.results.claims import Claims
+from echobench.store.locks import Claims
 claims = Claims(Path(sys.argv[1]))
 print(claims.take(sys.argv[2:]), flush=True)
 sys.stdin.read()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from echobench.plugin.manager import Plugins
-from echobench.results.referee import Finding, validate
+from echobench.store.referee import Finding, validate
 from tests.records import RESULTS, real
 
 Told = dict[str, Any]

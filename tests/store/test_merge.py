@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 
 from echobench.errors import UsageError
 from echobench.plugin.manager import Plugins
-from echobench.results import frame, merging
-from echobench.results.merging import Merged, merge, sources_of
-from echobench.results.store import Store
+from echobench.results import frame
+from echobench.store import merge as merging
+from echobench.store.folder import Store
+from echobench.store.merge import Merged, merge, sources_of
 from echobench.trial.trial import trial_key
 from tests.conftest import Command
 from tests.records import RESULTS, measured, real
-from tests.results.dying import moments
+from tests.store.dying import moments
 
 Told = dict[str, Any]
 

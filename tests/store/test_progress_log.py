@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from echobench.results import journal as module
-from echobench.results.journal import Journal
-from echobench.results.store import Store
+from echobench.store import progress_log as module
+from echobench.store.folder import Store
+from echobench.store.progress_log import Journal
 from echobench.trial.record import Parity, Record
 from tests.records import reached, record
 

@@ -15,10 +15,10 @@ from pydantic import ValidationError
 
 from echobench.core.clock import PHASES
 from echobench.plugin.manager import Plugins
-from echobench.results import divisions
-from echobench.results.decoding import canonical, decoded
-from echobench.results.divisions import Severity
-from echobench.results.reading import Complaints, Damage, Line, read_numbered
+from echobench.store import divisions
+from echobench.store.decoding import canonical, decoded
+from echobench.store.divisions import Severity
+from echobench.store.reading import Complaints, Damage, Line, read_numbered
 from echobench.trial.record import Record, machine_class
 from echobench.trial.trial import Trial, trial_key
 

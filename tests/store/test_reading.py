@@ -15,10 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from echobench.errors import UsageError
-from echobench.results import frame, reading
-from echobench.results.decoding import canonical, decoded, full
-from echobench.results.reading import Complaints, read_numbered, record_files
-from echobench.results.store import Store
+from echobench.results import frame
+from echobench.store import reading
+from echobench.store.decoding import canonical, decoded, full
+from echobench.store.folder import Store
+from echobench.store.reading import Complaints, read_numbered, record_files
 from tests.records import RESULTS, record
 
 ONE, TWO, THREE = (
@@ -136,8 +137,8 @@ UNREADABLE = """
 import os, sys
 from pathlib import Path
 from echobench.errors import UsageError
-from echobench.results.reading import record_files
-from echobench.results.store import Store
+from echobench.store.reading import record_files
+from echobench.store.folder import Store
 folder = Path(sys.argv[1])
 Store.read(folder / "none")  # what it imports late
 if os.geteuid() == 0:

@@ -30,8 +30,8 @@ from typing import IO, NamedTuple, cast
 from echobench.errors import StorageError, UsageError
 from echobench.machine import parallel
 from echobench.plugin.manager import Plugins
-from echobench.results.decoding import canonical, decoded, prediction
-from echobench.results.reading import (
+from echobench.store.decoding import canonical, decoded, prediction
+from echobench.store.reading import (
     PREDICTIONS,
     SEARCH,
     SHOWN,
@@ -41,8 +41,8 @@ from echobench.results.reading import (
     read_numbered,
     size_of,
 )
-from echobench.results.referee import faults
-from echobench.results.repair import keep_names
+from echobench.store.referee import faults
+from echobench.store.repair import keep_names
 from echobench.text import plain
 from echobench.trial.prediction import Prediction
 from echobench.trial.record import Record, machine_class

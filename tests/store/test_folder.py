@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from echobench.errors import StorageError, UsageError
-from echobench.results import store as module
-from echobench.results.store import Store, later_stamp
+from echobench.store import folder as module
+from echobench.store.folder import Store, later_stamp
 from echobench.text import file_name
 from echobench.trial.prediction import Prediction
 from echobench.trial.record import latest, machine_class

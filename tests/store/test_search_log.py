@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from echobench import Recipe
-from echobench.results.search import Candidate, Outcome, SearchLog, best, objective, ranked, shown
-from echobench.results.store import Store
+from echobench.store.folder import Store
+from echobench.store.search_log import Candidate, Outcome, SearchLog, best, objective, ranked, shown
 
 START = Recipe(units=8, batch=1, epochs=2, evaluate_every=1)
 

@@ -23,9 +23,9 @@ Parsed = TypeVar("Parsed")
 PREDICTIONS = "predictions-"
 """What the names of files with predictions begin with."""
 SEARCH = "search.jsonl"
-"""The log of a search, among its records (`echobench.results.search`)."""
+"""The log of a search, among its records (`echobench.store.search_log`)."""
 SET_ASIDE = ".damaged"
-"""What the names of files with damaged lines end with (`echobench.results.repair`)."""
+"""What the names of files with damaged lines end with (`echobench.store.repair`)."""
 LONGEST = 16 * 2**20
 """Bytes of a line that are held in memory; the longest record is a thousandth of it."""
 PIECE = 2**20

@@ -12,9 +12,9 @@ from typing import Any
 
 from echobench import interrupts
 from echobench.errors import StorageError, UsageError
-from echobench.results.appending import append_line, rescue
-from echobench.results.decoding import decoded, full
-from echobench.results.reading import PREDICTIONS, Complaints, read_lines, record_files
+from echobench.store.appending import append_line, rescue
+from echobench.store.decoding import decoded, full
+from echobench.store.reading import PREDICTIONS, Complaints, read_lines, record_files
 from echobench.text import say
 from echobench.trial.prediction import Prediction
 from echobench.trial.record import Record, machine_class

@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from echobench.errors import UsageError
-from echobench.results import reading
-from echobench.results.repair import Repaired, repair
-from echobench.results.store import Store
+from echobench.store import reading
+from echobench.store.folder import Store
+from echobench.store.repair import Repaired, repair
 from tests.conftest import Command
 from tests.records import record
-from tests.results.dying import moments
+from tests.store.dying import moments
 
 GOOD = [record(seed).model_dump_json().encode() + b"\n" for seed in range(3)]
 NEWER = b'{"schema_version":99}\n'
