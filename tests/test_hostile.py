@@ -16,9 +16,9 @@ import pytest
 from markdown_it import MarkdownIt
 
 from echobench import cli, display, interrupts, watching
+from echobench.analysis.leaderboard import board
 from echobench.harness.plan import Selection, plan
 from echobench.leaderboard import site
-from echobench.leaderboard.standing import board
 from echobench.plugin.manager import Plugins
 from echobench.report.page import write
 from echobench.results import prediction_table

@@ -54,7 +54,7 @@ def test_the_parent_imports_no_framework() -> None:
             "echobench.worker.job",
             "echobench.worker.parity",
             "echobench.results.prediction_table",
-            "echobench.results.table",
+            "echobench.analysis.table",
         )
     )
     code += "\nfrom echobench.plugin.manager import Plugins"
@@ -65,7 +65,7 @@ def test_the_parent_imports_no_framework() -> None:
 
 def test_what_a_single_trial_says_is_told_without_scipy() -> None:
     code = (
-        "from echobench.results.statistics import censored_median, disagreement, ratio\n"
+        "from echobench.analysis.statistics import censored_median, disagreement, ratio\n"
         "assert censored_median([2.0], []).value == 2.0\n"
         "assert ratio([3.0], [3.0]).n == 1\n"
         "assert disagreement([([1.0], []), ([], [2.0])]) is None\n"

@@ -31,10 +31,10 @@ def compare(
     """Compare two sides by paired ratios, with intervals."""
     from rich.console import Console
 
+    from echobench.analysis import comparison
+    from echobench.analysis.table import written
     from echobench.plugin.manager import Plugins
-    from echobench.results import comparison
     from echobench.results.drawing import drawn
-    from echobench.results.table import written
 
     limits = [comparison.Limit.parse(text) for text in fail_if or []]
     sides = [comparison.Side.parse(text, results) for text in (a, b)]

@@ -24,8 +24,8 @@ def leaderboard(
     from echobench.store.reading import record_files
 
     needs("leaderboard", "report", "jinja2")
+    from echobench.analysis.leaderboard import board
     from echobench.leaderboard import site
-    from echobench.leaderboard.standing import board
 
     for path in paths:
         if not path.exists():

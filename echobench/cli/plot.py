@@ -52,11 +52,11 @@ def plot(
     plugin: PluginFiles = None,
 ) -> None:
     """Draw a figure of what is recorded."""
+    from echobench.analysis.scaling import curves
     from echobench.harness.studying import measurements
     from echobench.plugin.manager import Plugins
     from echobench.results.figures.sizes import write_sizes
     from echobench.results.figures.style import form_of
-    from echobench.results.sizes import curves
 
     form_of(output)
     plugins = Plugins(plugin or [])
@@ -93,8 +93,8 @@ def plot(
 
 def _asked_for(folder: Path, wanted: dict[str, list[str]], plugins: Plugins) -> list[Record]:
     """Return the latest records of a folder that have the wanted values."""
-    from echobench.results.choice import only
-    from echobench.results.frame import frame
+    from echobench.analysis.filters import only
+    from echobench.analysis.frame import frame
     from echobench.store.divisions import sorted_out
     from echobench.store.folder import Store
     from echobench.trial.record import latest

@@ -65,7 +65,7 @@ def print_results(store: Store, machine: dict[str, Any] | None, keys: Container[
     """
     from rich.console import Console
 
-    from echobench.results import frame, ranking
+    from echobench.analysis import frame, ranking
 
     console = Console()
     echoes: dict[str, tuple[str, list[Sample]]] = {}

@@ -52,6 +52,8 @@ def study(
     """Answer a question with a table; the same command again resumes."""
     from rich.console import Console
 
+    from echobench.analysis.scaling import curves, remarks
+    from echobench.analysis.table import written
     from echobench.harness.matrix import Matrix
     from echobench.harness.plan import Selection
     from echobench.harness.studying import (
@@ -64,8 +66,6 @@ def study(
     from echobench.machine import facts
     from echobench.plugin.manager import Plugins
     from echobench.results.drawing import drawn, line_of
-    from echobench.results.sizes import curves, remarks
-    from echobench.results.table import written
     from echobench.store.folder import Store
     from echobench.store.progress_log import Journal
     from echobench.trial.record import latest

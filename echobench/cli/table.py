@@ -28,7 +28,7 @@ from echobench.errors import UsageError
 from echobench.text import say
 
 if TYPE_CHECKING:
-    from echobench.results.ranking import Group
+    from echobench.analysis.ranking import Group
 
 FLAT = (TableFormat.JSON, TableFormat.CSV, TableFormat.PARQUET)
 
@@ -68,11 +68,11 @@ def table(
     quick: Annotated[bool, typer.Option("--quick", help="The smoke runs instead.")] = False,
 ) -> None:
     """Print the results table."""
+    from echobench.analysis import frame, ranking
+    from echobench.analysis import table as tables
+    from echobench.analysis.filters import only
+    from echobench.analysis.footnotes import absent, chosen, footnotes
     from echobench.plugin.manager import Plugins
-    from echobench.results import frame, ranking
-    from echobench.results import table as tables
-    from echobench.results.choice import only
-    from echobench.results.footnotes import absent, chosen, footnotes
     from echobench.results.verdicts import verdicts
     from echobench.store.divisions import sorted_out_frame
     from echobench.store.folder import Store
@@ -117,8 +117,8 @@ def table(
 def _show(file: IO[str], groups: Sequence[Group], notes: list[str], said: list[str]) -> None:
     from rich.console import Console
 
+    from echobench.analysis.ranking import terminal
     from echobench.results.drawing import line_of
-    from echobench.results.ranking import terminal
 
     console = Console(file=file)
     console.print(terminal(groups, console.width))

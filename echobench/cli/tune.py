@@ -125,9 +125,9 @@ def _print(asked: Question, tried: list[Candidate], form: Format) -> None:
     """Print the best few, and the best one ready to run and to commit."""
     from rich.console import Console
 
+    from echobench.analysis.table import written
     from echobench.harness.ranges import SEARCHED
     from echobench.results.drawing import drawn
-    from echobench.results.table import written
     from echobench.store.search_log import best, seconds, shown
 
     lines = shown(tried, asked.recipe, SEARCHED)

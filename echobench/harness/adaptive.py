@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from echobench.analysis.comparison import ratios
 from echobench.errors import UsageError
 from echobench.harness.plan import Selection, plan
 from echobench.plugin.manager import Plugins
-from echobench.results.comparison import ratios
 from echobench.trial.record import Record, machine_class
 from echobench.trial.trial import Trial
 

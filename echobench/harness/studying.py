@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from echobench.analysis.table import summary
 from echobench.harness.plan import Selection, plan, resolve
 from echobench.plugin.manager import Plugins
 from echobench.plugin.study import Study, Variant
-from echobench.results.table import summary
 from echobench.trial.record import Record
 from echobench.trial.selectors import division_of
 from echobench.trial.trial import Trial

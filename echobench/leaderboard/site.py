@@ -10,8 +10,8 @@ from typing import Any
 
 import jinja2
 
+from echobench.analysis.leaderboard import Board, Standing
 from echobench.errors import StorageError, UsageError
-from echobench.leaderboard.standing import Board, Standing
 from echobench.text import shown_on_page
 
 INDEX = "leaderboard.json"

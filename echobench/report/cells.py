@@ -12,10 +12,10 @@ from typing import Any
 
 import pandas as pd
 
+from echobench.analysis.footnotes import variants
+from echobench.analysis.ranking import TIME, UPDATE
+from echobench.analysis.table import summary
 from echobench.report import curves, verdict
-from echobench.results.footnotes import variants
-from echobench.results.ranking import TIME, UPDATE
-from echobench.results.table import summary
 from echobench.results.verdicts import measured
 from echobench.trial.record import Record
 

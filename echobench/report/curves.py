@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from echobench.analysis import curves
+from echobench.analysis.statistics import Floats
+from echobench.analysis.table import CLOCKS
 from echobench.report.packing import rounded, thinned
-from echobench.results import curves
-from echobench.results.statistics import Floats
-from echobench.results.table import CLOCKS
 from echobench.trial.record import Record
 
 POINTS = 40

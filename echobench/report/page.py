@@ -13,15 +13,15 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from echobench.analysis.curves import PHASES
+from echobench.analysis.footnotes import chosen, footnotes
+from echobench.analysis.frame import frame
 from echobench.errors import UsageError
 from echobench.machine.privacy import without_places
 from echobench.plugin.manager import Plugins
 from echobench.report import packing
 from echobench.report.cells import Cell, Group, groups
 from echobench.report.studies import Answer, answered
-from echobench.results.curves import PHASES
-from echobench.results.footnotes import chosen, footnotes
-from echobench.results.frame import frame
 from echobench.store.decoding import decoded
 from echobench.store.divisions import sorted_out_frame
 from echobench.store.reading import Complaints, read_lines, record_files

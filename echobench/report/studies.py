@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from echobench.analysis.scaling import curves, remarks
 from echobench.harness.plan import Selection
 from echobench.harness.studying import answers, measurements, plan_study
 from echobench.plugin.manager import Plugins
-from echobench.results.sizes import curves, remarks
 from echobench.store.folder import Store
 from echobench.trial.record import Record, latest
 

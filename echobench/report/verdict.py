@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from echobench.results.footnotes import Course, break_even, course, who_is_first
-from echobench.results.statistics import FEWEST_PAIRS, Estimate, censored_median, ratio
+from echobench.analysis.footnotes import Course, break_even, course, who_is_first
+from echobench.analysis.statistics import FEWEST_PAIRS, Estimate, censored_median, ratio
 from echobench.results.verdicts import against
 
 

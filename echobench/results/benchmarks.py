@@ -7,10 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from echobench.analysis.frame import cell_of, frame
+from echobench.analysis.statistics import censored_median
+from echobench.analysis.table import on_clock
 from echobench.errors import UsageError
-from echobench.results.frame import cell_of, frame
-from echobench.results.statistics import censored_median
-from echobench.results.table import on_clock
 from echobench.text import file_name, plain
 from echobench.trial.record import Record, machine_class
 

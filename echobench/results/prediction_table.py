@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.console import RenderableType
 
+from echobench.analysis.table import written
 from echobench.results.drawing import drawn
-from echobench.results.table import written
 from echobench.trial.prediction import TABLE_FIELDS, Latency, Prediction
 
 

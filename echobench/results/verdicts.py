@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from echobench.results.ranking import TIME, Group
-from echobench.results.statistics import FEWEST_PAIRS, Estimate, Floats, Pairs, paired, ratio
-from echobench.results.table import Row, on_clock
+from echobench.analysis.ranking import TIME, Group
+from echobench.analysis.statistics import FEWEST_PAIRS, Estimate, Floats, Pairs, paired, ratio
+from echobench.analysis.table import Row, on_clock
 from echobench.trial.trial import BUDGET
 
 CLOCKS = {"train": "", "compile": ", compiling counted", "wall": ", from the process's start on"}

@@ -59,7 +59,7 @@ def sorted_out(records: Iterable[Record], plugins: Plugins) -> tuple[list[Record
 
 def sorted_out_frame(flat: pd.DataFrame, plugins: Plugins) -> tuple[pd.DataFrame, list[str]]:
     """Do as `sorted_out` with a frame, asking once for each cell."""
-    from echobench.results.frame import cell_of  # with pandas, which who runs trials is spared
+    from echobench.analysis.frame import cell_of  # with pandas, which who runs trials is spared
 
     flat = flat.astype({"cell": object, "division": object})
     moved: dict[Any, str] = {}

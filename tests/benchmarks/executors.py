@@ -23,12 +23,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from echobench import Executor, RemoteExecutor
+from echobench.analysis.statistics import ratio
 from echobench.harness.assignments import Assignment, Outcome, taken
 from echobench.harness.matrix import Matrix, Watcher
 from echobench.harness.plan import Selection, plan
 from echobench.plugin.executor import Connection, Site
 from echobench.plugin.manager import Plugins
-from echobench.results.statistics import ratio
 from echobench.store.folder import Store
 from echobench.trial.record import Record
 from echobench.trial.trial import Trial

@@ -16,11 +16,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from echobench.analysis import comparison
+from echobench.analysis.statistics import ratio
 from echobench.harness.matrix import Matrix, Watcher
 from echobench.harness.plan import Selection, plan
 from echobench.plugin.manager import Plugins
-from echobench.results import comparison
-from echobench.results.statistics import ratio
 from echobench.store.folder import Store
 
 SLOWED = Path(__file__).with_name("slowed.py")

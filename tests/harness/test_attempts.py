@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from echobench.analysis.table import summary
 from echobench.harness.matrix import Matrix, Watcher
-from echobench.results.table import summary
 from echobench.store.folder import Store
 from echobench.trial.messages import Progress
 from echobench.trial.record import Record

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
+from echobench.analysis.leaderboard import Board, board
 from echobench.cli.leaderboard import leaderboard
 from echobench.errors import UsageError
 from echobench.leaderboard.site import write
-from echobench.leaderboard.standing import Board, board
 from echobench.plugin.manager import Plugins
 from echobench.store.reading import record_files
 from echobench.trial.trial import trial_key

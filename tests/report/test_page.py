@@ -15,13 +15,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from echobench.analysis.frame import frame
 from echobench.plugin.manager import Plugins
 from echobench.report import page as pages
 from echobench.report.cells import groups
 from echobench.report.curves import learning
 from echobench.report.packing import Level, columns, kept
 from echobench.report.verdict import Verdict, verdict
-from echobench.results.frame import frame
 from echobench.store.folder import Store
 from echobench.trial.record import EvaluationPoint, Record
 from echobench.trial.trial import FIRST_TUNING_SEED

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from echobench.analysis import curves, frame
 from echobench.errors import UsageError
-from echobench.results import curves, frame
 from echobench.results.figures import break_even, learning, phases, survival, updates
 from echobench.results.figures.panels import panels_of
 from echobench.results.figures.style import Looks

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from echobench.results import frame, ranking
-from echobench.results.statistics import MANY_PAIRS, paired, ratio
+from echobench.analysis import frame, ranking
+from echobench.analysis.statistics import MANY_PAIRS, paired, ratio
 from echobench.results.verdicts import verdicts
 from echobench.trial.record import Record
+from tests.analysis.test_ranking import with_backend
 from tests.records import RESULTS, missed, reached
-from tests.results.test_ranking import with_backend
 
 
 def said(records: list[Record], clock: str = "train") -> list[str]:

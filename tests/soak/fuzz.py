@@ -26,7 +26,7 @@ from typing import Any
 import atheris
 
 with atheris.instrument_imports(include=["echobench.results", "pydantic"]):
-    from echobench.results import frame
+    from echobench.analysis import frame
     from echobench.store import reading
     from echobench.store.decoding import canonical, decoded, full, prediction
     from echobench.store.reading import Complaints, read_numbered

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from echobench.analysis import frame
 from echobench.errors import UsageError
 from echobench.plugin.manager import Plugins
-from echobench.results import frame
 from echobench.store import merge as merging
 from echobench.store.folder import Store
 from echobench.store.merge import Merged, merge, sources_of

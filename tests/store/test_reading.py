@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from echobench.analysis import frame
 from echobench.errors import UsageError
-from echobench.results import frame
 from echobench.store import reading
 from echobench.store.decoding import canonical, decoded, full
 from echobench.store.folder import Store

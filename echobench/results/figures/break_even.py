@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from echobench.analysis.footnotes import Course, break_even, who_is_first
 from echobench.results.figures.panels import Lines, something, write_lines
 from echobench.results.figures.style import Looks, plain_numbers, tidy
-from echobench.results.footnotes import Course, break_even, who_is_first
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from echobench.results.curves import AXES, Learning, learning
+from echobench.analysis.curves import AXES, Learning, learning
 from echobench.results.figures.panels import Lines, names_in, something
 from echobench.results.figures.style import Looks, figure, legend, plain_numbers, tidy
 from echobench.trial.record import Record

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from echobench.analysis.frame import cell_of
+from echobench.analysis.scaling import line_names
 from echobench.errors import UsageError
 from echobench.results.figures.style import Looks, figure, legend, short
-from echobench.results.frame import cell_of
-from echobench.results.sizes import line_names
 from echobench.trial.record import Record, machine_class
 
 if TYPE_CHECKING:

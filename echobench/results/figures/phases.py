@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from echobench.results.curves import PHASES, phases
+from echobench.analysis.curves import PHASES, phases
 from echobench.results.figures.panels import Lines, of_each, something
 from echobench.results.figures.style import COLOURS, figure, legend, tidy
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from echobench.analysis.scaling import Curve, remarks
 from echobench.results.figures.style import COLOURS, MARKERS, figure, spread, tidy
-from echobench.results.sizes import Curve, remarks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,7 +21,7 @@ def write_sizes(
 
     Args:
         path: the file, its ending one of `FORMS`.
-        drawn: seconds by axis, by name, by size (`echobench.results.sizes.curves`).
+        drawn: seconds by axis, by name, by size (`echobench.analysis.scaling.curves`).
         base: where on the other axes each panel lies.
 
     Raises:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from echobench.results.curves import Arrival, arrival, times
+from echobench.analysis.curves import Arrival, arrival, times
+from echobench.analysis.frame import frame
+from echobench.analysis.statistics import censored_median
 from echobench.results.figures.panels import Lines, something, write_lines
 from echobench.results.figures.style import Looks, plain_numbers, tidy
-from echobench.results.frame import frame
-from echobench.results.statistics import censored_median
 from echobench.trial.record import Record
 
 if TYPE_CHECKING:

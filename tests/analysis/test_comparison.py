@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from echobench.analysis.comparison import Comparison, Limit, Side, cautions, compare, lines, rows
 from echobench.errors import UsageError
 from echobench.plugin.manager import Plugins
-from echobench.results.comparison import Comparison, Limit, Side, cautions, compare, lines, rows
 from echobench.store.folder import Store
 from echobench.trial.record import Parity, Record
 from tests.records import record

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from echobench.results.statistics import (
+from echobench.analysis.statistics import (
     FEWEST_PAIRS,
     MANY_PAIRS,
     Estimate,
@@ -95,7 +95,7 @@ def test_several_tasks_are_their_geometric_mean() -> None:
 def test_the_interval_of_a_ratio_holds_the_truth(
     pairs: int, noise: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("echobench.results.statistics.RESAMPLES", 999)  # 4 x 400 bootstraps
+    monkeypatch.setattr("echobench.analysis.statistics.RESAMPLES", 999)  # 4 x 400 bootstraps
     rng, held = np.random.default_rng(pairs), 0
     for _ in range(400):
         logs = rng.normal(np.log(1.2), 0.03, pairs)

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from rich.console import RenderableType
 
+from echobench.analysis.frame import CELL, Records
+from echobench.analysis.table import Row, cells
 from echobench.errors import UnknownNameError
 from echobench.results.drawing import DISPENSABLE, MARK, drawn
-from echobench.results.frame import CELL, Records
-from echobench.results.table import Row, cells
 
 GROUP_BY = ("task", "division")
 GROUPS = (*CELL, "devices", "threads", "units", "machine")

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from echobench.results.statistics import Floats
-from echobench.results.table import on_clock
+from echobench.analysis.statistics import Floats
+from echobench.analysis.table import on_clock
 from echobench.trial.record import Record
 
 AXES = {"seconds": "training time (s)", "updates": "updates"}

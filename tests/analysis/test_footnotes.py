@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echobench.results.footnotes import MARGIN, Course, absent, break_even, chosen, footnotes
+from echobench.analysis.footnotes import MARGIN, Course, absent, break_even, chosen, footnotes
 from echobench.trial.record import Parity, Record
 from tests.records import record
 

@@ -9,8 +9,8 @@ from itertools import combinations, pairwise
 from statistics import median
 from typing import NamedTuple
 
-from echobench.results.comparison import measured
-from echobench.results.footnotes import MARGIN
+from echobench.analysis.comparison import measured
+from echobench.analysis.footnotes import MARGIN
 from echobench.trial.record import Record, machine_class
 
 STEEP = 0.5

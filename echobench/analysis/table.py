@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from echobench.analysis.frame import CELL, INTEGERS, Records, frame
+from echobench.analysis.statistics import Estimate, censored_median
 from echobench.errors import UnknownNameError
 from echobench.machine import parallel
-from echobench.results.frame import CELL, INTEGERS, Records, frame
-from echobench.results.statistics import Estimate, censored_median
 from echobench.text import markdown, spreadsheet
 from echobench.trial.record import TABLE_FIELDS
 

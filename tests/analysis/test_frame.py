@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from echobench.analysis import frame, table
 from echobench.plugin.manager import Plugins
-from echobench.results import frame, table
 from echobench.store import divisions
 from echobench.store import folder as store
 from echobench.store.folder import Store

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from echobench.analysis.scaling import Crossing, bend, crossings, curves, remarks
 from echobench.errors import UsageError
 from echobench.results.figures.sizes import write_sizes
 from echobench.results.figures.style import NEAREST, spread
-from echobench.results.sizes import Crossing, bend, crossings, curves, remarks
 from echobench.trial.record import Parity
 from tests.records import record
 

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from echobench.analysis.comparison import ratios
+from echobench.analysis.frame import cell_of
+from echobench.analysis.statistics import FEWEST_PAIRS, Estimate, censored_median, ratio
 from echobench.plugin.manager import Plugins
-from echobench.results.comparison import ratios
-from echobench.results.frame import cell_of
-from echobench.results.statistics import FEWEST_PAIRS, Estimate, censored_median, ratio
 from echobench.store import referee
 from echobench.store.decoding import full
 from echobench.store.reading import read_numbered

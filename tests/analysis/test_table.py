@@ -9,7 +9,7 @@ import json
 import pytest
 from rich.console import Console
 
-from echobench.results import ranking, table
+from echobench.analysis import ranking, table
 from echobench.trial.record import Parity, Record
 from tests.records import missed, reached, record
 

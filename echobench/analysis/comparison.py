@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from echobench.analysis.statistics import Estimate, Pairs, paired, ratio
 from echobench.errors import UnknownNameError, UsageError
 from echobench.plugin.manager import Plugins
-from echobench.results.statistics import Estimate, Pairs, paired, ratio
 from echobench.store.divisions import sorted_out
 from echobench.store.folder import Store
 from echobench.trial.record import Record, latest, machine_class

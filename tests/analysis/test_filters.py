@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from echobench.analysis import frame
+from echobench.analysis.filters import only
 from echobench.errors import UsageError
-from echobench.results import frame
-from echobench.results.choice import only
 from tests.records import RESULTS, record
 
 

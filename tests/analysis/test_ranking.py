@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from echobench.analysis import frame, ranking, table
 from echobench.errors import UnknownNameError
-from echobench.results import frame, ranking, table
 from echobench.results.drawing import MARK
 from echobench.trial.record import Record
 from tests.records import RESULTS, missed, reached, record

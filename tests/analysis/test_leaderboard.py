@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from echobench.leaderboard.standing import Row, board, ranked
+from echobench.analysis.leaderboard import Row, board, ranked
+from echobench.analysis.statistics import Estimate, censored_median
 from echobench.plugin.manager import Plugins
 from echobench.results.drawing import MARK
-from echobench.results.statistics import Estimate, censored_median
 from echobench.trial.record import Record
 from echobench.trial.trial import FIRST_TUNING_SEED
 from tests.conftest import Command

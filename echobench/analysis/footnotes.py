@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from echobench.results.frame import CELL, Records, frame
-from echobench.results.statistics import disagreement
+from echobench.analysis.frame import CELL, Records, frame
+from echobench.analysis.statistics import disagreement
 from echobench.trial.trial import FIRST_TUNING_SEED
 
 MARGIN = 0.05
