@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from echobench.analysis.frame import Records
 from echobench.plugin.manager import Plugins
+from echobench.present.table import ordered, render
 from echobench.trial.prediction import Latency, Prediction
 from echobench.trial.record import Record
 from echobench.trial.trial import trial_key
 
-RESULTS = Path(__file__).parents[2] / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 
 
 def real(plugins: Plugins) -> dict[str, Any]:
@@ -26,6 +28,12 @@ def real(plugins: Plugins) -> dict[str, Any]:
     trial = told["trial"]
     trial["source"] = plugins.task(trial["task"]).value(**trial["parameters"]).source_hash()
     return {**told, "key": trial_key(trial)}
+
+
+def rows(records: Records) -> list[dict[str, Any]]:
+    """Return one flat object a trial, as `table --format json` prints them."""
+    found: list[dict[str, Any]] = json.loads("".join(render(ordered(records), "json")))
+    return found
 
 
 def record(seed: int = 0, **fields: Any) -> Record:

@@ -15,14 +15,14 @@ from xml.etree import ElementTree
 import pytest
 from markdown_it import MarkdownIt
 
-from echobench import cli, display, interrupts, watching
+from echobench import cli, interrupts
 from echobench.analysis.leaderboard import board
 from echobench.harness.plan import Selection, plan
-from echobench.leaderboard import site
 from echobench.plugin.manager import Plugins
-from echobench.report.page import write
-from echobench.results import prediction_table
-from echobench.results.benchmarks import document
+from echobench.present import prediction_table, progress, watch
+from echobench.present.benchmarks import document
+from echobench.present.page.page import write
+from echobench.present.site import site
 from echobench.store.folder import Store
 from echobench.text import plain
 from echobench.trial.messages import Progress
@@ -178,7 +178,7 @@ def _texts(value: Any) -> Iterator[str]:
         yield value
 
 
-@pytest.mark.parametrize("watched", [display, watching])
+@pytest.mark.parametrize("watched", [progress, watch])
 @pytest.mark.parametrize("terminal", [False, True])
 def test_what_is_shown_while_trials_run(
     watched: Any,
@@ -200,7 +200,7 @@ def test_what_is_shown_while_trials_run(
     shown = capsys.readouterr().err
     assert "[bold]loud[/bold]" in shown
     assert not [escape for escape in OBEYED if escape in shown]
-    assert terminal or watched is watching or not STEERING.search(shown)
+    assert terminal or watched is watch or not STEERING.search(shown)
 
 
 def let_in(plugins: Plugins, text: str) -> Record:

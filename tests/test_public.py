@@ -46,14 +46,14 @@ def test_the_parent_imports_no_framework() -> None:
     code = "\n".join(
         f"import {module}"
         for module in (
-            "echobench.display",
+            "echobench.present.progress",
             "echobench.harness.echoing",
             "echobench.harness.matrix",
             "echobench.harness.predicting",
             "echobench.harness.tuning",
             "echobench.worker.job",
             "echobench.worker.parity",
-            "echobench.results.prediction_table",
+            "echobench.present.prediction_table",
             "echobench.analysis.table",
         )
     )

@@ -6,12 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from rich.console import RenderableType
-
 from echobench.analysis.frame import CELL, Records
 from echobench.analysis.table import Row, cells
 from echobench.errors import UnknownNameError
-from echobench.results.drawing import DISPENSABLE, MARK, drawn
 
 GROUP_BY = ("task", "division")
 GROUPS = (*CELL, "devices", "threads", "units", "machine")
@@ -114,38 +111,3 @@ def _rank(row: Row, by: str) -> tuple[float, ...] | None:
     if row.line[TIME]:
         return (1.0, -(row.values["success"] or 0.0))
     return (2.0, math.inf if update is None else update) if row.values["success"] == 0 else None
-
-
-def lines(groups: Sequence[Group]) -> list[dict[str, str]]:
-    """Return the rows as they are printed: the best marked, and told apart by what differs."""
-    rows = [row for group in groups for row in group.rows]
-    more = [n for n in GROUPS if n not in CELL[:4] and len({r.place[n] for r in rows}) > 1]
-    found = []
-    for group in groups:
-        best = {id(row) for row in group.best}
-        for row in group.rows:
-            line = {name: row.line[name] for name in CELL[:4]}
-            line |= {name: row.place[name] for name in more} | row.line
-            if id(row) in best:
-                line[group.by] = MARK + line[group.by]
-            found.append(line)
-    return found
-
-
-def terminal(groups: Sequence[Group], width: int) -> RenderableType:
-    """Return the rows as a table for a terminal of `width` columns."""
-    printed = lines(groups)
-    names = [n for n in GROUPS if n not in ("units", "machine") and printed and n in printed[0]]
-    # What decides somewhere stays.
-    kept = {group.by for group in groups if group.best}
-    return drawn(printed, width, names, [name for name in DISPENSABLE if name not in kept])
-
-
-def legend(groups: Sequence[Group], group_by: Sequence[str] = GROUP_BY) -> list[str]:
-    """Return what the mark means, if there is one."""
-    decides = [by for by in (TIME, UPDATE) if any(g.best and g.by == by for g in groups)]
-    if not decides:
-        return []
-    fast = " and where nobody reached it, by ".join(decides)
-    same = ", ".join(dict.fromkeys([*group_by, "division"]))
-    return [f"{MARK}best of those with the same {same}, by {fast}"]

@@ -1,141 +1,18 @@
-"""From records to tables: flat rows for scripts, a summary over seeds for people."""
+"""A summary over seeds: one row a cell, medians with intervals."""
 
 from __future__ import annotations
 
-import csv
-import functools
-import io
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from echobench.analysis.frame import CELL, INTEGERS, Records, frame
+from echobench.analysis.frame import CELL, Records, frame
 from echobench.analysis.statistics import Estimate, censored_median
-from echobench.errors import UnknownNameError
-from echobench.machine import parallel
-from echobench.text import markdown, spreadsheet
-from echobench.trial.record import TABLE_FIELDS
 
 CLOCKS = ("train", "compile", "wall")
 """Conventions of what counts into the time to target."""
-PIECE = 25_000
-"""Rows that one process writes at a time."""
-
-
-def rows(records: Records) -> list[dict[str, Any]]:
-    """Return one flat object a trial, its fields the table's columns in order.
-
-    A trial that failed the parity gate is `failed`, and keeps no figure: it
-    trained something else.
-    """
-    return [dict(zip(TABLE_FIELDS, row, strict=True)) for row in _tuples(_in_order(records))]
-
-
-def render(flat: pd.DataFrame, form: str) -> Iterator[str]:
-    """Yield rows (`ordered`) as `json`, texts as they are, or as `csv` for a spreadsheet."""
-    pieces = [flat[at : at + PIECE] for at in range(0, len(flat), PIECE)]
-    if form == "json":
-        texts = parallel.mapped(_json, pieces)
-        yield "[\n" if pieces else "["
-        yield next(texts, "")
-        yield from (f",\n{text}" for text in texts)
-        yield "\n]" if pieces else "]"
-    else:
-        # A column of whole numbers with gaps is one of floats, as pandas has it.
-        gaps = frozenset(name for name in INTEGERS & {*flat} if flat[name].isna().any())
-        yield ",".join(TABLE_FIELDS)
-        for text in parallel.mapped(functools.partial(_csv, gaps), pieces):
-            yield "\n" + text
-
-
-def parquet(flat: pd.DataFrame) -> bytes:
-    """Return rows (`ordered`) as a Parquet file: texts as texts, what is missing as null.
-
-    Needs pyarrow, which is an extra.
-    """
-    texts = flat.select_dtypes("category").columns
-    file = io.BytesIO()
-    whole = flat.astype(dict.fromkeys([*texts, "started_at"], "str"))
-    if whole["seed"].dtype == object:  # more than 64 bits
-        whole["seed"] = whole["seed"].astype("str")
-    whole.to_parquet(file, engine="pyarrow", index=False)
-    return file.getvalue()
-
-
-def ordered(
-    records: Records, group_by: Sequence[str] = (), sort: str | None = None
-) -> pd.DataFrame:
-    """Return a row a trial, the table's fields its columns.
-
-    Args:
-        records: the latest of each trial.
-        group_by: fields whose equals stand together.
-        sort: the field that rows are in order of, `-` before it for the largest first; what
-            is missing comes last.
-
-    Raises:
-        UnknownNameError: no such field.
-    """
-    flat = _in_order(records)
-    for name in [*group_by, *([sort.removeprefix("-")] if sort else [])]:
-        if name not in TABLE_FIELDS:
-            raise UnknownNameError("column", name, TABLE_FIELDS)
-    if sort:
-        name = sort.removeprefix("-")
-        flat = flat.sort_values(name, ascending=name == sort, na_position="last", kind="stable")
-    return flat.sort_values([*group_by], kind="stable") if group_by else flat
-
-
-def _in_order(records: Records) -> pd.DataFrame:
-    flat = frame(records)[list(TABLE_FIELDS)]
-    return flat.sort_values([*CELL, "seed"], kind="stable")
-
-
-def _tuples(flat: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
-    """Return the rows; None where a value is missing."""
-    columns = [flat[name].astype(object) for name in flat]
-    return zip(*(column.where(column.notna(), None).tolist() for column in columns), strict=True)
-
-
-def _json(flat: pd.DataFrame) -> str:
-    # As json.dumps(rows, indent=2) has it, which leaves its C code for an indent.
-    encode = json.JSONEncoder(separators=(",\n    ", ": ")).encode
-    rows = (dict(zip(TABLE_FIELDS, row, strict=True)) for row in _tuples(flat))
-    return ",\n".join(f"  {{\n    {encode(row)[1:-1]}\n  }}" for row in rows)
-
-
-def _csv(floats: frozenset[str], flat: pd.DataFrame) -> str:
-    text = io.StringIO()
-    flat = flat.astype(dict.fromkeys(floats, float))
-    texts = flat.select_dtypes(["category", "object"])
-    flat = flat.assign(**{str(name): column.map(_cell) for name, column in texts.items()})
-    csv.writer(text, lineterminator="\n").writerows(_tuples(flat))
-    return text.getvalue().rstrip("\n")
-
-
-def _cell(value: Any) -> Any:
-    return spreadsheet(value) if isinstance(value, str) else value
-
-
-def written(lines: list[dict[str, Any]], form: str, columns: Sequence[str] | None = None) -> str:
-    """Return lines, each a row by column, as `json`, `csv` or `md`.
-
-    Args:
-        lines: the rows.
-        form: how.
-        columns: their order; that of the first line by default.
-    """
-    if form == "json":
-        return json.dumps(lines, indent=2)
-    frame = pd.DataFrame(lines, columns=None if columns is None else list(columns))
-    if form == "csv":
-        text: str = frame.map(_cell).rename(columns=_cell).to_csv(index=False)
-        return text.rstrip("\n")
-    texts = frame.fillna("").astype(str).map(markdown).rename(columns=markdown)
-    return texts.to_markdown(index=False, disable_numparse=True)
 
 
 class Row(NamedTuple):

@@ -32,9 +32,9 @@ def compare(
     from rich.console import Console
 
     from echobench.analysis import comparison
-    from echobench.analysis.table import written
     from echobench.plugin.manager import Plugins
-    from echobench.results.drawing import drawn
+    from echobench.present.table import written
+    from echobench.present.terminal import drawn
 
     limits = [comparison.Limit.parse(text) for text in fail_if or []]
     sides = [comparison.Side.parse(text, results) for text in (a, b)]

@@ -53,7 +53,7 @@ def _show(found: Echo, title: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from echobench.echoes import aligned, marks, shown
+    from echobench.present.echoes import aligned, marks, shown
 
     console = Console()
     given = [at for at, token in enumerate(found.echoed) if token is not None]

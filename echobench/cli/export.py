@@ -46,7 +46,7 @@ def export(
 ) -> None:
     """Write the records in another tool's format."""
     from echobench.plugin.manager import Plugins
-    from echobench.results.benchmarks import document, of_one_machine
+    from echobench.present.benchmarks import document, of_one_machine
     from echobench.store.divisions import sorted_out
     from echobench.store.folder import Store
     from echobench.trial.record import latest

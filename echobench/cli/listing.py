@@ -17,7 +17,7 @@ def list_plugins(
 
     from echobench.core.backend import why_missing
     from echobench.plugin.manager import Plugins
-    from echobench.results.drawing import line_of
+    from echobench.present.terminal import line_of
 
     plugins = Plugins(plugin or [])
     found = []

@@ -53,10 +53,10 @@ def plot(
 ) -> None:
     """Draw a figure of what is recorded."""
     from echobench.analysis.scaling import curves
-    from echobench.harness.studying import measurements
+    from echobench.harness.studies import measurements
     from echobench.plugin.manager import Plugins
-    from echobench.results.figures.sizes import write_sizes
-    from echobench.results.figures.style import form_of
+    from echobench.present.figures.sizes import write_sizes
+    from echobench.present.figures.style import form_of
 
     form_of(output)
     plugins = Plugins(plugin or [])
@@ -105,12 +105,12 @@ def _asked_for(folder: Path, wanted: dict[str, list[str]], plugins: Plugins) -> 
 
 
 def _write(kind: str, output: Path, records: list[Record], clock: Clock) -> None:
-    from echobench.results.figures.break_even import write_break_even
-    from echobench.results.figures.learning import write_learning
-    from echobench.results.figures.panels import panels_of
-    from echobench.results.figures.phases import write_phases
-    from echobench.results.figures.survival import write_survival
-    from echobench.results.figures.updates import write_updates
+    from echobench.present.figures.break_even import write_break_even
+    from echobench.present.figures.learning import write_learning
+    from echobench.present.figures.panels import panels_of
+    from echobench.present.figures.phases import write_phases
+    from echobench.present.figures.survival import write_survival
+    from echobench.present.figures.updates import write_updates
 
     panels = panels_of(records)
     if kind == "survival":

@@ -42,7 +42,7 @@ def predict(
     from echobench.harness import predicting
     from echobench.machine import facts
     from echobench.plugin.manager import Plugins
-    from echobench.results import prediction_table as tables
+    from echobench.present import prediction_table as tables
     from echobench.store.folder import Store
 
     plugins = Plugins(plugin or [])

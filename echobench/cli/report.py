@@ -21,7 +21,7 @@ def report(
     needs("report", "report", "jinja2")
     must_be_folder(results)
     from echobench.plugin.manager import Plugins
-    from echobench.report.page import write
+    from echobench.present.page.page import write
 
     write(results, output, Plugins(plugin or []))
     say(f"wrote {output}")

@@ -29,10 +29,10 @@ def watched(
 
     Those count that other processes ran meanwhile.
     """
-    from echobench import display, watching
     from echobench.harness.observing import observed
+    from echobench.present import progress, watch
 
-    with (watching if matrix.watch else display).watcher(len(trials)) as watcher:
+    with (watch if matrix.watch else progress).watcher(len(trials)) as watcher:
         told = observed(watcher, observers, matrix.store.folder)
         own = {record.key: failed(record) for record in matrix.run(trials, told, journal)}
     asked = {trial.key for trial in trials}
@@ -66,6 +66,7 @@ def print_results(store: Store, machine: dict[str, Any] | None, keys: Container[
     from rich.console import Console
 
     from echobench.analysis import frame, ranking
+    from echobench.present import table as tables
 
     console = Console()
     echoes: dict[str, tuple[str, list[Sample]]] = {}
@@ -79,7 +80,7 @@ def print_results(store: Store, machine: dict[str, Any] | None, keys: Container[
 
     flat = frame.latest(frame.frame(heard(store.of(machine, keys))))
     if len(flat):
-        console.print(ranking.terminal(ranking.grouped(flat), console.width))
+        console.print(tables.terminal(ranking.grouped(flat), console.width))
     for name, samples in echoes.values():
         if samples:
             say("", name, to=sys.stdout)

@@ -53,10 +53,9 @@ def study(
     from rich.console import Console
 
     from echobench.analysis.scaling import curves, remarks
-    from echobench.analysis.table import written
     from echobench.harness.matrix import Matrix
     from echobench.harness.plan import Selection
-    from echobench.harness.studying import (
+    from echobench.harness.studies import (
         DISPENSABLE,
         answers,
         interleaved,
@@ -65,7 +64,8 @@ def study(
     )
     from echobench.machine import facts
     from echobench.plugin.manager import Plugins
-    from echobench.results.drawing import drawn, line_of
+    from echobench.present.table import written
+    from echobench.present.terminal import drawn, line_of
     from echobench.store.folder import Store
     from echobench.store.progress_log import Journal
     from echobench.trial.record import latest

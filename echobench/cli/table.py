@@ -69,12 +69,12 @@ def table(
 ) -> None:
     """Print the results table."""
     from echobench.analysis import frame, ranking
-    from echobench.analysis import table as tables
+    from echobench.analysis.divisions import sorted_out_frame
     from echobench.analysis.filters import only
     from echobench.analysis.footnotes import absent, chosen, footnotes
     from echobench.plugin.manager import Plugins
-    from echobench.results.verdicts import verdicts
-    from echobench.store.divisions import sorted_out_frame
+    from echobench.present import table as tables
+    from echobench.present.sentences import verdicts
     from echobench.store.folder import Store
 
     must_be_folder(results)
@@ -100,10 +100,10 @@ def table(
     groups = ranking.grouped(records, clock.value, names or ranking.GROUP_BY, sort)
     with _opened(output) as file:
         if form is TableFormat.MD:
-            print(tables.written(ranking.lines(groups), form.value), file=file)
+            print(tables.written(tables.lines(groups), form.value), file=file)
         elif groups:
             notes = [
-                *ranking.legend(groups, names or ranking.GROUP_BY),
+                *tables.legend(groups, names or ranking.GROUP_BY),
                 *footnotes(records),
                 *chosen(everything),
                 *absent(only(latest, {"division": division or []})),
@@ -117,8 +117,8 @@ def table(
 def _show(file: IO[str], groups: Sequence[Group], notes: list[str], said: list[str]) -> None:
     from rich.console import Console
 
-    from echobench.analysis.ranking import terminal
-    from echobench.results.drawing import line_of
+    from echobench.present.table import terminal
+    from echobench.present.terminal import line_of
 
     console = Console(file=file)
     console.print(terminal(groups, console.width))

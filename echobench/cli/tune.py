@@ -60,12 +60,12 @@ def tune(
     plugin: PluginFiles = None,
 ) -> None:
     """Search for the recipe that is certified soonest; the same command again resumes."""
-    from echobench import display
     from echobench.harness import tuning
     from echobench.harness.matrix import Matrix
     from echobench.harness.plan import Selection
     from echobench.machine import facts
     from echobench.plugin.manager import Plugins
+    from echobench.present import progress
     from echobench.store.folder import Store
     from echobench.store.locks import SEARCHES, Claims
     from echobench.store.search_log import SearchLog, best, sentence
@@ -113,7 +113,7 @@ def tune(
         gate=False,  # what is found is run again to be reported, and passes the gate there
     )
     comfort = "candidates and trials so far are recorded; the same command resumes"
-    with interrupts.comforted(comfort), display.search_watcher() as watcher:
+    with interrupts.comforted(comfort), progress.search_watcher() as watcher:
         for candidate in tuning.search(asked, matrix, log, watcher, candidates):
             say(f"candidate {candidate.number}: {sentence(candidate)}")
             if candidate == best(log.candidates):
@@ -125,9 +125,9 @@ def _print(asked: Question, tried: list[Candidate], form: Format) -> None:
     """Print the best few, and the best one ready to run and to commit."""
     from rich.console import Console
 
-    from echobench.analysis.table import written
     from echobench.harness.ranges import SEARCHED
-    from echobench.results.drawing import drawn
+    from echobench.present.table import written
+    from echobench.present.terminal import drawn
     from echobench.store.search_log import best, seconds, shown
 
     lines = shown(tried, asked.recipe, SEARCHED)

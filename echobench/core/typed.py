@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from echobench.core.sequences import MISSING, Integers
 from echobench.core.task import Task
 from echobench.errors import UsageError
 
+Token: TypeAlias = "int | str | None"
+"""As `Task.spell` gives it; None where there is none."""
 DOT = "."
 """How a missing token is typed, and shown."""
 MOST_DRAWN, MOST_TOKENS = 200, 2_000_000

@@ -10,7 +10,7 @@ from pathlib import Path
 from echobench.core import typed
 from echobench.core.backend import Backend
 from echobench.core.sequences import MISSING
-from echobench.echoes import Token
+from echobench.core.typed import Token
 from echobench.errors import EchobenchError, UsageError
 from echobench.harness import launch
 from echobench.harness.predicting import Saved, Setting, trial_on

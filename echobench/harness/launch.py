@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from echobench.core.backend import Backend
 from echobench.core.task import Recipe
-from echobench.harness import process, trust
+from echobench.harness import process, validation
 from echobench.machine import facts, noise, privacy
 from echobench.trial.messages import Failure, Job, Progress, Reference, Result
 from echobench.trial.record import Record
@@ -81,7 +81,7 @@ def run_trial(
     if cache is not None:
         came["provenance"]["cache"] = {"found": found, "added": _files(cache) - found}
     came["provenance"].update(about or {})
-    return trust.record(trial, came)
+    return validation.record(trial, came)
 
 
 def run_replicates(
@@ -106,7 +106,7 @@ def run_replicates(
         job, backend, command=command, log=log, memory_limit=memory_limit, progress=progress
     )
     came["provenance"].update(about or {})
-    return trust.records(trials, came)
+    return validation.records(trials, came)
 
 
 def run_job(
@@ -149,7 +149,7 @@ def run_job(
     provenance["steal_fraction"] = steal.fraction()
     provenance["load_after"] = os.getloadavg()[0]
     provenance["versions"] = job.trial.versions
-    fields, measured = trust.claimed(fields, lived_s)
+    fields, measured = validation.claimed(fields, lived_s)
     provenance.update(measured)
     return {**base, **fields}
 
@@ -173,7 +173,7 @@ def run_probe(
     Returns `status`, `reason` and `log_tail` where it did not come to its end.
 
     Args:
-        probe: a name in `echobench.testing.probes.PROBES`.
+        probe: a name in `echobench.worker.probes.PROBES`.
         trial: task and backend, and the recipe it is about.
         recipes: by division, for a probe of several.
         backend: the trial's backend.
@@ -235,9 +235,9 @@ def _run_worker(
         case [Result() as result]:
             # It has what was asked for: what happens later does not take it back, but is told.
             how = ending.killed[1] if ending.killed else ending.death
-            return {**result.fields, **({trust.LATER: how} if ending.code else {})}
+            return {**result.fields, **({validation.LATER: how} if ending.code else {})}
         case [Failure() as failure]:
-            reason = trust.one_line(failure.reason)
+            reason = validation.one_line(failure.reason)
             return {"status": failure.status, "reason": reason, "log_tail": tail}
         case [_, _, *_]:
             reason = "the worker told more than one result"

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from echobench.core.backend import Backend
 from echobench.core.sequences import Integers
 from echobench.errors import StorageError, UsageError
-from echobench.harness import archive, launch, trust
+from echobench.harness import archive, launch, validation
 from echobench.plugin.manager import Plugins, Provided
 from echobench.store.folder import Store
 from echobench.text import file_name
@@ -211,7 +211,7 @@ def _run(
         "threads": setting.threads,
         "trial": model.trial.model_dump(mode="json"),
     }
-    return trust.kept(Prediction, told, fields)
+    return validation.kept(Prediction, told, fields)
 
 
 def _compared(

@@ -199,7 +199,7 @@ class Flight:
 
     def _given_up(self) -> list[Record]:
         """Return the records of trials that got lost each time."""
-        from echobench.harness import trust
+        from echobench.harness import validation
 
         came = {
             "status": "failed",
@@ -211,4 +211,4 @@ class Flight:
                 **self.assignment.about,
             },
         }
-        return [trust.record(trial, dict(came)) for trial in self.assignment.trials]
+        return [validation.record(trial, dict(came)) for trial in self.assignment.trials]

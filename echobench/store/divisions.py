@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,7 +13,7 @@ from echobench.trial.record import Record
 from echobench.trial.selectors import default_recipe
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 Severity = Literal["error", "warning"]
 
@@ -46,41 +45,24 @@ def sorted_out(records: Iterable[Record], plugins: Plugins) -> tuple[list[Record
 
     A task that is not installed here, or not in this version, is taken at its word.
     """
-    found, moved = [], []
+    found, said = [], []
     for record in records:
-        why = _why_open(record.task, record.division, record.trial, plugins)
+        why = why_open(record.task, record.division, record.trial, plugins)
         if why:
-            moved.append(_told(record, why))
+            said.append(moved(record, why))
             trial = {**record.trial, "division": "open"}
             record = record.model_copy(update={"division": "open", "trial": trial})
         found.append(record)
-    return found, moved
+    return found, said
 
 
-def sorted_out_frame(flat: pd.DataFrame, plugins: Plugins) -> tuple[pd.DataFrame, list[str]]:
-    """Do as `sorted_out` with a frame, asking once for each cell."""
-    from echobench.analysis.frame import cell_of  # with pandas, which who runs trials is spared
-
-    flat = flat.astype({"cell": object, "division": object})
-    moved: dict[Any, str] = {}
-    for names, group in flat.groupby(["cell", "task", "division"], sort=False, observed=True):
-        cell, task, division = map(str, names)
-        trial = json.loads(cell)
-        why = _why_open(task, division, trial, plugins)
-        if why:
-            moved.update({row.Index: _told(row, why) for row in group.itertuples()})
-            flat.loc[group.index, "division"] = "open"
-            flat.loc[group.index, "cell"] = cell_of({**trial, "division": "open"})
-    found = flat.astype({"cell": "category", "division": "category"})
-    return found, [moved[index] for index in flat.index if index in moved]
-
-
-def _told(record: Any, why: Sequence[str]) -> str:
+def moved(record: Any, why: Sequence[str]) -> str:
+    """Return the sentence that says why a record counts as open."""
     name = f"{record.task} {record.backend} {record.engine} seed {record.seed}"
     return f"{name}, recorded as closed, counts as open: {'; '.join(why)}"
 
 
-def _why_open(label: str, division: str, trial: Mapping[str, Any], plugins: Plugins) -> list[str]:
+def why_open(label: str, division: str, trial: Mapping[str, Any], plugins: Plugins) -> list[str]:
     """Return in what a closed trial's recipe is open, as far as the task is known here."""
     task = _task(trial.get("task", label), trial, plugins) if division == "closed" else None
     if task is None or task.source_hash() != trial.get("source"):

@@ -22,7 +22,6 @@ from echobench.testing.findings import (
     made,
     skipped,
 )
-from echobench.testing.probes import ENGINE_EPOCHS, SHORT_EPOCHS
 from echobench.testing.running import (
     Say,
     no_framework,
@@ -34,6 +33,7 @@ from echobench.testing.running import (
 )
 from echobench.trial.trial import QUICK_EPOCHS
 from echobench.worker.parity import TOLERANCE as PARITY_TOLERANCE
+from echobench.worker.probes import ENGINE_EPOCHS, SHORT_EPOCHS
 
 MOST_WORK = 5e9
 """Multiplications of a quick run up to which a task is part of the check."""

@@ -12,9 +12,9 @@ import numpy as np
 from echobench.core.backend import Backend
 from echobench.core.task import Recipe, Task
 from echobench.plugin.manager import Plugins
-from echobench.testing import probes
 from echobench.testing.findings import FaultError, Finding, SkipError, all_well, made, skipped
 from echobench.testing.running import Say, differing, parity, probed, quick_trial
+from echobench.worker import probes
 
 WORKER_CHECKS = ("same data", "network", "loss", "shuffled answers", "parity", "cost")
 

@@ -97,7 +97,7 @@ def quick_trial(selector: str, backend: str, plugins: Plugins) -> Trial:
 def probed(
     probe: str, trial: Trial, plugins: Plugins, recipes: dict[str, Recipe] | None = None
 ) -> dict[str, Any]:
-    """Run a probe (`echobench.testing.probes`) in a worker; return what it found.
+    """Run a probe (`echobench.worker.probes`) in a worker; return what it found.
 
     Raises:
         FaultError: the worker did not finish.

@@ -57,7 +57,7 @@ class Job(BaseModel):
     its evaluations are told as they are made. Of a
     `reference`, only the first losses are computed. To `predict`, the network that the
     trial trained is loaded and run; to `echo`, it answers one sample. A `probe` is a check
-    of the conformance kit, by its name in `echobench.testing.probes`.
+    of the conformance kit, by its name in `echobench.worker.probes`.
     """
 
     kind: Literal["trial", "reference", "predict", "echo", "probe"]

@@ -90,7 +90,7 @@ def _run(job: Job, ledger: Ledger, events: IO[str]) -> dict[str, Any]:
         _import_framework(backend, trial)
     # From here on the framework is there, and so may be all that is written in it.
     if job.probe is not None:
-        from echobench.testing.probes import PROBES
+        from echobench.worker.probes import PROBES
 
         return PROBES[job.probe](job, task, backend)
     if job.inference is not None:

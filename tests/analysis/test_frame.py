@@ -8,13 +8,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from echobench.analysis import frame, table
+from echobench.analysis import frame
+from echobench.analysis.divisions import sorted_out_frame
 from echobench.plugin.manager import Plugins
+from echobench.present import table
 from echobench.store import divisions
-from echobench.store import folder as store
 from echobench.store.folder import Store
-from echobench.trial.record import TABLE_FIELDS, Parity, Record
-from tests.records import missed, reached, record
+from echobench.trial.record import TABLE_FIELDS, Parity, Record, latest
+from tests.records import missed, reached, record, rows
 
 RESULTS = Path(__file__).parents[2] / "results"
 FOLDERS = sorted({file.parent for file in RESULTS.rglob("records-*.jsonl")})
@@ -26,11 +27,11 @@ def test_a_folder_is_the_frame_of_its_records(folder: Path) -> None:
 
 
 def test_rows_hold_what_the_records_hold() -> None:
-    records = store.latest([r for folder in FOLDERS for r in Store.read(folder)])
+    records = latest([r for folder in FOLDERS for r in Store.read(folder)])
     told = [{name: getattr(r, name) for name in TABLE_FIELDS} for r in records]
     assert not any(r.failed_parity for r in records)
     by_place = sorted(told, key=lambda r: [str(r[k]) for k in frame.CELL] + [r["seed"]])
-    assert table.rows(records) == by_place
+    assert rows(records) == by_place
 
 
 def test_pieces_in_processes_are_the_whole(
@@ -49,9 +50,9 @@ def test_pieces_in_processes_are_the_whole(
     assert [line.split(": ")[0] for line in complaints] == [
         f"{tmp_path / f'records-{number}.jsonl'}:2" for number in range(3)
     ]
-    rows = table.rows(records)
-    assert "".join(table.render(table.ordered(found), "json")) == json.dumps(rows, indent=2)
-    one_line = pd.DataFrame(rows).replace({"reason": {"\n": r"\\n"}}, regex=True)
+    expected = rows(records)
+    assert "".join(table.render(table.ordered(found), "json")) == json.dumps(expected, indent=2)
+    one_line = pd.DataFrame(expected).replace({"reason": {"\n": r"\\n"}}, regex=True)
     whole = one_line.to_csv(index=False).rstrip("\n")
     assert "".join(table.render(table.ordered(found), "csv")) == whole
 
@@ -67,12 +68,12 @@ def test_the_latest_stands_where_its_trial_was_first() -> None:
     rows = frame.latest(frame.frame(records)).reset_index(drop=True)
     pd.testing.assert_frame_equal(
         rows[["seed", "time_to_target_s"]],
-        frame.frame(store.latest(records))[["seed", "time_to_target_s"]],
+        frame.frame(latest(records))[["seed", "time_to_target_s"]],
     )
 
 
 def test_a_seed_beyond_64_bits_breaks_nothing() -> None:
-    assert [row["seed"] for row in table.rows([record(2**70), record(1)])] == [1, 2**70]
+    assert [row["seed"] for row in rows([record(2**70), record(1)])] == [1, 2**70]
 
 
 def test_divisions_are_sorted_out_as_records_are(plugins: Plugins) -> None:
@@ -87,7 +88,7 @@ def test_divisions_are_sorted_out_as_records_are(plugins: Plugins) -> None:
 
     records = [forged(0), real, forged(1, parity=parity), reached(2, 1.0)]
     expected, told = divisions.sorted_out(records, plugins)
-    found, why = divisions.sorted_out_frame(frame.frame(records), plugins)
+    found, why = sorted_out_frame(frame.frame(records), plugins)
     assert why == told
     assert len(why) == 2
     pd.testing.assert_frame_equal(found, frame.frame(expected))

@@ -11,7 +11,7 @@ import pytest
 from echobench.analysis.leaderboard import Row, board, ranked
 from echobench.analysis.statistics import Estimate, censored_median
 from echobench.plugin.manager import Plugins
-from echobench.results.drawing import MARK
+from echobench.present.terminal import MARK
 from echobench.trial.record import Record
 from echobench.trial.trial import FIRST_TUNING_SEED
 from tests.conftest import Command

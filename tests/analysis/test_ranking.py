@@ -9,16 +9,17 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from echobench.analysis import frame, ranking, table
+from echobench.analysis import frame, ranking
 from echobench.errors import UnknownNameError
-from echobench.results.drawing import MARK
+from echobench.present import table as present
+from echobench.present.terminal import MARK
 from echobench.trial.record import Record
 from tests.records import RESULTS, missed, reached, record
 
 
 def printed(records: list[Record], width: int) -> str:
     console = Console(width=width, file=io.StringIO(), record=True)
-    console.print(ranking.terminal(ranking.grouped(records), width))
+    console.print(present.terminal(ranking.grouped(records), width))
     return console.export_text()
 
 
@@ -35,7 +36,7 @@ def marked(records: Any, **options: Any) -> set[tuple[str, ...]]:
     """Return the names of rows with a mark, and the column that has it."""
     return {
         (*(line[name] for name in frame.CELL[:4]), name)
-        for line in ranking.lines(ranking.grouped(records, **options))
+        for line in present.lines(ranking.grouped(records, **options))
         for name, text in line.items()
         if text.startswith(MARK)
     }
@@ -117,7 +118,7 @@ def test_rows_are_sorted_and_what_is_missing_comes_last() -> None:
 @pytest.mark.parametrize("name", ["seconds_per_update", "-seconds_per_update", "reason"])
 def test_flat_rows_are_sorted_as_pandas_sorts(name: str) -> None:
     flat = frame.load(RESULTS / "matrix")
-    found = table.ordered(flat, ["division"], name)
+    found = present.ordered(flat, ["division"], name)
     field = name.removeprefix("-")
     for _, group in found.groupby("division", observed=True):
         there = group[field].dropna()
@@ -131,7 +132,7 @@ def test_however_narrow_names_counts_and_figures_are_there(folder: str) -> None:
     groups = ranking.grouped(frame.load(RESULTS / folder))
     for width in (40, 60, 80, 100, 130):
         console = Console(width=width, file=io.StringIO(), record=True)
-        console.print(ranking.terminal(groups, width))
+        console.print(present.terminal(groups, width))
         text = console.export_text()
         assert max(map(len, text.splitlines())) <= width
         words = {word.strip(";,:") for word in text.split()}
@@ -145,7 +146,7 @@ def test_what_strangers_wrote_commands_no_terminal_and_no_page() -> None:
     text = printed([bad, *with_backend("jax2", reached(0, 1.0))], 130)
     assert "\x1b" not in text
     assert r"\x1b[2Jgone" in text
-    written = table.written(ranking.lines(ranking.grouped([bad])), "md")
+    written = present.written(present.lines(ranking.grouped([bad])), "md")
     assert len(written.splitlines()) == 3
     assert "<script" not in written
     assert "gone \\| &lt;script&gt;" in written

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from echobench.analysis.scaling import Crossing, bend, crossings, curves, remarks
 from echobench.errors import UsageError
-from echobench.results.figures.sizes import write_sizes
-from echobench.results.figures.style import NEAREST, spread
+from echobench.present.figures.sizes import write_sizes
+from echobench.present.figures.style import NEAREST, spread
 from echobench.trial.record import Parity
 from tests.records import record
 

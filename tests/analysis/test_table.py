@@ -10,8 +10,9 @@ import pytest
 from rich.console import Console
 
 from echobench.analysis import ranking, table
+from echobench.present import table as present
 from echobench.trial.record import Parity, Record
-from tests.records import missed, reached, record
+from tests.records import missed, reached, record, rows
 
 FIRST_FIELDS = """
 task backend engine division device seed status reason time_to_target_s last_miss_s
@@ -23,19 +24,19 @@ first_update_s train_s eval_s wall_s peak_memory_bytes limit_fraction started_at
 
 def printed(records: list[Record], width: int) -> str:
     console = Console(width=width, record=True, file=io.StringIO())
-    console.print(ranking.terminal(ranking.grouped(records), width))
+    console.print(present.terminal(ranking.grouped(records), width))
     return console.export_text()
 
 
 def test_json_has_the_documented_fields_in_order() -> None:
-    (row,) = json.loads("".join(table.render(table.ordered([reached(0, 1.5)]), "json")))
+    (row,) = json.loads("".join(present.render(present.ordered([reached(0, 1.5)]), "json")))
     assert list(row) == FIRST_FIELDS
     assert row["time_to_target_s"] == 1.5
     assert row["peak_memory_bytes"] is None
 
 
 def test_csv_has_a_line_a_trial_and_empty_for_not_measured() -> None:
-    text = "".join(table.render(table.ordered([reached(1, 2.0), missed(0, 1.0)]), "csv"))
+    text = "".join(present.render(present.ordered([reached(1, 2.0), missed(0, 1.0)]), "csv"))
     first, second = csv.DictReader(io.StringIO(text))
     assert list(first) == FIRST_FIELDS
     assert [first["seed"], second["seed"]] == ["0", "1"]
@@ -83,7 +84,7 @@ def test_a_cell_that_failed_the_parity_gate_keeps_no_figure() -> None:
         passed=False, reference="jax fit", updates=20, tolerance=1e-5, largest_difference=0.002
     )
     bad = reached(0, 1.0).model_copy(update={"parity": parity})
-    (row,) = table.rows([bad])
+    (row,) = rows([bad])
     assert row["status"] == "failed"
     assert row["time_to_target_s"] is None
     assert "parity gate: first losses differ from jax fit by 2.0e-03" in row["reason"]

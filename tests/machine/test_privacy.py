@@ -14,9 +14,9 @@ from echobench.harness.plan import Selection, plan
 from echobench.machine import privacy
 from echobench.machine.privacy import CHECKOUT, without_places
 from echobench.plugin.manager import Plugins
-from echobench.report.page import write
-from echobench.results.figures.panels import panels_of
-from echobench.results.figures.phases import write_phases
+from echobench.present.figures.panels import panels_of
+from echobench.present.figures.phases import write_phases
+from echobench.present.page.page import write
 from echobench.store.folder import Store
 
 TELLING = '''

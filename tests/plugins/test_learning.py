@@ -45,6 +45,6 @@ def test_a_task_is_learnt(selector: str, found: dict[str, list[float]]) -> None:
 def test_no_task_is_forgotten(plugins: Plugins) -> None:
     taught = {resolve(selector, "open", plugins)[1].name for selector in LEARNT}
     ours = {name for name, task in plugins.tasks.items() if task.distribution == "echobench"}
-    # The two echoes of the tutorial are taught at full size: tests/test_cli.py and
+    # The two echoes of the tutorial are taught at full size: tests/cli/test_cli.py and
     # tests/harness/test_predicting.py.
     assert taught | {"whole", "partial"} == ours

@@ -25,7 +25,7 @@ from typing import Any
 
 import atheris
 
-with atheris.instrument_imports(include=["echobench.results", "pydantic"]):
+with atheris.instrument_imports(include=["echobench.store", "pydantic"]):
     from echobench.analysis import frame
     from echobench.store import reading
     from echobench.store.decoding import canonical, decoded, full, prediction

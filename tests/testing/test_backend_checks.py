@@ -9,8 +9,8 @@ import pytest
 
 from echobench.errors import UsageError
 from echobench.testing import Finding, assert_backend, check_backend
+from tests.cli.test_cli import WRONG_BACKEND
 from tests.conftest import Command
-from tests.test_cli import WRONG_BACKEND
 
 SMALL = "whole[length=12,symbols=10,units=6,batch=8,sequences=3]"
 BACKEND = """

@@ -1,0 +1,140 @@
+"""The leaderboard's files: pages without scripts, and the records that they rest on."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from echobench.analysis.leaderboard import Board, Standing
+from echobench.errors import StorageError, UsageError
+from echobench.text import shown_on_page
+
+INDEX = "leaderboard.json"
+"""Also says that a folder holds a leaderboard, and may be written again."""
+RECORDS = "records"
+PACKAGE = "echobench.present.site"
+BASE_STYLE = "echobench.present.page"
+
+
+def write(board: Board, folder: Path) -> None:
+    """Write the site; what an earlier one left in the folder is replaced.
+
+    Args:
+        board: what is on it.
+        folder: a new or empty one, or one with an earlier leaderboard.
+
+    Raises:
+        UsageError: the folder holds something else.
+        StorageError: it cannot be written.
+    """
+    if folder.exists() and (not folder.is_dir() or _is_foreign(folder)):
+        raise UsageError(
+            f"--output {folder}: expected a new or empty folder, or one with a leaderboard; "
+            "it holds something else"
+        )
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(PACKAGE),
+        autoescape=True,
+        finalize=shown_on_page,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(seconds=_seconds, milliseconds=_milliseconds)
+    told = _told(board)
+    files = {
+        f"{RECORDS}/{one.row.digest}.jsonl": "".join(
+            board.lines[id(record)] + "\n" for record in one.row.records
+        )
+        for standings in board.fields.values()
+        for one in standings
+    }
+    pages = {
+        name: environment.get_template(name).render(told) for name in ("index.html", "refused.html")
+    }
+    styles = (resources.files(BASE_STYLE) / "base.css", resources.files(PACKAGE) / "style.css")
+    style = "".join(sheet.read_text("utf-8") for sheet in styles)
+    index = json.dumps(_index(board), indent=2) + "\n"
+    try:
+        (folder / RECORDS).mkdir(parents=True, exist_ok=True)
+        for old in (folder / RECORDS).glob("*.jsonl"):
+            old.unlink()
+        for name, text in {INDEX: index, **files, **pages, "style.css": style}.items():
+            (folder / name).write_text(text, "utf-8")
+    except OSError as error:
+        raise StorageError(f"--output {folder}: {error.strerror}") from error
+
+
+def _is_foreign(folder: Path) -> bool:
+    return any(folder.iterdir()) and not (folder / INDEX).is_file()
+
+
+def _told(board: Board) -> dict[str, Any]:
+    """Return what the pages show: by division, then machine, then what is compared."""
+    divisions: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    for number, (where, standings) in enumerate(board.fields.items()):
+        division, machine, task, device, threads, source = where
+        same = sum(other[:5] == where[:5] for other in board.fields)
+        divisions[division][machine].append(
+            {
+                "id": f"field-{number}",
+                "task": task,
+                "setting": f"{device}, {threads} thread{'' if threads == 1 else 's'}",
+                "source": source if same > 1 else "",
+                "standings": standings,
+            }
+        )
+    counted = [one for standings in board.fields.values() for one in standings]
+    dates = [record.started_at for one in counted for record in one.row.records]
+    return {
+        "divisions": divisions,
+        "refused": board.refused,
+        "refused_records": len({finding.where for finding in board.refused}),
+        "records": board.records,
+        "counted": len(dates),
+        "latest": max(dates, default="")[:10],
+        "left_out": board.left_out,
+    }
+
+
+def _index(board: Board) -> dict[str, Any]:
+    """Return the leaderboard for scripts."""
+    names = ("division", "machine", "task", "device", "threads", "source")
+    return {
+        "fields": [
+            {**dict(zip(names, where, strict=True)), "rows": [*map(_line, standings)]}
+            for where, standings in board.fields.items()
+        ],
+        "refused": [vars(finding) for finding in board.refused],
+        "left_out": dict(board.left_out),
+    }
+
+
+def _line(one: Standing) -> dict[str, Any]:
+    row = one.row
+    return {
+        "rank": one.rank,
+        "backend": row.backend,
+        "engine": row.engine,
+        "versions": row.versions,
+        "reached": row.reached,
+        "trials": len(row.records),
+        "time_to_target_s": row.target._asdict(),
+        "seconds_per_update": row.update_s,
+        "against_lowest": None if one.against is None else one.against._asdict(),
+        "verdict": one.verdict,
+        "records": f"{RECORDS}/{row.digest}.jsonl",
+    }
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g} s"
+
+
+def _milliseconds(value: float | None) -> str:
+    return "" if value is None else f"{1e3 * value:.3g}"

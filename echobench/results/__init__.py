@@ -1,1 +1,0 @@
-"""Records, the folder that keeps them, and the tables made of them."""

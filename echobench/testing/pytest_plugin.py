@@ -1,0 +1,207 @@
+"""The pytest plugin: a trial as a benchmark of pytest-benchmark, in three lines of a test.
+
+::
+
+    def test_my_task(echo_benchmark):
+        record = echo_benchmark("my-task", backend="...", plugin="my_task.py", epochs=200)
+        assert record.status in ("reached", "missed")
+
+pytest loads this module in every session where echobench is installed, so all that is
+heavy is imported when a trial runs.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from echobench.trial.messages import Progress
+    from echobench.trial.record import Record
+
+FIXTURE = "echo_benchmark"
+WARM_UP = 2
+"""Dispatches that the record's seconds per update leave out too: the first epoch, and the
+first dispatch of several (`echobench.core.training`)."""
+
+
+class WorkerClock:
+    """The timer given to pytest-benchmark: it shows the seconds that the worker measured."""
+
+    def __init__(self) -> None:
+        self.__name__ = "worker_clock"  # as pytest-benchmark names its timer in the file
+        self._now = 0.0
+        self._steps: Iterator[float] = iter(())
+
+    def __call__(self) -> float:
+        """Return the seconds shown now."""
+        return self._now
+
+    def show(self, seconds: Sequence[float], times: int) -> None:
+        """Have `step` go on by each of these seconds, `times` times before the next."""
+        self._steps = itertools.chain.from_iterable(itertools.repeat(s, times) for s in seconds)
+
+    def step(self) -> None:
+        """Go on by the next of the seconds to show; after the last, stand still."""
+        self._now += next(self._steps, 0.0)
+
+
+CLOCK = pytest.StashKey[WorkerClock]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Give the test's `benchmark` fixture, before it is made, the worker's clock for a timer."""
+    if FIXTURE not in getattr(item, "fixturenames", ()):
+        return
+    if not item.config.pluginmanager.hasplugin("benchmark"):
+        pytest.fail(
+            f"{FIXTURE}: pytest-benchmark not installed; run: pip install 'echobench[benchmark]'",
+            pytrace=False,
+        )
+    clock = item.stash[CLOCK] = WorkerClock()
+    marked = item.get_closest_marker("benchmark")
+    options = {**(marked.kwargs if marked else {}), "timer": clock}
+    item.add_marker(pytest.mark.benchmark(**options), append=False)
+
+
+class EchoBenchmark:
+    """What the fixture `echo_benchmark` is: call it once in a test.
+
+    Args:
+        request: the test's.
+        benchmark: pytest-benchmark's fixture.
+        folder: takes the records and logs of the session.
+    """
+
+    def __init__(self, request: pytest.FixtureRequest, benchmark: Any, folder: Path) -> None:
+        self._request = request
+        self._benchmark = benchmark
+        self._folder = folder
+
+    def __call__(
+        self,
+        task: str,
+        *,
+        backend: str,
+        plugin: str | Path | Iterable[str | Path] = (),
+        engine: str | None = None,
+        division: str = "closed",
+        epochs: int | None = None,
+        seed: int = 0,
+        device: str = "cpu",
+        threads: int | None = None,
+        timeout_s: float = 600.0,
+    ) -> Record:
+        """Run one trial in a process of its own, as `echobench run` does, and time its updates.
+
+        A round of the benchmark is one dispatch of training, in seconds of the worker's own
+        clock for an update; the dispatches that warm up are left out, as in the record. The
+        benchmark's `extra_info` holds the record's metrics.
+
+        The test is skipped where the backend is not installed or cannot train the task. It
+        fails where the trial failed, did not pass the parity gate or was too short to be timed.
+
+        Args:
+            task: as `--task` takes it, parameters in brackets.
+            backend: as `--backend` takes it.
+            plugin: Python files with tasks or backends that are not installed; relative to
+                the test's folder.
+            engine: what drives the training; the backend's usual one.
+            division: `closed` or `open`.
+            epochs: the budget; ten times the recipe's.
+            seed: of weights and data.
+            device: `cpu` or `gpu`.
+            threads: of the worker; all cores.
+            timeout_s: limit of the trial in seconds.
+
+        Returns:
+            The trial's record.
+        """
+        from echobench.errors import EchobenchError
+        from echobench.harness.matrix import Matrix, Watcher
+        from echobench.harness.plan import Selection, plan
+        from echobench.machine import facts
+        from echobench.plugin.manager import Plugins
+        from echobench.store.folder import Store
+
+        files = [plugin] if isinstance(plugin, str | Path) else plugin
+        selection = Selection(
+            tasks=[task],
+            backends=[backend],
+            engines=[engine] if engine else [],
+            divisions=[division],
+            first_seed=seed,
+            device=device,
+            threads=facts.cores() if threads is None else threads,
+            max_epochs=epochs,
+            timeout_s=timeout_s,
+        )
+        seen: list[Progress] = []
+        try:
+            plugins = Plugins([self._request.path.parent / file for file in files])
+            command = ["pytest", *map(str, self._request.config.invocation_params.args)]
+            matrix = Matrix(plugins, Store(self._folder), command)
+            watcher = Watcher(progressed=lambda _, progress: seen.append(progress))
+            (record,) = matrix.run(plan(selection, plugins), watcher)
+        except EchobenchError as error:
+            pytest.fail(f"{FIXTURE}: {error}", pytrace=False)
+        _judge(record)
+        self._tell(record, [progress for progress in seen if progress.phase == "train"])
+        return record
+
+    def _tell(self, record: Record, dispatches: Sequence[Progress]) -> None:
+        """Give pytest-benchmark the rounds and what the record says beside them."""
+        from echobench.present.benchmarks import extra_info, group
+
+        steady = dispatches[WARM_UP:]
+        if not steady and self._benchmark.enabled:
+            pytest.fail(
+                f"{FIXTURE}: {record.epochs} epochs are {len(dispatches)} dispatches, of which "
+                f"the first {WARM_UP} warm up: too short to be timed; expected more epochs",
+                pytrace=False,
+            )
+        batches = (record.updates or 0) // (record.epochs or 1)
+        ends = [progress.epoch for progress in dispatches[WARM_UP - 1 :]]
+        epochs = min((after - before for before, after in itertools.pairwise(ends)), default=1)
+        seconds = [(progress.seconds_per_epoch or 0.0) / batches for progress in steady]
+        clock = self._request.node.stash[CLOCK]
+        clock.show(seconds, epochs * batches)
+        self._benchmark.group = self._benchmark.group or group(record)
+        self._benchmark.extra_info.update(extra_info([record]))
+        self._benchmark.pedantic(
+            clock.step, rounds=max(1, len(seconds)), iterations=epochs * batches
+        )
+
+
+def _judge(record: Record) -> None:
+    """Skip or fail the test where the trial gave nothing to show."""
+    if record.status in {"unavailable", "unsupported"}:
+        pytest.skip(str(record.reason))
+    if record.status == "failed":
+        pytest.fail("\n".join([str(record.reason), *record.log_tail]), pytrace=False)
+    if record.failed_parity:
+        assert record.parity is not None  # it is what failed
+        pytest.fail(
+            f"it trains something else than {record.parity.reference}: the first losses differ by "
+            f"{record.parity.largest_difference:.1e}; expected {record.parity.tolerance:.0e}",
+            pytrace=False,
+        )
+
+
+@pytest.fixture(scope="session")
+def _echobench_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the session's records; a cell's reference is computed once in it."""
+    return tmp_path_factory.mktemp("echobench")
+
+
+@pytest.fixture
+def echo_benchmark(
+    request: pytest.FixtureRequest, benchmark: Any, _echobench_results: Path
+) -> EchoBenchmark:
+    """Run one trial in a process of its own, and time its updates with pytest-benchmark."""
+    return EchoBenchmark(request, benchmark, _echobench_results)

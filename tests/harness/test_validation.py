@@ -1,0 +1,130 @@
+"""What workers claim: an honest result is believed, and no other is kept as one."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from echobench.harness import validation
+from echobench.present.progress import sentence
+from echobench.store import referee
+from echobench.store.decoding import decoded
+from echobench.trial.record import Record
+from echobench.trial.trial import Trial
+from tests.harness.faulty import honest, planned
+
+STARTED = {"started_at": "2026-01-01T00:00:00.000+00:00"}
+
+
+@pytest.fixture(scope="module")
+def trial(tmp_path_factory: pytest.TempPathFactory) -> Trial:
+    return planned(tmp_path_factory.mktemp("plugin"), "pass")[0]
+
+
+def kept(trial: Trial, result: dict[str, Any], lived_s: float = 9.0) -> Record:
+    fields, measured = validation.claimed(result, lived_s)
+    return validation.record(trial, {**STARTED, "provenance": measured, **fields})
+
+
+def test_an_honest_result_is_believed(trial: Trial) -> None:
+    record = kept(trial, honest(trial))
+    assert (record.status, record.reason) == ("reached", None)
+    found = [told for rule in referee.RULES for told in rule(record)]
+    assert not found
+
+
+RATES = {
+    "matmul_flops_per_s": 1e9, "copy_bytes_per_s": 1e9, "matmul_spread": 1.0, "frequency_mhz": None
+}  # fmt: skip # one line reads better
+
+
+@pytest.mark.parametrize(
+    ("lie", "about"),
+    [
+        ({"time_to_target_s": -1.0}, "time_to_target_s"),
+        ({"time_to_target_s": math.inf}, "time_to_target_s"),
+        ({"time_to_target_s": 0.001}, "time_to_target_s"),
+        ({"time_to_target_s": None}, "time_to_target_s"),
+        ({"accuracy": 0.5}, "accuracy"),
+        ({"accuracy": math.nan}, "accuracy"),
+        ({"certified_sequences": None}, "certified_sequences"),
+        ({"error_bound": 1e-9}, "error_bound"),
+        ({"epochs": 10**12}, "epochs"),
+        ({"epochs": None}, "epochs"),
+        ({"updates": 10**400}, "updates"),
+        ({"wall_s": 10.0, "other_s": 9.99}, "wall_s"),
+        ({"wall_s": 0.5}, "ledger"),
+        ({"evaluations": [{"epoch": 1, "train_s": 0.0, "loss": math.nan}]}, "evaluations"),
+        ({"evaluations": "many"}, "evaluations"),
+        ({"status": "splendid"}, "status"),
+        ({"status": "missed"}, "time_to_target_s"),
+        ({"status": "missed", "accuracy": None}, "accuracy"),
+        ({"seed": 7}, "seed"),
+        ({"trial": {}}, "trial"),
+        ({"provenance": {"machine": "other"}}, "provenance"),
+        ({"started_at": "1970-01-01"}, "started_at"),
+        ({"path": "somewhere"}, "path"),
+        ({"calibration": {"before": {**RATES, "matmul_flops_per_s": 0.0}}}, "calibration"),
+        ({"calibration": {"before": 3}}, "calibration"),
+        ({"no_such_field": 1}, "no_such_field"),
+    ],
+)
+def test_a_lie_is_a_failed_record_that_says_what_about(
+    lie: dict[str, Any], about: str, trial: Trial
+) -> None:
+    record = kept(trial, {**honest(trial), **lie})
+    assert record.status == "failed"
+    assert (record.reason or "").startswith("the worker's result ")
+    assert about in (record.reason or "")
+    assert record.time_to_target_s is None
+
+
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.floats()
+    | st.integers()
+    | st.sampled_from([10**300, -(10**300), 0, 1, "reached", "missed", "timeout"])
+    | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner),
+    max_leaves=5,
+)
+NAMES = [*Record.model_fields, "calibration", "path", validation.LATER, "replicates"]
+
+
+@settings(max_examples=150)
+@given(changes=st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=5), ANYTHING, max_size=4))
+def test_whatever_is_claimed_there_is_a_record_that_can_be_kept_and_read(
+    changes: dict[str, Any], trial: Trial
+) -> None:
+    record = kept(trial, {**honest(trial), **changes})
+    line = record.model_dump_json()
+    assert Record.model_validate_json(line) == record
+    assert decoded(line.encode()).status == record.status
+    assert referee.why_impossible(record) is None
+    assert record.seed == trial.seed
+    assert "\n" not in (record.reason or "")
+    assert sentence(record)
+
+
+@pytest.mark.parametrize("together", ["many", [], [{}], [{"status": "reached"}, 3], None])
+def test_replicates_that_are_none_are_failed_records(together: Any, trial: Trial) -> None:
+    trials = [trial, trial.model_copy(update={"seed": 1})]
+    came = {**STARTED, "provenance": {}, "replicates": together}
+    records = validation.records(trials, came)
+    assert [(record.seed, record.status) for record in records] == [(0, "failed"), (1, "failed")]
+
+
+def test_the_reason_of_a_whole_process_is_that_of_each_replicate(trial: Trial) -> None:
+    trials = [trial, trial.model_copy(update={"seed": 1})]
+    came = {**STARTED, "provenance": {}, "status": "failed", "reason": "it died"}
+    assert {record.reason for record in validation.records(trials, came)} == {"it died"}
+
+
+def test_a_plugin_file_is_named_without_its_folder(tmp_path: Path, trial: Trial) -> None:
+    assert kept(trial, honest(trial)).trial["plugins"] == ["file:faulty.py", "whole"]
