@@ -27,7 +27,7 @@ def test_pieces_come_back_in_order(apart: bool) -> None:
 
 SLEEPERS = """
 import os, time
-from echobench import parallel
+from echobench.machine import parallel
 
 def slept(piece):
     print(os.getpid(), flush=True)
