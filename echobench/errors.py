@@ -10,6 +10,7 @@ EchobenchError
 │   └── NewerError        a record of a newer echobench: as damaged, but not set aside
 ├── UnavailableError      a backend is not installed: a row with status `unavailable`
 ├── UnsupportedError      a backend cannot do what is asked: a row with status `unsupported`
+├── JobLostError         a job was lost with the machine that ran it: started again
 ├── RefusedError          a stranger's network that Keras does not read: status `failed`
 └── TrainingError         a trial went wrong in a way we understand: status `failed`
 """
@@ -64,6 +65,10 @@ class UnavailableError(EchobenchError):
 
 class UnsupportedError(EchobenchError):
     """A backend that cannot do what is asked of it: train, or run some layer."""
+
+
+class JobLostError(EchobenchError):
+    """A job was lost with the machine that ran it; the message says how."""
 
 
 class RefusedError(EchobenchError):

@@ -27,7 +27,7 @@ def test_the_public_names() -> None:
         "NativeBackend",
         "Observer",
         "Recipe",
-        "RemoteExecutor",
+        
         "Study",
         "Task",
         "Variant",

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from echobench import interrupts
 from echobench.cli.options import (
     Address,
     ExecutorName,
@@ -25,19 +20,7 @@ from echobench.cli.options import (
     whole,
 )
 from echobench.cli.options import seconds as seconds_of
-from echobench.cli.running import (
-    RESUMES,
-    can_watch,
-    chosen_executor,
-    chosen_observers,
-    print_results,
-    watched,
-)
 from echobench.errors import UsageError
-from echobench.text import say
-
-if TYPE_CHECKING:
-    from echobench.trial.record import Record
 
 
 def run(
@@ -97,96 +80,41 @@ def run(
     force: Annotated[bool, typer.Option("--force", help="Run again what is done.")] = False,
 ) -> None:
     """Train, certify and record; the same command again resumes."""
-    from echobench.harness.matrix import Matrix
-    from echobench.harness.plan import Selection, plan
+    from echobench import flow
     from echobench.machine import facts
-    from echobench.plugin.manager import Plugins
-    from echobench.store.folder import Store
-    from echobench.store.progress_log import Journal
 
     if device not in {"cpu", "gpu"}:
         raise UsageError(f"--device: expected cpu or gpu; received {device!r}")
-    limit, again = memory_limit_of(memory_limit), retries_of(retries)
-    plugins = Plugins(plugin or [])
-    place = chosen_executor(executor, address, plugins)
-    if not place.local and (cache or watch):
-        raise UsageError(
-            f"--executor {place.name}: expected neither --cache nor --watch; compiled programs "
-            "stay on their machine, and one trial at a time can be watched"
-        )
     auto = seeds == "auto"
-    if auto:
-        from echobench.harness import adaptive  # with pandas, which no trial needs
-    selection = Selection(
+    number = 1 if auto else whole("--seeds", seeds, "a number or auto")
+    request = flow.Request(
         tasks=task or [],
         backends=backend or [],
         engines=engine or [],
         divisions=division or ["closed"],
-        seeds=adaptive.LOOKS[0]
-        if auto
-        else max(whole("--seeds", seeds, "a number or auto"), replicates),
+        seeds=number if auto else max(number, replicates),
+        auto=auto,
         repeats=repeats,
+        replicates=replicates,
         device=device,
         devices=devices,
         threads=facts.cores() if threads is None else threads,
         max_epochs=max_epochs,
         timeout_s=seconds_of("--timeout", timeout),
         cache=cache,
-        replicates=replicates,
         quick=quick,
-    )
-    observers = chosen_observers(observe or [], plugins)
-    found: list[Record] = []
-    rounds = adaptive.rounds(selection, plugins, found, say) if auto else iter([])
-    trials = next(rounds) if auto else plan(selection, plugins)
-    if any(trial.division not in selection.divisions for trial in trials):
-        say("a recipe differs from the closed one: recorded as open")
-    store = Store(results, quick=quick)
-    keys = None if auto else {trial.key for trial in trials}
-    # What ran on any machine of many need not run again.
-    here = facts.facts() if place.local else None
-    journal = Journal(store.folder, here, keys)
-    done = journal.done()
-    if force:
-        done.clear()
-    if auto:
-        say(f"seeds auto: looks after {', '.join(map(str, adaptive.LOOKS))} seeds")
-    if dry_run:
-        for trial in trials:
-            say(f"{'done' if trial.key in done else 'run '}  {trial.name}", to=sys.stdout)
-        return
-    store.check_writable()
-    if save_models is not None:
-        Store(save_models).check_writable()
-    matrix = Matrix(
-        plugins=plugins,
-        store=store,
-        command=["echobench", *sys.argv[1:]],
+        force=force,
+        results=results,
+        plugin_files=plugin or [],
+        executor=executor,
+        address=address,
+        observers=observe or [],
+        watch=watch,
         save_models=save_models,
-        about={
-            "seeds": adaptive.rule() if auto else {"rule": "fixed", "seeds": selection.seeds},
-            **(facts.who() if tell_host else {}),
-        },
-        watch=watch and can_watch(),
-        memory_limit=limit,
-        retries=again,
-        executor=place,
-        deadline=time.monotonic() + seconds_of("--budget", budget) if budget else math.inf,
+        tell_host=tell_host,
+        memory_limit=memory_limit_of(memory_limit),
+        retries=retries_of(retries),
+        budget_s=seconds_of("--budget", budget) if budget else None,
     )
-    failed = False
-    settled: set[str] = set()
-    with interrupts.comforted(RESUMES):
-        for planned in itertools.chain([trials], rounds):
-            new = {key: trial for trial in planned if (key := trial.key) not in settled}
-            missing = [trial for key, trial in new.items() if key not in done]
-            if len(missing) < len(new):
-                say(f"{len(new) - len(missing)} of {len(new)} trials are done")
-            failed |= watched(matrix, missing, observers, journal)
-            settled |= new.keys()
-            if auto:
-                found[:] = {r.key: r for r in store.of(here, settled)}.values()
-            if time.monotonic() > matrix.deadline:
-                break
-        print_results(store, here, settled)
-    if failed:
+    if flow.execute(request, dry_run=dry_run, table=True).failed:
         raise typer.Exit(1)

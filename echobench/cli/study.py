@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -21,8 +20,6 @@ from echobench.cli.options import (
     retries_of,
 )
 from echobench.cli.options import seconds as seconds_of
-from echobench.cli.running import RESUMES, chosen_executor, chosen_observers, watched
-from echobench.text import say
 
 
 def study(
@@ -52,8 +49,8 @@ def study(
     """Answer a question with a table; the same command again resumes."""
     from rich.console import Console
 
+    from echobench import flow
     from echobench.analysis.scaling import curves, remarks
-    from echobench.harness.matrix import Matrix
     from echobench.harness.plan import Selection
     from echobench.harness.studies import (
         DISPENSABLE,
@@ -63,50 +60,40 @@ def study(
         plan_study,
     )
     from echobench.machine import facts
-    from echobench.plugin.manager import Plugins
     from echobench.present.table import written
     from echobench.present.terminal import drawn, line_of
-    from echobench.store.folder import Store
-    from echobench.store.progress_log import Journal
     from echobench.trial.record import latest
 
-    limit, again = memory_limit_of(memory_limit), retries_of(retries)
-    plugins = Plugins(plugin or [])
-    place = chosen_executor(executor, address, plugins)
-    here = facts.facts() if place.local else None
-    asked = plugins.study(name).value
-    observers = chosen_observers(observe or [], plugins)
+    session = flow.Session(
+        flow.Options(
+            results=results or Path("results") / "studies" / name,
+            plugin_files=plugin or [],
+            executor=executor,
+            address=address,
+            observers=observe or [],
+            memory_limit=memory_limit_of(memory_limit),
+            retries=retries_of(retries),
+        )
+    )
+    asked = session.plugins.study(name).value
     selection = Selection(
         backends=backend or [asked.backend],
         seeds=asked.seeds if seeds is None else seeds,
         threads=facts.cores() if threads is None else threads,
         timeout_s=seconds_of("--timeout", timeout or asked.timeout),
     )
-    planned = plan_study(asked, selection, plugins)
-    store = Store(results or Path("results") / "studies" / name)
-    trials = interleaved(trial for group in planned.values() for trial in group)
+    planned = plan_study(asked, selection, session.plugins)
     if table_only:
-        found = latest(store.load())
+        found = latest(session.store.load())
     else:
-        store.check_writable()
-        keys = {trial.key: trial for trial in trials}
+        trials = interleaved(trial for group in planned.values() for trial in group)
+        session.keys = {trial.key for trial in trials}
+        session.prepare()
         # A trial out of time would be so again: in a study that is an answer.
-        journal = Journal(store.folder, here, keys)
-        done = journal.done(also=("timeout",))
-        missing = [trial for key, trial in keys.items() if key not in done]
-        if len(missing) < len(trials):
-            say(f"{len(trials) - len(missing)} of {len(trials)} trials are done")
-        matrix = Matrix(
-            plugins=plugins,
-            store=store,
-            command=["echobench", *sys.argv[1:]],
-            memory_limit=limit,
-            retries=again,
-            executor=place,
-        )
-        with interrupts.comforted(RESUMES):
-            watched(matrix, missing, observers, journal)
-        found = list({r.key: r for r in store.of(here, keys)}.values())
+        done = session.done(session.keys, also=("timeout",))
+        with interrupts.comforted(flow.RESUMES):
+            session.make([trial for trial in trials if trial.key not in done], of=len(trials))
+        found = list({record.key: record for record in session.records()}.values())
     rows = answers(planned, found)
     if form is not Format.TABLE:
         print(written(rows, form.value))
@@ -120,5 +107,5 @@ def study(
     dispensable = [name for name in DISPENSABLE if name not in kept]
     console.print(drawn(rows, console.width, names, dispensable))
     chosen = [record for record in found if record.backend in selection.backends]
-    for line in remarks(curves(measurements(asked, chosen, plugins))):
+    for line in remarks(curves(measurements(asked, chosen, session.plugins))):
         console.print(line_of(line, "dim"))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -60,13 +58,12 @@ def tune(
     plugin: PluginFiles = None,
 ) -> None:
     """Search for the recipe that is certified soonest; the same command again resumes."""
+    from echobench import flow
     from echobench.harness import tuning
-    from echobench.harness.matrix import Matrix
     from echobench.harness.plan import Selection
     from echobench.machine import facts
     from echobench.plugin.manager import Plugins
     from echobench.present import progress
-    from echobench.store.folder import Store
     from echobench.store.locks import SEARCHES, Claims
     from echobench.store.search_log import SearchLog, best, sentence
     from echobench.text import file_name
@@ -77,7 +74,6 @@ def tune(
         raise UsageError(f"--device: expected cpu or gpu; received {device!r}")
     if candidates is not None and candidates < 1:
         raise UsageError(f"--candidates: expected 1 or more; received {candidates}")
-    limit, again = memory_limit_of(memory_limit), retries_of(retries)
     plugins = Plugins(plugin or [])
     selection = Selection(
         backends=[tuning.usable(backend, plugins)],
@@ -89,9 +85,16 @@ def tune(
     )
     fixed = pairs("--fix", fix or [], "FIELD=VALUE")
     asked = tuning.question(task, fixed, selection, plugins)
-    deadline = time.monotonic() + seconds_of("--budget", budget)
-    store = Store(results or Path("results") / "tune" / file_name(asked.name))
-    store.check_writable()
+    options = flow.Options(
+        results=results or Path("results") / "tune" / file_name(asked.name),
+        memory_limit=memory_limit_of(memory_limit),
+        retries=retries_of(retries),
+        budget_s=seconds_of("--budget", budget),
+    )
+    # The best recipe is run again to be reported, and passes the parity gate there.
+    session = flow.Session(options, plugins=plugins, gate=False)
+    session.prepare()
+    store = session.store
     claims = Claims(store.folder, SEARCHES)
     if not claims.take([json.dumps(asked.conditions, sort_keys=True)]):
         raise UsageError(
@@ -103,18 +106,9 @@ def tune(
         say(f"{len(log.candidates)} candidates are tried")
     if log.others:
         say(f"{log.others} candidates were tried under other conditions, and are left out")
-    matrix = Matrix(
-        plugins=plugins,
-        store=store,
-        command=["echobench", *sys.argv[1:]],
-        deadline=deadline,
-        memory_limit=limit,
-        retries=again,
-        gate=False,  # what is found is run again to be reported, and passes the gate there
-    )
     comfort = "candidates and trials so far are recorded; the same command resumes"
     with interrupts.comforted(comfort), progress.search_watcher() as watcher:
-        for candidate in tuning.search(asked, matrix, log, watcher, candidates):
+        for candidate in tuning.search(asked, session.matrix, log, watcher, candidates):
             say(f"candidate {candidate.number}: {sentence(candidate)}")
             if candidate == best(log.candidates):
                 say(f"    the best so far: {asked.label(candidate.recipe)}")

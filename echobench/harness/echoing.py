@@ -15,7 +15,7 @@ from echobench.errors import EchobenchError, UsageError
 from echobench.harness import launch
 from echobench.harness.predicting import Saved, Setting, trial_on
 from echobench.plugin.manager import Plugins, Provided
-from echobench.trial.messages import Heard, Job
+from echobench.trial.job import Heard, Job
 
 TIMEOUT_S = 120.0
 
@@ -79,12 +79,8 @@ def echo(model: Saved, words: Sequence[str], provided: Provided[Backend], plugin
     heard = Heard(model=str(model.path.resolve()), tokens=asked.tokens.tolist())
     trial = trial_on(model, provided, setting, plugins)
     with tempfile.TemporaryDirectory(prefix="echobench-echo-") as folder:
-        came = launch.run_job(
-            Job(kind="echo", trial=trial, heard=heard),
-            provided.value,
-            command=[],
-            log=Path(folder) / "log",
-        )
+        job = Job(kind="echo", trials=[trial], heard=heard)
+        (came,) = launch.run_once(job, provided.value, Path(folder) / "log")
     if "refused" in came:
         raise UsageError(f"{model.path}: {came['refused']}")
     if "echoed" not in came:

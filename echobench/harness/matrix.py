@@ -1,73 +1,75 @@
-"""All trials of a plan, one after the other, each record kept as soon as it is there."""
+"""Run the trials of a plan as jobs, and store each record as soon as its trial ends."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
 
-from echobench.errors import StorageError
-from echobench.harness import launch
-from echobench.harness.assignments import Assignment, perform
+from echobench import interrupts
+from echobench.errors import JobLostError, StorageError
+from echobench.harness import launch, validation
 from echobench.harness.references import References
 from echobench.harness.sharing import Share
-from echobench.plugin.executor import DEFAULT, Executor, Site
+from echobench.plugin.executor import LOCAL, Connection, Executor, Site
 from echobench.plugin.manager import Plugins, file_of
 from echobench.store.folder import Store
 from echobench.store.locks import Claims
 from echobench.store.progress_log import Journal
 from echobench.text import file_name
+from echobench.trial.job import Job, JobOptions
 from echobench.trial.messages import Progress
 from echobench.trial.record import Record
 from echobench.trial.trial import Trial
 
+WAIT_S = 0.2
+"""Longest wait of one look at the jobs that an executor runs."""
+MOST_LOSSES = 3
+"""How often a job that was lost with its machine is started again."""
+
 
 @dataclass
 class Watcher:
-    """What is called while a matrix runs; does nothing by default."""
+    """Callbacks while a matrix runs; each does nothing by default.
+
+    Attributes:
+        started: called with a trial and its number in the plan.
+        progressed: called with a trial and its progress.
+        finished: called with a trial and its record, which is stored.
+        waiting: called with the number of trials that only other processes still run; 0 when
+            that is over.
+    """
 
     started: Callable[[int, Trial], None] = lambda number, trial: None
     progressed: Callable[[Trial, Progress], None] = lambda trial, progress: None
     finished: Callable[[Trial, Record], None] = lambda trial, record: None
     waiting: Callable[[int], None] = lambda count: None
-    """Nothing is left but so many trials that other processes run; 0 when that is over."""
 
 
 @dataclass
 class Matrix:
-    """Runs trials and keeps their records.
+    """Runs trials and stores their records.
 
     Attributes:
         plugins: where the trials' backends are.
         store: keeps the records.
-        command: echobench's own command line, for the records.
-        save_models: folder for trained networks, if wanted.
-        about: what else the records' provenance is to hold.
+        options: how each job is made.
+        executor: where jobs run; this machine by default.
         gate: whether trials pass the parity gate.
-        watch: whether the workers tell of each evaluation as they make it.
-        memory_limit: bytes that a worker and what it starts may hold; None for all there are.
-        retries: how often a trial that failed is run again, at once.
-        executor: where they run; this machine by default.
-        deadline: no trial is started after it, on the monotonic clock; the same
-            command goes on later.
+        deadline: no trial is started after it, on the monotonic clock; the same command
+            resumes later.
     """
 
     plugins: Plugins
     store: Store
-    command: list[str]
-    save_models: Path | None = None
-    about: dict[str, Any] = field(default_factory=dict)
-    deadline: float = math.inf
-    gate: bool = True
-    watch: bool = False
-    memory_limit: int | None = None
-    retries: int = 0
+    options: JobOptions
     executor: Executor | None = None
+    gate: bool = True
+    deadline: float = math.inf
     _references: References = field(init=False)
 
     def __post_init__(self) -> None:
@@ -76,58 +78,58 @@ class Matrix:
     def run(
         self, trials: Sequence[Trial], watcher: Watcher, journal: Journal | None = None
     ) -> Iterator[Record]:
-        """Run the trials in order; yield their records, each when it is kept.
+        """Run the trials in order; yield each record once it is stored.
 
-        Other processes may run trials of the same folder meanwhile: what one of them runs is
-        left to it, and no record of that is yielded here.
+        Other processes may run trials of the same folder meanwhile: those are left to them,
+        and their records are not yielded here.
 
         Args:
             trials: the plan.
-            watcher: told of each trial.
-            journal: of the store's folder, its first look taken; it tells what the others did.
+            watcher: is called as trials start, progress and finish.
+            journal: of the store's folder, read once already; it shows what others recorded.
 
         Raises:
-            StorageError: the results folder takes no more; what it holds stays.
+            StorageError: the results folder takes no more records; those in it stay.
         """
         if journal is None:
             journal = Journal(self.store.folder)
             journal.skip()
-        perform_here = functools.partial(self._perform, watcher)
-        site = Site(perform_here, watcher.progressed, self.store.folder)
+
+        def run_here(job: Job) -> list[Record]:
+            return self._run_here(job, watcher)
+
+        executor = self.executor or self.plugins.executor(LOCAL).value()
+        site = Site(run_here, watcher.progressed, self.store.folder)
         with Claims(self.store.folder) as claims:
             share = Share(trials, claims, journal, watcher.waiting, self.deadline)
-            todo = self._assignments(share, claims, watcher)
-            executor = self.executor or self.plugins.executor(DEFAULT).value()
-            with contextlib.closing(executor.run(todo, site)) as came:
-                for assignment, records in came:
-                    self._keep(assignment, records)
-                    share.give(assignment.trials)
-                    for trial, record in zip(assignment.trials, records, strict=True):
+            jobs = self._jobs(share, claims, watcher)
+            with contextlib.closing(_executed(executor, jobs, site)) as finished:
+                for job, records in finished:
+                    self._store(job, records)
+                    share.give(job.trials)
+                    for trial, record in zip(job.trials, records, strict=True):
                         watcher.finished(trial, record)
                         yield record
 
-    def _assignments(
-        self, share: Share, claims: Claims, watcher: Watcher
-    ) -> Generator[Assignment | None]:
-        """Yield what is run next; None where there is nothing just now, but may be later."""
+    def _jobs(self, share: Share, claims: Claims, watcher: Watcher) -> Generator[Job | None]:
+        """Yield the jobs to start; None while only other jobs' end can bring one."""
         while True:
             try:
-                self.store.check_room()  # its record can be kept, as far as one sees
-                group = share.take()
-                if group == []:
+                self.store.check_room()
+                trials = share.take()
+                if trials == []:
                     return
-                if group is None:
+                if trials is None:
                     yield None
                     continue
-                watcher.started(share.passed - len(group), group[0])
-                assignment = self._assignment(group, claims, watcher)
+                watcher.started(share.passed - len(trials), trials[0])
+                job = self._job(trials, claims, watcher)
             except (OSError, StorageError) as error:
-                raise self._stopped("before the next trial", error) from error
-            yield assignment
+                raise _stopped("before the next trial", error) from error
+            yield job
 
-    def _assignment(self, group: list[Trial], claims: Claims, watcher: Watcher) -> Assignment:
-        """Return what one process has to do: a trial, or replicates that share it."""
-        trial = group[0]
+    def _job(self, trials: list[Trial], claims: Claims, watcher: Watcher) -> Job:
+        trial = trials[0]
         backend = self.plugins.backend(trial.backend).value
         reference = None
         if self.gate and backend.trains and backend.why_unavailable() is None:
@@ -135,16 +137,12 @@ class Matrix:
             reference = self._references.of(
                 trial, claims, lambda: watcher.progressed(trial, computing)
             )
-        return Assignment(
-            trials=group,
-            command=self.command,
-            about=self.about,
+        compiled = self.store.folder / "compiled" / file_name(trial.backend)
+        return Job(
+            **dict(self.options),
+            trials=trials,
             reference=reference,
-            watch=self.watch,
-            memory_limit=self.memory_limit,
-            retries=self.retries,
-            save_model=self._model_path(trial),
-            cache=self._cache_path(trial),
+            cache=compiled if trial.cache else None,
             sources={
                 plugin: file.read_text(encoding="utf-8")
                 for plugin in trial.plugins
@@ -152,41 +150,103 @@ class Matrix:
             },
         )
 
-    def _perform(self, watcher: Watcher, assignment: Assignment) -> list[Record]:
-        """Run an assignment on this machine."""
-        trial = assignment.trial
+    def _run_here(self, job: Job, watcher: Watcher) -> list[Record]:
+        trial = job.trial
         backend = self.plugins.backend(trial.backend).value
         log = self.store.logs / f"{trial.key}.log"
         try:
-            return perform(
-                assignment, backend, log, lambda progress: watcher.progressed(trial, progress)
+            return launch.run(
+                job, backend, log, lambda progress: watcher.progressed(trial, progress)
             )
         except KeyboardInterrupt:
             # It may have come while a worker was being started, before anyone held it.
             launch.kill_children(os.getpid())
             raise
         except OSError as error:
-            raise self._stopped(f"at {trial.name}", error) from error
+            raise _stopped(f"at {trial.name}", error) from error
 
-    def _keep(self, assignment: Assignment, records: list[Record]) -> None:
+    def _store(self, job: Job, records: list[Record]) -> None:
         try:
             for record in records:
                 self.store.append(record)
         except (OSError, StorageError) as error:
-            raise self._stopped(f"at {assignment.trial.name}", error) from error
+            raise _stopped(f"at {job.trial.name}", error) from error
 
-    def _stopped(self, where: str, error: OSError | StorageError) -> StorageError:
-        told = error if isinstance(error, StorageError) else error.strerror
-        return StorageError(
-            f"stopped {where}: {told}; earlier records are kept, and the same command resumes"
-        )
 
-    def _cache_path(self, trial: Trial) -> Path | None:
-        if not trial.cache:
-            return None
-        return self.store.folder / "compiled" / file_name(trial.backend)
+def _executed(
+    executor: Executor, jobs: Iterator[Job | None], site: Site
+) -> Generator[tuple[Job, list[Record]]]:
+    """Keep as many jobs under way as the executor has room for; yield each with its records."""
+    first = next(jobs, None)
+    if first is None:
+        return
+    with executor.connect(first, site) as connection:
+        if not executor.local:
+            interrupts.catch()  # a cluster's library may have set handlers of its own
+        under_way: dict[Any, _UnderWay] = {}
 
-    def _model_path(self, trial: Trial) -> Path | None:
-        if self.save_models is None:
-            return None
-        return self.save_models / f"{file_name(trial.name.replace(' seed ', '-seed'))}.keras"
+        def start(job: _UnderWay) -> None:
+            under_way[connection.start(job.job)] = job
+
+        try:
+            start(_UnderWay(first))
+            exhausted = False
+            while under_way or not exhausted:
+                while not exhausted and len(under_way) < connection.room():
+                    try:
+                        following = next(jobs)
+                    except StopIteration:
+                        exhausted = True
+                        break
+                    if following is None:
+                        break
+                    start(_UnderWay(following))
+                for handle in connection.ended(list(under_way), WAIT_S):
+                    ended = under_way.pop(handle)
+                    records = ended.records(connection, handle)
+                    if records is None:
+                        start(ended)
+                    else:
+                        yield ended.job, records
+        finally:
+            for handle in under_way:
+                connection.cancel(handle)
+
+
+@dataclass
+class _UnderWay:
+    """A job that an executor runs, and how it was lost each time."""
+
+    job: Job
+    losses: list[str] = field(default_factory=list)
+
+    def records(self, connection: Connection, handle: Any) -> list[Record] | None:
+        """Return the job's records; None where it was lost and is to start again."""
+        try:
+            records = connection.records(handle)
+        except JobLostError as lost:
+            self.losses.append(str(lost))
+            return None if len(self.losses) <= MOST_LOSSES else self._given_up()
+        for record in records if self.losses else []:
+            record.provenance["executor"]["lost"] = self.losses
+        return records
+
+    def _given_up(self) -> list[Record]:
+        fields = {
+            "status": "failed",
+            "reason": f"lost {len(self.losses)} times with its machine: {self.losses[-1]}",
+            "started_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "provenance": {
+                "command": self.job.command,
+                "executor": {"lost": self.losses},
+                **self.job.about,
+            },
+        }
+        return [validation.record(trial, dict(fields)) for trial in self.job.trials]
+
+
+def _stopped(where: str, error: OSError | StorageError) -> StorageError:
+    cause = error if isinstance(error, StorageError) else error.strerror
+    return StorageError(
+        f"stopped {where}: {cause}; earlier records are kept, and the same command resumes"
+    )

@@ -20,7 +20,7 @@ from echobench.harness import archive, launch, validation
 from echobench.plugin.manager import Plugins, Provided
 from echobench.store.folder import Store
 from echobench.text import file_name
-from echobench.trial.messages import Inference, Job
+from echobench.trial.job import Inference, Job
 from echobench.trial.prediction import Prediction
 from echobench.trial.trial import Trial
 
@@ -196,11 +196,10 @@ def _run(
     inference = Inference(
         model=str(model.path.resolve()), batches=list(setting.batches), answers=str(answers)
     )
-    fields = launch.run_job(
-        Job(kind="predict", trial=trial, inference=inference),
+    (fields,) = launch.run_once(
+        Job(kind="predict", trials=[trial], inference=inference, command=command),
         backend,
-        command=command,
-        log=store.logs / f"predict-{model.sha256[:16]}-{file_name(backend.name)}.log",
+        store.logs / f"predict-{model.sha256[:16]}-{file_name(backend.name)}.log",
     )
     told = {
         "model": model.path.name,

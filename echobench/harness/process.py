@@ -22,6 +22,7 @@ import psutil
 from echobench.harness import logs
 from echobench.harness.channel import Lines, events
 from echobench.machine import memory, privacy
+from echobench.trial.job import Job
 from echobench.trial.messages import Failure, Progress, Result
 
 GRACE_S = 10.0
@@ -36,15 +37,15 @@ CHUNK_BYTES = 2**16
 
 @dataclass
 class Ending:
-    """How a worker ended.
+    """How a worker ended, and what it reported.
 
     Attributes:
-        answers: what it said came of its job; a worker in order says so once.
-        log_tail: the last lines of what it printed.
-        killed: the status and the reason where it was killed, None where it ended by itself.
+        answers: results reported; a healthy worker reports one for each trial.
+        log_tail: the last lines that it printed.
+        killed: status and reason where it was killed, None where it ended by itself.
         death: how it ended by itself, in words.
-        code: its exit code, or less than 0 where a signal ended it.
-        dropped: lines that it told and that were too long to be kept.
+        code: its exit code; negative where a signal ended it.
+        dropped: events that were too long to be kept.
     """
 
     answers: list[Result | Failure] = field(default_factory=list)
@@ -56,25 +57,20 @@ class Ending:
 
 
 def run(
-    job: bytes,
+    job: Job,
     environment: Callable[[str], dict[str, str]],
     log: Path,
-    limit_s: float,
-    *,
-    memory_limit: int | None = None,
-    progress: Callable[[Progress], None] = lambda _: None,
+    report: Callable[[Progress], None],
 ) -> Ending:
-    """Run a worker to its end; when this returns, all that it started has ended too.
+    """Run a job's worker to its end; its child processes have ended too when this returns.
 
     Args:
-        job: what it is to do, in one line.
-        environment: returns its environment, given the folder of its own.
-        log: file that takes what it prints.
-        limit_s: seconds that it has.
-        memory_limit: bytes that its processes may hold together; None for all there are.
-        progress: called with its progress.
+        job: what the worker does.
+        environment: returns the worker's environment, given its own folder.
+        log: file for what the worker prints.
+        report: called with the worker's progress.
     """
-    until = time.monotonic() + limit_s + GRACE_S
+    until = time.monotonic() + job.limit_s + GRACE_S
     log.parent.mkdir(parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
     kills = memory.kills()
@@ -98,11 +94,11 @@ def run(
         try:
             with contextlib.suppress(BrokenPipeError):  # it died; what follows says how
                 # Left open: its closing tells the guard that we are gone.
-                worker.stdin.write(job + b"\n")
+                worker.stdin.write(job.model_dump_json().encode() + b"\n")
                 worker.stdin.flush()
-            limits = _Limits(until, memory_limit)
-            limits.reason = f"still running {GRACE_S:g} s past its limit of {limit_s:g} s"
-            _attend(worker, receiving, output, limits, ending, progress)
+            limits = _Limits(until, job.memory_limit)
+            limits.reason = f"still running {GRACE_S:g} s past its limit of {job.limit_s:g} s"
+            _attend(worker, receiving, output, limits, ending, job.results, report)
         finally:
             _end_tree(worker, home)
             with contextlib.suppress(BrokenPipeError):
@@ -157,14 +153,15 @@ def _attend(
     output: int,
     limits: _Limits,
     ending: Ending,
-    progress: Callable[[Progress], None],
+    results: int,
+    report: Callable[[Progress], None],
 ) -> None:
-    """Listen to a worker until it has ended, or must."""
+    """Listen to a worker until it ends or a limit ends it."""
     lines, listening = Lines(), True
     tick = time.monotonic() + TICK_S
     with selectors.DefaultSelector() as selector:
         selector.register(receiving, selectors.EVENT_READ)
-        while len(ending.answers) < 2:  # more than one is not believed, however many come
+        while len(ending.answers) <= results:  # more are not believed, however many come
             now = time.monotonic()
             if now >= limits.until:
                 ending.killed = (limits.status, f"killed: {limits.reason}")
@@ -187,9 +184,10 @@ def _attend(
                     limits.last_word("it closed its pipe, without a result")
                 for event in events(lines.of(chunk)):
                     if isinstance(event, Progress):
-                        progress(event)
-                    else:
-                        ending.answers.append(event)
+                        report(event)
+                        continue
+                    ending.answers.append(event)
+                    if isinstance(event, Failure) or len(ending.answers) >= results:
                         limits.last_word("its result")
     ending.dropped = lines.dropped
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from echobench.plugin.manager import Plugins
 from echobench.store.appending import replace_text
 from echobench.store.folder import Store
 from echobench.store.locks import Claims
-from echobench.trial.messages import Reference
+from echobench.trial.job import Job, Reference
 from echobench.trial.trial import Trial
 
 
@@ -73,7 +74,7 @@ class References:
                 kept = _read(path)  # computed by another process meanwhile?
                 if kept is None:
                     log = self._store.logs / f"reference-{trial.key}.log"
-                    kept = launch.run_reference(trial, backend, log)
+                    kept = _computed(trial, backend, log)
                     if kept is not None:
                         replace_text(path, kept.model_dump_json() + "\n")
             finally:
@@ -107,6 +108,14 @@ class References:
                 "versions": {"echobench": trial.versions["echobench"], **backend.versions()},
             }
         )
+
+
+def _computed(trial: Trial, backend: Backend, log: Path) -> Reference | None:
+    """Return the first losses of the tutorial's program; None, with the reason in the log."""
+    (result,) = launch.work(Job(kind="reference", trials=[trial]), backend, log)
+    with contextlib.suppress(ValidationError):
+        return Reference(name=f"{backend.name} {trial.engine}", losses=result.get("losses", ()))
+    return None
 
 
 def _read(path: Path) -> Reference | None:

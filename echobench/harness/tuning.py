@@ -147,10 +147,11 @@ def search(
         number = len(log.candidates)
         if recipe is None or time.monotonic() > matrix.deadline:
             return
-        matrix.about = {
+        about = {
             "seeds": {"rule": "a search's own, never reported", "first": FIRST_TUNING_SEED},
             "search": {"candidate": number},
         }
+        matrix.options = matrix.options.model_copy(update={"about": about})
 
         def run(trial: Trial) -> Record | None:
             before = done.get(trial.key)

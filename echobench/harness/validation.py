@@ -122,27 +122,6 @@ def record(trial: Trial, came: dict[str, Any]) -> Record:
     return Record(**told, **base, **_failure(f"the worker's result cannot be true ({wrong})"))
 
 
-def records(trials: Sequence[Trial], came: dict[str, Any]) -> list[Record]:
-    """Return the records of what came of replicates, which shared a process."""
-    together = came.pop("replicates", None)
-    if together is None:  # nothing came of any, and all for the same reason
-        return [record(trial, came) for trial in trials]
-    base = {name: came[name] for name in ("started_at", "provenance")}
-    fitting = isinstance(together, list) and len(together) == len(trials)
-    found = []
-    for place, trial in enumerate(trials):
-        one = together[place] if fitting else None
-        if isinstance(one, dict):
-            fields, measured = claimed(one)
-        else:
-            reason = f"the worker's result is no record (expected {len(trials)} replicates)"
-            fields, measured = _failure(reason), {}
-        path = {"path": measured["path"]} if measured.get("path") else {}
-        provenance = {**base["provenance"], **path}
-        found.append(record(trial, {**base, **fields, "provenance": provenance}))
-    return found
-
-
 def _failure(reason: str) -> dict[str, Any]:
     return {"status": "failed", "reason": one_line(reason)}
 

@@ -128,6 +128,7 @@ class EchoBenchmark:
         from echobench.machine import facts
         from echobench.plugin.manager import Plugins
         from echobench.store.folder import Store
+        from echobench.trial.job import JobOptions
 
         files = [plugin] if isinstance(plugin, str | Path) else plugin
         selection = Selection(
@@ -145,7 +146,7 @@ class EchoBenchmark:
         try:
             plugins = Plugins([self._request.path.parent / file for file in files])
             command = ["pytest", *map(str, self._request.config.invocation_params.args)]
-            matrix = Matrix(plugins, Store(self._folder), command)
+            matrix = Matrix(plugins, Store(self._folder), JobOptions(command=command))
             watcher = Watcher(progressed=lambda _, progress: seen.append(progress))
             (record,) = matrix.run(plan(selection, plugins), watcher)
         except EchobenchError as error:

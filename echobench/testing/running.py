@@ -19,6 +19,7 @@ from echobench.machine import facts
 from echobench.plugin.manager import Plugins
 from echobench.store.folder import Store
 from echobench.testing.findings import FaultError, SkipError
+from echobench.trial.job import Job, JobOptions
 from echobench.trial.trial import Trial
 
 Say = Callable[[str], None]
@@ -104,7 +105,8 @@ def probed(
     """
     with tempfile.TemporaryDirectory(prefix="echobench-check-") as folder:
         backend = plugins.backend(trial.backend).value
-        fields = launch.run_probe(probe, trial, recipes or {}, backend, Path(folder) / "log")
+        job = Job(kind="probe", trials=[trial], probe=probe, recipes=recipes or {})
+        (fields,) = launch.work(job, backend, Path(folder) / "log")
     if "reason" in fields:
         raise FaultError(
             f"on {trial.backend}: {fields['reason']}",
@@ -118,7 +120,8 @@ def parity(trial: Trial, plugins: Plugins) -> str:
     """Check the parity gate in a quick trial, run as `echobench run --quick` runs it."""
     with tempfile.TemporaryDirectory(prefix="echobench-check-") as folder:
         store = Store(Path(folder), quick=True)
-        matrix = Matrix(plugins=plugins, store=store, command=["echobench", "check"])
+        options = JobOptions(command=["echobench", "check"])
+        matrix = Matrix(plugins=plugins, store=store, options=options)
         (record,) = matrix.run([trial], Watcher())
     if record.status == "unsupported":
         raise SkipError(str(record.reason))

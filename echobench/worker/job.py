@@ -1,11 +1,12 @@
-"""One job: read, done, answered."""
+"""Read a job, run it, report its results."""
 
 from __future__ import annotations
 
 import os
 import sys
+import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import IO, Any
@@ -18,9 +19,11 @@ from echobench.core.task import Task
 from echobench.errors import EchobenchError, TrainingError, UnavailableError, UnsupportedError
 from echobench.machine.calibration import calibrate, limit_fraction
 from echobench.plugin.manager import Plugins
-from echobench.trial.messages import Failure, Job, Progress, Result
+from echobench.trial.job import Job
+from echobench.trial.messages import Failure, Progress, Result
 from echobench.trial.trial import Trial
 
+Report = Callable[[Progress], None]
 OPTIONAL = (
     "IPython",
     "cv2",
@@ -46,13 +49,12 @@ def main(pipe: int, started: float) -> int:
     with os.fdopen(pipe, "w", buffering=1) as events:
         job = Job.model_validate_json(_first_line())
         try:
-            fields = _run(job, Ledger(started), events)
+            for fields in _results(job, Ledger(started), partial(_emit, events)):
+                _emit(events, Result(fields=fields))
         except UnavailableError as error:
             _emit(events, Failure(status="unavailable", reason=str(error)))
-            return 0
         except UnsupportedError as error:
             _emit(events, Failure(status="unsupported", reason=str(error)))
-            return 0
         except EchobenchError as error:
             _emit(events, Failure(status="failed", reason=str(error)))
             return 1
@@ -61,7 +63,6 @@ def main(pipe: int, started: float) -> int:
             reason = ": ".join(filter(None, [type(error).__name__, str(error)]))
             _emit(events, Failure(status="failed", reason=reason))
             return 1
-        _emit(events, Result(fields=fields))
     return 0
 
 
@@ -75,45 +76,72 @@ def _first_line() -> bytes:
 
 
 def _emit(events: IO[str], event: Progress | Result | Failure) -> None:
-    # A trial that nobody watches tells of no looks.
+    # Without a look there is no `look` in the line: not a byte more than needed.
     unwatched = isinstance(event, Progress) and event.look is None
     events.write(event.model_dump_json(exclude={"look"} if unwatched else None) + "\n")
 
 
-def _run(job: Job, ledger: Ledger, events: IO[str]) -> dict[str, Any]:
+def _results(job: Job, ledger: Ledger, report: Report) -> Iterator[dict[str, Any]]:
+    """Run a job; yield the fields of each result as soon as it is there."""
     trial = job.trial
     _pin(trial.threads)
-    before = calibrate() if job.kind == "trial" else None
-    _emit(events, Progress(phase="import"))
+    before = calibrate() if job.kind == "train" else None
+    report(Progress(phase="import"))
     task, backend = _load(trial)
     with ledger.phase("import"), hidden(*_unused(backend)):
         _import_framework(backend, trial)
-    # From here on the framework is there, and so may be all that is written in it.
+    # Modules that import the framework are imported only now that it is configured.
     if job.probe is not None:
         from echobench.worker.probes import PROBES
 
-        return PROBES[job.probe](job, task, backend)
-    if job.inference is not None:
+        yield PROBES[job.probe](job, task, backend)
+    elif job.inference is not None:
         from echobench.worker.prediction import predict
 
-        return predict(job.inference, trial, task, backend, ledger)
-    if job.heard is not None:
+        yield predict(job.inference, trial, task, backend, ledger)
+    elif job.heard is not None:
         from echobench.worker.prediction import echo
 
-        return echo(job.heard, task, backend)
-    from echobench.worker.trial import first_losses, learn
+        yield echo(job.heard, task, backend)
+    elif job.kind == "reference":
+        from echobench.worker.trial import first_losses
 
-    if job.kind == "reference":
-        return {"losses": first_losses(trial, task, backend, ledger)}
-    if job.seeds:
+        yield {"losses": first_losses(trial, task, backend, ledger)}
+    elif job.together:
         from echobench.worker.replicates import learn_together
 
-        found = learn_together(job, task, backend, ledger, partial(_emit, events))
-        return {"replicates": found, "calibration": {"before": before, "after": calibrate()}}
-    fields = learn(job, task, backend, ledger, partial(_emit, events))
-    calibration = {"before": before, "after": calibrate()}
-    fields["limit_fraction"] = limit_fraction(fields, trial.device, calibration)
-    return {**fields, "calibration": calibration}
+        results = learn_together(job, task, backend, ledger, report)
+        calibration = {"before": before, "after": calibrate()}
+        yield from ({**fields, "calibration": calibration} for fields in results)
+    else:
+        yield from _in_turn(job, task, backend, ledger, before, report)
+
+
+def _in_turn(
+    job: Job,
+    task: Task,
+    backend: Backend,
+    ledger: Ledger,
+    before: dict[str, Any] | None,
+    report: Report,
+) -> Iterator[dict[str, Any]]:
+    """Train one trial after the other, each with a ledger of its own."""
+    from echobench.worker.trial import learn
+
+    for trial in job.trials:
+        if trial is not job.trial:
+            ledger = Ledger(time.monotonic())
+        try:
+            fields = learn(job, trial, task, backend, ledger, report)
+        except TrainingError as error:
+            if len(job.trials) == 1:
+                raise
+            yield {"status": "failed", "reason": str(error)}  # the others go on
+            continue
+        calibration: dict[str, dict[str, Any] | None] = {"before": before, "after": calibrate()}
+        fields["limit_fraction"] = limit_fraction(fields, trial.device, calibration)
+        yield {**fields, "calibration": calibration}
+        before = calibration["after"]
 
 
 def _pin(threads: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from echobench.core.sequences import Floats
-from echobench.trial.messages import Reference
+from echobench.trial.job import Reference
 
 UPDATES = 20
 """How many losses are compared."""

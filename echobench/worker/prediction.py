@@ -20,7 +20,7 @@ from echobench.core.target import BLOCK
 from echobench.core.task import Task
 from echobench.errors import RefusedError, UnsupportedError
 from echobench.machine import facts
-from echobench.trial.messages import Heard, Inference
+from echobench.trial.job import Heard, Inference
 from echobench.trial.trial import Trial
 
 

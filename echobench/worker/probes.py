@@ -16,7 +16,7 @@ from echobench.core.clock import Ledger
 from echobench.core.coding import Coding
 from echobench.core.sequences import Framing, Integers, stream
 from echobench.core.task import Recipe, Task
-from echobench.trial.messages import Job
+from echobench.trial.job import Job
 
 if TYPE_CHECKING:
     from echobench.core.architectures import Form, Network

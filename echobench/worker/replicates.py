@@ -17,7 +17,8 @@ from echobench.core.task import Task
 from echobench.core.training import fresh_rows, train
 from echobench.errors import TrainingError, UnsupportedError
 from echobench.machine import facts
-from echobench.trial.messages import Job, Progress
+from echobench.trial.job import Job
+from echobench.trial.messages import Progress
 from echobench.worker import parity
 from echobench.worker.trial import (
     LONGEST_DISPATCH,
@@ -33,13 +34,13 @@ from echobench.worker.trial import (
 def learn_together(
     job: Job, task: Task, backend: Backend, ledger: Ledger, tell: Callable[[Progress], None]
 ) -> list[dict[str, Any]]:
-    """Train the job's seeds side by side; return the fields of a record for each.
+    """Train the job's trials side by side; return the fields of a record for each.
 
     Times belong to all of them together, so that a record keeps none of its own but
     `seconds_per_update`, its share of an update of all; the phases are in its path.
 
     Args:
-        job: the trial, whose seed is replaced by each of `seeds`; the reference's losses.
+        job: the replicates, and the reference losses.
         task: the trial's.
         backend: the trial's, configured.
         ledger: of this process.
@@ -48,7 +49,8 @@ def learn_together(
     Raises:
         UnsupportedError: the engine or the backend trains one seed at a time.
     """
-    trial, count = job.trial, len(job.seeds)
+    trial, count = job.trial, len(job.trials)
+    seeds = [trial.seed for trial in job.trials]
     if trial.engine != "fused":
         raise UnsupportedError(f"engine {trial.engine!r} trains one seed at a time")
     dispatch = min(trial.recipe.evaluate_every, LONGEST_DISPATCH)
@@ -57,7 +59,7 @@ def learn_together(
         program = backend.program(task, trial.recipe)
         trainer = backend.replicated_trainer(program, dispatch, count)
         predictor = backend.predictor(program)
-        weights = [program.initial_weights(stream(seed, "weights")) for seed in job.seeds]
+        weights = [program.initial_weights(stream(seed, "weights")) for seed in seeds]
     tell(Progress(phase="compile"))
     with ledger.phase("compile"):
         predictor(weights[0], task.sample(stream(parity.SEED, "parity"), BLOCK))
@@ -68,7 +70,7 @@ def learn_together(
     limits, progress = limits_of(trial, ledger, dispatch), progress_to(tell)
 
     def one(place: int) -> dict[str, Any]:
-        seed, told = job.seeds[place], progress if place == 0 else lambda *_: None
+        seed, told = seeds[place], progress if place == 0 else lambda *_: None
         watched = job.watch and place == 0
         looked = looks_to(tell, task, predictor, seed, program.batches) if watched else None
         own = Ledger(ledger.started)  # its times are those of all, and not kept

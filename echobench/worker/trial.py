@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +20,8 @@ from echobench.core.training import Evaluation, Limits, Outcome, fresh_rows, tra
 from echobench.errors import TrainingError
 from echobench.machine import facts, privacy
 from echobench.store.appending import replace_text
-from echobench.trial.messages import Job, Look, Progress
+from echobench.trial.job import Job
+from echobench.trial.messages import Look, Progress
 from echobench.trial.record import Sample
 from echobench.trial.trial import Trial
 from echobench.worker import parity
@@ -85,18 +85,23 @@ def first_losses(trial: Trial, task: Task, backend: Backend, ledger: Ledger) -> 
 
 
 def learn(
-    job: Job, task: Task, backend: Backend, ledger: Ledger, tell: Callable[[Progress], None]
+    job: Job,
+    trial: Trial,
+    task: Task,
+    backend: Backend,
+    ledger: Ledger,
+    tell: Callable[[Progress], None],
 ) -> dict[str, Any]:
     """Train to the target or to the end of the budget; return the record's fields.
 
     Args:
-        job: the trial, the reference's losses, where to save the network.
-        task: the trial's.
-        backend: the trial's, configured.
-        ledger: of this process.
-        tell: called with each step of progress.
+        job: the reference losses, and where to save networks.
+        trial: one of the job's trials.
+        task: its task.
+        backend: its backend, configured.
+        ledger: takes the trial's times.
+        tell: called with progress.
     """
-    trial = job.trial
     tell(Progress(phase="build"))
     with ledger.phase("build"):
         built = _build(trial, task, backend)
@@ -112,8 +117,8 @@ def learn(
     outcome = train(
         task, trial.recipe, trial.seed, trainer, predictor, limits, ledger, progress, looked
     )
-    if job.save_model is not None:
-        path = Path(job.save_model)
+    path = job.model_path(trial)
+    if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f".{os.getpid()}-{path.name}")  # Keras asks for the suffix
         program.plain_model(outcome.weights).save(beside)

@@ -1,31 +1,46 @@
-"""This machine: one trial after the other."""
+"""This machine: one job after the other."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+import contextlib
+from collections.abc import Iterator
+from typing import ClassVar
 
-from echobench import Executor, hookimpl
-
-if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
-
-    from echobench.harness.assignments import Assignment
-    from echobench.plugin.executor import Site
-    from echobench.trial.record import Record
+from echobench import Connection, Executor, Job, Record, Site, hookimpl
 
 
 class Local(Executor):
-    """This machine: one trial after the other."""
+    """This machine: one job after the other."""
 
     name: ClassVar[str] = "local"
     local: ClassVar[bool] = True
 
-    def run(
-        self, todo: Iterator[Assignment | None], site: Site
-    ) -> Generator[tuple[Assignment, list[Record]]]:
-        """Run each when the one before has ended."""
-        for assignment in filter(None, todo):
-            yield assignment, site.perform(assignment)
+    @contextlib.contextmanager
+    def connect(self, job: Job, site: Site) -> Iterator[Connection]:
+        """Run each job as it is started."""
+        yield _ThisMachine(site)
+
+
+class _ThisMachine(Connection):
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._records: list[Record] = []
+
+    def room(self) -> int:
+        return 1
+
+    def start(self, job: Job) -> str:
+        self._records = self._site.run_here(job)
+        return job.trial.key
+
+    def ended(self, handles: list[str], seconds: float) -> list[str]:
+        return handles
+
+    def records(self, handle: str) -> list[Record]:
+        return self._records
+
+    def cancel(self, handle: str) -> None:
+        """Do nothing: a job that was started has ended."""
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""A Ray cluster that runs already: each trial a task, alone on the CPUs or GPUs it was granted."""
+"""A running Ray cluster: each job is a task, alone on the CPUs or GPUs that it was granted."""
 
 from __future__ import annotations
 
@@ -7,34 +7,39 @@ import logging
 import math
 import socket
 import time
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
-from echobench import RemoteExecutor, hookimpl
-from echobench.errors import EchobenchError, ExecutorError
-from echobench.plugin.executor import Connection, Lost
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from echobench import Executor
-    from echobench.harness.assignments import Assignment
-    from echobench.plugin.executor import Site
-    from echobench.trial.trial import Trial
+from echobench import (
+    Connection,
+    EchobenchError,
+    Executor,
+    ExecutorError,
+    Job,
+    JobLostError,
+    Progress,
+    Record,
+    Site,
+    Trial,
+    hookimpl,
+    run_packed_job,
+    unpack_records,
+)
 
 AHEAD = 2
-"""Trials handed over beyond those that fit: a node that is done need not wait for us."""
-REACHED_S = 10.0
+"""Jobs handed over beyond those that fit, so that a node that is done need not wait."""
+CONNECT_S = 10.0
 """Seconds in which a cluster must answer."""
-TOLD_S = 0.5
-"""Seconds between two reports of a trial's progress, and between two looks at all of them."""
-TOLD_PER_S = 200
-"""Reports of all trials together: one process takes them."""
-COUNTED_S = 2.0
-"""Seconds between two looks at which nodes there are: it takes longer the more there are."""
+REPORT_S = 0.5
+"""Seconds between two reports of a trial's progress, and between two readings of all reports."""
+REPORTS_PER_S = 200
+"""Reports of all trials together: one actor takes them."""
+COUNT_S = 2.0
+"""Seconds between two counts of the nodes, which take longer the more there are."""
 
 
-class Ray(RemoteExecutor):
-    """A Ray cluster that runs already: many trials at once, each alone on what it was granted."""
+class Ray(Executor):
+    """A running Ray cluster: many jobs at once, each alone on the resources it was granted."""
 
     name: ClassVar[str] = "ray"
     requires: ClassVar[tuple[str, ...]] = ("ray",)
@@ -43,12 +48,12 @@ class Ray(RemoteExecutor):
     address: str = "auto"
 
     @contextlib.contextmanager
-    def connect(self, trial: Trial, site: Site) -> Iterator[Connection]:
+    def connect(self, job: Job, site: Site) -> Iterator[Connection]:
         """Join the cluster as a driver."""
         import ray
 
         try:
-            _knock(self.address)  # Ray itself would wait for minutes
+            _check_reachable(self.address)  # Ray itself would wait for minutes
             ray.init(self.address, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, ValueError, RuntimeError) as error:
             why = " ".join(str(error).split())
@@ -57,7 +62,7 @@ class Ray(RemoteExecutor):
                 f"({why[:200]})"
             ) from error
         try:
-            yield _Cluster(trial, site)
+            yield _Cluster(job.trial, site)
         finally:
             ray.shutdown()
 
@@ -69,10 +74,9 @@ class _Cluster(Connection):
         self._site = site
         self._gpus = trial.devices if trial.device == "gpu" else 0
         self._cpus = trial.threads
-        self._trials: dict[str, Trial] = {}
-        self._keys: dict[Any, str] = {}
+        self._jobs: dict[Any, Job] = {}
         self._room = 0
-        self._counted = self._listened = -math.inf
+        self._counted = self._read = -math.inf
         largest = max((self._fitting(node["Resources"]) for node in _nodes()), default=0)
         if not largest:
             wanted = f"{self._cpus} CPUs" + (f" and {self._gpus} GPUs" if self._gpus else "")
@@ -80,22 +84,20 @@ class _Cluster(Connection):
                 f"--executor ray: no node of the cluster has {wanted}; use fewer --threads, or add "
                 "a node"
             )
-        self._told = ray.remote(num_cpus=0)(_Told).remote()
+        self._reports = ray.remote(num_cpus=0)(_Reports).remote()
         self._run = ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_retries=0)(_run)
 
     def room(self) -> int:
         now = time.monotonic()
-        if now - self._counted > COUNTED_S:
+        if now - self._counted > COUNT_S:
             self._counted = now
             self._room = sum(self._fitting(node["Resources"]) for node in _nodes()) + AHEAD
         return self._room
 
-    def begin(self, assignment: Assignment) -> Any:
-        key = assignment.trial.key
-        self._trials[key] = assignment.trial
-        every = max(TOLD_S, len(self._trials) / TOLD_PER_S)
-        handle = self._run.remote(assignment.model_dump_json(), key, self._told, every)
-        self._keys[handle] = key
+    def start(self, job: Job) -> Any:
+        every = max(REPORT_S, (len(self._jobs) + 1) / REPORTS_PER_S)
+        handle = self._run.remote(job.model_dump_json(), job.trial.key, self._reports, every)
+        self._jobs[handle] = job
         return handle
 
     def ended(self, handles: list[Any], seconds: float) -> list[Any]:
@@ -103,26 +105,26 @@ class _Cluster(Connection):
 
         if handles:
             ray.wait(handles, timeout=seconds)
-            # All that are there by now: with a thousand under way each look is a long one.
-            found, _ = ray.wait(handles, num_returns=len(handles), timeout=0)
+            # All that have ended by now: with a thousand under way each look is a long one.
+            ended, _ = ray.wait(handles, num_returns=len(handles), timeout=0)
         else:
             time.sleep(seconds)
-            found = []
-        self._listen()
-        return list(found)
+            ended = []
+        self._pass_on_reports()
+        return list(ended)
 
-    def outcome(self, handle: Any) -> str:
+    def records(self, handle: Any) -> list[Record]:
         import ray
 
-        self._trials.pop(self._keys.pop(handle))
+        job = self._jobs.pop(handle)
         try:
-            told: str = ray.get(handle)
+            text: str = ray.get(handle)
         except ray.exceptions.RayTaskError as error:
-            raise ExecutorError(f"--executor ray: {_why(error)}") from error
+            raise ExecutorError(f"--executor ray: {_reason(error)}") from error
         except ray.exceptions.RayError as error:
-            # Not its text: that names addresses.
-            raise Lost(f"its node is gone ({type(error).__name__})") from error
-        return told
+            # Not the error's text, which names addresses.
+            raise JobLostError(f"its node is gone ({type(error).__name__})") from error
+        return unpack_records(job, text)
 
     def cancel(self, handle: Any) -> None:
         # Leaving the cluster ends all that a driver has there. To cancel a task that is just
@@ -130,75 +132,71 @@ class _Cluster(Connection):
         return
 
     def _fitting(self, resources: dict[str, float]) -> int:
-        """Return how many trials a node has room for."""
+        """Return how many jobs a node has room for."""
         fitting = int(resources.get("CPU", 0) // self._cpus)
         return min(fitting, int(resources.get("GPU", 0) // self._gpus)) if self._gpus else fitting
 
-    def _listen(self) -> None:
-        """Pass on what the trials told since."""
+    def _pass_on_reports(self) -> None:
         import ray
 
-        from echobench.trial.messages import Progress
-
         now = time.monotonic()
-        if now - self._listened < TOLD_S:
+        if now - self._read < REPORT_S:
             return
-        self._listened = now
+        self._read = now
         try:
-            news = ray.get(self._told.news.remote())
+            reports = ray.get(self._reports.take.remote())
         except ray.exceptions.RayError:
-            return  # its node is gone, and with it the progress; the trials go on
-        for key, told in news:
-            if key in self._trials:
-                self._site.tell(self._trials[key], Progress.model_validate_json(told))
+            return  # the actor's node is gone, and the progress with it; the trials go on
+        trials = {job.trial.key: job.trial for job in self._jobs.values()}
+        for key, text in reports:
+            if key in trials:
+                self._site.report(trials[key], Progress.model_validate_json(text))
 
 
-class _Told:
-    """What trials tell of their progress, the latest of each; an actor."""
+class _Reports:
+    """An actor that keeps the latest progress of each trial."""
 
     def __init__(self) -> None:
         self._latest: dict[str, str] = {}
 
-    def tell(self, key: str, told: str) -> None:
-        self._latest[key] = told
+    def put(self, key: str, text: str) -> None:
+        self._latest[key] = text
 
-    def news(self) -> list[tuple[str, str]]:
-        found = list(self._latest.items())
+    def take(self) -> list[tuple[str, str]]:
+        reports = list(self._latest.items())
         self._latest.clear()
-        return found
+        return reports
 
 
-def _run(told: str, key: str, listener: Any, every: float) -> str:
-    """Run an assignment on the node; the task that Ray schedules.
+def _run(text: str, key: str, reports: Any, every: float) -> str:
+    """Run a job on the node; the task that Ray schedules.
 
     Args:
-        told: the assignment, as JSON.
-        key: of its trial.
-        listener: is told of its progress.
-        every: seconds between two reports of it.
+        text: the job, as JSON.
+        key: of its first trial.
+        reports: the actor that takes its progress.
+        every: seconds between two reports.
     """
     import ray
 
-    from echobench.harness.assignments import perform_elsewhere
-
     last = 0.0
 
-    def tell(progress: Any) -> None:
+    def report(progress: Progress) -> None:
         nonlocal last
         now = time.monotonic()
         if now - last > every or progress.look is not None:
             last = now
-            listener.tell.remote(key, progress.model_dump_json())
+            reports.put.remote(key, progress.model_dump_json())
 
     node = ray.get_runtime_context().get_node_id()
-    return perform_elsewhere(told, tell, {"name": "ray", "node": node[:12]})
+    return run_packed_job(text, report, {"name": "ray", "node": node[:12]})
 
 
-def _knock(address: str) -> None:
-    """See whether anyone is at an address, where it is one of a machine: `HOST:PORT`."""
+def _check_reachable(address: str) -> None:
+    """Connect once to an address of the form `HOST:PORT`; leave others to Ray."""
     host, _, port = address.rpartition(":")
     if port.isdigit() and "/" not in host:
-        socket.create_connection((host, int(port)), REACHED_S).close()
+        socket.create_connection((host, int(port)), CONNECT_S).close()
 
 
 def _nodes() -> list[dict[str, Any]]:
@@ -207,11 +205,11 @@ def _nodes() -> list[dict[str, Any]]:
     return [node for node in ray.nodes() if node["Alive"]]
 
 
-def _why(error: Exception) -> str:
-    """Return what went wrong in a task, in one line."""
+def _reason(error: Exception) -> str:
+    """Return why a task failed, in one line."""
     cause = getattr(error, "cause", None) or error
-    told = str(cause) if isinstance(cause, EchobenchError) else f"{type(cause).__name__}: {cause}"
-    return " ".join(told.split())[:300]
+    text = str(cause) if isinstance(cause, EchobenchError) else f"{type(cause).__name__}: {cause}"
+    return " ".join(text.split())[:300]
 
 
 @hookimpl

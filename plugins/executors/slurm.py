@@ -1,4 +1,4 @@
-"""Slurm: each trial a job, submitted through submitit."""
+"""Slurm: each job is submitted through submitit."""
 
 from __future__ import annotations
 
@@ -9,38 +9,41 @@ import os
 import subprocess
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from echobench import RemoteExecutor, hookimpl
-from echobench.errors import EchobenchError, ExecutorError
-from echobench.plugin.executor import Connection, Lost
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from echobench import Executor
-    from echobench.harness.assignments import Assignment
-    from echobench.plugin.executor import Site
-    from echobench.trial.trial import Trial
+from echobench import (
+    Connection,
+    EchobenchError,
+    Executor,
+    ExecutorError,
+    Job,
+    JobLostError,
+    Record,
+    Site,
+    hookimpl,
+    run_packed_job,
+    unpack_records,
+)
 
 SPARE_S = 120
-"""Seconds beyond a trial's limit after which Slurm ends its job."""
+"""Seconds beyond a job's own limit after which Slurm ends it."""
 LEASE_S = 60
-"""Seconds without a sign of life of the driver after which a job gives up."""
+"""Seconds without a sign of life from the driver after which a job gives up."""
 LOOK_S = 5
-"""Seconds between two questions to the controller."""
+"""Seconds between two queries of the controller."""
 
 
-class Slurm(RemoteExecutor):
-    """Slurm: each trial a job. The results folder is on a file system that the nodes share.
+class Slurm(Executor):
+    """Slurm. The results folder must be on a file system that the nodes share.
 
     Attributes:
         cluster: `local` runs jobs as processes of this machine.
-        jobs: how many are queued or run at once.
+        jobs: most jobs queued or running at once.
         partition, account, qos, constraint: as `sbatch` takes them.
         patience: seconds after which a job that left the queue without a result is lost: as
             long as the shared file system may take to show a file.
@@ -59,9 +62,11 @@ class Slurm(RemoteExecutor):
     patience: float = Field(default=60.0, ge=0, allow_inf_nan=False)
 
     @contextlib.contextmanager
-    def connect(self, trial: Trial, site: Site) -> Iterator[Connection]:
-        """Prepare the jobs: their time limit, their CPUs and GPUs."""
+    def connect(self, job: Job, site: Site) -> Iterator[Connection]:
+        """Set the jobs' time limit, CPUs and GPUs."""
         import submitit
+
+        trial = job.trial
 
         folder = site.folder / "jobs"
         folder.mkdir(parents=True, exist_ok=True)
@@ -80,7 +85,7 @@ class Slurm(RemoteExecutor):
         }
         executor.update_parameters(
             name="echobench",
-            timeout_min=math.ceil((trial.timeout_s + SPARE_S) / 60),
+            timeout_min=math.ceil((job.limit_s + SPARE_S) / 60),
             cpus_per_task=trial.threads,
             gpus_per_node=trial.devices if trial.device == "gpu" else 0,
             **{name: value for name, value in asked.items() if value is not None},
@@ -89,94 +94,97 @@ class Slurm(RemoteExecutor):
 
 
 @dataclass(frozen=True)
-class _Job:
-    """A job, and the file that it leaves.
+class _Submitted:
+    """A submitted job, and the file for its result.
 
-    Its result is JSON in a file of ours, of a name that nobody could guess: submitit's own is a
-    pickle, and is not opened.
+    The result is JSON in a file of ours, of a name that nobody could guess: submitit's own is
+    a pickle, and is not opened.
     """
 
-    job: Any
+    job: Job
+    handle: Any
     result: Path
+
+    def __hash__(self) -> int:
+        return hash(self.result)
 
 
 class _Queue(Connection):
-    def __init__(self, executor: Any, asked: Slurm, folder: Path) -> None:
+    def __init__(self, executor: Any, settings: Slurm, folder: Path) -> None:
         self._executor = executor
-        self._asked = asked
+        self._settings = settings
         self._folder = folder
         self._lease = folder / f"{uuid.uuid4().hex}.lease"
         self._lease.touch()
         self._looked = time.monotonic()
-        self._missing: dict[_Job, float] = {}
+        self._missing: dict[_Submitted, float] = {}
 
     def room(self) -> int:
-        return self._asked.jobs
+        return self._settings.jobs
 
-    def begin(self, assignment: Assignment) -> _Job:
+    def start(self, job: Job) -> _Submitted:
         result = self._folder / f"{uuid.uuid4().hex}.json"
-        told = assignment.model_dump_json()
-        return _Job(self._executor.submit(_run, told, str(result), str(self._lease)), result)
+        arguments = (job.model_dump_json(), str(result), str(self._lease))
+        return _Submitted(job, self._executor.submit(_run, *arguments), result)
 
-    def ended(self, handles: list[_Job], seconds: float) -> list[_Job]:
+    def ended(self, handles: list[_Submitted], seconds: float) -> list[_Submitted]:
         self._lease.touch()
-        found = [one for one in handles if one.result.exists()] or self._lost(handles)
-        if not found:
+        ended = [each for each in handles if each.result.exists()] or self._lost(handles)
+        if not ended:
             time.sleep(seconds)
-        return found
+        return ended
 
-    def outcome(self, handle: _Job) -> str:
+    def records(self, handle: _Submitted) -> list[Record]:
         if not handle.result.exists():
-            raise Lost("its job left the queue without a result")
-        told = json.loads(handle.result.read_text(encoding="utf-8"))
+            raise JobLostError("its job left the queue without a result")
+        message = json.loads(handle.result.read_text(encoding="utf-8"))
         handle.result.unlink()
-        if "error" in told:
-            raise ExecutorError(f"--executor slurm: {told['error']}")
-        return str(told["outcome"])
+        if "error" in message:
+            raise ExecutorError(f"--executor slurm: {message['error']}")
+        return unpack_records(handle.job, message["result"])
 
-    def cancel(self, handle: _Job) -> None:
-        handle.job.cancel()
+    def cancel(self, handle: _Submitted) -> None:
+        handle.handle.cancel()
 
-    def _lost(self, handles: list[_Job]) -> list[_Job]:
-        """Return jobs that are neither queued nor running, and have left no result for long."""
+    def _lost(self, handles: list[_Submitted]) -> list[_Submitted]:
+        """Return jobs that left the queue, and for long have shown no result."""
         now = time.monotonic()
         if now - self._looked < LOOK_S:
             return []
         self._looked = now
-        if self._asked.cluster == "local":
-            present = {one.job.job_id for one in handles if not one.job.done()}
+        if self._settings.cluster == "local":
+            queued = {each.handle.job_id for each in handles if not each.handle.done()}
         else:
             # Not sacct, which not every controller has.
-            queue = ["squeue", "--me", "--noheader", "--format=%A"]
-            asked = subprocess.run(queue, capture_output=True, text=True, check=False)
-            if asked.returncode:  # no answer says nothing
+            command = ["squeue", "--me", "--noheader", "--format=%A"]
+            squeue = subprocess.run(command, capture_output=True, text=True, check=False)
+            if squeue.returncode:  # no answer says nothing
                 return []
-            present = set(asked.stdout.split())
-        gone = [one for one in handles if one.job.job_id not in present]
-        self._missing = {one: self._missing.get(one, now) for one in gone}
-        return [one for one in gone if now - self._missing[one] >= self._asked.patience]
+            queued = set(squeue.stdout.split())
+        gone = [each for each in handles if each.handle.job_id not in queued]
+        self._missing = {each: self._missing.get(each, now) for each in gone}
+        return [each for each in gone if now - self._missing[each] >= self._settings.patience]
 
 
-def _run(told: str, result: str, lease: str) -> None:
-    """Run an assignment on a node; what a job does."""
-    from echobench.harness.assignments import perform_elsewhere
-
-    # Slurm begins a job again by itself where it was preempted or its node failed.
-    again = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+def _run(text: str, result: str, lease: str) -> None:
+    """Run a job on a node, and write its result to a file."""
+    # Slurm itself starts a job again where it was preempted or its node failed.
+    restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
     about: dict[str, Any] = {"name": "slurm"}
-    if again:
-        about["lost"] = ["begun again by Slurm"] * again
+    if restarts:
+        about["lost"] = ["begun again by Slurm"] * restarts
     try:
-        _check(Path(lease))
-        said = {"outcome": perform_elsewhere(told, lambda progress: _check(Path(lease)), about)}
+        _check_lease(Path(lease))
+        packed = run_packed_job(text, lambda progress: _check_lease(Path(lease)), about)
+        message = {"result": packed}
     except EchobenchError as error:
-        said = {"error": str(error)}
-    beside = Path(f"{result}.part")
-    beside.write_text(json.dumps(said), encoding="utf-8")
-    beside.replace(result)
+        message = {"error": str(error)}
+    part = Path(f"{result}.part")
+    part.write_text(json.dumps(message), encoding="utf-8")
+    part.replace(result)
 
 
-def _check(lease: Path) -> None:
+def _check_lease(lease: Path) -> None:
     """Give up where the driver is gone: nobody would take the result."""
     if time.time() - lease.stat().st_mtime > LEASE_S:
         raise EchobenchError("the process that submitted this job has ended")

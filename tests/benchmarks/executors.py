@@ -17,21 +17,19 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import ClassVar
 
-from echobench import Executor, RemoteExecutor
+from echobench import Connection, Executor, Job, Record, Site, unpack_records
 from echobench.analysis.statistics import ratio
-from echobench.harness.assignments import Assignment, Outcome, taken
 from echobench.harness.matrix import Matrix, Watcher
 from echobench.harness.plan import Selection, plan
-from echobench.plugin.executor import Connection, Site
 from echobench.plugin.manager import Plugins
+from echobench.store.decoding import full
 from echobench.store.folder import Store
-from echobench.trial.record import Record
-from echobench.trial.trial import Trial
+from echobench.trial.job import JobOptions
 from tests.clusters import RayCluster, ray_cluster
 from tests.soak.harness import PLUGIN, Harness
 
@@ -40,46 +38,68 @@ UNDER_WAY = 1000
 """Tasks that Ray has at once where it is measured."""
 
 
-def answer() -> str:
-    """Return what comes back of a trial, as JSON: a committed record, with KEY for its key."""
+def answer() -> Record:
+    """Return a committed record, in place of what a worker would make."""
     (file,) = (ROOT / "results" / "speed").glob("records-*.jsonl")
-    one = Record.model_validate_json(file.read_text().splitlines()[0])
-    return Outcome(records=[one.model_copy(update={"key": "KEY"})]).model_dump_json()
+    return full(file.read_bytes().splitlines()[0])
 
 
 class Instant(Executor):
-    """Trials that take no time."""
+    """Jobs that take no time."""
 
     name: ClassVar[str] = "instant"
 
-    def run(
-        self, todo: Iterator[Assignment | None], site: Site
-    ) -> Generator[tuple[Assignment, list[Record]]]:
-        """Give back what another machine would."""
-        told = answer()
-        for assignment in filter(None, todo):
-            yield assignment, taken(assignment, told.replace("KEY", assignment.trial.key))
+    @contextlib.contextmanager
+    def connect(self, job: Job, site: Site) -> Iterator[Connection]:
+        """Connect to nothing."""
+        yield _Answers()
 
 
-class ThroughRay(RemoteExecutor):
-    """Trials that take no time, as tasks of a Ray cluster."""
+class _Answers(Connection):
+    def __init__(self) -> None:
+        self._text = packed(answer())
+
+    def room(self) -> int:
+        return 1
+
+    def start(self, job: Job) -> str:
+        self._job = job
+        return job.trial.key
+
+    def ended(self, handles: list[str], seconds: float) -> list[str]:
+        return handles
+
+    def records(self, handle: str) -> list[Record]:
+        return unpack_records(self._job, self._text.replace("KEY", handle))
+
+    def cancel(self, handle: str) -> None:
+        """Do nothing."""
+
+
+class ThroughRay(Executor):
+    """Jobs that take no time, as tasks of a Ray cluster."""
 
     name: ClassVar[str] = "through-ray"
 
     address: str
 
     @contextlib.contextmanager
-    def connect(self, trial: Trial, site: Site) -> Iterator[Connection]:
-        """Join the cluster; there, instead of a worker, is only its answer."""
+    def connect(self, job: Job, site: Site) -> Iterator[Connection]:
+        """Join the cluster, whose tasks return an answer in place of a worker's."""
         import ray
 
-        told = answer()
+        text = packed(answer())
         real = Plugins().executor("ray").value.model_validate({"address": self.address})
-        assert isinstance(real, RemoteExecutor)  # the plugin's
-        with real.connect(trial, site) as connection:
-            run = ray.remote(lambda _, key, *rest: told.replace("KEY", key))
+        with real.connect(job, site) as connection:
+            run = ray.remote(lambda _, key, *rest: text.replace("KEY", key))
             vars(connection).update(_run=run, room=lambda: UNDER_WAY)
             yield connection
+
+
+def packed(record: Record) -> str:
+    """Return what `run_packed_job` returns of a record, with KEY for its key."""
+    line = json.dumps({**json.loads(record.model_dump_json()), "key": "KEY"})
+    return json.dumps({"records": [line], "files": {}})
 
 
 def driver(count: int, executor: Executor) -> None:
@@ -90,7 +110,7 @@ def driver(count: int, executor: Executor) -> None:
     trials = plan(selection, plugins)
     planned = time.perf_counter() - began
     with tempfile.TemporaryDirectory(prefix="echobench-") as folder:
-        matrix = Matrix(plugins, Store(Path(folder)), ["bench"], gate=False, executor=executor)
+        matrix = Matrix(plugins, Store(Path(folder)), JobOptions(), executor, gate=False)
         began, before = time.perf_counter(), time.process_time()
         kept = sum(1 for _ in matrix.run(trials, Watcher()))
         took, spent = time.perf_counter() - began, time.process_time() - before

@@ -22,6 +22,7 @@ from echobench.harness.matrix import Matrix, Watcher
 from echobench.harness.plan import Selection, plan
 from echobench.plugin.manager import Plugins
 from echobench.store.folder import Store
+from echobench.trial.job import JobOptions
 
 SLOWED = Path(__file__).with_name("slowed.py")
 METRIC = "seconds_per_update"
@@ -68,7 +69,7 @@ def main() -> None:
 def measure(selection: Selection, runs: int, folder: Path, plugins: Plugins) -> None:
     """Run all trials; the records of each run are in a folder of its own, and not made again."""
     trials = [t for t in plan(selection, plugins) if (t.backend, t.repeat) != ("slowed", 1)]
-    matrix = Matrix(plugins, Store(folder / "all"), command=[*sys.orig_argv])
+    matrix = Matrix(plugins, Store(folder / "all"), JobOptions(command=[*sys.orig_argv]))
     for run in range(runs):
         store = Store(folder / str(run))
         if store.folder.exists():

@@ -9,6 +9,7 @@ from typing import Any
 from echobench.harness import launch
 from echobench.harness.plan import Selection, plan
 from echobench.plugin.manager import Plugins
+from echobench.trial.job import Job
 from echobench.trial.record import Record
 from echobench.trial.trial import Trial
 
@@ -66,7 +67,9 @@ def run(folder: Path, fault: str, *, timeout_s: float = 60.0, **options: Any) ->
     trial, plugins = planned(folder, fault, timeout_s=timeout_s, **told)
     backend = plugins.backend("faulty").value
     log = folder / "log"
-    return launch.run_trial(trial, backend, command=["test"], log=log, **options)
+    job = Job(trials=[trial], command=["test"], **options)
+    (record,) = launch.run(job, backend, log)
+    return record
 
 
 TOLD = {"requires": (), "environment": "pass", "keras": "jax", "uses_keras": False}

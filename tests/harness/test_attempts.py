@@ -9,6 +9,7 @@ import pytest
 from echobench.analysis.table import summary
 from echobench.harness.matrix import Matrix, Watcher
 from echobench.store.folder import Store
+from echobench.trial.job import JobOptions
 from echobench.trial.messages import Progress
 from echobench.trial.record import Record
 from echobench.trial.trial import Trial
@@ -27,7 +28,7 @@ def records(
     folder: Path, fault: str, retries: int, requires: tuple[str, ...] = ()
 ) -> tuple[list[Record], list[str]]:
     trial, plugins = planned(folder, fault, requires=requires)
-    matrix = Matrix(plugins, Store(folder), command=["test"], gate=False, retries=retries)
+    matrix = Matrix(plugins, Store(folder), JobOptions(retries=retries), gate=False)
     phases: list[str] = []
 
     def progressed(trial: Trial, progress: Progress) -> None:

@@ -13,6 +13,7 @@ from echobench.harness.matrix import Matrix, Watcher
 from echobench.harness.plan import Selection, plan
 from echobench.plugin.manager import Plugins
 from echobench.store.folder import RECORDS, Store
+from echobench.trial.job import JobOptions
 from echobench.trial.trial import Trial
 
 BACKEND = """
@@ -36,7 +37,7 @@ def matrix_of(folder: Path, seeds: int) -> tuple[Matrix, list[Trial]]:
     (folder / "absent.py").write_text(BACKEND)
     plugins = Plugins([folder / "absent.py"])
     trials = plan(Selection(tasks=["whole"], backends=["absent"], seeds=seeds), plugins)
-    return Matrix(plugins, Store(folder / "results"), command=["test"]), trials
+    return Matrix(plugins, Store(folder / "results"), JobOptions(command=["test"])), trials
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's full disk")

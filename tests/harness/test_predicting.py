@@ -19,6 +19,7 @@ from echobench.harness import launch
 from echobench.harness.plan import Selection, plan
 from echobench.harness.predicting import Setting, read
 from echobench.plugin.manager import Plugins
+from echobench.trial.job import Job
 from echobench.trial.prediction import Prediction
 from echobench.trial.trial import Trial
 from tests.conftest import Command
@@ -73,10 +74,13 @@ def trained(plugins: Plugins, folder: Path, task: str, division: str, certify: i
     selection = Selection(tasks=[task], backends=["jax"], divisions=[division], threads=1)
     (trial,) = plan(selection, plugins)
     trial = trial.model_copy(update={"certify": certify})
-    record = launch.run_trial(
-        trial, plugins.backend("jax").value, command=["test"], log=folder / "log", save_model=path
-    )
+    job = Job(trials=[trial], save_models=folder)
+    (record,) = launch.run(job, plugins.backend("jax").value, folder / "log")
     assert record.status == "reached"
+    saved = job.model_path(trial)
+    assert saved is not None
+    for suffix in (".keras", ".json"):
+        saved.with_suffix(suffix).rename(path.with_suffix(suffix))
     return path
 
 
@@ -166,9 +170,8 @@ def test_a_layer_that_a_backend_lacks_is_unsupported(
 
 def test_training_where_nothing_trains_is_unsupported(plugins: Plugins, tmp_path: Path) -> None:
     (trial,) = plan(Selection(tasks=["whole"], backends=["numpy"]), plugins)
-    record = launch.run_trial(
-        trial, plugins.backend("numpy").value, command=["test"], log=tmp_path / "log"
-    )
+    backend = plugins.backend("numpy").value
+    (record,) = launch.run(Job(trials=[trial]), backend, tmp_path / "log")
     assert record.status == "unsupported"
     assert record.reason == "numpy only predicts; use echobench predict"
 

@@ -112,19 +112,5 @@ def test_whatever_is_claimed_there_is_a_record_that_can_be_kept_and_read(
     assert sentence(record)
 
 
-@pytest.mark.parametrize("together", ["many", [], [{}], [{"status": "reached"}, 3], None])
-def test_replicates_that_are_none_are_failed_records(together: Any, trial: Trial) -> None:
-    trials = [trial, trial.model_copy(update={"seed": 1})]
-    came = {**STARTED, "provenance": {}, "replicates": together}
-    records = validation.records(trials, came)
-    assert [(record.seed, record.status) for record in records] == [(0, "failed"), (1, "failed")]
-
-
-def test_the_reason_of_a_whole_process_is_that_of_each_replicate(trial: Trial) -> None:
-    trials = [trial, trial.model_copy(update={"seed": 1})]
-    came = {**STARTED, "provenance": {}, "status": "failed", "reason": "it died"}
-    assert {record.reason for record in validation.records(trials, came)} == {"it died"}
-
-
 def test_a_plugin_file_is_named_without_its_folder(tmp_path: Path, trial: Trial) -> None:
     assert kept(trial, honest(trial)).trial["plugins"] == ["file:faulty.py", "whole"]

@@ -18,6 +18,7 @@ from echobench.present.figures.panels import panels_of
 from echobench.present.figures.phases import write_phases
 from echobench.present.page.page import write
 from echobench.store.folder import Store
+from echobench.trial.job import JobOptions
 
 TELLING = '''
 import getpass, os, socket, sys, tempfile
@@ -120,8 +121,17 @@ def test_nothing_tells_who_worked_where(zebulon: Path, monkeypatch: pytest.Monke
     matrix = Matrix(
         plugins,
         store,
-        ["echobench", "run", "--plugin", str(code), f"--results={results}", "../acme/x"],
-        save_models=models,
+        JobOptions(
+            command=[
+                "echobench",
+                "run",
+                "--plugin",
+                str(code),
+                f"--results={results}",
+                "../acme/x",
+            ],
+            save_models=models,
+        ),
         gate=False,  # the reference has a process of its own, which says no more
     )
     observers = [plugins.observer("tensorboard").value]

@@ -19,7 +19,7 @@ from echobench.harness.plan import Selection, plan
 from echobench.harness.references import References
 from echobench.plugin.manager import Plugins
 from echobench.store.folder import Store
-from echobench.trial.messages import Reference
+from echobench.trial.job import Reference
 from echobench.trial.trial import Trial
 from echobench.worker import parity
 

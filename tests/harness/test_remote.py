@@ -8,20 +8,21 @@ from pathlib import Path
 import pytest
 
 from echobench.errors import EchobenchError, StorageError
-from echobench.harness.assignments import Assignment, perform_elsewhere, taken
 from echobench.harness.plan import Selection, plan
 from echobench.harness.predicting import read
+from echobench.harness.remote import run_packed_job, unpack_records
 from echobench.plugin.manager import Plugins
+from echobench.trial.job import Job
 from tests.plugins.cells import ECHO
 from tests.soak.harness import PLUGIN
 
 
-def elsewhere(assignment: Assignment) -> str:
-    return perform_elsewhere(assignment.model_dump_json(), lambda progress: None, {"name": "test"})
+def elsewhere(job: Job) -> str:
+    return run_packed_job(job.model_dump_json(), lambda progress: None, {"name": "test"})
 
 
 @pytest.fixture
-def tiny(tmp_path: Path) -> Assignment:
+def tiny(tmp_path: Path) -> Job:
     """Return a trial of plugins whose file is gone when it is run."""
     file = tmp_path / "quick.py"
     shutil.copy(PLUGIN, file)
@@ -29,18 +30,18 @@ def tiny(tmp_path: Path) -> Assignment:
     (trial,) = plan(selection, Plugins([file]))
     (plugin,) = set(trial.plugins)
     file.unlink()
-    return Assignment(trials=[trial], command=[], sources={plugin: PLUGIN.read_text()})
+    return Job(trials=[trial], command=[], sources={plugin: PLUGIN.read_text()})
 
 
-def test_a_plugin_that_is_a_file_goes_with_its_trial(tiny: Assignment) -> None:
-    (record,) = taken(tiny, elsewhere(tiny))
+def test_a_plugin_that_is_a_file_goes_with_its_trial(tiny: Job) -> None:
+    (record,) = unpack_records(tiny, elsewhere(tiny))
     assert (record.status, record.key) == ("reached", tiny.trial.key)
     assert record.provenance["executor"]["name"] == "test"
     (core,) = record.provenance["executor"]["cores"]
     assert record.provenance["path"]["affinity"] == [core]
 
 
-def test_a_node_with_something_else_installed_refuses(tiny: Assignment) -> None:
+def test_a_node_with_something_else_installed_refuses(tiny: Job) -> None:
     trial = tiny.trial
     versions = {**trial.versions, "echobench": "0.0.1", "keras": "2.0"}
     other = trial.model_copy(update={"versions": versions})
@@ -54,17 +55,17 @@ def test_a_node_with_something_else_installed_refuses(tiny: Assignment) -> None:
 
 
 def test_a_trained_network_comes_back_with_its_record(plugins: Plugins, tmp_path: Path) -> None:
-    path = tmp_path / "models" / "echo.keras"
-    path.parent.mkdir()
     selection = Selection(tasks=[ECHO], backends=["jax"], divisions=["open"], threads=1)
-    assignment = Assignment(trials=plan(selection, plugins), command=[], save_model=path)
-    told = elsewhere(assignment)
-    assert list(path.parent.iterdir()) == []  # it was another machine's, until it is taken in
-    (record,) = taken(assignment, told)
+    job = Job(trials=plan(selection, plugins), save_models=tmp_path / "models")
+    path = job.model_path(job.trial)
+    assert path is not None
+    told = elsewhere(job)
+    assert not path.parent.exists()  # the network is another machine's until it is unpacked
+    (record,) = unpack_records(job, told)
     assert record.status == "reached"
     assert read(path, plugins).trial.key == record.key
 
     shutil.rmtree(path.parent)
     path.parent.write_text("in the way")
     with pytest.raises(StorageError, match=r"^stopped at .*File exists .*same command resumes"):
-        taken(assignment, told)
+        unpack_records(job, told)

@@ -1,0 +1,338 @@
+"""From what is asked for to records and their table: plan, run, record, table."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import sys
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from echobench import interrupts
+from echobench.core.backend import why_missing
+from echobench.errors import UnknownNameError, UsageError
+from echobench.harness.matrix import Matrix
+from echobench.harness.observing import observed
+from echobench.harness.plan import Selection, plan
+from echobench.machine import facts
+from echobench.plugin.executor import LOCAL, Executor
+from echobench.plugin.manager import Plugins
+from echobench.plugin.observer import Observer
+from echobench.store.folder import Store
+from echobench.store.progress_log import Journal
+from echobench.text import say
+from echobench.trial.job import JobOptions
+from echobench.trial.record import Record
+from echobench.trial.selectors import explained, parsed
+from echobench.trial.trial import Trial
+
+if TYPE_CHECKING:
+    from echobench.trial.record import Sample
+
+RESUMES = "finished trials are recorded; the same command resumes"
+
+
+class Options(BaseModel):
+    """How trials are run and recorded, whichever they are.
+
+    Attributes:
+        results: folder of the records.
+        plugin_files: plugins that are not installed.
+        executor: where trials run: NAME or NAME[key=value,...].
+        address: of the executor, if it needs one.
+        observers: names of observers to call for every trial.
+        watch: whether to draw the learning on a terminal.
+        save_models: folder for the trained networks, if wanted.
+        tell_host: whether records keep the names of host and user.
+        memory_limit: bytes that a worker and its child processes may hold.
+        retries: how often a failed trial is run again.
+        budget_s: seconds after which no trial is started.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    results: Path = Path("results")
+    plugin_files: list[Path] = []
+    executor: str = LOCAL
+    address: str | None = None
+    observers: list[str] = []
+    watch: bool = False
+    save_models: Path | None = None
+    tell_host: bool = False
+    memory_limit: int | None = None
+    retries: int = 0
+    budget_s: float | None = None
+
+
+class Request(Selection, Options):
+    """What `echobench run` is asked for: which trials, and how they run.
+
+    Attributes:
+        auto: add seeds until each pair of cells is told apart, whatever `seeds` says.
+        force: run trials again that are done.
+    """
+
+    auto: bool = False
+    force: bool = False
+
+
+def run(request: Request | None = None, **fields: Any) -> list[Record]:
+    """Train, certify and record what is asked for; return the records.
+
+    The same call again resumes: finished trials are not run again. Progress is shown on a
+    terminal's stderr; nothing else is printed::
+
+        records = echobench.run(tasks=["partial"], backends=["jax"], threads=1, seeds=3)
+
+    Args:
+        request: what is asked for.
+        fields: of a `Request`, in its place.
+
+    Raises:
+        UsageError: the request cannot be carried out as written.
+        StorageError: the results folder takes no more records.
+    """
+    try:
+        session = execute(request or Request(**fields))
+    except ValidationError as error:
+        raise UsageError(f"run: {explained(error)}") from error
+    return list(session.records())
+
+
+def execute(request: Request, *, dry_run: bool = False, table: bool = False) -> Session:
+    """Plan, run and record what is asked for, and print the table where that is wanted."""
+    session = Session(request, quick=request.quick)
+    rounds = session.rounds(request)
+    trials = next(rounds)
+    done = session.done(None if request.auto else {trial.key for trial in trials})
+    if request.force:
+        done.clear()
+    if dry_run:
+        for trial in trials:
+            say(f"{'done' if trial.key in done else 'run '}  {trial.name}", to=sys.stdout)
+        return session
+    session.prepare()
+    with interrupts.comforted(RESUMES):
+        for planned in itertools.chain([trials], rounds):
+            new = {key: trial for trial in planned if (key := trial.key) not in session.keys}
+            session.make([trial for key, trial in new.items() if key not in done], of=len(new))
+            session.keys |= new.keys()
+            if session.is_out_of_time:
+                break
+        if table:
+            print_results(session.records())
+    return session
+
+
+class Session:
+    """A results folder, and how trials are run and recorded in it.
+
+    Attributes:
+        keys: of the trials asked for so far.
+        failed: whether a trial failed, or trained something else than the reference.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        *,
+        quick: bool = False,
+        plugins: Plugins | None = None,
+        gate: bool = True,
+    ) -> None:
+        self.plugins = plugins or Plugins(options.plugin_files)
+        self.executor = make_executor(options.executor, options.address, self.plugins)
+        self.observers = find_observers(options.observers, self.plugins)
+        self.store = Store(options.results, quick=quick)
+        self.keys: set[str] = set()
+        self.failed = False
+        deadline = math.inf if options.budget_s is None else time.monotonic() + options.budget_s
+        self.matrix = Matrix(
+            plugins=self.plugins,
+            store=self.store,
+            options=JobOptions(
+                command=["echobench", *sys.argv[1:]],
+                about=facts.who() if options.tell_host else {},
+                watch=options.watch,
+                memory_limit=options.memory_limit,
+                retries=options.retries,
+                save_models=options.save_models,
+            ),
+            executor=self.executor,
+            gate=gate,
+            deadline=deadline,
+        )
+
+    @property
+    def machine(self) -> dict[str, Any] | None:
+        """Return this machine's facts; None where a trial that any machine recorded is done."""
+        return facts.facts() if self.executor.local else None
+
+    @property
+    def is_out_of_time(self) -> bool:
+        """Whether the budget is spent."""
+        return time.monotonic() > self.matrix.deadline
+
+    def rounds(self, request: Request) -> Iterator[list[Trial]]:
+        """Yield the plan: once, or up to each look of `auto` until every pair is told apart."""
+        if not self.executor.local and (request.watch or request.cache):
+            raise UsageError(
+                f"--executor {self.executor.name}: expected neither --cache nor --watch; compiled "
+                "programs stay on their machine, and one trial at a time can be watched"
+            )
+        if not request.auto:
+            self._declare({"rule": "fixed", "seeds": request.seeds})
+            yield self._planned(request)
+            return
+        from echobench.harness import adaptive  # with pandas, which a single plan does not need
+
+        self._declare(adaptive.rule())
+        records: list[Record] = []
+        request = request.model_copy(update={"seeds": adaptive.LOOKS[0]})
+        for number, trials in enumerate(adaptive.rounds(request, self.plugins, records, say)):
+            if number == 0:
+                say(f"seeds auto: looks after {', '.join(map(str, adaptive.LOOKS))} seeds")
+            yield trials
+            records[:] = {record.key: record for record in self.records()}.values()
+
+    def done(self, keys: Collection[str] | None, also: Sequence[str] = ()) -> set[str]:
+        """Read the folder for the first time; return the keys of trials that are done.
+
+        Args:
+            keys: of the trials asked for; None for all.
+            also: further statuses that count as done.
+        """
+        self._journal = Journal(self.store.folder, self.machine, keys)
+        return self._journal.done(also)
+
+    def prepare(self) -> None:
+        """Check that records and networks can be written, and that there is a terminal to watch.
+
+        Raises:
+            UsageError: a folder cannot be written.
+        """
+        self.store.check_writable()
+        options = self.matrix.options
+        if options.save_models is not None:
+            Store(options.save_models).check_writable()
+        if options.watch and not _is_terminal():
+            say("--watch: expected a terminal; the progress is told in plain lines instead")
+            self.matrix.options = options.model_copy(update={"watch": False})
+
+    def make(self, trials: list[Trial], of: int) -> None:
+        """Run trials, shown on stderr and to the observers; each record is stored at once.
+
+        Args:
+            trials: those that are not done.
+            of: how many were asked for.
+        """
+        from echobench.present import progress, watch
+
+        if len(trials) < of:
+            say(f"{of - len(trials)} of {of} trials are done")
+        show = watch.watcher if self.matrix.options.watch else progress.watcher
+        with show(len(trials)) as watcher:
+            watcher = observed(watcher, self.observers, self.store.folder)
+            finished = {
+                record.key: record.status == "failed" or record.failed_parity
+                for record in self.matrix.run(trials, watcher, self._journal)
+            }
+        asked = {trial.key for trial in trials} - finished.keys()
+        others = {key: failed for key, failed in self._journal.look().items() if key in asked}
+        if others:
+            say(f"{len(others)} of {len(trials)} trials were run by other processes")
+        self.failed |= any(finished.values()) or any(others.values())
+
+    def records(self) -> Iterator[Record]:
+        """Yield the records of the trials asked for, oldest first, read back from the folder.
+
+        What other processes ran is there too, and no record need be kept while trials run.
+        """
+        return self.store.of(self.machine, self.keys)
+
+    def _planned(self, request: Request) -> list[Trial]:
+        trials = plan(request, self.plugins)
+        if any(trial.division not in request.divisions for trial in trials):
+            say("a recipe differs from the closed one: recorded as open")
+        return trials
+
+    def _declare(self, rule: dict[str, Any]) -> None:
+        """Have the records say by which rule their seeds were chosen."""
+        options = self.matrix.options
+        about = {"seeds": rule, **options.about}
+        self.matrix.options = options.model_copy(update={"about": about})
+
+
+def print_results(records: Iterable[Record]) -> None:
+    """Print the table of records, and an echo of each cell's first seed."""
+    from rich.console import Console
+
+    from echobench.analysis import frame, ranking
+    from echobench.present import table as tables
+
+    console = Console()
+    echoes: dict[str, tuple[str, list[Sample]]] = {}
+
+    def with_echoes() -> Iterator[Record]:
+        for record in records:
+            if record.seed == 0:
+                name = f"{record.task} {record.backend} {record.engine} {record.division}"
+                echoes[record.key] = (name, record.samples[:3])
+            yield record
+
+    flat = frame.latest(frame.frame(with_echoes()))
+    if len(flat):
+        console.print(tables.terminal(ranking.grouped(flat), console.width))
+    for name, samples in echoes.values():
+        if samples:
+            say("", name, to=sys.stdout)
+        for sample in samples:
+            say(f"Expected: {sample.expected} Predicted: {sample.predicted}", to=sys.stdout)
+
+
+def make_executor(selector: str, address: str | None, plugins: Plugins) -> Executor:
+    """Return the executor of a selector.
+
+    Raises:
+        UsageError: no such executor or parameter, or a module that it requires is missing.
+    """
+    name, values = parsed("--executor", selector)
+    kind = plugins.executor(name).value
+    if address is not None:
+        if "address" not in kind.model_fields:
+            raise UsageError(f"--address: executor {name!r} is reached without one")
+        values["address"] = address
+    for key in values:
+        if key not in kind.model_fields:
+            raise UnknownNameError(f"parameter of executor {name!r}:", key, kind.model_fields)
+    missing = why_missing(kind.requires, kind.extra)
+    if missing is not None:
+        raise UsageError(f"--executor {name}: {missing}")
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(f"--executor {selector}: {explained(error)}") from error
+
+
+def find_observers(names: Sequence[str], plugins: Plugins) -> list[Observer]:
+    """Return the observers of these names.
+
+    Raises:
+        UsageError: no such observer, or a module that it requires is missing.
+    """
+    observers = [plugins.observer(name).value for name in dict.fromkeys(names)]
+    for observer in observers:
+        missing = why_missing(observer.requires, observer.extra)
+        if missing is not None:
+            raise UsageError(f"--observe {observer.name}: {missing}")
+    return observers
+
+
+def _is_terminal() -> bool:
+    from rich.console import Console
+
+    return Console(stderr=True).is_terminal

@@ -1,0 +1,123 @@
+"""A job on another machine: packed as text, run there, its records and networks unpacked here."""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from echobench.core.backend import Backend
+from echobench.errors import EchobenchError, StorageError
+from echobench.harness import launch
+from echobench.machine.cores import granted
+from echobench.plugin.manager import FILE_PREFIX, Plugins
+from echobench.store.appending import replace_bytes
+from echobench.store.decoding import full
+from echobench.trial.job import Job
+from echobench.trial.record import Record
+from echobench.trial.trial import Trial
+
+
+class _Packed(BaseModel):
+    """What comes back: the line of each record, and saved files in base64 by name."""
+
+    records: list[str]
+    files: dict[str, str] = {}
+
+
+def run_packed_job(text: str, report: launch.Report, about: dict[str, Any]) -> str:
+    """Run a job that came from another machine as JSON, on cores of its own here.
+
+    It needs nothing of the machine that it came from: plugins that are files come with it,
+    and the networks that it saves go back with its records.
+
+    Args:
+        text: `Job.model_dump_json()`.
+        report: called with the worker's progress.
+        about: provenance of the executor, such as its name and node.
+
+    Returns:
+        Text for `unpack_records`.
+
+    Raises:
+        EchobenchError: this machine has other versions than the trials were planned with.
+    """
+    job = Job.model_validate_json(text)
+    with tempfile.TemporaryDirectory(prefix="echobench-node-") as name:
+        folder = Path(name)
+        trials, plugins = _with_plugin_files(job, folder)
+        backend = plugins.backend(trials[0].backend).value
+        _check_versions(trials[0], backend, plugins)
+        models = None if job.save_models is None else folder / "models"
+        with granted(trials[0].threads) as cores:
+            here = job.model_copy(
+                update={
+                    "trials": trials,
+                    "save_models": models,
+                    "about": {**job.about, "executor": {**about, "cores": cores}},
+                }
+            )
+            records = launch.run(here, backend, folder / "log", report)
+        saved = models.glob("*") if models is not None and models.is_dir() else ()
+        files = {path.name: base64.b64encode(path.read_bytes()).decode() for path in saved}
+        lines = [record.model_dump_json() for record in records]
+        return _Packed(records=lines, files=files).model_dump_json()
+
+
+def unpack_records(job: Job, text: str) -> list[Record]:
+    """Return the records of a job that ran elsewhere; save its networks where it asks for them.
+
+    Args:
+        job: the job as it was started here.
+        text: what `run_packed_job` returned.
+
+    Raises:
+        StorageError: a network cannot be saved.
+    """
+    packed = _Packed.model_validate_json(text)
+    for model in filter(None, map(job.model_path, job.trials)):
+        for path in (model, model.with_suffix(".json")):
+            if path.name not in packed.files:
+                continue
+            try:
+                replace_bytes(path, base64.b64decode(packed.files[path.name]))
+            except OSError as error:
+                raise StorageError(
+                    f"stopped at {job.trial.name}: {error.strerror} ({path}); earlier records "
+                    "are kept, and the same command resumes"
+                ) from error
+    return [full(line.encode()) for line in packed.records]
+
+
+def _with_plugin_files(job: Job, folder: Path) -> tuple[list[Trial], Plugins]:
+    """Write the plugins that came as text into a folder; return the trials that load them."""
+    files = {}
+    for number, (plugin, source) in enumerate(job.sources.items()):
+        path = folder / str(number) / Path(plugin).name
+        path.parent.mkdir()
+        path.write_text(source, encoding="utf-8")
+        files[plugin] = f"{FILE_PREFIX}{path}"
+    trials = [
+        trial.model_copy(update={"plugins": [files.get(p, p) for p in trial.plugins]})
+        for trial in job.trials
+    ]
+    return trials, Plugins.named(trials[0].plugins)
+
+
+def _check_versions(trial: Trial, backend: Backend, plugins: Plugins) -> None:
+    """Raise unless this machine has the versions that a trial was planned with."""
+    here = {"echobench": version("echobench"), **backend.versions()}
+    task = plugins.task(trial.task).value(**trial.parameters)
+    if task.source_hash() != trial.source:
+        raise EchobenchError(f"the file of task {trial.task} is another on this node")
+    if here != trial.versions:
+        differing = [
+            f"{name} {here.get(name)} instead of {trial.versions.get(name)}"
+            for name in sorted(here.keys() | trial.versions.keys())
+            if here.get(name) != trial.versions.get(name)
+        ]
+        raise EchobenchError(f"a node has {', '.join(differing)}; install the same everywhere")

@@ -1,0 +1,122 @@
+"""A job: the trials that one process makes, with all that any machine needs to make them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from echobench.core.task import Recipe
+from echobench.text import file_name
+from echobench.trial.trial import Trial
+
+
+class Reference(BaseModel):
+    """The first losses of the reference implementation, for the parity gate."""
+
+    name: str
+    losses: list[float]
+
+
+class Inference(BaseModel):
+    """A saved network to run.
+
+    Attributes:
+        model: the .keras file.
+        batches: numbers of samples for which a call is timed.
+        answers: the .npy file that takes the answers to fresh sequences,
+            integers [sequences, samples, n_out], `MISSING` where none was asked for.
+    """
+
+    model: str
+    batches: list[int]
+    answers: str
+
+
+class Heard(BaseModel):
+    """A sample that a saved network is to echo.
+
+    Attributes:
+        model: the .keras file.
+        tokens: one sample, `MISSING` where there is no token.
+    """
+
+    model: str
+    tokens: list[int]
+
+
+class JobOptions(BaseModel):
+    """How the jobs of a run are made, whichever trials they hold.
+
+    Attributes:
+        command: echobench's own command line, for the records.
+        about: further provenance of the records.
+        watch: whether the worker reports each evaluation as it makes it.
+        memory_limit: bytes that a worker and its child processes may hold; None for no limit.
+        retries: how often a job with a failed trial is run again, at once.
+        save_models: folder for the trained networks, if wanted.
+    """
+
+    command: list[str] = []
+    about: dict[str, Any] = {}
+    watch: bool = False
+    memory_limit: int | None = None
+    retries: int = 0
+    save_models: Path | None = None
+
+
+class Job(JobOptions):
+    """The trials that one process makes: in turn, or together where they are replicates.
+
+    Attributes:
+        trials: of one cell; they differ in their seeds.
+        kind: `train` makes records; the others run one worker for the first trial's task and
+            backend: the first losses for the parity gate, a saved network that predicts or
+            echoes, or a check of the conformance kit.
+        reference: first losses that the parity gate compares with; None skips the gate.
+        cache: folder of compiled programs, where the trials may use one.
+        sources: text of each plugin that is a file, by its path.
+        inference: of a job that predicts.
+        heard: of a job that echoes.
+        probe: name of a check in `echobench.worker.probes`.
+        recipes: by division, for a probe of several.
+    """
+
+    trials: list[Trial] = Field(min_length=1)
+    kind: Literal["train", "reference", "predict", "echo", "probe"] = "train"
+    reference: Reference | None = None
+    cache: Path | None = None
+    sources: dict[str, str] = {}
+    inference: Inference | None = None
+    heard: Heard | None = None
+    probe: str | None = None
+    recipes: dict[str, Recipe] = {}
+
+    @property
+    def trial(self) -> Trial:
+        """Return the first trial, whose cell is that of all."""
+        return self.trials[0]
+
+    @property
+    def together(self) -> bool:
+        """Whether the trials are replicates, trained in one program."""
+        return self.trial.replicates > 0
+
+    @property
+    def results(self) -> int:
+        """Return how many results the worker reports."""
+        return len(self.trials) if self.kind == "train" else 1
+
+    @property
+    def limit_s(self) -> float:
+        """Return the wall time that the process has, in seconds."""
+        turns = 1 if self.together else self.results
+        return turns * self.trial.timeout_s
+
+    def model_path(self, trial: Trial) -> Path | None:
+        """Return the .keras file for a trial's network, if networks are saved."""
+        if self.save_models is None:
+            return None
+        name = file_name(trial.name.replace(" seed ", "-seed"))
+        return self.save_models.resolve() / f"{name}.keras"
