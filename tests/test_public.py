@@ -22,16 +22,26 @@ def imported_by(code: str) -> set[str]:
 def test_the_public_names() -> None:
     assert echobench.__all__ == [
         "Backend",
+        "Connection",
         "EchoTask",
+        "EchobenchError",
         "Executor",
+        "ExecutorError",
+        "Job",
+        "JobLostError",
         "NativeBackend",
         "Observer",
+        "Progress",
         "Recipe",
-        
+        "Record",
+        "Site",
         "Study",
         "Task",
+        "Trial",
         "Variant",
         "hookimpl",
+        "run_packed_job",
+        "unpack_records",
     ]
     assert all(getattr(echobench, name) is not None for name in echobench.__all__)
 

@@ -74,7 +74,7 @@ def run_once(
         "machine": facts.facts(),
         "git": facts.git_state(),
     }
-    base: dict[str, Any] = {"started_at": started_at, "provenance": provenance}
+    base: dict[str, Any] = {"started_at": started_at, "provenance": {**provenance, **job.about}}
     predicts = job.kind in {"predict", "echo"}
     unsupported = backend.why_no_prediction() if predicts else backend.why_no_training()
     if unsupported is not None:
