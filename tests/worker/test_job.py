@@ -8,8 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from echobench.harness import launch
+from echobench.harness.plan import Selection, plan
+from echobench.plugin.manager import Plugins
+from echobench.trial.job import Job
 from echobench.worker.job import OPTIONAL, hidden
 from tests.harness.faulty import run
+from tests.plugins.cells import ECHO
 
 
 @pytest.mark.parametrize(
@@ -39,3 +44,17 @@ def test_what_is_hidden_is_found_again(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert "never" not in sys.modules
     for name in ("before", "afterwards"):
         monkeypatch.delitem(sys.modules, name)
+
+
+def test_trials_in_turn_are_those_of_a_process_each(plugins: Plugins, tmp_path: Path) -> None:
+    selection = Selection(tasks=[ECHO], backends=["jax"], divisions=["open"], seeds=2, threads=1)
+    trials = plan(selection, plugins)
+    backend = plugins.backend("jax").value
+    in_turn = launch.run(Job(trials=trials), backend, tmp_path / "log")
+    (alone,) = launch.run(Job(trials=trials[1:]), backend, tmp_path / "log")
+    assert [record.seed for record in in_turn] == [trial.seed for trial in trials]
+    second = in_turn[1]
+    assert second.status == alone.status == "reached"
+    assert second.epochs_to_target == alone.epochs_to_target
+    assert [p.loss for p in second.evaluations] == [p.loss for p in alone.evaluations]
+    assert second.import_s == 0.0 < (alone.import_s or 0.0)  # the framework was there already
