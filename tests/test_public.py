@@ -27,7 +27,6 @@ def test_the_public_names() -> None:
         "NativeBackend",
         "Observer",
         "Recipe",
-        
         "Study",
         "Task",
         "Variant",

@@ -71,7 +71,7 @@ def load(folder: Path) -> pd.DataFrame:
     large = sum(map(size_of, files)) > LARGE
     frames = []
     with Complaints() as complaints:
-        for part, told, left_out in parallel.read(_load, files, large=large):
+        for part, told, left_out in parallel.map_files(_load, files, large=large):
             frames.append(part)
             complaints.add(told, left_out)
     return _joined(frames)

@@ -48,7 +48,7 @@ def predict(
     plugins = Plugins(plugin or [])
     setting = predicting.Setting(
         device=device,
-        threads=facts.cores() if threads is None else threads,
+        threads=facts.usable_cores() if threads is None else threads,
         timeout_s=seconds_of("--timeout", timeout),
         batches=list(dict.fromkeys(batch or predicting.BATCHES)),
     )

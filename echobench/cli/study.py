@@ -79,7 +79,7 @@ def study(
     selection = Selection(
         backends=backend or [asked.backend],
         seeds=asked.seeds if seeds is None else seeds,
-        threads=facts.cores() if threads is None else threads,
+        threads=facts.usable_cores() if threads is None else threads,
         timeout_s=seconds_of("--timeout", timeout or asked.timeout),
     )
     planned = plan_study(asked, selection, session.plugins)

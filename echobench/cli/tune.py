@@ -64,7 +64,7 @@ def tune(
     from echobench.machine import facts
     from echobench.plugin.manager import Plugins
     from echobench.present import progress
-    from echobench.store.locks import SEARCHES, Claims
+    from echobench.store.locks import SEARCHES, FolderLocks
     from echobench.store.search_log import SearchLog, best, sentence
     from echobench.text import file_name
     from echobench.trial.selectors import pairs
@@ -80,7 +80,7 @@ def tune(
         engines=[engine] if engine else [],
         seeds=seeds,
         device=device,
-        threads=facts.cores() if threads is None else threads,
+        threads=facts.usable_cores() if threads is None else threads,
         timeout_s=seconds_of("--timeout", timeout),
     )
     fixed = pairs("--fix", fix or [], "FIELD=VALUE")
@@ -95,8 +95,8 @@ def tune(
     session = flow.Session(options, plugins=plugins, gate=False)
     session.prepare()
     store = session.store
-    claims = Claims(store.folder, SEARCHES)
-    if not claims.take([json.dumps(asked.conditions, sort_keys=True)]):
+    locks = FolderLocks(store.folder, SEARCHES)
+    if not locks.acquire([json.dumps(asked.conditions, sort_keys=True)]):
         raise UsageError(
             f"--results {store.folder}: another echobench tune searches the same there; wait for "
             "it, or name another folder"

@@ -42,5 +42,5 @@ def tail(log: int) -> list[str]:
     lines = end.decode(errors="replace").splitlines()[-LAST_LINES:]
     return [
         line if len(line) <= LONGEST else f"{line[:LONGEST]} [...]"
-        for line in map(privacy.without_places, lines)
+        for line in map(privacy.redact, lines)
     ]

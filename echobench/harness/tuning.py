@@ -73,7 +73,7 @@ class Question:
             **self.trials[0].model_dump(mode="json", include=told),
             "recipe": self.recipe.model_dump(mode="json", include=unsearched),
             "seeds": [trial.seed for trial in self.trials],
-            "machine": machine_class(facts.facts()),
+            "machine": machine_class(facts.machine_facts()),
         }
 
     def label(self, recipe: Recipe) -> str:
@@ -141,7 +141,7 @@ def search(
         TrainingError: the first recipe fails, for another reason than missing the target.
         StorageError: the folder takes no more; what it holds stays.
     """
-    done = matrix.store.done(facts.facts(), also=("timeout",))
+    done = matrix.store.done(facts.machine_facts(), also=("timeout",))
     while most is None or len(log.candidates) < most:
         recipe = proposal(asked.recipe, asked.ranges, asked.batches, log.candidates)
         number = len(log.candidates)

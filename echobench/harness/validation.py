@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PositiveFloat, ValidationError
 
-from echobench.machine import noise, privacy
+from echobench.machine import calibration, privacy
 from echobench.store import referee
 from echobench.text import plain
 from echobench.trial.record import Record
@@ -48,7 +48,7 @@ class Measured(BaseModel):
 
 def one_line(text: str) -> str:
     """Return a text as a reason: one line, of a length that can be read."""
-    told = plain(" ".join(privacy.without_places(text).split()))
+    told = plain(" ".join(privacy.redact(text).split()))
     return told if len(told) <= LONGEST else f"{told[:LONGEST]} [...]"
 
 
@@ -109,10 +109,10 @@ def record(trial: Trial, came: dict[str, Any]) -> Record:
         "key": trial.key,
         "trial": {
             **trial.model_dump(mode="json"),
-            "plugins": [*map(privacy.without_folder, trial.plugins)],
+            "plugins": [*map(privacy.redact_plugin, trial.plugins)],
         },
         **trial.model_dump(include={"backend", "engine", "division", "device", "seed"}),
-        "disturbances": noise.disturbances(came["provenance"]),
+        "disturbances": calibration.disturbances(came["provenance"]),
     }
     found = kept(Record, told, came)
     wrong = referee.why_impossible(found)

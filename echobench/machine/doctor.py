@@ -1,4 +1,4 @@
-"""Whether this machine is fit to measure on, and what to change."""
+"""Check whether this machine is fit to measure on, and advise what to change."""
 
 from __future__ import annotations
 
@@ -12,29 +12,27 @@ from typing import Literal
 import psutil
 
 from echobench.machine import facts
-from echobench.machine.calibration import calibrate
-from echobench.machine.noise import MOST_STEAL, Steal
+from echobench.machine.calibration import MAX_STEAL, StealMeter, calibrate
 
 WATCHED_S = 3.0
-"""How long the machine is watched."""
-MOST_BUSY = 0.25
-"""Load, by core, of others."""
-MOST_UNSTEADY = 1.1
-"""Slowest over fastest of the matrix product's rates while watched."""
-LEAST_MEMORY = 4 * 2**30
+MAX_LOAD = 0.25
+"""Load of other processes, per core."""
+MAX_RATE_RATIO = 1.1
+"""Fastest over slowest rate of the matrix product while the machine is watched."""
+MIN_MEMORY = 4 * 2**30
 CPUS = Path("/sys/devices/system/cpu")
 Verdict = Literal["good", "doubtful", "unknown"]
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at.
+    """One property of the machine.
 
     Attributes:
-        name: what.
-        verdict: `unknown` where the system does not tell.
-        found: what was seen.
-        advice: what to do; empty where all is well.
+        name: the property.
+        verdict: `unknown` if the system does not report it.
+        found: what was measured.
+        advice: what to do; empty unless the verdict is `doubtful`.
     """
 
     name: str
@@ -44,9 +42,9 @@ class Check:
 
 
 def examine() -> list[Check]:
-    """Look at this machine for a few seconds."""
-    cores = facts.cores()
-    steal, rates, end = Steal(), [], time.monotonic() + WATCHED_S
+    """Watch this machine for `WATCHED_S` and return all checks."""
+    cores = facts.usable_cores()
+    steal, rates, end = StealMeter(), [], time.monotonic() + WATCHED_S
     load = os.getloadavg()[0]
     while time.monotonic() < end:
         rates.append(calibrate()["matmul_flops_per_s"])
@@ -64,7 +62,7 @@ def examine() -> list[Check]:
 
 def _load(load: float, cores: int) -> Check:
     found = f"load {load:.2f} on {cores} cores"
-    if load <= MOST_BUSY * cores:
+    if load <= MAX_LOAD * cores:
         return Check("load", "good", found)
     return Check("load", "doubtful", found, "end other work, or wait a minute, and look again")
 
@@ -73,7 +71,7 @@ def _steal(fraction: float | None) -> Check:
     if fraction is None:
         return Check("steal", "unknown", "the system does not count it")
     found = f"{fraction:.1%} of the processor taken by other virtual machines"
-    if fraction <= MOST_STEAL:
+    if fraction <= MAX_STEAL:
         return Check("steal", "good", found)
     return Check("steal", "doubtful", found, "measure at another hour, or on a machine of its own")
 
@@ -84,7 +82,7 @@ def _steadiness(rates: Sequence[float]) -> Check:
         f"matrix products at {min(rates) / 1e9:.0f} to {max(rates) / 1e9:.0f} GFLOP/s "
         f"in {WATCHED_S:g} s"
     )
-    if spread <= MOST_UNSTEADY:
+    if spread <= MAX_RATE_RATIO:
         return Check("steadiness", "good", found)
     advice = "compare by pairs only (`echobench compare`), with more seeds"
     return Check("steadiness", "doubtful", found, advice)
@@ -111,7 +109,7 @@ def _siblings(lists: Sequence[str | None]) -> Check:
 
 def _memory(available: int) -> Check:
     found = f"{available / 2**30:.1f} GiB free"
-    if available >= LEAST_MEMORY:
+    if available >= MIN_MEMORY:
         return Check("memory", "good", found)
     return Check("memory", "doubtful", found, "free some: a worker with its compiler takes 1 to 3")
 

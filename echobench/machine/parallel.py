@@ -1,4 +1,4 @@
-"""Work in pieces, in processes."""
+"""Map a function over items in several processes."""
 
 from __future__ import annotations
 
@@ -14,43 +14,43 @@ from typing import TypeVar
 
 from echobench.machine import facts
 
-Piece = TypeVar("Piece")
-Made = TypeVar("Made")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-def mapped(
-    function: Callable[[Piece], Made], pieces: Sequence[Piece], *, apart: bool = True
-) -> Iterator[Made]:
-    """Yield what a function makes of each piece, in order.
+def map_items(
+    function: Callable[[Item], Result], items: Sequence[Item], *, in_processes: bool = True
+) -> Iterator[Result]:
+    """Yield the function's result for each item, in order.
 
     Args:
-        function: of a module, so that another process finds it.
-        pieces: what it takes.
-        apart: whether to use a process for each core; they take a second to start.
+        function: defined in a module, so that another process can import it.
+        items: its arguments.
+        in_processes: start a process for each core, which takes a second.
     """
-    workers = min(facts.cores(), len(pieces))
-    if not apart or workers < 2:
-        yield from map(function, pieces)
+    workers = min(facts.usable_cores(), len(items))
+    if not in_processes or workers < 2:
+        yield from map(function, items)
         return
-    with ProcessPoolExecutor(workers, get_context("spawn"), _begin) as pool:
-        yield from pool.map(function, pieces)
+    with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker) as pool:
+        yield from pool.map(function, items)
 
 
-def read(
-    function: Callable[[Piece], Made], files: Sequence[Piece], *, large: bool
-) -> Iterator[Made]:
-    """Do as `mapped` with files that are read; where they are large, in processes, and shown.
+def map_files(
+    function: Callable[[Item], Result], files: Sequence[Item], *, large: bool
+) -> Iterator[Result]:
+    """Yield the function's result for each file, in order.
 
     Args:
-        function: reads one.
-        files: what it takes.
-        large: whether it pays to start processes.
+        function: reads one file.
+        files: its arguments.
+        large: use processes and show a progress bar, since the files are large.
     """
     from rich.console import Console
     from rich.progress import track
 
     yield from track(
-        mapped(function, files, apart=large),
+        map_items(function, files, in_processes=large),
         "reading",
         total=len(files),
         console=Console(stderr=True),
@@ -59,13 +59,13 @@ def read(
     )
 
 
-def _begin() -> None:
-    """Leave an interrupt to the parent, and end with it, should it be killed."""
+def _start_worker() -> None:
+    """Leave interrupts to the parent process, and exit when it dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
-def _end_with_parent() -> None:
+def _exit_with_parent() -> None:
     parent = parent_process()
     if parent is not None:
         wait([parent.sentinel])

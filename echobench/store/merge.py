@@ -217,7 +217,7 @@ def _surveyed(sources: list[Source], done: Merged) -> dict[Place, list[Entry]]:
     """Read all files; return what is in them by place."""
     entries: dict[Place, list[Entry]] = defaultdict(list)
     large = sum(size_of(source.path) for source in sources) > LARGE
-    surveys = parallel.read(survey, sources, large=large)
+    surveys = parallel.map_files(survey, sources, large=large)
     for number, (found, told, left_out) in enumerate(surveys):
         if sources[number].role == "new":
             done.left_out.add(told, left_out)

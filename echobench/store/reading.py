@@ -26,7 +26,7 @@ SEARCH = "search.jsonl"
 """The log of a search, among its records (`echobench.store.search_log`)."""
 SET_ASIDE = ".damaged"
 """What the names of files with damaged lines end with (`echobench.store.repair`)."""
-LONGEST = 16 * 2**20
+MAX_LINE_BYTES = 16 * 2**20
 """Bytes of a line that are held in memory; the longest record is a thousandth of it."""
 PIECE = 2**20
 NAMED = 10
@@ -50,7 +50,7 @@ class Line(NamedTuple):
         number: counted from 1.
         start: of its first byte in the file; behind a byte order mark.
         size: in bytes, its newline included.
-        raw: these bytes; None where they are more than `LONGEST`.
+        raw: these bytes; None where they are more than `MAX_LINE_BYTES`.
         hint: what the file seems to be instead, if its beginning says so.
     """
 
@@ -208,7 +208,7 @@ def size_of(path: Path) -> int:
 
 
 def lines_of(path: Path) -> Iterator[Line]:
-    """Yield the lines of a file; none is held in memory beyond `LONGEST` bytes.
+    """Yield the lines of a file; none is held in memory beyond `MAX_LINE_BYTES` bytes.
 
     Raises:
         DamagedError: it is no file, or cannot be read (further).
@@ -221,11 +221,11 @@ def lines_of(path: Path) -> Iterator[Line]:
             hint = next((why for at, why in MISTAKEN.items() if beginning.startswith(at)), None)
             start = len(file.read(3)) if beginning.startswith(MARK) else 0
             number = 0
-            while raw := file.readline(LONGEST + 1):
+            while raw := file.readline(MAX_LINE_BYTES + 1):
                 number += 1
                 size = len(raw)
                 whole: bytes | None = raw
-                if size > LONGEST and not raw.endswith(b"\n"):
+                if size > MAX_LINE_BYTES and not raw.endswith(b"\n"):
                     whole = None
                     while (more := file.readline(PIECE)) and not more.endswith(b"\n"):
                         size += len(more)
@@ -236,14 +236,14 @@ def lines_of(path: Path) -> Iterator[Line]:
         raise DamagedError(f"cannot be read: {error.strerror}") from error
 
 
-def parsed(line: Line, parse: Callable[[bytes], Parsed]) -> Parsed:
+def parse_line(line: Line, parse: Callable[[bytes], Parsed]) -> Parsed:
     """Return what is made of a line.
 
     Raises:
         DamagedError: it is damaged; the message is fit to be shown.
     """
     if line.raw is None:
-        raise DamagedError(f"not a record (longer than {LONGEST // 2**20} MiB)")
+        raise DamagedError(f"not a record (longer than {MAX_LINE_BYTES // 2**20} MiB)")
     try:
         return parse(line.raw)
     except NewerError:
@@ -271,7 +271,7 @@ def read_numbered(
             if line.raw is not None and line.raw.isspace():
                 continue
             try:
-                yield line, parsed(line, parse)
+                yield line, parse_line(line, parse)
             except DamagedError as error:
                 kind: Kind = "newer" if isinstance(error, NewerError) else "damaged"
                 complain(Damage(path, line.number, str(error), kind))

@@ -22,7 +22,7 @@ from typing import IO
 
 from echobench.errors import DamagedError, NewerError, UsageError
 from echobench.store.decoding import decoded, prediction
-from echobench.store.reading import PIECE, PREDICTIONS, SET_ASIDE, Line, lines_of, parsed
+from echobench.store.reading import PIECE, PREDICTIONS, SET_ASIDE, Line, lines_of, parse_line
 from echobench.text import plain
 
 PAUSE = 0.1
@@ -82,7 +82,7 @@ def _damaged(path: Path) -> tuple[list[tuple[Line, str]], int]:
         if line.raw is not None and line.raw.isspace():
             continue
         try:
-            parsed(line, parse)
+            parse_line(line, parse)
             others += 1
         except NewerError:
             others += 1

@@ -193,7 +193,7 @@ def test_a_line_without_end_is_not_held_in_memory(
     tracemalloc.start()
     try:
         assert [r.seed for r in Store.read(path)] == [0, 1]
-        assert tracemalloc.get_traced_memory()[1] < 3 * reading.LONGEST
+        assert tracemalloc.get_traced_memory()[1] < 3 * reading.MAX_LINE_BYTES
     finally:
         tracemalloc.stop()
     assert f"{path}:2: not a record (longer than 16 MiB); left out" in capsys.readouterr().err

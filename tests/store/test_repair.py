@@ -71,7 +71,7 @@ def test_damaged_lines_go_and_good_ones_stay_as_they_are(tmp_path: Path) -> None
 def test_a_half_last_line_and_one_too_long_are_set_aside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "LONGEST", len(GOOD[0]))
+    monkeypatch.setattr(reading, "MAX_LINE_BYTES", len(GOOD[0]))
     long, half = b" " * 5_000_000 + b"\n", GOOD[2][:50]
     path = written(tmp_path, GOOD[0], long, GOOD[1], half)
     repair(path)

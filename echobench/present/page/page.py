@@ -18,7 +18,7 @@ from echobench.analysis.divisions import sorted_out_frame
 from echobench.analysis.footnotes import chosen, footnotes
 from echobench.analysis.frame import frame
 from echobench.errors import UsageError
-from echobench.machine.privacy import without_places
+from echobench.machine.privacy import redact
 from echobench.plugin.manager import Plugins
 from echobench.present.page import packing
 from echobench.present.page.cells import Cell, Group, groups
@@ -113,7 +113,7 @@ def _page(
     study_flat, _ = sorted_out_frame(frame(of_studies), plugins)
     agreement = [line for line in footnotes(flat) if "log-rank" in line]
     return Page(
-        folder=without_places(str(folder)),
+        folder=redact(str(folder)),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         version=importlib.metadata.version("echobench"),
         groups=groups(records, flat),
