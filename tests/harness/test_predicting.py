@@ -17,7 +17,8 @@ import pytest
 from echobench.errors import UsageError
 from echobench.harness import launch
 from echobench.harness.plan import Selection, plan
-from echobench.harness.predicting import Setting, read
+from echobench.harness.predicting import Setting
+from echobench.harness.saved_networks import read_network
 from echobench.plugin.manager import Plugins
 from echobench.trial.job import Job
 from echobench.trial.prediction import Prediction
@@ -211,10 +212,10 @@ def test_bad_input_is_named(
     model = tmp_path / "copy.keras"
     for suffix in (".keras", ".json"):
         shutil.copy(whole.with_suffix(suffix), model.with_suffix(suffix))
-    assert read(model, plugins).trial.task == "whole"
+    assert read_network(model, plugins).trial.task == "whole"
     damage(model)
     with pytest.raises(UsageError, match=message) as caught:
-        read(model, plugins)
+        read_network(model, plugins)
     assert "\n" not in str(caught.value)
 
 
