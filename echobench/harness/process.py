@@ -19,8 +19,7 @@ from typing import Literal
 
 import psutil
 
-from echobench.harness import logs
-from echobench.harness.channel import Lines, events
+from echobench.harness.worker_output import LineSplitter, log_tail, parse_events, shorten_log
 from echobench.machine import facts, privacy
 from echobench.trial.job import Job
 from echobench.trial.messages import Failure, Progress, Result
@@ -105,8 +104,8 @@ def run(
                 worker.stdin.close()
         ending.death = _death(worker.returncode, facts.oom_kills() != kills)
         ending.code = worker.returncode
-        logs.bound(output)
-        ending.log_tail = logs.tail(output)
+        shorten_log(output)
+        ending.log_tail = log_tail(output)
     privacy.redact_file(log)
     return ending
 
@@ -157,7 +156,7 @@ def _attend(
     report: Callable[[Progress], None],
 ) -> None:
     """Listen to a worker until it ends or a limit ends it."""
-    lines, listening = Lines(), True
+    lines, listening = LineSplitter(), True
     tick = time.monotonic() + TICK_S
     with selectors.DefaultSelector() as selector:
         selector.register(receiving, selectors.EVENT_READ)
@@ -168,7 +167,7 @@ def _attend(
                 break
             if now >= tick:
                 tick = now + TICK_S
-                logs.bound(output)
+                shorten_log(output)
                 if (held := _too_much(worker, limits.memory)) is not None:
                     ending.killed = ("failed", held)
                     break
@@ -182,7 +181,7 @@ def _attend(
                 if not chunk:
                     listening = False
                     limits.last_word("it closed its pipe, without a result")
-                for event in events(lines.of(chunk)):
+                for event in parse_events(lines.feed(chunk)):
                     if isinstance(event, Progress):
                         report(event)
                         continue
