@@ -33,8 +33,6 @@ FLOATS, INTEGERS = (
     {n for n, f in Record.model_fields.items() if kind in (f.annotation, *get_args(f.annotation))}
     for kind in (float, int)
 )
-LARGE = 32_000_000
-"""Bytes of records from which on it pays to read them in several processes."""
 Records: TypeAlias = "Iterable[Record] | pd.DataFrame"
 """Records, or their frame: what reads the one reads the other."""
 
@@ -68,10 +66,10 @@ def load(folder: Path) -> pd.DataFrame:
     A damaged line is named on stderr and left out.
     """
     files = record_files(folder)
-    large = sum(map(size_of, files)) > LARGE
+    size = sum(map(size_of, files))
     frames = []
     with Complaints() as complaints:
-        for part, told, left_out in parallel.map_files(_load, files, large=large):
+        for part, told, left_out in parallel.map_files(_load, files, total_bytes=size):
             frames.append(part)
             complaints.add(told, left_out)
     return _joined(frames)

@@ -13,7 +13,7 @@ from echobench.core.backend import Backend
 from echobench.harness import launch
 from echobench.harness.sharing import POLL_S
 from echobench.plugin.manager import Plugins
-from echobench.store.appending import replace_text
+from echobench.store.appending import replace_file
 from echobench.store.folder import Store
 from echobench.store.locks import FolderLocks
 from echobench.trial.job import Job, Reference
@@ -78,7 +78,7 @@ class References:
                     log = self._store.logs / f"reference-{trial.key}.log"
                     kept = _computed(trial, backend, log)
                     if kept is not None:
-                        replace_text(path, kept.model_dump_json() + "\n")
+                        replace_file(path, kept.model_dump_json() + "\n")
             finally:
                 locks.release([lock])
         return kept

@@ -15,7 +15,7 @@ from echobench.errors import EchobenchError, StorageError
 from echobench.harness import launch
 from echobench.machine.cores import reserved_cores
 from echobench.plugin.manager import FILE_PREFIX, Plugins
-from echobench.store.appending import replace_bytes
+from echobench.store.appending import replace_file
 from echobench.store.decoding import full
 from echobench.trial.job import Job
 from echobench.trial.record import Record
@@ -84,7 +84,7 @@ def unpack_records(job: Job, text: str) -> list[Record]:
             if path.name not in packed.files:
                 continue
             try:
-                replace_bytes(path, base64.b64decode(packed.files[path.name]))
+                replace_file(path, base64.b64decode(packed.files[path.name]))
             except OSError as error:
                 raise StorageError(
                     f"stopped at {job.trial.name}: {error.strerror} ({path}); earlier records "

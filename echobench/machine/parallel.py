@@ -14,6 +14,8 @@ from typing import TypeVar
 
 from echobench.machine import facts
 
+LARGE_BYTES = 32_000_000
+"""Total size from which processes read files faster than one process."""
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -37,18 +39,21 @@ def map_items(
 
 
 def map_files(
-    function: Callable[[Item], Result], files: Sequence[Item], *, large: bool
+    function: Callable[[Item], Result], files: Sequence[Item], *, total_bytes: int
 ) -> Iterator[Result]:
     """Yield the function's result for each file, in order.
+
+    If the files are large, they are read in processes and behind a progress bar.
 
     Args:
         function: reads one file.
         files: its arguments.
-        large: use processes and show a progress bar, since the files are large.
+        total_bytes: of all files.
     """
     from rich.console import Console
     from rich.progress import track
 
+    large = total_bytes > LARGE_BYTES
     yield from track(
         map_items(function, files, in_processes=large),
         "reading",

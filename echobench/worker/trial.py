@@ -19,7 +19,7 @@ from echobench.core.task import Task
 from echobench.core.training import Evaluation, Limits, Outcome, fresh_rows, train
 from echobench.errors import TrainingError
 from echobench.machine import facts, privacy
-from echobench.store.appending import replace_text
+from echobench.store.appending import replace_file
 from echobench.trial.job import Job
 from echobench.trial.messages import Look, Progress
 from echobench.trial.record import Sample
@@ -125,7 +125,7 @@ def learn(
         beside.replace(path)
         # What `echobench predict` needs to know of it.
         told = trial.model_copy(update={"plugins": [*map(privacy.redact_plugin, trial.plugins)]})
-        replace_text(path.with_suffix(".json"), told.model_dump_json(indent=2) + "\n")
+        replace_file(path.with_suffix(".json"), told.model_dump_json(indent=2) + "\n")
     return {
         **outcome_fields(outcome, program.batches, task, trial),
         "flops_per_update": program.update_flops(),

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from echobench.analysis import frame
 from echobench.errors import UsageError
+from echobench.machine import parallel
 from echobench.plugin.manager import Plugins
 from echobench.store import merge as merging
 from echobench.store.folder import Store
-from echobench.store.merge import Merged, merge, sources_of
+from echobench.store.merge import MergeReport, merge, sources_of
 from echobench.trial.trial import trial_key
 from tests.conftest import Command
 from tests.records import RESULTS, measured, real
@@ -52,7 +53,7 @@ def folder(path: Path, *files: Sequence[Told]) -> Path:
     return path
 
 
-def merged(into: Path, *paths: Path) -> Merged:
+def merged(into: Path, *paths: Path) -> MergeReport:
     return merge(sources_of(paths, into, []), into)
 
 
@@ -219,7 +220,10 @@ def test_one_at_a_time(
     records: list[Told], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, into = folder(tmp_path / "a", records), tmp_path / "into"
-    with merging._alone(folder(into)), pytest.raises(UsageError, match="another merge is at work"):
+    with (
+        merging._exclusive(folder(into)),
+        pytest.raises(UsageError, match="another merge is at work"),
+    ):
         merged(into, source)
     monkeypatch.setattr(merging, "fcntl", None)  # as on Windows
     assert merged(into, source).new == len(records)
@@ -230,8 +234,9 @@ def test_parts_and_processes_are_the_whole(
 ) -> None:
     paths = [folder(tmp_path / str(n), records[n : n + 2]) for n in range(5)]
     merged(tmp_path / "once", *paths)
-    for name, value in (("LARGE", 0), ("PART", 1), ("OPEN", 1)):
-        monkeypatch.setattr(merging, name, value)
+    monkeypatch.setattr(parallel, "LARGE_BYTES", 0)
+    for name in ("PART", "MAX_OPEN"):
+        monkeypatch.setattr(merging, name, 1)
     done = merged(tmp_path / "into", *paths)
     assert len(done.written) == len(records)
     assert said(tmp_path / "into") == said(tmp_path / "once")
