@@ -116,7 +116,7 @@ def execute(request: Request, *, dry_run: bool = False, table: bool = False) -> 
             say(f"{'done' if trial.key in done else 'run '}  {trial.name}", to=sys.stdout)
         return session
     session.prepare()
-    with interrupts.comforted(RESUMES):
+    with interrupts.on_interrupt_say(RESUMES):
         for planned in itertools.chain([trials], rounds):
             new = {key: trial for trial in planned if (key := trial.key) not in session.keys}
             session.make([trial for key, trial in new.items() if key not in done], of=len(new))

@@ -41,7 +41,7 @@ def echo(
     plugins = Plugins(plugin or [])
     provided = plugins.backend(backend) if backend else predicting.echo_backend(plugins)
     saved = read_network(model, plugins)
-    with interrupts.comforted("nothing is kept of an echo"):
+    with interrupts.on_interrupt_say("nothing is kept of an echo"):
         found = predicting.echo_words(saved, tokens or [], provided, plugins)
     told = {"model": saved.path.name, "task": saved.trial.label, "backend": provided.value.name}
     if as_json:

@@ -59,7 +59,7 @@ def predict(
     models = [read_network(path, plugins) for path in dict.fromkeys(model)]
     store = Store(results)
     store.check_writable()
-    with interrupts.comforted("finished predictions are recorded"):
+    with interrupts.on_interrupt_say("finished predictions are recorded"):
         predictions = predicting.predict(
             models,
             backends,

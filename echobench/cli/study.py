@@ -91,7 +91,7 @@ def study(
         session.prepare()
         # A trial out of time would be so again: in a study that is an answer.
         done = session.done(session.keys, also=("timeout",))
-        with interrupts.comforted(flow.RESUMES):
+        with interrupts.on_interrupt_say(flow.RESUMES):
             session.make([trial for trial in trials if trial.key not in done], of=len(trials))
         found = list({record.key: record for record in session.records()}.values())
     rows = answers(planned, found)

@@ -14,14 +14,12 @@ from pydantic import BaseModel, ConfigDict, PositiveFloat, ValidationError
 
 from echobench.machine import calibration, privacy
 from echobench.store import referee
-from echobench.text import plain
+from echobench.text import plain, shortened
 from echobench.trial.record import Record
 from echobench.trial.trial import Trial
 
 LATER = "after_result"
 """What of the provenance says that a worker, its job done, did not end in order."""
-LONGEST = 500
-"""Characters of a reason."""
 OURS = {"provenance", "started_at", "schema_version", "disturbances"}
 """What no worker says, whatever its job."""
 Kept = TypeVar("Kept", bound=BaseModel)
@@ -48,8 +46,7 @@ class Measured(BaseModel):
 
 def one_line(text: str) -> str:
     """Return a text as a reason: one line, of a length that can be read."""
-    told = plain(" ".join(privacy.redact(text).split()))
-    return told if len(told) <= LONGEST else f"{told[:LONGEST]} [...]"
+    return shortened(plain(" ".join(privacy.redact(text).split())))
 
 
 def claimed(

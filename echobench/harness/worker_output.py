@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pydantic import ValidationError
 
 from echobench.machine import privacy
+from echobench.text import shortened
 from echobench.trial.messages import EVENT, Failure, Progress, Result
 
 MAX_EVENT_BYTES = 64 * 2**20
@@ -20,8 +21,6 @@ MAX_LOG_BYTES = 16 * 2**20
 LOG_END_BYTES = 2**16
 """Length of the end that is kept of a log that grew too long, and that is read of any log."""
 TAIL_LINES = 20
-MAX_TAIL_LINE = 500
-"""Characters of a log's line in a record."""
 
 
 class LineSplitter:
@@ -100,14 +99,11 @@ def shorten_log(log: int) -> None:
 
 
 def log_tail(log: int) -> list[str]:
-    """Return a log's last lines, redacted and each cut to `MAX_TAIL_LINE` characters.
+    """Return a log's last lines, redacted and shortened.
 
     Args:
         log: descriptor of the file, since its folder may be gone by now.
     """
     end = os.pread(log, LOG_END_BYTES, max(0, os.fstat(log).st_size - LOG_END_BYTES))
     lines = end.decode(errors="replace").splitlines()[-TAIL_LINES:]
-    return [
-        line if len(line) <= MAX_TAIL_LINE else f"{line[:MAX_TAIL_LINE]} [...]"
-        for line in map(privacy.redact, lines)
-    ]
+    return [shortened(privacy.redact(line)) for line in lines]

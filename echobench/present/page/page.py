@@ -25,7 +25,7 @@ from echobench.present.page.cells import Cell, Group, groups
 from echobench.present.page.studies import Answer, answered
 from echobench.store.decoding import decoded
 from echobench.store.reading import Complaints, read_lines, record_files
-from echobench.text import shown_on_page
+from echobench.text import finalize_for_page
 from echobench.trial.record import Record, latest, machine_class
 from echobench.trial.trial import FIRST_TUNING_SEED
 
@@ -162,7 +162,7 @@ def rendered(page: Page) -> str:
 
     environment = Environment(
         autoescape=True,
-        finalize=shown_on_page,
+        finalize=finalize_for_page,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
