@@ -205,13 +205,7 @@ def echo_backend(plugins: Plugins) -> Provided[Backend]:
 def echo_words(
     model: SavedNetwork, words: Sequence[str], provided: Provided[Backend], plugins: Plugins
 ) -> EchoedSample:
-    """Have a saved network echo a typed sample.
-
-    Args:
-        model: the network.
-        words: one per token.
-        provided: the backend to run on.
-        plugins: provide the network's task.
+    """Have a saved network echo a sample, typed as one word per token.
 
     Raises:
         UsageError: the words are no input of the task, or the file is no network for it.

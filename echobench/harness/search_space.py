@@ -1,10 +1,13 @@
-"""Where a search for a recipe looks, and which recipe it tries next."""
+"""Where a search for a recipe looks, and which recipe it tries next.
+
+Throughout, `batches` is the number of updates in an epoch.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from echobench.core.task import Recipe
 from echobench.store.search_log import Candidate
@@ -76,12 +79,7 @@ def starting_recipe(recipe: Recipe, batches: int, fixed: Collection[str] = ()) -
     """Return the recipe that a search starts from: the task's, with a schedule.
 
     A constant rate is made to decay over the whole budget, so that the length of the decay
-    can be searched.
-
-    Args:
-        recipe: the task's.
-        batches: updates of an epoch.
-        fixed: fields that stay as they are.
+    can be searched, unless it is among the fields that stay `fixed`.
     """
     if recipe.decay or "decay" in fixed:
         return recipe
@@ -90,13 +88,7 @@ def starting_recipe(recipe: Recipe, batches: int, fixed: Collection[str] = ()) -
 
 
 def search_ranges(recipe: Recipe, division: str, fixed: Collection[str] = ()) -> dict[str, Range]:
-    """Return the range of each searched field, around the starting recipe.
-
-    Args:
-        recipe: the search's starting recipe.
-        division: of the task's recipe that it comes from.
-        fixed: fields that stay as they are.
-    """
+    """Return the range of each searched field, around the starting recipe of a division."""
     ranges: dict[str, Range] = {}
     for name in SEARCHED:
         value = getattr(recipe, name)
@@ -114,13 +106,7 @@ def search_ranges(recipe: Recipe, division: str, fixed: Collection[str] = ()) ->
 
 
 def recipe_with(recipe: Recipe, values: Mapping[str, float], batches: int) -> Recipe:
-    """Change fields of a recipe, and its epochs so that its budget ends with its schedule.
-
-    Args:
-        recipe: provides the other fields.
-        values: by field, within their ranges.
-        batches: updates of an epoch.
-    """
+    """Change fields of a recipe, and its epochs so that its budget ends with its schedule."""
     changed = Recipe.model_validate({**recipe.model_dump(), **values})
     if not changed.decay:
         return changed
@@ -135,13 +121,8 @@ def next_recipe(
     """Return the recipe to try next; None if the search space is exhausted.
 
     First the starting recipe, then proposals of optuna's tree-structured Parzen estimator,
-    of which the first ten are random. The result depends only on the arguments.
-
-    Args:
-        start: the recipe to start from.
-        ranges: by field.
-        batches: updates of an epoch.
-        tried: candidates so far, equal in all fields that have no range.
+    of which the first ten are random. The result depends only on the arguments; candidates
+    tried so far must be equal in all fields that have no range.
     """
     if all(candidate.recipe != start for candidate in tried):
         return start
@@ -154,22 +135,14 @@ def next_recipe(
         values = {name: getattr(candidate.recipe, name) for name in ranges}
         if not all(ranges[name].holds(value) for name, value in values.items()):
             continue
-        if candidate.objective is not None:
-            study.add_trial(
-                optuna.create_trial(
-                    params=values, distributions=distributions, value=candidate.objective
-                )
-            )
-        else:
+        result: dict[str, Any] = {"value": candidate.objective}
+        if candidate.objective is None:
             # Pruned counts as worse than any median; among these the more accurate is better.
-            study.add_trial(
-                optuna.create_trial(
-                    state=optuna.trial.TrialState.PRUNED,
-                    params=values,
-                    distributions=distributions,
-                    intermediate_values={0: 1.0 - candidate.accuracy},
-                )
-            )
+            result = {
+                "state": optuna.trial.TrialState.PRUNED,
+                "intermediate_values": {0: 1.0 - candidate.accuracy},
+            }
+        study.add_trial(optuna.create_trial(params=values, distributions=distributions, **result))
     for _ in range(DRAWS):
         params = study.ask(distributions).params
         values = {name: ranges[name].nearest(value) for name, value in params.items()}

@@ -100,10 +100,10 @@ class Search:
 def plan_search(
     selector: str, fixed: Mapping[str, str], selection: Selection, plugins: Plugins
 ) -> Search:
-    """Plan a search.
+    """Plan a search for a recipe of the task that `--task` names so.
 
     Args:
-        selector: the task as `--task` takes it.
+        selector: the task.
         fixed: values of fields of the recipe that are not searched.
         selection: backend, engine and limits; its tasks, divisions and first seed are replaced.
         plugins: provide the task and the backend.
@@ -137,13 +137,7 @@ def run_search(
     """Try candidates until there are enough or the matrix' deadline passes; yield each.
 
     A candidate is in the log when it is yielded, and its trials' records in the matrix' store.
-
-    Args:
-        search: what to search, and where.
-        matrix: runs and stores the trials.
-        log: the candidates so far.
-        watcher: called for each trial.
-        max_candidates: including those in the log; None for as many as time allows.
+    `max_candidates` includes those that are in the log already.
 
     Raises:
         TrainingError: the first recipe fails, other than by missing the target.
@@ -180,12 +174,7 @@ def run_search(
 
 
 def time_limit(leader: Candidate | None, longest: float) -> float:
-    """Return how many seconds a trial may take.
-
-    Args:
-        leader: the best candidate so far, if any.
-        longest: the limit of any trial.
-    """
+    """Return how many seconds a trial may take, given the best candidate so far."""
     if leader is None:
         return longest
     return min(longest, LIMIT * max(result.wall_to_target_s or 0.0 for result in leader.seeds))
@@ -199,7 +188,7 @@ def why_stop(
     Args:
         times: of its seeds so far, None for a miss.
         seeds: number of seeds of a candidate.
-        leader: the best candidate so far, if any.
+        leader: the best candidate so far.
     """
     if len(times) == seeds:
         return None

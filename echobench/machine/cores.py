@@ -18,14 +18,8 @@ def reserved_cores(count: int, folder: Path | None = None) -> Iterator[list[int]
     """Pin this process and its children to `count` cores that no other process has reserved.
 
     Waits until enough cores are free. A reservation is a lock on a file, which the system
-    releases however its process ends.
-
-    Args:
-        count: number of threads that will compute.
-        folder: of the locks; by default one that all users of the machine share.
-
-    Yields:
-        The cores; None if the system cannot pin processes, or has fewer usable cores.
+    releases however its process ends. By default the locks are in a folder that all users of
+    the machine share. Yields the cores; None if the system cannot pin processes, or has fewer.
     """
     if not hasattr(os, "sched_setaffinity"):
         yield None

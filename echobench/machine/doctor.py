@@ -54,7 +54,9 @@ def examine() -> list[Check]:
         _steal(steal.fraction()),
         _steadiness(rates),
         _governor(_read(CPUS / "cpu0/cpufreq/scaling_governor")),
-        _siblings([_read(CPUS / f"cpu{n}/topology/thread_siblings_list") for n in _cpus()]),
+        _siblings(
+            [_read(CPUS / f"cpu{n}/topology/thread_siblings_list") for n in facts.affinity() or [0]]
+        ),
         _memory(psutil.virtual_memory().available),
         _power(),
     ]
@@ -119,10 +121,6 @@ def _power() -> Check:
     if battery is None or battery.power_plugged:
         return Check("power", "good", "on mains")
     return Check("power", "doubtful", "on battery", "plug it in")
-
-
-def _cpus() -> list[int]:
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
 
 
 def _read(path: Path) -> str | None:

@@ -64,17 +64,15 @@ def _output(*command: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def affinity() -> list[int] | None:
     """Return the cores that this process may run on; None if the system does not say."""
     process = psutil.Process()
     return sorted(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else None
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(affinity() or []) or os.cpu_count() or 1
 
 
 def thread_counts() -> dict[str, int] | None:

@@ -25,10 +25,7 @@ def map_items(
 ) -> Iterator[Result]:
     """Yield the function's result for each item, in order.
 
-    Args:
-        function: defined in a module, so that another process can import it.
-        items: its arguments.
-        in_processes: start a process for each core, which takes a second.
+    The function must be defined in a module. Starting processes, one per core, takes a second.
     """
     workers = min(facts.usable_cores(), len(items))
     if not in_processes or workers < 2:
@@ -41,15 +38,7 @@ def map_items(
 def map_files(
     function: Callable[[Item], Result], files: Sequence[Item], *, total_bytes: int
 ) -> Iterator[Result]:
-    """Yield the function's result for each file, in order.
-
-    If the files are large, they are read in processes and behind a progress bar.
-
-    Args:
-        function: reads one file.
-        files: its arguments.
-        total_bytes: of all files.
-    """
+    """Do as `map_items`; if the files are large, use processes and show a progress bar."""
     from rich.console import Console
     from rich.progress import track
 

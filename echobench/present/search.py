@@ -14,13 +14,7 @@ MAX_ROWS = 5
 def candidate_rows(
     candidates: Sequence[Candidate], start: Recipe, fields: Sequence[str]
 ) -> list[dict[str, str]]:
-    """Return a table of the best candidates and of the starting recipe.
-
-    Args:
-        candidates: all of a search.
-        start: the recipe that it started from.
-        fields: of the recipe, to show.
-    """
+    """Return a table of the best candidates and the starting one, with fields of their recipes."""
     chosen = ranked(candidates)[:MAX_ROWS]
     chosen += [one for one in candidates if one.recipe == start and one not in chosen]
     return [

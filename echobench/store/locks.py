@@ -14,7 +14,6 @@ import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 
 try:
     import fcntl
@@ -51,12 +50,7 @@ class FolderLocks:
     def __enter__(self) -> FolderLocks:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def acquire(self, names: Iterable[str]) -> bool:
@@ -110,17 +104,16 @@ class FolderLocks:
 
     def _opened(self) -> int:
         """Open the lock file; reopen it if the folder was emptied and nothing is locked."""
-        if self._file is not None and not self._held and not self._is_current(self._file):
-            self.close()
+        if self._file is not None and not self._held:
+            try:
+                current = os.path.samestat(os.fstat(self._file), self._path.stat())
+            except FileNotFoundError:
+                current = False
+            if not current:
+                self.close()
         if self._file is None:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
         return self._file
-
-    def _is_current(self, file: int) -> bool:
-        try:
-            return os.path.samestat(os.fstat(file), self._path.stat())
-        except FileNotFoundError:
-            return False
 
 
 def byte_of(name: str) -> int:

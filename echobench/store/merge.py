@@ -233,7 +233,7 @@ def _survey_all(sources: list[Source], report: MergeReport) -> dict[Destination,
 
 def survey(source: Source) -> Survey:
     """Read a file; return where its records are, which lines to name, and all that is left out."""
-    found: dict[Destination, list[tuple[bytes, int, int, int]]] = defaultdict(list)
+    lines: dict[Destination, list[tuple[bytes, int, int, int]]] = defaultdict(list)
     messages: list[str] = []
     left_out = Complaints(messages.append)
     trained = not source.path.name.startswith(PREDICTIONS)
@@ -249,8 +249,8 @@ def survey(source: Source) -> Survey:
             folder = folder if QUICK in folder.parts else folder / QUICK
         order = _order(record) + _digest((line.raw or b"").strip())
         prefix = RECORDS if trained else PREDICTIONS
-        found[folder, prefix].append((order, line.number, line.start, line.size))
-    return dict(found), messages, left_out
+        lines[folder, prefix].append((order, line.number, line.start, line.size))
+    return dict(lines), messages, left_out
 
 
 def _why_refused(record: Record | Prediction, source: Source) -> str | None:

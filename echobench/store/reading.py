@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, NamedTuple, TypeVar
 
 from echobench.errors import DamagedError, NewerError, UsageError
@@ -150,12 +149,7 @@ class Complaints:
     def __enter__(self) -> Complaints:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for line in self.summary():
             self.say(line)
 
