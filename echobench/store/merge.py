@@ -269,11 +269,10 @@ def _plugins(files: tuple[Path, ...]) -> Plugins:
 
 def _order(record: Record | Prediction) -> bytes:
     """Return an entry's order, except for the digest of its line."""
-    if isinstance(record, Prediction):
-        parts = (record.model_sha256, record.task, record.backend, record.device, record.threads)
-        key = " ".join(map(str, parts))
-    else:
-        key = record.key
+    key = getattr(record, "key", None)
+    if key is None:
+        made = cast(Prediction, record)
+        key = f"{made.model_sha256} {made.task} {made.backend} {made.device} {made.threads}"
     machine = machine_class(record.provenance.get("machine")).encode()
     start = f"{record.started_at}\0{key}\0".encode()
     return start + _digest(machine) + _digest(canonical(record))
