@@ -13,7 +13,7 @@ import numpy as np
 
 from echobench.core import typed
 from echobench.core.backend import Backend
-from echobench.core.sequences import MISSING, Integers
+from echobench.core.sequences import MISSING
 from echobench.core.typed import Token
 from echobench.errors import EchobenchError, StorageError, UsageError
 from echobench.harness import launch, validation
@@ -99,7 +99,7 @@ def predict(
         setting: device, threads and limits.
         plugins: provide the models' tasks.
         store: keeps the records.
-        command: echobench's own command line, for the records.
+        command: echobench's command line, for the records.
         started: called with a model and a backend's name.
         finished: called with each record.
 
@@ -174,13 +174,9 @@ def _compare(
     """Add the number of tokens that differ from the reference backend's answers."""
     if prediction.backend == reference:
         return prediction
-    differing = int((_read_answers(answers) != _read_answers(reference_answers)).sum())
+    ours, theirs = (np.load(path, allow_pickle=False) for path in (answers, reference_answers))
+    differing = int((ours != theirs).sum())
     return prediction.model_copy(update={"differing_tokens": differing, "differs_from": reference})
-
-
-def _read_answers(path: Path) -> Integers:
-    answers: Integers = np.load(path, allow_pickle=False)
-    return answers
 
 
 def echo_backend(plugins: Plugins) -> Provided[Backend]:

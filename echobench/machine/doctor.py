@@ -62,65 +62,59 @@ def examine() -> list[Check]:
     ]
 
 
+def _check(name: str, good: bool, found: str, advice: str) -> Check:
+    return Check(name, "good", found) if good else Check(name, "doubtful", found, advice)
+
+
 def _load(load: float, cores: int) -> Check:
-    found = f"load {load:.2f} on {cores} cores"
-    if load <= MAX_LOAD * cores:
-        return Check("load", "good", found)
-    return Check("load", "doubtful", found, "end other work, or wait a minute, and look again")
+    advice = "end other work, or wait a minute, and look again"
+    return _check("load", load <= MAX_LOAD * cores, f"load {load:.2f} on {cores} cores", advice)
 
 
 def _steal(fraction: float | None) -> Check:
     if fraction is None:
         return Check("steal", "unknown", "the system does not count it")
     found = f"{fraction:.1%} of the processor taken by other virtual machines"
-    if fraction <= MAX_STEAL:
-        return Check("steal", "good", found)
-    return Check("steal", "doubtful", found, "measure at another hour, or on a machine of its own")
+    advice = "measure at another hour, or on a machine of its own"
+    return _check("steal", fraction <= MAX_STEAL, found, advice)
 
 
 def _steadiness(rates: Sequence[float]) -> Check:
-    spread = max(rates) / min(rates)
+    slowest, fastest = min(rates), max(rates)
     found = (
-        f"matrix products at {min(rates) / 1e9:.0f} to {max(rates) / 1e9:.0f} GFLOP/s "
-        f"in {WATCHED_S:g} s"
+        f"matrix products at {slowest / 1e9:.0f} to {fastest / 1e9:.0f} GFLOP/s in {WATCHED_S:g} s"
     )
-    if spread <= MAX_RATE_RATIO:
-        return Check("steadiness", "good", found)
     advice = "compare by pairs only (`echobench compare`), with more seeds"
-    return Check("steadiness", "doubtful", found, advice)
+    return _check("steadiness", fastest / slowest <= MAX_RATE_RATIO, found, advice)
 
 
 def _governor(name: str | None) -> Check:
     if name is None:
         return Check("frequency", "unknown", "the system does not show its governor")
-    if name == "performance":
-        return Check("frequency", "good", "governor performance")
     advice = "sudo cpupower frequency-set --governor performance"
-    return Check("frequency", "doubtful", f"governor {name}", advice)
+    return _check("frequency", name == "performance", f"governor {name}", advice)
 
 
 def _siblings(lists: Sequence[str | None]) -> Check:
     if None in lists:
         return Check("cores", "unknown", "the system does not show which cores are threads of one")
-    shared = len(lists) - len(set(lists))
-    if not shared:
-        return Check("cores", "good", f"{len(lists)} cores, none a second thread of another")
-    found = f"{len(lists)} logical cores on {len(set(lists))} physical ones"
-    return Check("cores", "doubtful", found, f"use --threads {len(set(lists))} at most")
+    logical, physical = len(lists), len(set(lists))
+    if logical == physical:
+        return Check("cores", "good", f"{logical} cores, none a second thread of another")
+    found = f"{logical} logical cores on {physical} physical ones"
+    return Check("cores", "doubtful", found, f"use --threads {physical} at most")
 
 
 def _memory(available: int) -> Check:
     found = f"{available / 2**30:.1f} GiB free"
-    if available >= MIN_MEMORY:
-        return Check("memory", "good", found)
-    return Check("memory", "doubtful", found, "free some: a worker with its compiler takes 1 to 3")
+    advice = "free some: a worker with its compiler takes 1 to 3"
+    return _check("memory", available >= MIN_MEMORY, found, advice)
 
 
 def _power() -> Check:
     battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
-    if battery is None or battery.power_plugged:
-        return Check("power", "good", "on mains")
-    return Check("power", "doubtful", "on battery", "plug it in")
+    plugged = battery is None or battery.power_plugged
+    return _check("power", plugged, "on mains" if plugged else "on battery", "plug it in")
 
 
 def _read(path: Path) -> str | None:
