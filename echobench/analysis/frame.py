@@ -15,7 +15,7 @@ import pandas as pd
 
 from echobench.machine import parallel
 from echobench.store.decoding import decoded
-from echobench.store.reading import Complaints, read_lines, record_files, size_of
+from echobench.store.reading import Complaints, read_lines, record_files
 from echobench.trial.record import TABLE_FIELDS, Record, machine_class
 from echobench.trial.trial import is_usual
 
@@ -66,10 +66,9 @@ def load(folder: Path) -> pd.DataFrame:
     A damaged line is named on stderr and left out.
     """
     files = record_files(folder)
-    size = sum(map(size_of, files))
     frames = []
     with Complaints() as complaints:
-        for part, told, left_out in parallel.map_files(_load, files, total_bytes=size):
+        for part, told, left_out in parallel.map_files(_load, files, files):
             frames.append(part)
             complaints.add(told, left_out)
     return _joined(frames)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
+from pathlib import Path
 from typing import TypeVar
 
 from echobench.machine import facts
@@ -36,17 +38,21 @@ def map_items(
 
 
 def map_files(
-    function: Callable[[Item], Result], files: Sequence[Item], *, total_bytes: int
+    function: Callable[[Item], Result], items: Sequence[Item], paths: Iterable[Path]
 ) -> Iterator[Result]:
-    """Do as `map_items`; if the files are large, use processes and show a progress bar."""
+    """Do as `map_items` for items read from files; use processes and a progress bar if large."""
     from rich.console import Console
     from rich.progress import track
 
-    large = total_bytes > LARGE_BYTES
+    size = 0
+    for path in paths:
+        with contextlib.suppress(OSError):  # reported when it is read
+            size += path.stat().st_size
+    large = size > LARGE_BYTES
     yield from track(
-        map_items(function, files, in_processes=large),
+        map_items(function, items, in_processes=large),
         "reading",
-        total=len(files),
+        total=len(items),
         console=Console(stderr=True),
         transient=True,
         disable=not (large and sys.stderr.isatty()),

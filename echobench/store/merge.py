@@ -40,7 +40,6 @@ from echobench.store.reading import (
     Damage,
     json_lines_files,
     read_numbered,
-    size_of,
 )
 from echobench.store.referee import faults
 from echobench.text import plain
@@ -217,8 +216,7 @@ def _merge(sources: list[Source], into: Path, report: MergeReport) -> None:
 def _survey_all(sources: list[Source], report: MergeReport) -> dict[Destination, list[Entry]]:
     """Read all files; return their entries by destination."""
     entries: dict[Destination, list[Entry]] = defaultdict(list)
-    size = sum(size_of(source.path) for source in sources)
-    surveys = parallel.map_files(survey, sources, total_bytes=size)
+    surveys = parallel.map_files(survey, sources, [source.path for source in sources])
     for number, (lines_by_destination, messages, left_out) in enumerate(surveys):
         if sources[number].role == "new":
             report.left_out.add(messages, left_out)

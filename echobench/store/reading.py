@@ -195,14 +195,6 @@ def _refuse(error: OSError) -> None:
     ) from error
 
 
-def size_of(path: Path) -> int:
-    """Return the size of a file; 0 if it cannot be read, which is reported when it is read."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
-
-
 def lines_of(path: Path) -> Iterator[Line]:
     """Yield the lines of a file, holding at most `MAX_LINE_BYTES` in memory.
 
