@@ -1,4 +1,4 @@
-"""Networks made by hand, whose echo and confidence follow from a formula."""
+"""Handmade networks, whose echo and confidence follow from a formula."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def whole(plugins: Plugins, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def predictions(folder: Path) -> dict[tuple[str, str], Prediction]:
-    """Return what is recorded, by model and backend."""
+    """Return the recorded predictions by model and backend."""
     (file,) = folder.glob("results/predictions-*.jsonl")
     found = [Prediction.model_validate_json(line) for line in file.read_text().splitlines()]
     return {(prediction.model, prediction.backend): prediction for prediction in found}

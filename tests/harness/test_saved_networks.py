@@ -1,4 +1,4 @@
-"""Model files as an attacker makes them: refused before Keras opens them, and by Keras itself."""
+"""Malicious model files are refused before Keras opens them, and by Keras itself."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from echobench.plugin.manager import Plugins
 from tests.conftest import Command
 
 PROOF = "executed"
-"""A file that is there once an attacker's code has run."""
+"""A file that exists if an attacker's code has run."""
 MAKE = """
 import keras
 x = keras.Input((5, 100))
@@ -161,7 +161,7 @@ def packed(path: Path, content: dict[str, bytes], method: int = zipfile.ZIP_STOR
 
 
 def configured(path: Path, good: Path, told: Any) -> Path:
-    """Write a network in which something stands among the layers."""
+    """Write a network with another object among its layers."""
     content = members(good)
     config = json.loads(content["config.json"])
     config["config"]["layers"].insert(1, told)
@@ -170,7 +170,7 @@ def configured(path: Path, good: Path, told: Any) -> Path:
 
 @pytest.fixture(scope="module")
 def crafted(good: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Return networks that would have Keras make what is none of theirs."""
+    """Return networks whose configuration would make Keras create foreign objects."""
     folder = tmp_path_factory.mktemp("crafted")
     return {
         name: configured(folder / f"{number}.keras", good, told)

@@ -1,4 +1,4 @@
-"""Where a search looks, whatever the recipe it starts from."""
+"""The search space of any starting recipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A search: what it tries, when it gives up on something, and one from end to end."""
+"""A search: what it tries, when it stops a candidate, and one search from end to end."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_a_trial_may_take_a_few_times_as_long_as_the_best() -> None:
 
 
 def searched(candidates: int, started: list[Candidate] | None = None) -> list[Candidate]:
-    """Search by an objective that is known: best at 40 units and a rate of 0.03."""
+    """Search with a known objective: best at 40 units and a rate of 0.03."""
     where = search_ranges(START, "open", fixed=["warmup", "decay", "evaluate_every"])
     found = list(started or [])
     while len(found) < candidates:

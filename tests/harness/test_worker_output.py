@@ -1,4 +1,4 @@
-"""Bytes to events: against Python's own splitting, and against whatever bytes there are."""
+"""A worker's bytes become events: compared with Python's own splitting, on any bytes."""
 
 from __future__ import annotations
 

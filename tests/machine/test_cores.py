@@ -1,4 +1,4 @@
-"""Cores of one's own: real processes that hold them, and die with them."""
+"""Reserved cores: real processes hold them, and release them when they are killed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def holder(folder: Path) -> tuple[subprocess.Popen[str], int]:
-    """Return a process that holds a core, and which."""
+    """Start a process that reserves a core; return both."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True
     )

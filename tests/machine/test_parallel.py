@@ -1,4 +1,4 @@
-"""Work in processes comes back in order."""
+"""Results come back in order, and processes end with their parent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What leaves this machine in records, logs, models, pages: no user, host, folder or secret."""
+"""Records, logs, models and pages name no user, host or folder, and hold no secret."""
 
 from __future__ import annotations
 

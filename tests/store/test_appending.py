@@ -1,4 +1,4 @@
-"""Lines are added whole or not at all; what cannot be kept is kept elsewhere."""
+"""Lines are appended whole or not at all; a line that cannot be written is rescued."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ for number in range(50):
 
 @contextmanager
 def full_at(size: int) -> Iterator[None]:
-    """Let no file grow beyond a size: the system writes what fits, and fails then."""
+    """Limit the size of files: the system writes what fits, then fails."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))

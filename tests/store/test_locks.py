@@ -1,4 +1,4 @@
-"""Locks keep other processes away, and end with their process."""
+"""Locks exclude other processes, and end with their process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ sys.stdin.read()
 
 @contextmanager
 def locked_elsewhere(folder: Path, *names: str) -> Iterator[subprocess.Popen[str]]:
-    """Have another process claim names, until its input is closed or it is killed."""
+    """Lock names in another process, until its input is closed or it is killed."""
     command = [sys.executable, "-c", OTHER, str(folder), *names]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -1,4 +1,4 @@
-"""Merging: as sets do it, each record once, the same bytes in whatever order."""
+"""Merging is a union of sets: each record once, the same bytes in any order."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Told = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def records(plugins: Plugins) -> list[Told]:
-    """Return records that the referee lets in: four trials, two of them run twice."""
+    """Return records that pass the referee: four trials, two of them run twice."""
     told = real(plugins)
     found = []
     for seed, day in [(0, 1), (1, 1), (2, 2), (3, 3), (0, 2), (1, 9)]:
@@ -58,12 +58,12 @@ def merged(into: Path, *paths: Path) -> MergeReport:
 
 
 def held(path: Path) -> dict[str, bytes]:
-    """Return all that is in a folder, by name."""
+    """Return the contents of all files in a folder, by name."""
     return {str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file()}
 
 
 def said(path: Path) -> list[Told]:
-    """Return what all files of a folder say, in order."""
+    """Return the records of all files in a folder, in order."""
     return [
         json.loads(line) for _, text in sorted(held(path).items()) for line in text.splitlines()
     ]

@@ -1,4 +1,4 @@
-"""A folder is read once, and what others add to it is seen."""
+"""Each line of a folder is read once, including those that other processes append."""
 
 from __future__ import annotations
 

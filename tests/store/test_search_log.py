@@ -1,4 +1,4 @@
-"""A search's log: the objective by hand, and lines that survive."""
+"""A search's log: objectives computed by hand, and damaged lines."""
 
 from __future__ import annotations
 
