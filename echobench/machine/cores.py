@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-PAUSE_S = 0.2
+MAX_RETRY_S = 0.2
 
 
 @contextlib.contextmanager
@@ -51,7 +51,7 @@ def _locked(usable: list[int], count: int, folder: Path) -> Iterator[list[int]]:
                 yield cores
                 return
         # Hold nothing while waiting, and wait a random time, so that two waiters cannot deadlock.
-        time.sleep(PAUSE_S * random.random())
+        time.sleep(MAX_RETRY_S * random.random())
 
 
 def _lock(path: Path, locks: contextlib.ExitStack) -> bool:

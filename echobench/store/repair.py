@@ -27,7 +27,7 @@ from echobench.store.decoding import decoded, prediction
 from echobench.store.reading import CHUNK, PREDICTIONS, SET_ASIDE, Line, lines_of, parse_line
 from echobench.text import plain
 
-PAUSE_S = 0.1
+LATE_WRITE_S = 0.1
 """Time for a run that has opened the file to write its line."""
 OURS = ("records-", PREDICTIONS)
 """Prefixes of files that runs write. Another file without any record is left alone."""
@@ -140,7 +140,7 @@ def _replace(
     # A run may have appended to the old file between the check and the replacement, or may have
     # opened it by then and append at once.
     copied = before.st_size
-    for wait in (0.0, PAUSE_S):
+    for wait in (0.0, LATE_WRITE_S):
         time.sleep(wait)
         late = os.fstat(source.fileno()).st_size - copied
         if late > 0:
