@@ -1,18 +1,18 @@
 """Every error that echobench raises on purpose.
 
 EchobenchError
-├── UsageError            the request cannot be carried out as written: exit code 2
+├── UsageError            the request is invalid: exit code 2
 │   ├── UnknownNameError  no such task, backend, engine or parameter
 │   ├── PluginError       a plugin file cannot be loaded, or two plugins share a name
-│   └── ExecutorError     where trials were to run cannot be reached, or does not fit
-├── StorageError          a record cannot be kept: exit code 1
+│   └── ExecutorError     an executor's machines cannot be reached, or do not fit the trials
+├── StorageError          a record cannot be written: exit code 1
 ├── DamagedError          a line or a file that holds no record: named, counted, left out
-│   └── NewerError        a record of a newer echobench: as damaged, but not set aside
+│   └── NewerError        a record of a newer echobench: left out, but never set aside
 ├── UnavailableError      a backend is not installed: a row with status `unavailable`
-├── UnsupportedError      a backend cannot do what is asked: a row with status `unsupported`
-├── JobLostError         a job was lost with the machine that ran it: started again
-├── RefusedError          a stranger's network that Keras does not read: status `failed`
-└── TrainingError         a trial went wrong in a way we understand: status `failed`
+├── UnsupportedError      a backend cannot do the job: a row with status `unsupported`
+├── JobLostError          a job was lost with the machine that ran it: it is started again
+├── RefusedError          Keras refuses to load a saved network: status `failed`
+└── TrainingError         a trial fails for a known reason: status `failed`
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from collections.abc import Iterable
 
 
 class EchobenchError(Exception):
-    """Base of all; its message is one line that says what to do."""
+    """Base class; its message is one line that says what to do."""
 
 
 class UsageError(EchobenchError):
-    """The request cannot be carried out as written."""
+    """The request is invalid."""
 
 
 class UnknownNameError(UsageError):
-    """A name that nothing answers to; suggests the nearest one."""
+    """Unknown name; the message suggests the closest match."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         choices = sorted(known)
@@ -40,31 +40,31 @@ class UnknownNameError(UsageError):
 
 
 class PluginError(UsageError):
-    """A plugin that cannot be loaded or that clashes with another."""
+    """A plugin cannot be loaded, or clashes with another."""
 
 
 class ExecutorError(UsageError):
-    """Where trials were to run cannot be reached, or is not what they were planned for."""
+    """An executor's machines cannot be reached, or are not what the trials were planned for."""
 
 
 class StorageError(EchobenchError):
-    """A record cannot be kept: the disk is full, or the folder is gone."""
+    """A record cannot be written: the disk is full, or the folder is gone."""
 
 
 class DamagedError(EchobenchError):
-    """A line that holds no record, or a file that cannot be read."""
+    """A line holds no record, or a file cannot be read."""
 
 
 class NewerError(DamagedError):
-    """A record that a newer echobench wrote: it may be whole, but not to us."""
+    """A newer echobench wrote the record, which is unreadable only for this version."""
 
 
 class UnavailableError(EchobenchError):
-    """A backend whose framework is not installed or not usable here."""
+    """A backend's framework is not installed, or not usable here."""
 
 
 class UnsupportedError(EchobenchError):
-    """A backend that cannot do what is asked of it: train, or run some layer."""
+    """A backend cannot do the job: train, or run some layer."""
 
 
 class JobLostError(EchobenchError):
@@ -72,8 +72,8 @@ class JobLostError(EchobenchError):
 
 
 class RefusedError(EchobenchError):
-    """A stranger's network that Keras does not read in its safe mode."""
+    """Keras refuses to load a saved network in its safe mode."""
 
 
 class TrainingError(EchobenchError):
-    """Training cannot go on: the loss is not a number, say."""
+    """Training cannot continue: the loss is not a number, for example."""

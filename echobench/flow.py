@@ -23,7 +23,7 @@ from echobench.plugin.executor import LOCAL, Executor
 from echobench.plugin.manager import Plugins
 from echobench.plugin.observer import Observer
 from echobench.store.folder import Store
-from echobench.store.progress_log import Journal
+from echobench.store.progress_log import ProgressLog
 from echobench.text import say
 from echobench.trial.job import JobOptions
 from echobench.trial.record import Record
@@ -116,7 +116,7 @@ def execute(request: Request, *, dry_run: bool = False, table: bool = False) -> 
             say(f"{'done' if trial.key in done else 'run '}  {trial.name}", to=sys.stdout)
         return session
     session.prepare()
-    with interrupts.comforted(RESUMES):
+    with interrupts.on_interrupt_say(RESUMES):
         for planned in itertools.chain([trials], rounds):
             new = {key: trial for trial in planned if (key := trial.key) not in session.keys}
             session.make([trial for key, trial in new.items() if key not in done], of=len(new))
@@ -156,7 +156,7 @@ class Session:
             store=self.store,
             options=JobOptions(
                 command=["echobench", *sys.argv[1:]],
-                about=facts.who() if options.tell_host else {},
+                about=facts.host_and_user() if options.tell_host else {},
                 watch=options.watch,
                 memory_limit=options.memory_limit,
                 retries=options.retries,
@@ -170,7 +170,7 @@ class Session:
     @property
     def machine(self) -> dict[str, Any] | None:
         """Return this machine's facts; None where a trial that any machine recorded is done."""
-        return facts.facts() if self.executor.local else None
+        return facts.machine_facts() if self.executor.local else None
 
     @property
     def is_out_of_time(self) -> bool:
@@ -206,8 +206,8 @@ class Session:
             keys: of the trials asked for; None for all.
             also: further statuses that count as done.
         """
-        self._journal = Journal(self.store.folder, self.machine, keys)
-        return self._journal.done(also)
+        self._progress_log = ProgressLog(self.store.folder, self.machine, keys)
+        return self._progress_log.finished(also)
 
     def prepare(self) -> None:
         """Check that records and networks can be written, and that there is a terminal to watch.
@@ -239,10 +239,12 @@ class Session:
             watcher = observed(watcher, self.observers, self.store.folder)
             finished = {
                 record.key: record.status == "failed" or record.failed_parity
-                for record in self.matrix.run(trials, watcher, self._journal)
+                for record in self.matrix.run(trials, watcher, self._progress_log)
             }
         asked = {trial.key for trial in trials} - finished.keys()
-        others = {key: failed for key, failed in self._journal.look().items() if key in asked}
+        others = {
+            key: failed for key, failed in self._progress_log.update().items() if key in asked
+        }
         if others:
             say(f"{len(others)} of {len(trials)} trials were run by other processes")
         self.failed |= any(finished.values()) or any(others.values())

@@ -1,4 +1,4 @@
-"""Signals that ask a command to end: one exception, at a moment when nothing is half done."""
+"""Turn signals into one KeyboardInterrupt, raised when no work is half done."""
 
 from __future__ import annotations
 
@@ -15,67 +15,67 @@ if TYPE_CHECKING:
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 AGAIN_S = 0.05
-"""Seconds after which an interrupt that Python has dropped comes again."""
+"""Delay before an interrupt that Python dropped is sent again."""
 
 
 class _State:
-    """What signal handlers know: they belong to the process.
+    """State of the process, for its signal handlers.
 
     Attributes:
-        shields: how many blocks must not be left half done just now.
-        asked: whether a signal came behind a shield.
-        comfort: what is said of the work so far when it ends.
+        shields: number of `shielded` blocks entered.
+        pending: whether a signal arrived in one of them.
+        work_so_far: what the message of an interrupt says about finished work.
     """
 
     shields = 0
-    asked = False
-    comfort = "nothing was begun"
+    pending = False
+    work_so_far = "nothing was begun"
 
 
 def catch() -> None:
-    """Have each of `SIGNALS` raise KeyboardInterrupt, from here on."""
+    """Make each of `SIGNALS` raise KeyboardInterrupt from now on."""
     for name in SIGNALS:
         number = getattr(signal, name, None)
-        # A shell starts background jobs with SIGINT ignored, and they are to end too; who
-        # starts a command with `nohup` wants it to outlive the terminal.
+        # Shells start background jobs with SIGINT ignored; handle it all the same. But a
+        # command started with `nohup` must outlive the terminal.
         if number is None or (name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN):
             continue
         signal.signal(number, _handle)
     if sys.unraisablehook is sys.__unraisablehook__:
-        sys.unraisablehook = _dropped
+        sys.unraisablehook = _resend_dropped
 
 
 def ignore() -> None:
-    """Have no further signal disturb the end of the process, and no former one its exit code."""
+    """Ignore further signals while the process ends, and keep its exit code."""
     for name in SIGNALS:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
-    # Where an interrupt came while a text was run, as dataclasses are made by, `python -m` would
-    # end by SIGINT instead, although it was caught. What was run last is what Python remembers.
-    exec("")  # noqa: S102 # nothing
+    # If an interrupt arrives inside `exec` (dataclasses use it), `python -m` ends by SIGINT even
+    # though the interrupt was caught. Python remembers only the last `exec`, so run another.
+    exec("")  # noqa: S102 # runs no code
 
 
 def _handle(number: int, frame: object) -> None:
     if _State.shields:
-        _State.asked = True
-    elif not _unwinding():
+        _State.pending = True
+    elif not _is_unwinding():
         raise KeyboardInterrupt
 
 
-def _dropped(told: UnraisableHookArgs) -> None:
-    """Have an interrupt come again that came in a finalizer or in a weak reference's callback.
+def _resend_dropped(arguments: UnraisableHookArgs) -> None:
+    """Send an interrupt again that was raised in a finalizer or a weak reference's callback.
 
-    Python drops what these raise, and says so on stderr; the import system alone has such
-    callbacks by the thousand.
+    Python drops such exceptions with a message on stderr, and the import system alone has
+    thousands of such callbacks.
     """
-    if isinstance(told.exc_value, KeyboardInterrupt):
+    if isinstance(arguments.exc_value, KeyboardInterrupt):
         threading.Timer(AGAIN_S, os.kill, (os.getpid(), signal.SIGINT)).start()
     else:
-        sys.__unraisablehook__(told)
+        sys.__unraisablehook__(arguments)
 
 
-def _unwinding() -> bool:
-    """Return whether an interrupt is being dealt with: a second one must not cut that short."""
+def _is_unwinding() -> bool:
+    """Return whether an interrupt is being handled, which a second one must not cut short."""
     error = sys.exception()
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__context__
@@ -84,25 +84,25 @@ def _unwinding() -> bool:
 
 @contextmanager
 def shielded() -> Iterator[None]:
-    """Put off an interrupt until the end of the block."""
+    """Delay an interrupt until the end of the block."""
     _State.shields += 1
     try:
         yield
     finally:
         _State.shields -= 1
-        if _State.asked and not _State.shields:
-            _State.asked = False
+        if _State.pending and not _State.shields:
+            _State.pending = False
             raise KeyboardInterrupt
 
 
 @contextmanager
-def comforted(comfort: str) -> Iterator[None]:
-    """Have an interrupt of the block say something of the work so far."""
-    before, _State.comfort = _State.comfort, comfort
+def on_interrupt_say(work_so_far: str) -> Iterator[None]:
+    """If the block is interrupted, say this about the work finished so far."""
+    before, _State.work_so_far = _State.work_so_far, work_so_far
     yield
-    _State.comfort = before  # not after an interrupt: it is said at the very end
+    _State.work_so_far = before  # not after an interrupt: the message is printed at the very end
 
 
-def sentence() -> str:
-    """Return what is said of an interrupt."""
-    return f"interrupted: {_State.comfort}"
+def message() -> str:
+    """Return the message of an interrupt."""
+    return f"interrupted: {_State.work_so_far}"

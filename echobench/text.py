@@ -1,6 +1,6 @@
-"""Texts that strangers wrote, made fit for where they are shown: one function a place.
+"""Make untrusted text safe to print: one function for each kind of output.
 
-JSON and Parquet carry a text as it is.
+JSON and Parquet hold any text unchanged.
 """
 
 from __future__ import annotations
@@ -12,85 +12,87 @@ from typing import IO, Any
 
 COMBINING = "[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
 MARKS = re.compile(f"(?<={COMBINING}{{4}}){COMBINING}")
-"""A combining mark after four others: no script has so many, and a flood of them covers the
+"""A combining mark after four others. No script uses so many, and a flood of them covers the
 lines above."""
 FORMULA = re.compile(r"(^|;)(\s*)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
-"""Where a spreadsheet would begin a formula: a cell's start, or behind what it may split at."""
+"""Where a spreadsheet may see a formula: at the start of a cell, or after a separator."""
 MARKUP = re.compile(
     r"[\\`|~$@]"
     r"|\*(?=\S)|(?<=\S)\*"
-    r"|\](?=[(\[])"  # what makes a link of brackets: an interval is none
-    r"|(?<![^\W_])_|_(?![^\W_])"  # emphasis; not the one within a name
-    r"|(?<=www)\."  # addresses, which become links on their own
+    r"|\](?=[(\[])"  # a link in brackets, but not an interval
+    r"|(?<![^\W_])_|_(?![^\W_])"  # emphasis, but not within a name
+    r"|(?<=www)\."  # addresses, which become links by themselves
     r"|:(?=//)",
     re.IGNORECASE,
 )
-"""What Markdown in a cell of a table may take for markup."""
+"""Characters that Markdown may read as markup in a cell of a table."""
+
+MAX_TEXT = 500
+"""Characters of a text in a record."""
 
 
 def plain(text: str) -> str:
-    r"""Return a text as one line that a terminal only shows.
+    r"""Return text as one printable line, which a terminal cannot interpret.
 
-    What is not printable is spelt out: an escape becomes `\x1b`, a newline `\n`, a mark that
-    turns the direction of writing `\u202e`, half a surrogate pair `\ud800`.
+    Other characters are escaped: ESC becomes `\x1b`, a newline `\n`, a right-to-left mark
+    `\u202e`, half a surrogate pair `\ud800`.
     """
     if text.isascii() and text.isprintable():
         return text
-    text = "".join(map(_spelt, text)) if not text.isprintable() else text
-    return MARKS.sub(lambda mark: _spelt_out(mark[0]), text)
+    text = "".join(c if c.isprintable() else _escaped(c) for c in text)
+    return MARKS.sub(lambda mark: _escaped(mark[0]), text)
 
 
-def _spelt(character: str) -> str:
-    return character if character.isprintable() else _spelt_out(character)
-
-
-def _spelt_out(character: str) -> str:
+def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
 
 def spreadsheet(text: str) -> str:
-    """Return a text for a cell of CSV: one line, and no formula.
-
-    What a spreadsheet would take for one has an apostrophe before it, as is usual.
-    """
+    """Return text for a cell of CSV: one line, with an apostrophe before what may be a formula."""
     return FORMULA.sub(r"\1\2'", plain(text))
 
 
 def markdown(text: str) -> str:
-    """Return a text for a cell of a Markdown table: no row or cell ends in it, nothing is live."""
+    """Return text for a cell of a Markdown table, without markup, links or cell borders."""
     escaped = MARKUP.sub(r"\\\g<0>", plain(text).replace("&", "&amp;"))
     return escaped.replace("<", "&lt;").replace(">", "&gt;")
 
 
-def shown_on_page(value: Any) -> Any:
-    """Return what a template puts into a page: a text as `plain` gives it, unless it is HTML.
+def finalize_for_page(value: Any) -> Any:
+    """Make a template's value printable, unless it is HTML; Jinja escapes it afterwards.
 
-    Jinja asks this of every value (`finalize`), and escapes it then.
+    Used as Jinja's `finalize`, which is called with every value.
     """
     return plain(value) if type(value) is str else value
 
 
 def say(*lines: str, to: IO[str] | None = None) -> None:
-    """Print lines, each on one line; to stderr unless told otherwise."""
+    """Print each text as one printable line, by default to stderr."""
     file = to or sys.stderr
     for line in lines:
         print(plain(line), file=file, flush=True)
 
 
-LONGEST = 100
-"""Characters that a name of a file keeps."""
+def shortened(text: str) -> str:
+    """Cut a text to `MAX_TEXT` characters."""
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]} [...]"
+
+
+MAX_FILE_NAME = 100
+"""Characters of a file's name; a longer one is cut and gets a digest."""
 
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-"""Names that are devices on Windows."""
+"""Names of devices on Windows."""
 
 
 def file_name(name: str) -> str:
-    """Return a name that is one for files too: `partial[n_in=8]` becomes `partial_n_in=8`.
+    """Return a valid file name: `partial[n_in=8]` becomes `partial_n_in=8`.
 
-    Whatever the name: one part of a path, on every system, that is neither hidden nor an
-    option. A long one ends in its digest.
+    For any name: a single part of a path on every system, which is neither hidden nor looks
+    like an option.
     """
     fit = re.sub(r"[^A-Za-z0-9._=-]+", "_", name).strip("_.").lstrip("-_.") or "_"
-    if len(fit) > LONGEST:
-        fit = f"{fit[:LONGEST]}-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
+    if len(fit) > MAX_FILE_NAME:
+        digest = hashlib.sha256(name.encode(errors="replace")).hexdigest()
+        fit = f"{fit[:MAX_FILE_NAME]}-{digest[:8]}"
     return f"_{fit}" if RESERVED.fullmatch(fit) else fit

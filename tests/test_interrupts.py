@@ -1,4 +1,4 @@
-"""Signals at any moment: one line, exit code 130, nothing half done."""
+"""A signal at any moment: one line, exit code 130, no work left half done."""
 
 from __future__ import annotations
 

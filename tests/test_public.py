@@ -57,7 +57,6 @@ def test_the_parent_imports_no_framework() -> None:
         f"import {module}"
         for module in (
             "echobench.present.progress",
-            "echobench.harness.echoing",
             "echobench.harness.matrix",
             "echobench.harness.predicting",
             "echobench.harness.tuning",

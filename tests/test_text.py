@@ -1,4 +1,4 @@
-"""Strangers' texts on terminals, in spreadsheets, in Markdown and in names of files."""
+"""Untrusted text on terminals, in spreadsheets, in Markdown and in names of files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ANY = st.one_of(
     st.text("[]()*_`|\\<>&!~$@:/.w#'\"=+-;\n\r\t "),
     st.sampled_from(ALL),
 )
-"""Any text, half surrogate pairs too, and texts of what means something somewhere."""
+"""Any text, including half surrogate pairs and characters with a special meaning."""
 TABLE = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from echobench.machine import parallel
 from echobench.store.decoding import decoded
-from echobench.store.reading import Complaints, read_lines, record_files, size_of
+from echobench.store.reading import Complaints, read_lines, record_files
 from echobench.trial.record import TABLE_FIELDS, Record, machine_class
 from echobench.trial.trial import is_usual
 
@@ -33,8 +33,6 @@ FLOATS, INTEGERS = (
     {n for n, f in Record.model_fields.items() if kind in (f.annotation, *get_args(f.annotation))}
     for kind in (float, int)
 )
-LARGE = 32_000_000
-"""Bytes of records from which on it pays to read them in several processes."""
 Records: TypeAlias = "Iterable[Record] | pd.DataFrame"
 """Records, or their frame: what reads the one reads the other."""
 
@@ -68,10 +66,9 @@ def load(folder: Path) -> pd.DataFrame:
     A damaged line is named on stderr and left out.
     """
     files = record_files(folder)
-    large = sum(map(size_of, files)) > LARGE
     frames = []
     with Complaints() as complaints:
-        for part, told, left_out in parallel.read(_load, files, large=large):
+        for part, told, left_out in parallel.map_files(_load, files, files):
             frames.append(part)
             complaints.add(told, left_out)
     return _joined(frames)

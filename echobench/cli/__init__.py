@@ -72,7 +72,7 @@ def main() -> None:
         interrupts.ignore()  # here, where a second one changes nothing
         code = INTERRUPTED
     if code == INTERRUPTED:
-        _tell(interrupts.sentence())
+        _tell(interrupts.message())
     try:
         sys.stdout.flush()
     except OSError:  # nobody reads it any more: `| head`, or a terminal that is gone

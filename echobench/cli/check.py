@@ -34,7 +34,7 @@ def task(
     """Check a task: its data, its network, its cost."""
     from echobench.testing import check_task
 
-    with interrupts.comforted("nothing was kept"):
+    with interrupts.on_interrupt_say("nothing was kept"):
         found = check_task(name, backends=backend or [], plugins=plugin or [], say=_say)
     _conclude(found, as_json=as_json)
 
@@ -52,7 +52,7 @@ def backend(
     """Check a backend: its parts one by one, and the parity gate on the tasks."""
     from echobench.testing import check_backend
 
-    with interrupts.comforted("nothing was kept"):
+    with interrupts.on_interrupt_say("nothing was kept"):
         found = check_backend(name, tasks=task or [], plugins=plugin or [], say=_say)
     _conclude(found, as_json=as_json)
 

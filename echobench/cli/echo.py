@@ -15,7 +15,7 @@ from echobench.cli.options import AsJson, PluginFiles
 from echobench.text import say
 
 if TYPE_CHECKING:
-    from echobench.harness.echoing import Echo
+    from echobench.harness.predicting import EchoedSample
 
 
 def echo(
@@ -34,14 +34,15 @@ def echo(
     as_json: AsJson = False,
 ) -> None:
     """Have a saved network echo a sequence, and say how sure it is of each token."""
-    from echobench.harness import echoing, predicting
+    from echobench.harness import predicting
+    from echobench.harness.saved_networks import read_network
     from echobench.plugin.manager import Plugins
 
     plugins = Plugins(plugin or [])
-    provided = plugins.backend(backend) if backend else echoing.usable(plugins)
-    saved = predicting.read(model, plugins)
-    with interrupts.comforted("nothing is kept of an echo"):
-        found = echoing.echo(saved, tokens or [], provided, plugins)
+    provided = plugins.backend(backend) if backend else predicting.echo_backend(plugins)
+    saved = read_network(model, plugins)
+    with interrupts.on_interrupt_say("nothing is kept of an echo"):
+        found = predicting.echo_words(saved, tokens or [], provided, plugins)
     told = {"model": saved.path.name, "task": saved.trial.label, "backend": provided.value.name}
     if as_json:
         print(json.dumps({**told, **asdict(found)}, indent=2))
@@ -49,7 +50,7 @@ def echo(
         _show(found, " ".join([told["task"], "on", told["backend"]]))
 
 
-def _show(found: Echo, title: str) -> None:
+def _show(found: EchoedSample, title: str) -> None:
     from rich.console import Console
     from rich.text import Text
 

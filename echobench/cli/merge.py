@@ -24,19 +24,19 @@ def merge(
     Damaged lines and records that cannot be true stay behind, named, and make the exit code 1.
     """
     from echobench.store import merge
-    from echobench.store.reading import NAMED
+    from echobench.store.reading import MAX_NAMED
 
     if into.exists() and not into.is_dir():
         raise UsageError(f"--into: expected a folder; received {str(into)!r}")
     files = merge.sources_of(sources, into, plugin or [])
     done = merge.merge(files, into)
-    for conflict in done.conflicts[:NAMED]:
+    for conflict in done.conflicts[:MAX_NAMED]:
         print(
             f"{conflict}: not the same, of one trial, machine and start; both are there",
             file=sys.stderr,
         )
-    if len(done.conflicts) > NAMED:
-        print(f"{len(done.conflicts) - NAMED:,} more like these", file=sys.stderr)
+    if len(done.conflicts) > MAX_NAMED:
+        print(f"{len(done.conflicts) - MAX_NAMED:,} more like these", file=sys.stderr)
     old = done.read - done.new
     print(
         f"{into}: {done.new:,} new records; {old:,} were there already, or twice; "

@@ -14,7 +14,7 @@ from echobench.cli.options import seconds as seconds_of
 from echobench.text import say
 
 if TYPE_CHECKING:
-    from echobench.harness.predicting import Saved
+    from echobench.harness.saved_networks import SavedNetwork
     from echobench.trial.prediction import Prediction
 
 
@@ -40,6 +40,7 @@ def predict(
     from rich.console import Console
 
     from echobench.harness import predicting
+    from echobench.harness.saved_networks import read_network
     from echobench.machine import facts
     from echobench.plugin.manager import Plugins
     from echobench.present import prediction_table as tables
@@ -48,17 +49,17 @@ def predict(
     plugins = Plugins(plugin or [])
     setting = predicting.Setting(
         device=device,
-        threads=facts.cores() if threads is None else threads,
+        threads=facts.usable_cores() if threads is None else threads,
         timeout_s=seconds_of("--timeout", timeout),
         batches=list(dict.fromkeys(batch or predicting.BATCHES)),
     )
     able = [name for name, b in sorted(plugins.backends.items()) if b.value.uses_keras]
     names = list(dict.fromkeys(backend or able))
     backends = [plugins.backend(name) for name in names]
-    models = [predicting.read(path, plugins) for path in dict.fromkeys(model)]
+    models = [read_network(path, plugins) for path in dict.fromkeys(model)]
     store = Store(results)
     store.check_writable()
-    with interrupts.comforted("finished predictions are recorded"):
+    with interrupts.on_interrupt_say("finished predictions are recorded"):
         predictions = predicting.predict(
             models,
             backends,
@@ -80,7 +81,7 @@ def predict(
         raise typer.Exit(1)
 
 
-def _say_start(model: Saved, backend: str) -> None:
+def _say_start(model: SavedNetwork, backend: str) -> None:
     say(f"{model.path.name} on {backend} ...")
 
 

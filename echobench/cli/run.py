@@ -98,7 +98,7 @@ def run(
         replicates=replicates,
         device=device,
         devices=devices,
-        threads=facts.cores() if threads is None else threads,
+        threads=facts.usable_cores() if threads is None else threads,
         max_epochs=max_epochs,
         timeout_s=seconds_of("--timeout", timeout),
         cache=cache,

@@ -79,7 +79,7 @@ def study(
     selection = Selection(
         backends=backend or [asked.backend],
         seeds=asked.seeds if seeds is None else seeds,
-        threads=facts.cores() if threads is None else threads,
+        threads=facts.usable_cores() if threads is None else threads,
         timeout_s=seconds_of("--timeout", timeout or asked.timeout),
     )
     planned = plan_study(asked, selection, session.plugins)
@@ -91,7 +91,7 @@ def study(
         session.prepare()
         # A trial out of time would be so again: in a study that is an answer.
         done = session.done(session.keys, also=("timeout",))
-        with interrupts.comforted(flow.RESUMES):
+        with interrupts.on_interrupt_say(flow.RESUMES):
             session.make([trial for trial in trials if trial.key not in done], of=len(trials))
         found = list({record.key: record for record in session.records()}.values())
     rows = answers(planned, found)

@@ -24,7 +24,7 @@ from echobench.errors import UsageError
 from echobench.text import say
 
 if TYPE_CHECKING:
-    from echobench.harness.tuning import Question
+    from echobench.harness.tuning import Search
     from echobench.store.search_log import Candidate
 
 
@@ -64,8 +64,9 @@ def tune(
     from echobench.machine import facts
     from echobench.plugin.manager import Plugins
     from echobench.present import progress
-    from echobench.store.locks import SEARCHES, Claims
-    from echobench.store.search_log import SearchLog, best, sentence
+    from echobench.present.search import candidate_sentence
+    from echobench.store.locks import SEARCHES, FolderLocks
+    from echobench.store.search_log import SearchLog, best
     from echobench.text import file_name
     from echobench.trial.selectors import pairs
 
@@ -76,17 +77,17 @@ def tune(
         raise UsageError(f"--candidates: expected 1 or more; received {candidates}")
     plugins = Plugins(plugin or [])
     selection = Selection(
-        backends=[tuning.usable(backend, plugins)],
+        backends=[tuning.search_backend(backend, plugins)],
         engines=[engine] if engine else [],
         seeds=seeds,
         device=device,
-        threads=facts.cores() if threads is None else threads,
+        threads=facts.usable_cores() if threads is None else threads,
         timeout_s=seconds_of("--timeout", timeout),
     )
     fixed = pairs("--fix", fix or [], "FIELD=VALUE")
-    asked = tuning.question(task, fixed, selection, plugins)
+    search = tuning.plan_search(task, fixed, selection, plugins)
     options = flow.Options(
-        results=results or Path("results") / "tune" / file_name(asked.name),
+        results=results or Path("results") / "tune" / file_name(search.name),
         memory_limit=memory_limit_of(memory_limit),
         retries=retries_of(retries),
         budget_s=seconds_of("--budget", budget),
@@ -95,38 +96,39 @@ def tune(
     session = flow.Session(options, plugins=plugins, gate=False)
     session.prepare()
     store = session.store
-    claims = Claims(store.folder, SEARCHES)
-    if not claims.take([json.dumps(asked.conditions, sort_keys=True)]):
+    locks = FolderLocks(store.folder, SEARCHES)
+    if not locks.acquire([json.dumps(search.conditions, sort_keys=True)]):
         raise UsageError(
             f"--results {store.folder}: another echobench tune searches the same there; wait for "
             "it, or name another folder"
         )
-    log = SearchLog(store.folder, asked.conditions)
+    log = SearchLog(store.folder, search.conditions)
     if log.candidates:
         say(f"{len(log.candidates)} candidates are tried")
     if log.others:
         say(f"{log.others} candidates were tried under other conditions, and are left out")
     comfort = "candidates and trials so far are recorded; the same command resumes"
-    with interrupts.comforted(comfort), progress.search_watcher() as watcher:
-        for candidate in tuning.search(asked, session.matrix, log, watcher, candidates):
-            say(f"candidate {candidate.number}: {sentence(candidate)}")
+    with interrupts.on_interrupt_say(comfort), progress.search_watcher() as watcher:
+        for candidate in tuning.run_search(search, session.matrix, log, watcher, candidates):
+            say(f"candidate {candidate.number}: {candidate_sentence(candidate)}")
             if candidate == best(log.candidates):
-                say(f"    the best so far: {asked.label(candidate.recipe)}")
-    _print(asked, log.candidates, form)
+                say(f"    the best so far: {search.label(candidate.recipe)}")
+    _print(search, log.candidates, form)
 
 
-def _print(asked: Question, tried: list[Candidate], form: Format) -> None:
+def _print(search: Search, tried: list[Candidate], form: Format) -> None:
     """Print the best few, and the best one ready to run and to commit."""
     from rich.console import Console
 
-    from echobench.harness.ranges import SEARCHED
+    from echobench.harness.search_space import SEARCHED
+    from echobench.present.search import candidate_rows, seconds_text
     from echobench.present.table import written
     from echobench.present.terminal import drawn
-    from echobench.store.search_log import best, seconds, shown
+    from echobench.store.search_log import best
 
-    lines = shown(tried, asked.recipe, SEARCHED)
+    lines = candidate_rows(tried, search.recipe, SEARCHED)
     if form is not Format.TABLE:
-        selectors = {str(one.number): asked.label(one.recipe) for one in tried}
+        selectors = {str(one.number): search.label(one.recipe) for one in tried}
         print(
             written(
                 [{**line, "selector": selectors[line["candidate"]]} for line in lines], form.value
@@ -143,17 +145,17 @@ def _print(asked: Question, tried: list[Candidate], form: Format) -> None:
     if found is None:
         print("none reached the target with its median seed; a longer --budget or --timeout may")
         return
-    first = next((one for one in tried if one.recipe == asked.recipe), found)
-    told = f"{seconds(found.objective)} over {len(found.seeds)} tuning seeds"
+    first = next((one for one in tried if one.recipe == search.recipe), found)
+    told = f"{seconds_text(found.objective)} over {len(found.seeds)} tuning seeds"
     if found != first:
-        told += f"; at the start {seconds(first.objective) or first.status}"
-    trial = asked.trials[0]
+        told += f"; at the start {seconds_text(first.objective) or first.status}"
+    trial = search.trials[0]
     print(
         f"\nechobench run --backend {trial.backend} --engine {trial.engine} "
-        f"--division {asked.division} --seeds {len(asked.trials)} "
-        f"--task '{asked.label(found.recipe)}'"
+        f"--division {search.division} --seeds {len(search.trials)} "
+        f"--task '{search.label(found.recipe)}'"
     )
-    print(f"\n{toml(asked.name, found, told)}")
+    print(f"\n{toml(search.name, found, told)}")
 
 
 def toml(name: str, candidate: Candidate, comment: str) -> str:

@@ -14,7 +14,7 @@ import psutil
 
 from echobench.core.backend import Backend
 from echobench.harness import process, validation
-from echobench.machine import facts, noise, privacy
+from echobench.machine import calibration, facts, privacy
 from echobench.trial.job import Job
 from echobench.trial.messages import Failure, Progress, Result
 from echobench.trial.record import Record
@@ -70,8 +70,8 @@ def run_once(
     """Run a job in one worker; return the fields of a record of each result, with provenance."""
     started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
     provenance: dict[str, Any] = {
-        "command": [*map(privacy.without_places, job.command)],
-        "machine": facts.facts(),
+        "command": [*map(privacy.redact, job.command)],
+        "machine": facts.machine_facts(),
         "git": facts.git_state(),
     }
     base: dict[str, Any] = {"started_at": started_at, "provenance": {**provenance, **job.about}}
@@ -85,7 +85,7 @@ def run_once(
     provenance["load_before"] = os.getloadavg()[0]
     if job.memory_limit is not None:
         provenance["memory_limit_bytes"] = job.memory_limit
-    steal, cached = noise.Steal(), _count_files(job.cache)
+    steal, cached = calibration.StealMeter(), _count_files(job.cache)
     began = time.monotonic()
     results = work(job, backend, log, report)
     lived_s = time.monotonic() - began

@@ -18,8 +18,8 @@ from echobench.harness.sharing import Share
 from echobench.plugin.executor import LOCAL, Connection, Executor, Site
 from echobench.plugin.manager import Plugins, file_of
 from echobench.store.folder import Store
-from echobench.store.locks import Claims
-from echobench.store.progress_log import Journal
+from echobench.store.locks import FolderLocks
+from echobench.store.progress_log import ProgressLog
 from echobench.text import file_name
 from echobench.trial.job import Job, JobOptions
 from echobench.trial.messages import Progress
@@ -76,7 +76,7 @@ class Matrix:
         self._references = References(self.plugins, self.store)
 
     def run(
-        self, trials: Sequence[Trial], watcher: Watcher, journal: Journal | None = None
+        self, trials: Sequence[Trial], watcher: Watcher, progress_log: ProgressLog | None = None
     ) -> Iterator[Record]:
         """Run the trials in order; yield each record once it is stored.
 
@@ -86,23 +86,23 @@ class Matrix:
         Args:
             trials: the plan.
             watcher: is called as trials start, progress and finish.
-            journal: of the store's folder, read once already; it shows what others recorded.
+            progress_log: of the store's folder, read once already; it shows what others recorded.
 
         Raises:
             StorageError: the results folder takes no more records; those in it stay.
         """
-        if journal is None:
-            journal = Journal(self.store.folder)
-            journal.skip()
+        if progress_log is None:
+            progress_log = ProgressLog(self.store.folder)
+            progress_log.skip_existing()
 
         def run_here(job: Job) -> list[Record]:
             return self._run_here(job, watcher)
 
         executor = self.executor or self.plugins.executor(LOCAL).value()
         site = Site(run_here, watcher.progressed, self.store.folder)
-        with Claims(self.store.folder) as claims:
-            share = Share(trials, claims, journal, watcher.waiting, self.deadline)
-            jobs = self._jobs(share, claims, watcher)
+        with FolderLocks(self.store.folder) as locks:
+            share = Share(trials, locks, progress_log, watcher.waiting, self.deadline)
+            jobs = self._jobs(share, locks, watcher)
             with contextlib.closing(_executed(executor, jobs, site)) as finished:
                 for job, records in finished:
                     self._store(job, records)
@@ -111,7 +111,7 @@ class Matrix:
                         watcher.finished(trial, record)
                         yield record
 
-    def _jobs(self, share: Share, claims: Claims, watcher: Watcher) -> Generator[Job | None]:
+    def _jobs(self, share: Share, locks: FolderLocks, watcher: Watcher) -> Generator[Job | None]:
         """Yield the jobs to start; None while only other jobs' end can bring one."""
         while True:
             try:
@@ -123,19 +123,19 @@ class Matrix:
                     yield None
                     continue
                 watcher.started(share.passed - len(trials), trials[0])
-                job = self._job(trials, claims, watcher)
+                job = self._job(trials, locks, watcher)
             except (OSError, StorageError) as error:
                 raise _stopped("before the next trial", error) from error
             yield job
 
-    def _job(self, trials: list[Trial], claims: Claims, watcher: Watcher) -> Job:
+    def _job(self, trials: list[Trial], locks: FolderLocks, watcher: Watcher) -> Job:
         trial = trials[0]
         backend = self.plugins.backend(trial.backend).value
         reference = None
         if self.gate and backend.trains and backend.why_unavailable() is None:
             computing = Progress(phase="reference")
             reference = self._references.of(
-                trial, claims, lambda: watcher.progressed(trial, computing)
+                trial, locks, lambda: watcher.progressed(trial, computing)
             )
         compiled = self.store.folder / "compiled" / file_name(trial.backend)
         return Job(

@@ -1,8 +1,7 @@
-"""Saved networks on backends, each in a process of its own, and whether these agree."""
+"""Run saved networks on backends, each in its own process: compare answers, or echo a sample."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -11,39 +10,24 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from pydantic import ValidationError
 
+from echobench.core import typed
 from echobench.core.backend import Backend
-from echobench.core.sequences import Integers
-from echobench.errors import StorageError, UsageError
-from echobench.harness import archive, launch, validation
+from echobench.core.sequences import MISSING
+from echobench.core.typed import Token
+from echobench.errors import EchobenchError, StorageError, UsageError
+from echobench.harness import launch, validation
+from echobench.harness.saved_networks import SavedNetwork
 from echobench.plugin.manager import Plugins, Provided
 from echobench.store.folder import Store
 from echobench.text import file_name
-from echobench.trial.job import Inference, Job
+from echobench.trial.job import Heard, Inference, Job
 from echobench.trial.prediction import Prediction
 from echobench.trial.trial import Trial
 
-LARGEST = sum(archive.MEMBERS.values())
-LARGEST_TRIAL = 1_000_000
-"""Bytes of a .keras file and of the .json beside it."""
 BATCHES = (1, 21, 210)
 """Numbers of samples for which a call is timed: one, a sequence of the tutorial, ten."""
-
-
-@dataclass(frozen=True)
-class Saved:
-    """A saved network.
-
-    Attributes:
-        path: the .keras file.
-        sha256: its digest.
-        trial: what trained it, from the .json file beside it.
-    """
-
-    path: Path
-    sha256: str
-    trial: Trial
+ECHO_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -57,7 +41,7 @@ class Setting:
         batches: numbers of samples for which a call is timed.
 
     Raises:
-        UsageError: one of these cannot be.
+        UsageError: a value is invalid.
     """
 
     device: str
@@ -73,68 +57,54 @@ class Setting:
                 raise UsageError(f"--{option}: expected 1 or more; received {number}")
 
 
-def read(path: Path, plugins: Plugins) -> Saved:
-    """Return a saved network, with all that is needed to run it.
+@dataclass(frozen=True)
+class EchoedSample:
+    """A network's echo of one sample, its tokens as the task spells them.
 
-    Raises:
-        UsageError: a file is missing or damaged, or its task is not installed.
+    Attributes:
+        heard: [n_in]; None for a missing token.
+        expected: [n_out]; None if no answer is expected, or it is unknown.
+        echoed: [n_out]; None if no answer is expected.
+        right: [n_out]; None if no answer is expected, or it is unknown.
+        certainty: of each echoed token, if the network gives any.
+        called: what the certainty is: `confidence`, a probability, or another figure.
     """
-    beside = path.with_suffix(".json")
-    try:
-        for file, most in ((path, LARGEST), (beside, LARGEST_TRIAL)):
-            if file.stat().st_size > most:
-                raise UsageError(f"{file}: expected at most {most:,} bytes")
-        archive.check(path)
-        content, told = path.read_bytes(), beside.read_bytes()
-    except FileNotFoundError as error:
-        raise UsageError(
-            f"{path}: expected a network and, beside it, {beside.name} with its trial, as "
-            f"run --save-models writes them; no such file: {error.filename}"
-        ) from error
-    except OSError as error:
-        raise UsageError(f"{error.filename or path}: {error.strerror}") from error
-    try:
-        trial = Trial.model_validate_json(told)
-        if trial.task not in plugins.tasks:
-            raise UsageError(
-                f"{path}: its task {trial.task!r} is not installed; it came from "
-                f"{', '.join(trial.plugins)}; name a task's file with --plugin"
-            )
-        plugins.task(trial.task).value(**trial.parameters)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"])) or "file"
-        raise UsageError(f"{beside}: not a trial ({where}: {problem['msg']})") from error
-    return Saved(path, hashlib.sha256(content).hexdigest(), trial)
+
+    heard: list[Token]
+    expected: list[Token]
+    echoed: list[Token]
+    right: list[bool | None]
+    certainty: list[float] | None
+    called: str | None
 
 
 def predict(
-    models: Iterable[Saved],
+    models: Iterable[SavedNetwork],
     backends: Sequence[Provided[Backend]],
     setting: Setting,
     *,
     plugins: Plugins,
     store: Store,
     command: list[str],
-    started: Callable[[Saved, str], None] = lambda model, backend: None,
+    started: Callable[[SavedNetwork, str], None] = lambda model, backend: None,
     finished: Callable[[Prediction], None] = lambda prediction: None,
 ) -> list[Prediction]:
-    """Run each model on each backend, and keep the records as they come.
+    """Run each model on each backend; store and return the records.
 
-    A model's answers are compared with those of the first backend that gave any.
+    A model's answers are compared with those of the first backend that succeeds.
 
     Args:
-        models: what to run.
-        backends: where, in order.
-        setting: how.
-        plugins: where the models' tasks come from.
+        models: networks to run.
+        backends: to run them on, in order.
+        setting: device, threads and limits.
+        plugins: provide the models' tasks.
         store: keeps the records.
-        command: echobench's own command line, for the records.
-        started: called with a model and the name of a backend.
-        finished: called with what came of it.
+        command: echobench's command line, for the records.
+        started: called with a model and a backend's name.
+        finished: called with each record.
 
     Raises:
-        StorageError: the results folder takes no more; what it holds stays.
+        StorageError: the results folder cannot be written; records in it are kept.
     """
     predictions = []
     for model in models:
@@ -145,13 +115,15 @@ def predict(
                 answers = Path(folder) / f"{file_name(name)}.npy"
                 started(model, name)
                 try:
-                    prediction = _run(model, provided, setting, plugins, answers, command, store)
+                    prediction = _predict_one(
+                        model, provided, setting, plugins, answers, command, store
+                    )
                     if prediction.status == "measured":
                         reference = reference or (name, answers)
-                        prediction = _compared(prediction, answers, *reference)
+                        prediction = _compare(prediction, answers, *reference)
                     store.append(prediction)
                 except KeyboardInterrupt:
-                    # It may have come while a worker was being started, before anyone held it.
+                    # A worker may have started that nothing refers to yet.
                     launch.kill_children(os.getpid())
                     raise
                 except OSError as error:
@@ -164,10 +136,123 @@ def predict(
     return predictions
 
 
-def trial_on(
-    model: Saved, provided: Provided[Backend], setting: Setting, plugins: Plugins
+def _predict_one(
+    model: SavedNetwork,
+    provided: Provided[Backend],
+    setting: Setting,
+    plugins: Plugins,
+    answers: Path,
+    command: list[str],
+    store: Store,
+) -> Prediction:
+    """Run one model on one backend, which writes its answers to the file `answers`."""
+    backend = provided.value
+    trial = _trial_on(model, provided, setting, plugins)
+    inference = Inference(
+        model=str(model.path.resolve()), batches=list(setting.batches), answers=str(answers)
+    )
+    (fields,) = launch.run_once(
+        Job(kind="predict", trials=[trial], inference=inference, command=command),
+        backend,
+        store.logs / f"predict-{model.sha256[:16]}-{file_name(backend.name)}.log",
+    )
+    identity = {
+        "model": model.path.name,
+        "model_sha256": model.sha256,
+        "task": trial.label,
+        "backend": backend.name,
+        "device": setting.device,
+        "threads": setting.threads,
+        "trial": model.trial.model_dump(mode="json"),
+    }
+    return validation.kept(Prediction, identity, fields)
+
+
+def _compare(
+    prediction: Prediction, answers: Path, reference: str, reference_answers: Path
+) -> Prediction:
+    """Add the number of tokens that differ from the reference backend's answers."""
+    if prediction.backend == reference:
+        return prediction
+    ours, theirs = (np.load(path, allow_pickle=False) for path in (answers, reference_answers))
+    differing = int((ours != theirs).sum())
+    return prediction.model_copy(update={"differing_tokens": differing, "differs_from": reference})
+
+
+def echo_backend(plugins: Plugins) -> Provided[Backend]:
+    """Return the default backend for an echo.
+
+    The first by name of those that only predict, since they need not compile; if there is
+    none, the first of the others.
+
+    Raises:
+        UsageError: no backend can run saved networks.
+    """
+    able = [
+        provided
+        for provided in plugins.backends.values()
+        if provided.value.why_no_prediction() is None and provided.value.why_unavailable() is None
+    ]
+    if not able:
+        raise UsageError("no backend is installed that runs saved networks; see: echobench list")
+    return min(able, key=lambda provided: (provided.value.trains, provided.value.name))
+
+
+def echo_words(
+    model: SavedNetwork, words: Sequence[str], provided: Provided[Backend], plugins: Plugins
+) -> EchoedSample:
+    """Have a saved network echo a sample, typed as one word per token.
+
+    Raises:
+        UsageError: the words are no input of the task, or the file is no network for it.
+        EchobenchError: the backend failed; with the reason.
+    """
+    task = plugins.task(model.trial.task).value(**model.trial.parameters)
+    asked = typed.read(task, words)
+    setting = Setting(device="cpu", threads=1, timeout_s=ECHO_TIMEOUT_S)
+    heard = Heard(model=str(model.path.resolve()), tokens=asked.tokens.tolist())
+    trial = _trial_on(model, provided, setting, plugins)
+    with tempfile.TemporaryDirectory(prefix="echobench-echo-") as folder:
+        job = Job(kind="echo", trials=[trial], heard=heard)
+        (result,) = launch.run_once(job, provided.value, Path(folder) / "log")
+    if "refused" in result:
+        raise UsageError(f"{model.path}: {result['refused']}")
+    if "echoed" not in result:
+        error = EchobenchError(
+            f"{model.path} on {provided.value.name}: {result['status']}, {result['reason']}"
+        )
+        for line in result.get("log_tail", []):
+            error.add_note(f"      | {line}")
+        raise error
+    names = typed.names(task)
+    numbered = typed.numbered(names)
+    certainty = result["certainty"] or {"called": None, "values": None}
+
+    def spelled(token: int) -> Token:
+        if token == MISSING:
+            return None
+        return token if numbered else names[token]
+
+    answers = [*zip(asked.expected.tolist(), asked.known.tolist(), result["echoed"], strict=True)]
+    return EchoedSample(
+        heard=[*map(spelled, asked.tokens.tolist())],
+        expected=[spelled(expected) for expected, _, _ in answers],
+        echoed=[
+            spelled(token) if expected != MISSING or not known else None
+            for expected, known, token in answers
+        ],
+        right=[
+            expected == token if expected != MISSING else None for expected, _, token in answers
+        ],
+        certainty=certainty["values"],
+        called=certainty["called"],
+    )
+
+
+def _trial_on(
+    model: SavedNetwork, provided: Provided[Backend], setting: Setting, plugins: Plugins
 ) -> Trial:
-    """Return what a worker is told that runs a saved network on a backend."""
+    """Return the network's trial, changed to run on this backend."""
     backend = provided.value
     return model.trial.model_copy(
         update={
@@ -179,50 +264,3 @@ def trial_on(
             "versions": {"echobench": version("echobench"), **backend.versions()},
         }
     )
-
-
-def _run(
-    model: Saved,
-    provided: Provided[Backend],
-    setting: Setting,
-    plugins: Plugins,
-    answers: Path,
-    command: list[str],
-    store: Store,
-) -> Prediction:
-    """Run one model on one backend; its answers are then in the file `answers`."""
-    backend = provided.value
-    trial = trial_on(model, provided, setting, plugins)
-    inference = Inference(
-        model=str(model.path.resolve()), batches=list(setting.batches), answers=str(answers)
-    )
-    (fields,) = launch.run_once(
-        Job(kind="predict", trials=[trial], inference=inference, command=command),
-        backend,
-        store.logs / f"predict-{model.sha256[:16]}-{file_name(backend.name)}.log",
-    )
-    told = {
-        "model": model.path.name,
-        "model_sha256": model.sha256,
-        "task": trial.label,
-        "backend": backend.name,
-        "device": setting.device,
-        "threads": setting.threads,
-        "trial": model.trial.model_dump(mode="json"),
-    }
-    return validation.kept(Prediction, told, fields)
-
-
-def _compared(
-    prediction: Prediction, answers: Path, reference: str, reference_answers: Path
-) -> Prediction:
-    """Return the prediction with the number of tokens that the reference answers otherwise."""
-    if prediction.backend == reference:
-        return prediction
-    differing = int((_answers(answers) != _answers(reference_answers)).sum())
-    return prediction.model_copy(update={"differing_tokens": differing, "differs_from": reference})
-
-
-def _answers(path: Path) -> Integers:
-    found: Integers = np.load(path, allow_pickle=False)
-    return found

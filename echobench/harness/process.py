@@ -19,9 +19,8 @@ from typing import Literal
 
 import psutil
 
-from echobench.harness import logs
-from echobench.harness.channel import Lines, events
-from echobench.machine import memory, privacy
+from echobench.harness.worker_output import LineSplitter, log_tail, parse_events, shorten_log
+from echobench.machine import facts, privacy
 from echobench.trial.job import Job
 from echobench.trial.messages import Failure, Progress, Result
 
@@ -73,7 +72,7 @@ def run(
     until = time.monotonic() + job.limit_s + GRACE_S
     log.parent.mkdir(parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
-    kills = memory.kills()
+    kills = facts.oom_kills()
     with contextlib.ExitStack() as stack:
         # The guard makes and removes it; here it is removed where the guard was killed.
         home = str(Path(tempfile.gettempdir()) / f"echobench-{uuid.uuid4().hex[:16]}")
@@ -103,11 +102,11 @@ def run(
             _end_tree(worker, home)
             with contextlib.suppress(BrokenPipeError):
                 worker.stdin.close()
-        ending.death = _death(worker.returncode, memory.kills() != kills)
+        ending.death = _death(worker.returncode, facts.oom_kills() != kills)
         ending.code = worker.returncode
-        logs.bound(output)
-        ending.log_tail = logs.tail(output)
-    privacy.scrub(log)
+        shorten_log(output)
+        ending.log_tail = log_tail(output)
+    privacy.redact_file(log)
     return ending
 
 
@@ -157,7 +156,7 @@ def _attend(
     report: Callable[[Progress], None],
 ) -> None:
     """Listen to a worker until it ends or a limit ends it."""
-    lines, listening = Lines(), True
+    lines, listening = LineSplitter(), True
     tick = time.monotonic() + TICK_S
     with selectors.DefaultSelector() as selector:
         selector.register(receiving, selectors.EVENT_READ)
@@ -168,7 +167,7 @@ def _attend(
                 break
             if now >= tick:
                 tick = now + TICK_S
-                logs.bound(output)
+                shorten_log(output)
                 if (held := _too_much(worker, limits.memory)) is not None:
                     ending.killed = ("failed", held)
                     break
@@ -182,7 +181,7 @@ def _attend(
                 if not chunk:
                     listening = False
                     limits.last_word("it closed its pipe, without a result")
-                for event in events(lines.of(chunk)):
+                for event in parse_events(lines.feed(chunk)):
                     if isinstance(event, Progress):
                         report(event)
                         continue
@@ -196,10 +195,12 @@ def _too_much(worker: subprocess.Popen[bytes], limit: int | None) -> str | None:
     """Return what to say where a worker and its children hold more than the limit."""
     if limit is None:
         return None
-    held = memory.resident(_below(worker.pid))
+    held = facts.resident_bytes(_below(worker.pid))
     if held <= limit:
         return None
-    return f"killed: used {memory.shown(held)}, more than --memory-limit {memory.shown(limit)}"
+    return (
+        f"killed: used {facts.size_text(held)}, more than --memory-limit {facts.size_text(limit)}"
+    )
 
 
 def _below(guard: int) -> list[psutil.Process]:

@@ -13,9 +13,9 @@ from echobench.core.backend import Backend
 from echobench.harness import launch
 from echobench.harness.sharing import POLL_S
 from echobench.plugin.manager import Plugins
-from echobench.store.appending import replace_text
+from echobench.store.appending import replace_file
 from echobench.store.folder import Store
-from echobench.store.locks import Claims
+from echobench.store.locks import FolderLocks
 from echobench.trial.job import Job, Reference
 from echobench.trial.trial import Trial
 
@@ -33,7 +33,9 @@ class References:
         self._store = store
         self._known: dict[str, Reference | None] = {}
 
-    def of(self, trial: Trial, claims: Claims, computing: Callable[[], None]) -> Reference | None:
+    def of(
+        self, trial: Trial, locks: FolderLocks, computing: Callable[[], None]
+    ) -> Reference | None:
         """Return the first losses that a trial's must agree with; None where there are none.
 
         They come from the tutorial's program on the reference backend, and do not depend on
@@ -41,7 +43,7 @@ class References:
 
         Args:
             trial: the trial.
-            claims: of this process.
+            locks: of this process.
             computing: called when they are not there yet.
 
         Raises:
@@ -53,7 +55,7 @@ class References:
         backend, plugin = found
         trial = self._trial(trial, backend, plugin)
         if trial.key not in self._known:
-            self._known[trial.key] = self._found(trial, backend, claims, computing)
+            self._known[trial.key] = self._found(trial, backend, locks, computing)
         return self._known[trial.key]
 
     def path(self, trial: Trial) -> Path | None:
@@ -62,13 +64,13 @@ class References:
         return None if found is None else self._path(self._trial(trial, *found))
 
     def _found(
-        self, trial: Trial, backend: Backend, claims: Claims, computing: Callable[[], None]
+        self, trial: Trial, backend: Backend, locks: FolderLocks, computing: Callable[[], None]
     ) -> Reference | None:
-        path, claim = self._path(trial), f"reference {trial.key}"
+        path, lock = self._path(trial), f"reference {trial.key}"
         kept = _read(path)
         if kept is None:
             computing()
-            while not claims.take([claim]):
+            while not locks.acquire([lock]):
                 time.sleep(POLL_S)
             try:
                 kept = _read(path)  # computed by another process meanwhile?
@@ -76,9 +78,9 @@ class References:
                     log = self._store.logs / f"reference-{trial.key}.log"
                     kept = _computed(trial, backend, log)
                     if kept is not None:
-                        replace_text(path, kept.model_dump_json() + "\n")
+                        replace_file(path, kept.model_dump_json() + "\n")
             finally:
-                claims.give([claim])
+                locks.release([lock])
         return kept
 
     def _path(self, trial: Trial) -> Path:

@@ -13,9 +13,9 @@ from pydantic import BaseModel
 from echobench.core.backend import Backend
 from echobench.errors import EchobenchError, StorageError
 from echobench.harness import launch
-from echobench.machine.cores import granted
+from echobench.machine.cores import reserved_cores
 from echobench.plugin.manager import FILE_PREFIX, Plugins
-from echobench.store.appending import replace_bytes
+from echobench.store.appending import replace_file
 from echobench.store.decoding import full
 from echobench.trial.job import Job
 from echobench.trial.record import Record
@@ -53,7 +53,7 @@ def run_packed_job(text: str, report: launch.Report, about: dict[str, Any]) -> s
         backend = plugins.backend(trials[0].backend).value
         _check_versions(trials[0], backend, plugins)
         models = None if job.save_models is None else folder / "models"
-        with granted(trials[0].threads) as cores:
+        with reserved_cores(trials[0].threads) as cores:
             here = job.model_copy(
                 update={
                     "trials": trials,
@@ -84,7 +84,7 @@ def unpack_records(job: Job, text: str) -> list[Record]:
             if path.name not in packed.files:
                 continue
             try:
-                replace_bytes(path, base64.b64decode(packed.files[path.name]))
+                replace_file(path, base64.b64decode(packed.files[path.name]))
             except OSError as error:
                 raise StorageError(
                     f"stopped at {job.trial.name}: {error.strerror} ({path}); earlier records "

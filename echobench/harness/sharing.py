@@ -7,8 +7,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from echobench.store.locks import Claims
-from echobench.store.progress_log import Journal
+from echobench.store.locks import FolderLocks
+from echobench.store.progress_log import ProgressLog
 from echobench.trial.trial import Trial
 
 POLL_S = 0.25
@@ -18,14 +18,14 @@ POLL_S = 0.25
 class Share:
     """The part of a plan that falls to this process.
 
-    A trial is claimed, then looked up in the journal, then run: so none that shares the folder
+    A trial is locked, then looked up in the progress log, then run: so none that shares the folder
     has run it, and none can begin it. What another process runs is put off to the end; there
     its record is waited for, or the end of its process, after which it falls to this one.
 
     Args:
         trials: the plan, in order.
-        claims: of this process.
-        journal: of the folder, its first look taken.
+        locks: of this process.
+        progress_log: of the folder, its first look taken.
         waiting: called with the number of trials that other processes run, when nothing else is
             left, as often as it changes; 0 when that is over.
         deadline: no trial is handed out after it, on the monotonic clock.
@@ -37,14 +37,14 @@ class Share:
     def __init__(
         self,
         trials: Sequence[Trial],
-        claims: Claims,
-        journal: Journal,
+        locks: FolderLocks,
+        progress_log: ProgressLog,
         waiting: Callable[[int], None] = lambda count: None,
         deadline: float = math.inf,
     ) -> None:
         self.passed = 0
-        self._claims = claims
-        self._journal = journal
+        self._locks = locks
+        self._progress_log = progress_log
         self._waiting = waiting
         self._deadline = deadline
         self._left = deque(together(trials))
@@ -55,7 +55,7 @@ class Share:
     def take(self) -> list[Trial] | None:
         """Return the next trial, or the next replicates that share a process; [] at the end.
 
-        It is claimed until it is given back. While others are under way, so that there is
+        It is locked until it is given back. While others are under way, so that there is
         something else to wait for, None is returned instead of waiting for other processes.
         """
         while time.monotonic() <= self._deadline:
@@ -69,16 +69,18 @@ class Share:
             group = self._left.popleft()
             if self._recorded(group):
                 continue
-            if not self._claims.take(group):
+            if not self._locks.acquire(group):
                 self._put_off.append(group)
                 continue
-            # Only now: it may have been recorded between the look before and the claim.
-            self._journal.look()
+            # Only now: it may have been recorded between the look before and the lock.
+            self._progress_log.update()
             if self._recorded(group):
-                self._claims.give(group)
+                self._locks.release(group)
                 continue
             self._tell(0)
-            missing = [trial for key, trial in group.items() if key not in self._journal.since]
+            missing = [
+                trial for key, trial in group.items() if key not in self._progress_log.recorded
+            ]
             self.passed += len(group)
             self._under_way += len(missing)
             return missing
@@ -88,10 +90,10 @@ class Share:
     def give(self, trials: Sequence[Trial]) -> None:
         """Give back what was taken; its records are kept, or it is not to be run."""
         self._under_way -= len(trials)
-        self._claims.give(trial.key for trial in trials)
+        self._locks.release(trial.key for trial in trials)
 
     def _recorded(self, group: dict[str, Trial]) -> bool:
-        found = group.keys() <= self._journal.since.keys()
+        found = group.keys() <= self._progress_log.recorded.keys()
         self.passed += len(group) if found else 0
         return found
 
@@ -102,7 +104,7 @@ class Share:
         self._look_again()
 
     def _look_again(self) -> None:
-        self._journal.look()
+        self._progress_log.update()
         self._left.extend(self._put_off)
         self._put_off.clear()
 

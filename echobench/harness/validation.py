@@ -12,16 +12,14 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PositiveFloat, ValidationError
 
-from echobench.machine import noise, privacy
+from echobench.machine import calibration, privacy
 from echobench.store import referee
-from echobench.text import plain
+from echobench.text import plain, shortened
 from echobench.trial.record import Record
 from echobench.trial.trial import Trial
 
 LATER = "after_result"
 """What of the provenance says that a worker, its job done, did not end in order."""
-LONGEST = 500
-"""Characters of a reason."""
 OURS = {"provenance", "started_at", "schema_version", "disturbances"}
 """What no worker says, whatever its job."""
 Kept = TypeVar("Kept", bound=BaseModel)
@@ -48,8 +46,7 @@ class Measured(BaseModel):
 
 def one_line(text: str) -> str:
     """Return a text as a reason: one line, of a length that can be read."""
-    told = plain(" ".join(privacy.without_places(text).split()))
-    return told if len(told) <= LONGEST else f"{told[:LONGEST]} [...]"
+    return shortened(plain(" ".join(privacy.redact(text).split())))
 
 
 def claimed(
@@ -109,10 +106,10 @@ def record(trial: Trial, came: dict[str, Any]) -> Record:
         "key": trial.key,
         "trial": {
             **trial.model_dump(mode="json"),
-            "plugins": [*map(privacy.without_folder, trial.plugins)],
+            "plugins": [*map(privacy.redact_plugin, trial.plugins)],
         },
         **trial.model_dump(include={"backend", "engine", "division", "device", "seed"}),
-        "disturbances": noise.disturbances(came["provenance"]),
+        "disturbances": calibration.disturbances(came["provenance"]),
     }
     found = kept(Record, told, came)
     wrong = referee.why_impossible(found)

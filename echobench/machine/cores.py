@@ -1,4 +1,4 @@
-"""Cores of one's own on a machine that others measure on too."""
+"""Cores reserved for one measurement on a machine where others measure too."""
 
 from __future__ import annotations
 
@@ -10,22 +10,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-PAUSE_S = 0.2
+MAX_RETRY_S = 0.2
 
 
 @contextlib.contextmanager
-def granted(count: int, folder: Path | None = None) -> Iterator[list[int] | None]:
-    """Keep this process, and what it starts, to `count` cores that no other holder has.
+def reserved_cores(count: int, folder: Path | None = None) -> Iterator[list[int] | None]:
+    """Pin this process and its children to `count` cores that no other process has reserved.
 
-    Holders take turns where there are too few. A core is held by a lock on a file, which
-    the system releases however its holder ends. Waits until enough are free.
-
-    Args:
-        count: as many as threads will compute.
-        folder: for the locks; one of the machine's, shared by all its users, by default.
-
-    Yields:
-        The cores; None where a process cannot be kept to some, or may use no more than that.
+    Waits until enough cores are free. A reservation is a lock on a file, which the system
+    releases however its process ends. By default the locks are in a folder that all users of
+    the machine share. Yields the cores; None if the system cannot pin processes, or has fewer.
     """
     if not hasattr(os, "sched_setaffinity"):
         yield None
@@ -34,10 +28,10 @@ def granted(count: int, folder: Path | None = None) -> Iterator[list[int] | None
     if len(usable) < count:
         yield None
         return
-    with _locked(usable, count, folder or Path(tempfile.gettempdir()) / "echobench-cores") as held:
-        os.sched_setaffinity(0, held)
+    with _locked(usable, count, folder or Path(tempfile.gettempdir()) / "echobench-cores") as cores:
+        os.sched_setaffinity(0, cores)
         try:
-            yield held
+            yield cores
         finally:
             os.sched_setaffinity(0, usable)
 
@@ -46,27 +40,27 @@ def granted(count: int, folder: Path | None = None) -> Iterator[list[int] | None
 def _locked(usable: list[int], count: int, folder: Path) -> Iterator[list[int]]:
     with contextlib.suppress(FileExistsError):
         folder.mkdir(parents=True)
-        folder.chmod(0o1777)  # every user's locks are there
+        folder.chmod(0o1777)  # for the locks of every user
     while True:
         with contextlib.ExitStack() as locks:
-            held: list[int] = []
+            cores: list[int] = []
             for core in usable:
-                if len(held) < count and _lock(folder / str(core), locks):
-                    held.append(core)
-            if len(held) == count:
-                yield held
+                if len(cores) < count and _lock(folder / str(core), locks):
+                    cores.append(core)
+            if len(cores) == count:
+                yield cores
                 return
-        # All or none, and not in step with others who wait: nobody waits for each other.
-        time.sleep(PAUSE_S * random.random())
+        # Hold nothing while waiting, and wait a random time, so that two waiters cannot deadlock.
+        time.sleep(MAX_RETRY_S * random.random())
 
 
 def _lock(path: Path, locks: contextlib.ExitStack) -> bool:
-    """Lock a file until `locks` is closed; return whether it was free."""
-    import fcntl  # where there is an affinity, there is this
+    """Lock a file until `locks` closes; return False if another process has locked it."""
+    import fcntl  # present wherever sched_setaffinity is
 
     if not path.exists():
         path.touch()
-    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)  # another user's, perhaps
+    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)  # maybe another user's
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

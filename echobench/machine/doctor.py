@@ -1,4 +1,4 @@
-"""Whether this machine is fit to measure on, and what to change."""
+"""Check whether this machine is fit to measure on, and advise what to change."""
 
 from __future__ import annotations
 
@@ -12,29 +12,27 @@ from typing import Literal
 import psutil
 
 from echobench.machine import facts
-from echobench.machine.calibration import calibrate
-from echobench.machine.noise import MOST_STEAL, Steal
+from echobench.machine.calibration import MAX_STEAL, StealMeter, calibrate
 
 WATCHED_S = 3.0
-"""How long the machine is watched."""
-MOST_BUSY = 0.25
-"""Load, by core, of others."""
-MOST_UNSTEADY = 1.1
-"""Slowest over fastest of the matrix product's rates while watched."""
-LEAST_MEMORY = 4 * 2**30
+MAX_LOAD = 0.25
+"""Load of other processes, per core."""
+MAX_RATE_RATIO = 1.1
+"""Fastest over slowest rate of the matrix product while the machine is watched."""
+MIN_MEMORY = 4 * 2**30
 CPUS = Path("/sys/devices/system/cpu")
 Verdict = Literal["good", "doubtful", "unknown"]
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at.
+    """One property of the machine.
 
     Attributes:
-        name: what.
-        verdict: `unknown` where the system does not tell.
-        found: what was seen.
-        advice: what to do; empty where all is well.
+        name: the property.
+        verdict: `unknown` if the system does not report it.
+        found: what was measured.
+        advice: what to do; empty unless the verdict is `doubtful`.
     """
 
     name: str
@@ -44,9 +42,9 @@ class Check:
 
 
 def examine() -> list[Check]:
-    """Look at this machine for a few seconds."""
-    cores = facts.cores()
-    steal, rates, end = Steal(), [], time.monotonic() + WATCHED_S
+    """Watch this machine for `WATCHED_S` and return all checks."""
+    cores = facts.usable_cores()
+    steal, rates, end = StealMeter(), [], time.monotonic() + WATCHED_S
     load = os.getloadavg()[0]
     while time.monotonic() < end:
         rates.append(calibrate()["matmul_flops_per_s"])
@@ -56,75 +54,67 @@ def examine() -> list[Check]:
         _steal(steal.fraction()),
         _steadiness(rates),
         _governor(_read(CPUS / "cpu0/cpufreq/scaling_governor")),
-        _siblings([_read(CPUS / f"cpu{n}/topology/thread_siblings_list") for n in _cpus()]),
+        _siblings(
+            [_read(CPUS / f"cpu{n}/topology/thread_siblings_list") for n in facts.affinity() or [0]]
+        ),
         _memory(psutil.virtual_memory().available),
         _power(),
     ]
 
 
+def _check(name: str, good: bool, found: str, advice: str) -> Check:
+    return Check(name, "good", found) if good else Check(name, "doubtful", found, advice)
+
+
 def _load(load: float, cores: int) -> Check:
-    found = f"load {load:.2f} on {cores} cores"
-    if load <= MOST_BUSY * cores:
-        return Check("load", "good", found)
-    return Check("load", "doubtful", found, "end other work, or wait a minute, and look again")
+    advice = "end other work, or wait a minute, and look again"
+    return _check("load", load <= MAX_LOAD * cores, f"load {load:.2f} on {cores} cores", advice)
 
 
 def _steal(fraction: float | None) -> Check:
     if fraction is None:
         return Check("steal", "unknown", "the system does not count it")
     found = f"{fraction:.1%} of the processor taken by other virtual machines"
-    if fraction <= MOST_STEAL:
-        return Check("steal", "good", found)
-    return Check("steal", "doubtful", found, "measure at another hour, or on a machine of its own")
+    advice = "measure at another hour, or on a machine of its own"
+    return _check("steal", fraction <= MAX_STEAL, found, advice)
 
 
 def _steadiness(rates: Sequence[float]) -> Check:
-    spread = max(rates) / min(rates)
+    slowest, fastest = min(rates), max(rates)
     found = (
-        f"matrix products at {min(rates) / 1e9:.0f} to {max(rates) / 1e9:.0f} GFLOP/s "
-        f"in {WATCHED_S:g} s"
+        f"matrix products at {slowest / 1e9:.0f} to {fastest / 1e9:.0f} GFLOP/s in {WATCHED_S:g} s"
     )
-    if spread <= MOST_UNSTEADY:
-        return Check("steadiness", "good", found)
     advice = "compare by pairs only (`echobench compare`), with more seeds"
-    return Check("steadiness", "doubtful", found, advice)
+    return _check("steadiness", fastest / slowest <= MAX_RATE_RATIO, found, advice)
 
 
 def _governor(name: str | None) -> Check:
     if name is None:
         return Check("frequency", "unknown", "the system does not show its governor")
-    if name == "performance":
-        return Check("frequency", "good", "governor performance")
     advice = "sudo cpupower frequency-set --governor performance"
-    return Check("frequency", "doubtful", f"governor {name}", advice)
+    return _check("frequency", name == "performance", f"governor {name}", advice)
 
 
 def _siblings(lists: Sequence[str | None]) -> Check:
     if None in lists:
         return Check("cores", "unknown", "the system does not show which cores are threads of one")
-    shared = len(lists) - len(set(lists))
-    if not shared:
-        return Check("cores", "good", f"{len(lists)} cores, none a second thread of another")
-    found = f"{len(lists)} logical cores on {len(set(lists))} physical ones"
-    return Check("cores", "doubtful", found, f"use --threads {len(set(lists))} at most")
+    logical, physical = len(lists), len(set(lists))
+    if logical == physical:
+        return Check("cores", "good", f"{logical} cores, none a second thread of another")
+    found = f"{logical} logical cores on {physical} physical ones"
+    return Check("cores", "doubtful", found, f"use --threads {physical} at most")
 
 
 def _memory(available: int) -> Check:
     found = f"{available / 2**30:.1f} GiB free"
-    if available >= LEAST_MEMORY:
-        return Check("memory", "good", found)
-    return Check("memory", "doubtful", found, "free some: a worker with its compiler takes 1 to 3")
+    advice = "free some: a worker with its compiler takes 1 to 3"
+    return _check("memory", available >= MIN_MEMORY, found, advice)
 
 
 def _power() -> Check:
     battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
-    if battery is None or battery.power_plugged:
-        return Check("power", "good", "on mains")
-    return Check("power", "doubtful", "on battery", "plug it in")
-
-
-def _cpus() -> list[int]:
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
+    plugged = battery is None or battery.power_plugged
+    return _check("power", plugged, "on mains" if plugged else "on battery", "plug it in")
 
 
 def _read(path: Path) -> str | None:

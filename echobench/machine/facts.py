@@ -1,91 +1,62 @@
-"""What machine this is: the facts that a record keeps. No host name, no user name."""
+"""Facts about this machine and its processes, for the records: no host or user name by default."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import getpass
 import os
 import platform
+import re
 import subprocess
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-
-def cores() -> int:
-    """Return the cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def affinity() -> list[int] | None:
-    """Return the cores this process may run on, as observed; None where nobody knows."""
-    process = psutil.Process()
-    return sorted(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else None
-
-
-def threads() -> dict[str, int] | None:
-    """Return the threads of this process by name, as observed; None where nobody knows."""
-    tasks = Path("/proc/self/task")
-    if not tasks.exists():
-        return None
-    return dict(Counter(_name(task) for task in tasks.iterdir()).most_common())
-
-
-def _name(task: Path) -> str:
-    try:
-        return (task / "comm").read_text().strip()
-    except OSError:
-        return "ended"  # between being listed and being read
+SYSTEM = Path("/")
+"""Root of `proc` and `sys`; tests replace it."""
 
 
 @functools.cache
-def facts() -> dict[str, Any]:
-    """Return the machine's facts; asked of the processor once, since that takes a second."""
+def machine_facts() -> dict[str, Any]:
+    """Return what a record says of its machine; cached, since reading the CPU takes a second."""
     import cpuinfo
 
     cpu = cpuinfo.get_cpu_info()
+    gpus = _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
     return {
         "cpu": cpu.get("brand_raw"),
         "architecture": platform.machine(),
         "system": f"{platform.system()} {platform.release()}",
-        "cores": cores(),
-        "gpus": _gpus(),
+        "cores": usable_cores(),
+        "gpus": gpus.splitlines() if gpus else [],
         "memory_bytes": psutil.virtual_memory().total,
         "python": platform.python_version(),
     }
 
 
-def _gpus() -> list[str]:
-    """Return the models of NVIDIA's GPUs, as their driver says."""
-    told = _said("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
-    return told.splitlines() if told else []
-
-
-def who() -> dict[str, str]:
-    """Return the names of host and user, which a record keeps only where that is asked for."""
+def host_and_user() -> dict[str, str]:
+    """Return the host and user names, which a record keeps only on request."""
     return {"host": platform.node(), "user": getpass.getuser()}
 
 
 @functools.cache
 def git_state() -> dict[str, Any] | None:
-    """Return commit and dirtiness of the checkout that echobench runs from, if it is one."""
-    here = Path(__file__).resolve().parents[2]
-    if not (here / ".git").exists():
+    """Return the commit of the checkout that echobench runs from, and whether it is dirty."""
+    checkout = Path(__file__).resolve().parents[2]
+    if not (checkout / ".git").exists():
         return None
-    commit = _git(here, "rev-parse", "HEAD")
-    status = _git(here, "status", "--porcelain", "--untracked-files=no")
+    git = ("git", "-C", str(checkout))
+    commit = _output(*git, "rev-parse", "HEAD")
+    status = _output(*git, "status", "--porcelain", "--untracked-files=no")
     return None if commit is None else {"commit": commit, "dirty": bool(status)}
 
 
-def _git(directory: Path, *arguments: str) -> str | None:
-    return _said("git", "-C", str(directory), *arguments)
-
-
-def _said(*command: str) -> str | None:
+def _output(*command: str) -> str | None:
+    """Return what a command prints; None if it is missing or fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
@@ -93,12 +64,77 @@ def _said(*command: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
+def affinity() -> list[int] | None:
+    """Return the cores that this process may run on; None if the system does not say."""
+    process = psutil.Process()
+    return sorted(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else None
+
+
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(affinity() or []) or os.cpu_count() or 1
+
+
+def thread_counts() -> dict[str, int] | None:
+    """Count the threads of this process by name; None if the system does not list them."""
+    tasks = Path("/proc/self/task")
+    if not tasks.exists():
+        return None
+    names: Counter[str] = Counter()
+    for task in tasks.iterdir():
+        try:
+            names[(task / "comm").read_text().strip()] += 1
+        except OSError:
+            names["ended"] += 1  # between being listed and being read
+    return dict(names.most_common())
+
+
 def peak_memory_bytes() -> int | None:
-    """Return the largest resident size this process has had."""
+    """Return the largest resident size that this process has had."""
     status = Path("/proc/self/status")
     if status.exists():
         for line in status.read_text().splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
-    memory = psutil.Process().memory_info()
-    return getattr(memory, "peak_wset", None)
+    return getattr(psutil.Process().memory_info(), "peak_wset", None)
+
+
+def resident_bytes(processes: Iterable[psutil.Process]) -> int:
+    """Sum the resident sizes of processes; memory that they share counts once for each."""
+    total = 0
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            total += process.memory_info().rss
+    return total
+
+
+def oom_kills() -> int | None:
+    """Return how many processes the system has killed so far because memory ran out.
+
+    Counted for our control group if possible, else for the machine; None if the system does
+    not count. If two counts differ, a process was killed between them.
+    """
+    for path in _oom_counters():
+        with contextlib.suppress(OSError):
+            count = re.search(r"^oom_kill (\d+)$", path.read_text(), re.MULTILINE)
+            if count:
+                return int(count[1])
+    return None
+
+
+def _oom_counters() -> Iterable[Path]:
+    with contextlib.suppress(OSError):
+        for line in (SYSTEM / "proc/self/cgroup").read_text().splitlines():
+            _, controllers, group = line.split(":", 2)
+            if not controllers:
+                yield SYSTEM / f"sys/fs/cgroup{group}/memory.events"
+            elif "memory" in controllers.split(","):
+                yield SYSTEM / f"sys/fs/cgroup/memory{group}/memory.oom_control"
+    yield SYSTEM / "sys/fs/cgroup/memory.events"  # a container sees its own group here
+    yield SYSTEM / "proc/vmstat"
+
+
+def size_text(size: int) -> str:
+    """Format a number of bytes: `4 GiB`, `4.3 GiB`, `300 MiB`."""
+    unit, factor = ("GiB", 2**30) if size >= 2**30 else ("MiB", 2**20)
+    return f"{round(size / factor, 1):g} {unit}"

@@ -1,71 +1,71 @@
-"""Work in pieces, in processes."""
+"""Map a function over items in several processes."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
+from pathlib import Path
 from typing import TypeVar
 
 from echobench.machine import facts
 
-Piece = TypeVar("Piece")
-Made = TypeVar("Made")
+LARGE_BYTES = 32_000_000
+"""Total size from which processes read files faster than one process."""
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-def mapped(
-    function: Callable[[Piece], Made], pieces: Sequence[Piece], *, apart: bool = True
-) -> Iterator[Made]:
-    """Yield what a function makes of each piece, in order.
+def map_items(
+    function: Callable[[Item], Result], items: Sequence[Item], *, in_processes: bool = True
+) -> Iterator[Result]:
+    """Yield the function's result for each item, in order.
 
-    Args:
-        function: of a module, so that another process finds it.
-        pieces: what it takes.
-        apart: whether to use a process for each core; they take a second to start.
+    The function must be defined in a module. Starting processes, one per core, takes a second.
     """
-    workers = min(facts.cores(), len(pieces))
-    if not apart or workers < 2:
-        yield from map(function, pieces)
+    workers = min(facts.usable_cores(), len(items))
+    if not in_processes or workers < 2:
+        yield from map(function, items)
         return
-    with ProcessPoolExecutor(workers, get_context("spawn"), _begin) as pool:
-        yield from pool.map(function, pieces)
+    with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker) as pool:
+        yield from pool.map(function, items)
 
 
-def read(
-    function: Callable[[Piece], Made], files: Sequence[Piece], *, large: bool
-) -> Iterator[Made]:
-    """Do as `mapped` with files that are read; where they are large, in processes, and shown.
-
-    Args:
-        function: reads one.
-        files: what it takes.
-        large: whether it pays to start processes.
-    """
+def map_files(
+    function: Callable[[Item], Result], items: Sequence[Item], paths: Iterable[Path]
+) -> Iterator[Result]:
+    """Do as `map_items` for items read from files; use processes and a progress bar if large."""
     from rich.console import Console
     from rich.progress import track
 
+    size = 0
+    for path in paths:
+        with contextlib.suppress(OSError):  # reported when it is read
+            size += path.stat().st_size
+    large = size > LARGE_BYTES
     yield from track(
-        mapped(function, files, apart=large),
+        map_items(function, items, in_processes=large),
         "reading",
-        total=len(files),
+        total=len(items),
         console=Console(stderr=True),
         transient=True,
         disable=not (large and sys.stderr.isatty()),
     )
 
 
-def _begin() -> None:
-    """Leave an interrupt to the parent, and end with it, should it be killed."""
+def _start_worker() -> None:
+    """Leave interrupts to the parent process, and exit when it dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
-def _end_with_parent() -> None:
+def _exit_with_parent() -> None:
     parent = parent_process()
     if parent is not None:
         wait([parent.sentinel])

@@ -1,7 +1,7 @@
-"""What must not leave this machine in a record or a log: who works on it, and in which folders.
+"""Remove from records and logs what must stay on this machine: user, host and folder names.
 
-Of a path its last part stays where that is a file's name; of one below `site-packages`, the
-standard library or echobench itself all from there on, so that a traceback stays useful.
+A path is cut to its last part if that is a file's name. A path below `site-packages`, the
+standard library or echobench itself is kept from there on, so that a traceback stays useful.
 """
 
 from __future__ import annotations
@@ -15,67 +15,65 @@ from pathlib import Path
 
 from echobench.plugin.manager import FILE_PREFIX, file_of
 
-HERE = "here"
-"""What the current folder is called."""
 CHECKOUT = Path(__file__).resolve().parents[2]
-UNTOLD = "…"
-NOBODY = {"", "root", "user", "localhost"}
-"""Names that say nothing of anybody."""
+REMOVED = "…"
+ANONYMOUS = {"", "root", "user", "localhost"}
+"""Names that identify nobody."""
 SYSTEM = re.compile(r"/+(usr|bin|sbin|lib\w*|etc|proc|sys|dev)(/|$)")
 KEPT = re.compile(r"[\\/]((?:site-packages|dist-packages|lib[\\/]python[\d.]+)[\\/].*)$")
 PART = r"[^\s\\/'\"`<>|:;,()\[\]{}=]+"
 QUOTED = re.compile(r"""(?<=(['"]))(?:/|~/|[A-Za-z]:[\\/])[^'"\n]*(?=\1)""")
 BARE = re.compile(
-    rf"""(?:(?<![\w.~{UNTOLD}/\\-])(?<!http:)(?<!https:)|(?<=\s-[ILR])|(?<=^-[ILR]))
+    rf"""(?:(?<![\w.~{REMOVED}/\\-])(?<!http:)(?<!https:)|(?<=\s-[ILR])|(?<=^-[ILR]))
     (?:(?:/+{PART}/+|~/|(?:\.\./)+){PART}(?:/+{PART})*/*
      |[A-Za-z]:[\\/]+{PART}(?:[\\/]+{PART})*[\\/]*)""",
     re.VERBOSE,
 )
 
 
-def without_places(text: str) -> str:
-    """Return text without absolute paths, and without the names of user and host.
+def redact(text: str) -> str:
+    """Return text without absolute paths and without the names of user and host.
 
-    What is no Unicode, as in names of files, is spelt out: no record can hold it.
+    Bytes of a file name that are not Unicode are escaped, since a record cannot hold them.
     """
     text = text.encode("utf-8", "backslashreplace").decode()
-    for place, instead in _known():
-        text = re.sub(rf"(?<![\w.]){re.escape(place)}(?![\w.-])", instead, text)
+    for folder, name in _known_folders():
+        text = re.sub(rf"(?<![\w.]){re.escape(folder)}(?![\w.-])", name, text)
     text = BARE.sub(_shortened, QUOTED.sub(_shortened, text))
-    for name, instead in _people():
-        text = re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w-])", instead, text)
+    for name, placeholder in _people():
+        text = re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w-])", placeholder, text)
     return text
 
 
-def scrub(log: Path) -> None:
-    """Have a file of lines read as `without_places` gives it.
+def redact_file(path: Path) -> None:
+    """Redact a file line by line.
 
-    Where the disk has no room for that, it stays as it is: a trial's record counts for more.
+    If the disk is full the file stays as it is: keeping the trial's record matters more.
     """
-    beside = log.with_name(f".{log.name}.part")
+    redacted = path.with_name(f".{path.name}.part")
     with contextlib.suppress(OSError):
         try:
             with (
-                log.open(encoding="utf-8", errors="replace") as file,
-                beside.open("w", encoding="utf-8") as kept,
+                path.open(encoding="utf-8", errors="replace") as source,
+                redacted.open("w", encoding="utf-8") as target,
             ):
-                kept.writelines(map(without_places, file))
-            beside.replace(log)
+                target.writelines(map(redact, source))
+            redacted.replace(path)
         finally:
-            beside.unlink(missing_ok=True)
+            redacted.unlink(missing_ok=True)
 
 
-def without_folder(plugin: str) -> str:
-    """Return where a plugin comes from; of a file its name: where it lies is the user's affair."""
+def redact_plugin(plugin: str) -> str:
+    """Return a plugin's origin; of a plugin file only its name, without the folder."""
     file = file_of(plugin)
     return plugin if file is None else FILE_PREFIX + file.name
 
 
-def _known() -> list[tuple[str, str]]:
-    """Return folders that have a name of their own, the longest first."""
-    places = {str(Path.home()): "~", str(Path.cwd()): HERE, str(CHECKOUT): UNTOLD}
-    known = [(place, name) for place, name in places.items() if len(Path(place).parts) > 1]
-    return sorted(known, key=lambda one: -len(one[0]))
+def _known_folders() -> list[tuple[str, str]]:
+    """Return the folders that have a short name, the longest first."""
+    names = {str(Path.home()): "~", str(Path.cwd()): "here", str(CHECKOUT): REMOVED}
+    known = [(folder, name) for folder, name in names.items() if len(Path(folder).parts) > 1]
+    return sorted(known, key=lambda pair: -len(pair[0]))
 
 
 @functools.cache
@@ -83,10 +81,10 @@ def _people() -> list[tuple[str, str]]:
     node = platform.node()
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # a number without a name
+    except (KeyError, OSError):  # a user id without a name
         user = ""
     names = {node: "<host>", node.partition(".")[0]: "<host>", user: "<user>"}
-    return [(name, instead) for name, instead in names.items() if name.lower() not in NOBODY]
+    return [(name, holder) for name, holder in names.items() if name.lower() not in ANONYMOUS]
 
 
 def _shortened(match: re.Match[str]) -> str:
@@ -95,6 +93,6 @@ def _shortened(match: re.Match[str]) -> str:
         return path
     kept = KEPT.search(path)
     if kept:
-        return f"{UNTOLD}/{kept[1]}"
+        return f"{REMOVED}/{kept[1]}"
     last = re.split(r"[\\/]", path)[-1]
-    return f"{UNTOLD}/{last}" if re.fullmatch(r".*\.\w{1,6}", last) else UNTOLD
+    return f"{REMOVED}/{last}" if re.fullmatch(r".*\.\w{1,6}", last) else REMOVED

@@ -64,7 +64,7 @@ def render(flat: pd.DataFrame, form: str) -> Iterator[str]:
     """Yield rows (`ordered`) as `json`, texts as they are, or as `csv` for a spreadsheet."""
     pieces = [flat[at : at + PIECE] for at in range(0, len(flat), PIECE)]
     if form == "json":
-        texts = parallel.mapped(_json, pieces)
+        texts = parallel.map_items(_json, pieces)
         yield "[\n" if pieces else "["
         yield next(texts, "")
         yield from (f",\n{text}" for text in texts)
@@ -73,7 +73,7 @@ def render(flat: pd.DataFrame, form: str) -> Iterator[str]:
         # A column of whole numbers with gaps is one of floats, as pandas has it.
         gaps = frozenset(name for name in INTEGERS & {*flat} if flat[name].isna().any())
         yield ",".join(TABLE_FIELDS)
-        for text in parallel.mapped(functools.partial(_csv, gaps), pieces):
+        for text in parallel.map_items(functools.partial(_csv, gaps), pieces):
             yield "\n" + text
 
 

@@ -1,1 +1,1 @@
-"""store."""
+"""Records on disk: reading, appending, locking, merging, repairing and validating them."""

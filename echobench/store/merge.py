@@ -1,14 +1,14 @@
-"""Folders of records joined: validated, each record once, the same bytes in whatever order.
+"""Merge folders of records: validate them, keep each record once, in files that are reproducible.
 
-What was merged into a folder lies in files of its own, `records-DAY-merged-PART-DIGEST.jsonl`
-for each day on which trials started (UTC), sorted by start and key. What these files hold and
-how they are named follows from the set of records alone. A record is identified by what it
-says (`decoding.canonical`), not by how its line is written; its line is kept as it was, and of
-several the one with the least digest.
+Merged records are kept in files of their own, `records-DAY-merged-PART-DIGEST.jsonl` for each
+day (UTC) on which trials started, sorted by start and key. Contents and names of these files
+depend only on the set of records, not on the order of merges. A record is identified by its
+content (`decoding.canonical`), not by how its line is formatted; of several lines with one
+content, that with the smallest digest is kept unchanged.
 
-Files that a run writes in the folder are read, so that nothing is there twice, and left alone.
-New files are in place whole before the merged ones that they replace are removed: a merge that
-is interrupted leaves records twice at worst, and the next one puts that right.
+Files that a run writes in the target are read, to avoid duplicates, but never changed. New
+files are complete before the merged files that they replace are removed: an interrupted merge
+leaves duplicates at worst, which the next merge removes.
 """
 
 from __future__ import annotations
@@ -30,71 +30,68 @@ from typing import IO, NamedTuple, cast
 from echobench.errors import StorageError, UsageError
 from echobench.machine import parallel
 from echobench.plugin.manager import Plugins
+from echobench.store.appending import sync_folder
 from echobench.store.decoding import canonical, decoded, prediction
 from echobench.store.reading import (
+    MAX_MESSAGE,
     PREDICTIONS,
     SEARCH,
-    SHOWN,
     Complaints,
     Damage,
     json_lines_files,
     read_numbered,
-    size_of,
 )
 from echobench.store.referee import faults
-from echobench.store.repair import keep_names
 from echobench.text import plain
 from echobench.trial.prediction import Prediction
 from echobench.trial.record import Record, machine_class
 
 try:
     import fcntl
-except ImportError:  # Windows: one merge at a time is up to the user
+except ImportError:  # Windows has no such locks: the user must run one merge at a time
     fcntl = None  # type: ignore[assignment] # the module or nothing
 
-RECORDS, QUICK, WORKSHOP = "records-", "quick", ".merging-"
-"""Beginning of a file with records, folder of smoke runs, beginning of what is not finished."""
-LARGE = 32_000_000
-"""Bytes of sources from which on it pays to read them in several processes."""
+RECORDS, QUICK, UNFINISHED = "records-", "quick", ".merging-"
+"""Prefix of a file of records, folder of smoke runs, prefix of the folder of unfinished files."""
 PART = 100_000
-"""Records of a file."""
-OPEN = 64
-"""Sources that are held open while records are copied."""
+"""Records per file."""
+MAX_OPEN = 64
+"""Sources that are open at once while records are copied."""
 DIGEST = 16
-"""Bytes of each digest."""
+"""Bytes per digest."""
 MERGED = re.compile(r"(records|predictions)-\d{8}T\d{6}Z-merged-\d{4}-[0-9a-f]{12}\.jsonl")
 
 
 class Entry(NamedTuple):
-    """A line with a record, without what it says.
+    """Where a record is, without its content.
 
     Attributes:
-        order: what lines are sorted by: start, key, then digests of the machine, of what
-            the record says, and of the line itself.
-        file: number of the file.
+        order: sort key: start, key, then digests of the machine, of the record's content,
+            and of the line itself.
+        file: index of the source.
         number: of the line.
-        at, size: where its bytes are.
+        start, size: of the line, in bytes.
     """
 
     order: bytes
     file: int
     number: int
-    at: int
+    start: int
     size: int
 
     @property
     def trial(self) -> bytes:
-        """Return what a machine can have but one record of: trial, machine and start."""
+        """Trial, machine and start, which identify one run."""
         return self.order[: -2 * DIGEST]
 
     @property
-    def says(self) -> bytes:
-        """Return what two lines of the same record share."""
+    def content(self) -> bytes:
+        """Equal for two lines of the same record."""
         return self.order[:-DIGEST]
 
     @property
-    def line(self) -> bytes:
-        """Return the digest of the line."""
+    def line_digest(self) -> bytes:
+        """The digest of the line as it is formatted."""
         return self.order[-DIGEST:]
 
 
@@ -102,34 +99,35 @@ class Source(NamedTuple):
     """A file to read.
 
     Attributes:
-        path: where it is.
-        place: the folder that its records belong into, below the target.
-        role: `new` for one to merge; `merged` and `own` for those of the target: what was
-            merged into it, and what was written there.
-        plugins: files of plugins, of which the referee must know the tasks.
+        path: the file.
+        folder: below the target, for its records.
+        role: `new` for a file to merge; of the target's own files, `merged` for those that a
+            merge wrote and `own` for those that a run wrote.
+        plugins: plugin files whose tasks the referee must know.
     """
 
     path: Path
-    place: Path
+    folder: Path
     role: str
     plugins: tuple[Path, ...]
 
 
-Place = tuple[Path, str]
-"""A folder below the target, and what the names of its files begin with."""
-Found = tuple[dict[Place, list[tuple[bytes, int, int, int]]], list[str], Complaints]
+Destination = tuple[Path, str]
+"""A folder below the target, and the prefix of its files."""
+Survey = tuple[dict[Destination, list[tuple[bytes, int, int, int]]], list[str], Complaints]
 
 
 @dataclass
-class Merged:
-    """What came of a merge.
+class MergeReport:
+    """The result of a merge.
 
     Attributes:
-        read: records in the sources.
-        new: of these, not there before; each counted once.
-        conflicts: where two records of one trial, machine and start differ; both are kept.
-        written, removed: files.
-        left_out: what cannot be read or cannot be true.
+        read: number of records in the sources.
+        new: number of these that were not in the target, duplicates counted once.
+        conflicts: lines of records that differ, of one trial, machine and start; all are kept.
+        written: new files.
+        removed: number of files that these replace.
+        left_out: lines that cannot be read, and records that cannot be true.
     """
 
     read: int = 0
@@ -141,15 +139,14 @@ class Merged:
 
 
 def sources_of(paths: Sequence[Path], into: Path, plugins: Sequence[Path]) -> list[Source]:
-    """Return the files of records and predictions in paths, each with its place in the target.
+    """Return the files of records and predictions in paths, each with its folder in the target.
 
-    A file in a folder keeps its place below it: studies stay studies. Logs of searches are not
-    among them.
+    Subfolders are kept, so that studies stay studies. Logs of searches are left out.
 
     Raises:
-        UsageError: a path is not there, or there are none.
+        UsageError: a path does not exist, or there are no records.
     """
-    found: dict[Path, Source] = {}
+    sources: dict[Path, Source] = {}
     for path in paths:
         if not path.exists():
             raise UsageError(f"merge: expected files or folders of records; received {path!s}")
@@ -157,84 +154,86 @@ def sources_of(paths: Sequence[Path], into: Path, plugins: Sequence[Path]) -> li
             real = file.resolve()
             if file.name == SEARCH or real.is_relative_to(into.resolve()):
                 continue
-            place = file.parent.relative_to(path) if path.is_dir() else Path()
-            found.setdefault(real, Source(file, place, "new", tuple(plugins)))
-    if not found:
+            folder = file.parent.relative_to(path) if path.is_dir() else Path()
+            sources.setdefault(real, Source(file, folder, "new", tuple(plugins)))
+    if not sources:
         raise UsageError(f"merge: no records in {', '.join(map(str, paths))}")
-    return list(found.values())
+    return list(sources.values())
 
 
-def merge(sources: Sequence[Source], into: Path) -> Merged:
+def merge(sources: Sequence[Source], into: Path) -> MergeReport:
     """Merge files of records and predictions into a folder.
 
     Raises:
-        UsageError: it cannot be written, or another merge is at work there.
-        StorageError: it cannot be kept, or a source changed meanwhile; the folder is as it was.
+        UsageError: another merge is at work in the folder.
+        StorageError: the folder cannot be written, or a source changed meanwhile; the folder
+            is unchanged.
     """
-    done = Merged()
+    report = MergeReport()
     into = into.resolve()
     try:
         into.mkdir(parents=True, exist_ok=True)
-        with _alone(into), done.left_out:
-            there = [
+        with _exclusive(into), report.left_out:
+            existing = [
                 Source(file, file.parent.relative_to(into), role, ())
                 for file in json_lines_files(into, "**/*.jsonl")
                 if file.name != SEARCH
                 for role in ["merged" if MERGED.fullmatch(file.name) else "own"]
             ]
-            _merge([*sources, *there], into, done)
+            _merge([*sources, *existing], into, report)
     except OSError as error:
         raise StorageError(
             f"merge: {error.strerror} ({error.filename or into}); what was there is as it was; "
             "the same command goes on"
         ) from error
-    return done
+    return report
 
 
-def _merge(sources: list[Source], into: Path, done: Merged) -> None:
-    entries = _surveyed(sources, done)
+def _merge(sources: list[Source], into: Path, report: MergeReport) -> None:
+    entries = _survey_all(sources, report)
     kept: set[Path] = set()
     finished: dict[Path, Path] = {}
-    with _workshop(into) as workshop:
-        for place in sorted(entries, key=str):
-            for path, part in _parts(into, place, _chosen(entries.pop(place), sources, done)):
+    with _unfinished_folder(into) as unfinished:
+        for destination in sorted(entries, key=str):
+            chosen = _choose(entries.pop(destination), sources, report)
+            for path, part in _parts(into, destination, chosen):
                 kept.add(path)
                 if not path.exists():
-                    finished[path] = workshop / str(len(finished))
+                    finished[path] = unfinished / str(len(finished))
                     _write(finished[path], part, sources)
-        for path, beside in finished.items():
+        for path, temporary in finished.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            beside.replace(path)
+            temporary.replace(path)
         for folder in {path.parent for path in finished}:
-            keep_names(folder)
+            with contextlib.suppress(OSError):  # a file system that cannot
+                sync_folder(folder)
     stale = [s.path for s in sources if s.role == "merged" and s.path not in kept]
     for path in stale:
         path.unlink()
-    done.written, done.removed = list(finished), len(stale)
+    report.written, report.removed = list(finished), len(stale)
 
 
-def _surveyed(sources: list[Source], done: Merged) -> dict[Place, list[Entry]]:
-    """Read all files; return what is in them by place."""
-    entries: dict[Place, list[Entry]] = defaultdict(list)
-    large = sum(size_of(source.path) for source in sources) > LARGE
-    surveys = parallel.read(survey, sources, large=large)
-    for number, (found, told, left_out) in enumerate(surveys):
+def _survey_all(sources: list[Source], report: MergeReport) -> dict[Destination, list[Entry]]:
+    """Read all files; return their entries by destination."""
+    entries: dict[Destination, list[Entry]] = defaultdict(list)
+    surveys = parallel.map_files(survey, sources, [source.path for source in sources])
+    for number, (lines_by_destination, messages, left_out) in enumerate(surveys):
         if sources[number].role == "new":
-            done.left_out.add(told, left_out)
-            done.read += sum(map(len, found.values()))
+            report.left_out.add(messages, left_out)
+            report.read += sum(map(len, lines_by_destination.values()))
         elif sources[number].role == "merged" and left_out.counts:
-            # What is damaged in it would be lost with it.
+            # Keep the file: its damaged lines would be lost with it.
             sources[number] = sources[number]._replace(role="own")
-        for place, lines in found.items():
-            entries[place] += [Entry(order, number, *where) for order, *where in lines]
+        for destination, lines in lines_by_destination.items():
+            entries[destination] += [Entry(order, number, *where) for order, *where in lines]
     return entries
 
 
-def survey(source: Source) -> Found:
-    """Return where the records of a file are, what of it to name, and what is left out."""
-    found: dict[Place, list[tuple[bytes, int, int, int]]] = defaultdict(list)
-    told: list[str] = []
-    left_out = Complaints(told.append)
+def survey(source: Source) -> Survey:
+    """Read a file; return where its records are, which lines to name, and all that is left out."""
+    lines: dict[Destination, list[tuple[bytes, int, int, int]]] = defaultdict(list)
+    messages: list[str] = []
+    left_out = Complaints(messages.append)
     trained = not source.path.name.startswith(PREDICTIONS)
     parse: Callable[[bytes], Record | Prediction] = decoded if trained else prediction
     for line, record in read_numbered(source.path, parse, left_out):
@@ -242,23 +241,23 @@ def survey(source: Source) -> Found:
         if why:
             left_out(Damage(source.path, line.number, why, "refused"))
             continue
-        place = source.place
+        folder = source.folder
         if source.role == "new" and trained and record.trial.get("quick"):
-            # Smoke runs never come among the others.
-            place = place if QUICK in place.parts else place / QUICK
+            # Keep smoke runs apart from other records.
+            folder = folder if QUICK in folder.parts else folder / QUICK
         order = _order(record) + _digest((line.raw or b"").strip())
-        kind = RECORDS if trained else PREDICTIONS
-        found[place, kind].append((order, line.number, line.start, line.size))
-    return dict(found), told, left_out
+        prefix = RECORDS if trained else PREDICTIONS
+        lines[folder, prefix].append((order, line.number, line.start, line.size))
+    return dict(lines), messages, left_out
 
 
 def _why_refused(record: Record | Prediction, source: Source) -> str | None:
-    """Return why a record cannot be true; of predictions, the referee knows but the schema."""
+    """Return why a record cannot be true; predictions have only their schema checked."""
     if source.role != "new" or source.path.name.startswith(PREDICTIONS):
         return None
     broken = faults(cast(Record, record), _plugins(source.plugins))
     errors = [f"{about}: {message}" for severity, about, message in broken if severity == "error"]
-    return plain(f"cannot be true ({errors[0]})"[:SHOWN]) if errors else None
+    return plain(f"cannot be true ({errors[0]})"[:MAX_MESSAGE]) if errors else None
 
 
 @functools.cache
@@ -267,51 +266,53 @@ def _plugins(files: tuple[Path, ...]) -> Plugins:
 
 
 def _order(record: Record | Prediction) -> bytes:
-    """Return all of an entry's order but the digest of its line."""
+    """Return an entry's order, except for the digest of its line."""
     key = getattr(record, "key", None)
     if key is None:
-        told = cast(Prediction, record)
-        key = f"{told.model_sha256} {told.task} {told.backend} {told.device} {told.threads}"
+        made = cast(Prediction, record)
+        key = f"{made.model_sha256} {made.task} {made.backend} {made.device} {made.threads}"
     machine = machine_class(record.provenance.get("machine")).encode()
     start = f"{record.started_at}\0{key}\0".encode()
     return start + _digest(machine) + _digest(canonical(record))
 
 
-def _digest(told: bytes) -> bytes:
-    return hashlib.blake2b(told, digest_size=DIGEST).digest()
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=DIGEST).digest()
 
 
-def _chosen(entries: list[Entry], sources: Sequence[Source], done: Merged) -> list[Entry]:
-    """Return of each record one line, in order, but of those that runs wrote in the target."""
+def _choose(entries: list[Entry], sources: Sequence[Source], report: MergeReport) -> list[Entry]:
+    """Return one line for each record, sorted, except for records that runs wrote in the target."""
     entries.sort()
     chosen = []
-    for _, trials in itertools.groupby(entries, key=lambda entry: entry.trial):
+    for _, same_trial in itertools.groupby(entries, key=lambda entry: entry.trial):
         firsts = []
-        fresh = False
-        for _, group in itertools.groupby(trials, key=lambda entry: entry.says):
-            same = list(group)
-            roles = {sources[entry.file].role for entry in same}
+        any_new = False
+        for _, group in itertools.groupby(same_trial, key=lambda entry: entry.content):
+            same_record = list(group)
+            roles = {sources[entry.file].role for entry in same_record}
             if roles == {"new"}:
-                done.new += 1
-                fresh = True
+                report.new += 1
+                any_new = True
             if "own" not in roles:
-                chosen.append(same[0])
-            firsts.append(same[0])
-        if fresh and len(firsts) > 1:
-            places = [f"{sources[one.file].path}:{one.number}" for one in firsts]
-            done.conflicts.append(plain(" and ".join(places)))
+                chosen.append(same_record[0])
+            firsts.append(same_record[0])
+        if any_new and len(firsts) > 1:
+            lines = [f"{sources[entry.file].path}:{entry.number}" for entry in firsts]
+            report.conflicts.append(plain(" and ".join(lines)))
     return chosen
 
 
-def _parts(into: Path, place: Place, chosen: list[Entry]) -> Iterator[tuple[Path, list[Entry]]]:
-    """Yield the files for records in order, by the day of their start, and what is in each."""
-    folder, kind = place
+def _parts(
+    into: Path, destination: Destination, chosen: list[Entry]
+) -> Iterator[tuple[Path, list[Entry]]]:
+    """Divide sorted entries into files by the day of their start; yield each with its entries."""
+    folder, prefix = destination
     for day, group in itertools.groupby(chosen, key=_day):
-        records = list(group)
-        for number in range(0, len(records), PART):
-            part = records[number : number + PART]
-            digest = _digest(b"".join(entry.line for entry in part)).hex()[:12]
-            name = f"{kind}{day}T000000Z-merged-{number // PART:04}-{digest}.jsonl"
+        entries = list(group)
+        for number in range(0, len(entries), PART):
+            part = entries[number : number + PART]
+            digest = _digest(b"".join(entry.line_digest for entry in part)).hex()[:12]
+            name = f"{prefix}{day}T000000Z-merged-{number // PART:04}-{digest}.jsonl"
             yield into / folder / name, part
 
 
@@ -321,19 +322,19 @@ def _day(entry: Entry) -> str:
 
 
 def _write(path: Path, part: Sequence[Entry], sources: Sequence[Source]) -> None:
-    """Write a file of records, whole and on disk when this returns."""
+    """Write a file of records and sync it."""
     opened: dict[int, IO[bytes]] = {}
     try:
         with path.open("wb") as target:
             for entry in part:
                 source = sources[entry.file].path
                 if entry.file not in opened:
-                    if len(opened) == OPEN:
+                    if len(opened) == MAX_OPEN:
                         opened.pop(next(iter(opened))).close()
                     opened[entry.file] = source.open("rb")
-                opened[entry.file].seek(entry.at)
+                opened[entry.file].seek(entry.start)
                 line = opened[entry.file].read(entry.size).strip()
-                if _digest(line) != entry.line:
+                if _digest(line) != entry.line_digest:
                     raise StorageError(
                         f"merge: {plain(str(source))} changed while it was read; what was there "
                         "is as it was; the same command goes on"
@@ -347,20 +348,20 @@ def _write(path: Path, part: Sequence[Entry], sources: Sequence[Source]) -> None
 
 
 @contextlib.contextmanager
-def _workshop(into: Path) -> Iterator[Path]:
-    """Make a folder for what is not finished; remove it, and what interrupted merges left."""
-    for left in into.glob(f"{WORKSHOP}*"):
-        shutil.rmtree(left)
-    made = Path(tempfile.mkdtemp(prefix=WORKSHOP, dir=into))
+def _unfinished_folder(into: Path) -> Iterator[Path]:
+    """Make a folder for unfinished files; remove it, and those that interrupted merges left."""
+    for stale in into.glob(f"{UNFINISHED}*"):
+        shutil.rmtree(stale)
+    folder = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=into))
     try:
-        yield made
+        yield folder
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def _alone(into: Path) -> Iterator[None]:
-    """Keep other merges out of a folder, where its file system has locks."""
+def _exclusive(into: Path) -> Iterator[None]:
+    """Keep other merges out of a folder, if its file system has locks."""
     if fcntl is None:
         yield
         return
@@ -373,7 +374,7 @@ def _alone(into: Path) -> Iterator[None]:
             f"merge: expected a folder that nobody merges into; another merge is at work in {into}"
         ) from error
     except OSError:
-        pass  # it has none
+        pass  # a file system without locks
     try:
         yield
     finally:

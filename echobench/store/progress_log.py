@@ -1,4 +1,4 @@
-"""What has been run, kept up while other processes add to the same folder."""
+"""The trials that a folder has records of, kept current while other processes add to it."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Any
 from echobench.errors import DamagedError
 from echobench.store.decoding import decoded
 from echobench.store.folder import DONE
-from echobench.store.reading import LONGEST, record_files
+from echobench.store.reading import MAX_LINE_BYTES, record_files
 from echobench.trial.record import Record, machine_class
 
 
-class Journal:
-    """The trials that a folder has records of: their keys, and nothing else of them.
+class ProgressLog:
+    """The keys of a folder's recorded trials, and which of the new ones failed.
 
-    Files are read on from where they were read to, so that a folder is read once, however
-    often it is looked at. A line that is not whole yet waits for the next look. Damaged lines
-    are passed over: whoever prints records names them.
+    Reading resumes where it stopped, so that each line is read once, however often the log is
+    updated. A line that is still incomplete waits for the next update. Damaged lines are
+    skipped silently: the commands that print records report them.
 
     Args:
-        folder: of the records; it need not be there.
-        machine: its facts; what another machine recorded was not done here. None for any.
-        keys: of the trials that are asked about; None for all.
+        folder: of the records; it need not exist.
+        machine: facts of the machine whose records count; None for any.
+        keys: trials that matter; None for all.
 
     Attributes:
-        since: the trials recorded since the first look, with whether they failed.
+        recorded: the trials recorded since the first read, and whether they failed.
     """
 
     def __init__(
@@ -36,64 +36,63 @@ class Journal:
         keys: Container[str] | None = None,
     ) -> None:
         self.folder = folder
-        self.since: dict[str, bool] = {}
+        self.recorded: dict[str, bool] = {}
         self._class = None if machine is None else machine_class(machine)
         self._keys = keys
-        self._read_to: dict[tuple[Path, int], int] = {}
-        """Bytes by file, and not by name alone, which may be given to another."""
+        self._offsets: dict[tuple[Path, int], int] = {}
+        """Bytes read of each file. Its inode is part of the key, since files get replaced."""
 
-    def done(self, also: Sequence[str] = ()) -> set[str]:
-        """Take the first look: return the trials that need not run again.
+    def finished(self, also: Sequence[str] = ()) -> set[str]:
+        """Read the folder for the first time; return the trials that need not run again.
 
         Args:
-            also: further statuses that count as done.
+            also: further statuses that count as finished.
         """
-        return {record.key for record in self._new() if record.status in (*DONE, *also)}
+        return {record.key for record in self._new_records() if record.status in (*DONE, *also)}
 
-    def skip(self) -> None:
-        """Take the first look at what is there unread: only what comes later counts."""
+    def skip_existing(self) -> None:
+        """Ignore the lines that exist now: only later ones count."""
         for path in self._files():
-            found = path.stat()
-            self._read_to[path, found.st_ino] = found.st_size
+            status = path.stat()
+            self._offsets[path, status.st_ino] = status.st_size
 
-    def look(self) -> dict[str, bool]:
-        """Read what was added; return `since`."""
-        for record in self._new():
-            self.since[record.key] = record.status == "failed" or record.failed_parity
-        return self.since
+    def update(self) -> dict[str, bool]:
+        """Read the lines added since; return `recorded`."""
+        for record in self._new_records():
+            self.recorded[record.key] = record.status == "failed" or record.failed_parity
+        return self.recorded
 
     def _files(self) -> list[Path]:
         return record_files(self.folder) if self.folder.is_dir() else []
 
-    def _new(self) -> Iterator[Record]:
-        """Yield the records of lines that were not there before."""
+    def _new_records(self) -> Iterator[Record]:
         for path in self._files():
-            for line in self._lines(path):
+            for line in self._new_lines(path):
                 try:
                     record = decoded(line)
                 except DamagedError:
                     continue
-                told = record.provenance.get("machine")
-                here = self._class is None or machine_class(told) == self._class
-                if here and (self._keys is None or record.key in self._keys):
+                machine = record.provenance.get("machine")
+                counts = self._class is None or machine_class(machine) == self._class
+                if counts and (self._keys is None or record.key in self._keys):
                     yield record
 
-    def _lines(self, path: Path) -> Iterator[bytes]:
+    def _new_lines(self, path: Path) -> Iterator[bytes]:
         try:
-            found = path.stat()
-            place = (path, found.st_ino)
-            start = self._read_to.get(place, 0)
-            if start == found.st_size:
+            status = path.stat()
+            file_id = (path, status.st_ino)
+            start = self._offsets.get(file_id, 0)
+            if start == status.st_size:
                 return
-            if start > found.st_size:
-                start = 0  # written anew
+            if start > status.st_size:
+                start = 0  # the file was rewritten
             with path.open("rb") as file:
                 file.seek(start)
-                while line := file.readline(LONGEST + 1):
-                    # What is longer is no record, and is passed over in pieces.
-                    if not line.endswith(b"\n") and len(line) <= LONGEST:
+                while line := file.readline(MAX_LINE_BYTES + 1):
+                    # A longer line is no record; it is skipped piece by piece.
+                    if not line.endswith(b"\n") and len(line) <= MAX_LINE_BYTES:
                         break
-                    self._read_to[place] = start = start + len(line)
+                    self._offsets[file_id] = start = start + len(line)
                     yield line
         except OSError:
-            return  # gone since it was listed, or not to be read: who prints records says so
+            return  # removed or unreadable: the commands that print records report it

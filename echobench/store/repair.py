@@ -1,15 +1,16 @@
-"""Damaged lines set aside: out of the file of records, byte for byte into one beside it.
+"""Move damaged lines out of a file of records, byte for byte, into a file beside it.
 
-`FILE.damaged` holds for each line a header, one line of JSON that says when, from which line,
-why, and how many bytes follow; then exactly these bytes; then a newline.
+`FILE.damaged` holds for each line a header, one line of JSON that says when it was moved, from
+which line, why, and how many bytes follow; then exactly these bytes; then a newline.
 
-The order of the steps keeps everything on disk at any moment: the damaged lines are in
-`FILE.damaged` for good before the file without them takes the place of the file. One that is
-interrupted in between leaves them in both, and can be run again.
+Everything is on disk at any moment: the damaged lines are synced in `FILE.damaged` before the
+file without them replaces the file. An interruption in between leaves them in both, and the
+repair can be run again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -21,19 +22,26 @@ from pathlib import Path
 from typing import IO
 
 from echobench.errors import DamagedError, NewerError, UsageError
+from echobench.store.appending import sync_folder
 from echobench.store.decoding import decoded, prediction
-from echobench.store.reading import PIECE, PREDICTIONS, SET_ASIDE, Line, lines_of, parsed
+from echobench.store.reading import CHUNK, PREDICTIONS, SET_ASIDE, Line, lines_of, parse_line
 from echobench.text import plain
 
-PAUSE = 0.1
-"""Seconds in which a run that had opened the file writes its line."""
+LATE_WRITE_S = 0.1
+"""Time for a run that has opened the file to write its line."""
 OURS = ("records-", PREDICTIONS)
-"""How the files begin that runs write. Of others, one without any record is left alone."""
+"""Prefixes of files that runs write. Another file without any record is left alone."""
 
 
 @dataclass(frozen=True)
 class Repaired:
-    """What was done to a file: how many lines were set aside, how many bytes, and where."""
+    """What was moved out of a file.
+
+    Attributes:
+        path: the file.
+        lines, bytes: how many were moved.
+        aside: the file that holds them.
+    """
 
     path: Path
     lines: int
@@ -42,27 +50,27 @@ class Repaired:
 
 
 def repair(path: Path) -> Repaired | None:
-    """Set the damaged lines of a file of records aside; None where there are none.
+    """Move the damaged lines of a file of records aside; None if there are none.
 
-    Good lines stay byte for byte, and so do those of a newer echobench. A record that is there
-    twice is no damage and stays.
+    Good lines stay byte for byte, and so do those of a newer echobench. A duplicate record is
+    no damage and stays.
 
     Raises:
-        UsageError: it cannot be read or written, or changed meanwhile; it is as it was.
+        UsageError: the file cannot be read or written, or changed meanwhile; it is unchanged.
     """
     path = path.resolve()
     if not path.is_file():
-        return None  # what cannot be read at all is not set aside
+        return None  # only files can be repaired
     aside = path.with_name(path.name + SET_ASIDE)
     try:
         with path.open("rb") as source:
             before = os.fstat(source.fileno())
-            damaged, others = _damaged(path)
+            damaged, intact = _damaged_lines(path)
             if not damaged:
                 return None
-            if not (others or path.name.startswith(OURS)):
+            if not (intact or path.name.startswith(OURS)):
                 raise DamagedError("it holds no record at all: what is it?")
-            _set_aside(source, damaged, aside)
+            _write_aside(source, damaged, aside)
             _replace(source, damaged, path, before)
     except (OSError, DamagedError) as error:
         why = error.strerror if isinstance(error, OSError) else error
@@ -73,52 +81,53 @@ def repair(path: Path) -> Repaired | None:
     return Repaired(path, len(damaged), sum(line.size for line, _ in damaged), aside)
 
 
-def _damaged(path: Path) -> tuple[list[tuple[Line, str]], int]:
-    """Return the damaged lines, without their bytes, and why they are; how many others hold."""
+def _damaged_lines(path: Path) -> tuple[list[tuple[Line, str]], int]:
+    """Return the damaged lines, without their bytes, each with its reason; and count the others."""
     parse = prediction if path.name.startswith(PREDICTIONS) else decoded
     damaged: list[tuple[Line, str]] = []
-    others = 0
+    intact = 0
     for line in lines_of(path):
         if line.raw is not None and line.raw.isspace():
             continue
         try:
-            parsed(line, parse)
-            others += 1
+            parse_line(line, parse)
+            intact += 1
         except NewerError:
-            others += 1
+            intact += 1
         except DamagedError as error:
             damaged.append((line._replace(raw=None), str(error)))
-    return damaged, others
+    return damaged, intact
 
 
-def _set_aside(source: IO[bytes], damaged: list[tuple[Line, str]], aside: Path) -> None:
+def _write_aside(source: IO[bytes], damaged: list[tuple[Line, str]], aside: Path) -> None:
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     with aside.open("ab") as file:
         if file.tell() and aside.read_bytes()[-1:] != b"\n":
-            file.write(b"\n")  # one that was interrupted here
+            file.write(b"\n")  # an earlier repair was interrupted here
         for line, why in damaged:
-            told = {"set_aside_at": now, "line": line.number, "why": why, "bytes": line.size}
-            file.write(json.dumps(told).encode() + b"\n")
+            header = {"set_aside_at": now, "line": line.number, "why": why, "bytes": line.size}
+            file.write(json.dumps(header).encode() + b"\n")
             _copy(source, file, line.start, line.size)
             file.write(b"\n")
-        _keep(file)
-    keep_names(aside.parent)
+        _sync(file)
+    _sync_names(aside.parent)
 
 
 def _replace(
     source: IO[bytes], damaged: list[tuple[Line, str]], path: Path, before: os.stat_result
 ) -> None:
+    """Replace a file by one without its damaged lines, unless it has changed since `before`."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".repair", dir=path.parent)
     try:
         with open(descriptor, "wb") as file:  # noqa: PTH123 - of a descriptor
-            at = 0
+            copied = 0
             for line, _ in damaged:
-                _copy(source, file, at, line.start - at)
-                at = line.start + line.size
-            _copy(source, file, at, before.st_size - at)
+                _copy(source, file, copied, line.start - copied)
+                copied = line.start + line.size
+            _copy(source, file, copied, before.st_size - copied)
             shutil.copystat(path, name)
-            _keep(file)
-        if _changed(before, path.stat()):
+            _sync(file)
+        if _identity(before) != _identity(path.stat()):
             raise UsageError(
                 f"--repair {plain(str(path))}: expected a file that nobody writes to; it changed "
                 "meanwhile, and was left as it is; wait for the run that writes it"
@@ -127,43 +136,36 @@ def _replace(
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    keep_names(path.parent)
-    # What a run wrote between the last look and the exchange went to the old file. One that had
-    # opened it by then writes at once.
-    told = before.st_size
-    for wait in (0.0, PAUSE):
+    _sync_names(path.parent)
+    # A run may have appended to the old file between the check and the replacement, or may have
+    # opened it by then and append at once.
+    copied = before.st_size
+    for wait in (0.0, LATE_WRITE_S):
         time.sleep(wait)
-        late = os.fstat(source.fileno()).st_size - told
+        late = os.fstat(source.fileno()).st_size - copied
         if late > 0:
             with path.open("ab") as file:
-                _copy(source, file, told, late)
-                _keep(file)
-            told += late
+                _copy(source, file, copied, late)
+                _sync(file)
+            copied += late
 
 
-def _changed(before: os.stat_result, after: os.stat_result) -> bool:
-    facts = [(told.st_ino, told.st_size, told.st_mtime_ns) for told in (before, after)]
-    return facts[0] != facts[1]
+def _identity(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _copy(source: IO[bytes], target: IO[bytes], start: int, size: int) -> None:
     source.seek(start)
-    while size > 0 and (piece := source.read(min(size, PIECE))):
-        target.write(piece)
-        size -= len(piece)
+    while size > 0 and (chunk := source.read(min(size, CHUNK))):
+        target.write(chunk)
+        size -= len(chunk)
 
 
-def _keep(file: IO[bytes]) -> None:
+def _sync(file: IO[bytes]) -> None:
     file.flush()
     os.fsync(file.fileno())
 
 
-def keep_names(folder: Path) -> None:
-    """Have the disk keep which files are in a folder, as far as its file system can."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)
+def _sync_names(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # a file system that cannot
+        sync_folder(folder)

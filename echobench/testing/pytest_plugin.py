@@ -138,7 +138,7 @@ class EchoBenchmark:
             divisions=[division],
             first_seed=seed,
             device=device,
-            threads=facts.cores() if threads is None else threads,
+            threads=facts.usable_cores() if threads is None else threads,
             max_epochs=epochs,
             timeout_s=timeout_s,
         )

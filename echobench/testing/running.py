@@ -88,7 +88,7 @@ def quick_trial(selector: str, backend: str, plugins: Plugins) -> Trial:
     selection = Selection(
         tasks=[selector],
         backends=[backend],
-        threads=facts.cores(),
+        threads=facts.usable_cores(),
         timeout_s=TIMEOUT_S,
         quick=True,
     )

@@ -100,9 +100,9 @@ def _results(job: Job, ledger: Ledger, report: Report) -> Iterator[dict[str, Any
 
         yield predict(job.inference, trial, task, backend, ledger)
     elif job.heard is not None:
-        from echobench.worker.prediction import echo
+        from echobench.worker.prediction import echo_sample
 
-        yield echo(job.heard, task, backend)
+        yield echo_sample(job.heard, task, backend)
     elif job.kind == "reference":
         from echobench.worker.trial import first_losses
 

@@ -1,27 +1,37 @@
-"""A saved network, loaded in plain Keras: it answers and is timed, or echoes one sample."""
+"""Run a saved network in plain Keras: answer and time it, or echo one sample.
+
+A model is called by `predict_on_batch` as `--save-models` writes it: [samples, n_in, width] to
+[samples, n_out, width], with its states, if any, as further inputs and outputs.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from echobench.core.backend import Backend
 from echobench.core.clock import Ledger
-from echobench.core.inference import answer, latency, outputs_for
-from echobench.core.sequences import MISSING, stream
+from echobench.core.sequences import MISSING, Floats, Integers, stream
 from echobench.core.target import BLOCK
-from echobench.core.task import Task
+from echobench.core.task import Recipe, Task
 from echobench.errors import RefusedError, UnsupportedError
 from echobench.machine import facts
 from echobench.trial.job import Heard, Inference
+from echobench.trial.prediction import Latency
 from echobench.trial.trial import Trial
+
+WARM_UP = 5
+"""Calls that are not timed: backends compile in the first, some again in the second."""
+MIN_CALLS, MAX_CALLS, ENOUGH_S = 20, 200, 1.0
+"""Calls are timed for a second, within these bounds."""
 
 
 def predict(
@@ -30,14 +40,14 @@ def predict(
     """Load a saved network, have it answer, and time it; return a prediction's fields."""
     rng = stream(trial.seed, "predict")
     answers, expected = [], []
-    with _supported(backend):
+    with _missing_layers_unsupported(backend):
         with ledger.phase("build"):
-            model = _loaded(asked.model)
+            model = _load_network(asked.model)
         for _ in range(0, trial.certify, BLOCK):
             rows = task.sample(rng, BLOCK)
             expected.append(task.expected(rows))
-            answers.append(answer(model, task, trial.recipe, rows))
-        latencies = [asdict(latency(model, task, rng, batch)) for batch in asked.batches]
+            answers.append(_answer(model, task, trial.recipe, rows))
+        latencies = [_time_calls(model, task, rng, batch) for batch in asked.batches]
     right = np.concatenate(expected)
     given = np.where(right == MISSING, MISSING, np.concatenate(answers))
     np.save(asked.answers, given)
@@ -48,7 +58,7 @@ def predict(
         "tokens": tokens,
         "accuracy": 1.0 - int((given != right).sum()) / tokens,
         "answers_sha256": hashlib.sha256(given.astype("<i4").tobytes()).hexdigest(),
-        "latencies": latencies,
+        "latencies": [latency.model_dump() for latency in latencies],
         "import_s": seconds["import"],
         "load_s": seconds["build"],
         "wall_s": seconds["wall"],
@@ -62,32 +72,34 @@ def predict(
     }
 
 
-def echo(heard: Heard, task: Task, backend: Backend) -> dict[str, Any]:
+def echo_sample(heard: Heard, task: Task, backend: Backend) -> dict[str, Any]:
     """Have a saved network echo one sample.
 
     Returns:
-        What it `echoed`, [n_out], and its `certainty`, if any, as the coding calls it; or
-        why it was `refused`: it is no network that Keras reads safely, or none for this task.
+        The tokens `echoed`, [n_out], and their `certainty`, if any, as the coding calls it; or
+        why the network was `refused`: Keras does not load it safely, or it is not for this task.
     """
-    with _supported(backend):
+    with _missing_layers_unsupported(backend):
         try:
-            model = _loaded(heard.model)
+            model = _load_network(heard.model)
         except RefusedError as error:
             return {"refused": str(error)}
         width = task.coding.width
-        wanted = [task.framing.inputs.shape[1] * width, task.framing.targets.shape[1] * width]
-        found = [
+        expected = [task.framing.inputs.shape[1] * width, task.framing.targets.shape[1] * width]
+        received = [
             math.prod(tensor.shape[1:]) if None not in tensor.shape[1:] else None
             for tensor in (model.inputs[0], model.outputs[0])
         ]
-        if found != wanted:
-            told = "{} numbers in and {} out".format
+        if received != expected:
+            sizes = "{} numbers in and {} out".format
             return {
-                "refused": f"expected a network of {task.name!r}, {told(*wanted)}; "
-                f"received one with {told(*found)}"
+                "refused": f"expected a network of {task.name!r}, {sizes(*expected)}; "
+                f"received one with {sizes(*received)}"
             }
-        outputs = outputs_for(model, task, np.array(heard.tokens, np.int64))
-    decoded = keras.ops.convert_to_numpy(task.coding.decode(keras.ops.convert_to_tensor(outputs)))
+        x = task.coding.encode(np.array(heard.tokens, np.int64)[np.newaxis])
+        y, *_ = _call(model, x, _zero_states(model, 1))
+        outputs: Floats = np.asarray(ops.convert_to_numpy(y)).reshape(-1, width)
+    decoded = ops.convert_to_numpy(task.coding.decode(ops.convert_to_tensor(outputs)))
     certainty = task.coding.certainty(outputs)
     return {
         "echoed": [int(token) for token in decoded],
@@ -97,27 +109,92 @@ def echo(heard: Heard, task: Task, backend: Backend) -> dict[str, Any]:
     }
 
 
-def _loaded(path: str) -> Any:
-    """Return the network in a file, of which the parent has seen that its parts are known.
+def _load_network(path: str) -> keras.Model:
+    """Load a network whose configuration the parent process has checked.
 
     Raises:
-        RefusedError: Keras does not read it in its safe mode, which runs no code.
+        RefusedError: Keras does not load it in its safe mode, which runs no code.
     """
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except NotImplementedError:
         raise
     except Exception as error:
-        # A stranger's file: Keras raises whatever it trips over.
+        # The file may hold anything, so Keras may raise anything.
         why = " ".join(str(error).split())[:200]
         raise RefusedError(f"expected a network that Keras reads in safe mode; {why}") from error
 
 
 @contextmanager
-def _supported(backend: Backend) -> Iterator[None]:
-    """Have what Keras lacks on a backend end as unsupported."""
+def _missing_layers_unsupported(backend: Backend) -> Iterator[None]:
+    """Report what Keras does not implement on a backend as unsupported."""
     try:
         yield
     except NotImplementedError as error:
         reason = " ".join(str(error).split()) or "some layer of the network"
         raise UnsupportedError(f"not implemented in Keras on {backend.name}: {reason}") from error
+
+
+def _answer(model: keras.Model, task: Task, recipe: Recipe, rows: Integers) -> Integers:
+    """Echo rows [count, length], each starting from a zero state.
+
+    Returns:
+        Integers [count, samples, n_out].
+    """
+    framing = task.framing
+    batches = framing.samples // recipe.batch if _state_units(model) else 1
+    states = _zero_states(model, len(rows) * (framing.samples // batches))
+    answers = []
+    for inputs in np.split(framing.inputs, batches):
+        outputs, *states = _call(model, _encode(task, rows, inputs), states)
+        tokens = np.asarray(ops.convert_to_numpy(task.coding.decode(outputs)), np.int64)
+        answers.append(tokens.reshape(len(rows), len(inputs), -1))
+    return np.concatenate(answers, axis=1)
+
+
+def _time_calls(model: keras.Model, task: Task, rng: np.random.Generator, batch: int) -> Latency:
+    """Time single calls on one batch of fresh samples, from zero states.
+
+    Encoding the samples is not timed; converting the outputs to NumPy arrays is.
+    """
+    rows = task.sample(rng, -(-batch // task.framing.samples))
+    x = _encode(task, rows, task.framing.inputs)[:batch]
+    states = _zero_states(model, batch)
+    warm_up = [_seconds_per_call(model, x, states) for _ in range(WARM_UP)]
+    seconds: list[float] = []
+    while len(seconds) < MIN_CALLS or (sum(seconds) < ENOUGH_S and len(seconds) < MAX_CALLS):
+        seconds.append(_seconds_per_call(model, x, states))
+    low, median, high = (float(q) for q in np.percentile(seconds, [25, 50, 75]))
+    return Latency(
+        batch=batch,
+        median_s=median,
+        quartiles_s=(low, high),
+        samples_per_s=batch / median,
+        calls=len(seconds),
+        first_call_s=warm_up[0],
+    )
+
+
+def _seconds_per_call(model: keras.Model, x: Floats, states: list[Floats]) -> float:
+    start = time.perf_counter()
+    _call(model, x, states)
+    return time.perf_counter() - start
+
+
+def _call(model: keras.Model, x: Floats, states: list[Floats]) -> list[Any]:
+    """Return the outputs [y, *states], NumPy arrays on every backend."""
+    outputs = model.predict_on_batch([x, *states] if states else x)
+    return list(outputs) if states else [outputs]
+
+
+def _encode(task: Task, rows: Integers, inputs: Integers) -> Floats:
+    """Encode the tokens of rows [count, length] at positions [samples, n_in]."""
+    return task.coding.encode(rows[:, inputs].reshape(-1, inputs.shape[1]))
+
+
+def _state_units(model: keras.Model) -> list[int]:
+    return [state.shape[-1] for state in model.inputs[1:]]
+
+
+def _zero_states(model: keras.Model, samples: int) -> list[Floats]:
+    return [np.zeros((samples, units), np.float32) for units in _state_units(model)]

@@ -19,7 +19,7 @@ from echobench.core.task import Task
 from echobench.core.training import Evaluation, Limits, Outcome, fresh_rows, train
 from echobench.errors import TrainingError
 from echobench.machine import facts, privacy
-from echobench.store.appending import replace_text
+from echobench.store.appending import replace_file
 from echobench.trial.job import Job
 from echobench.trial.messages import Look, Progress
 from echobench.trial.record import Sample
@@ -124,8 +124,8 @@ def learn(
         program.plain_model(outcome.weights).save(beside)
         beside.replace(path)
         # What `echobench predict` needs to know of it.
-        told = trial.model_copy(update={"plugins": [*map(privacy.without_folder, trial.plugins)]})
-        replace_text(path.with_suffix(".json"), told.model_dump_json(indent=2) + "\n")
+        told = trial.model_copy(update={"plugins": [*map(privacy.redact_plugin, trial.plugins)]})
+        replace_file(path.with_suffix(".json"), told.model_dump_json(indent=2) + "\n")
     return {
         **outcome_fields(outcome, program.batches, task, trial),
         "flops_per_update": program.update_flops(),
@@ -136,7 +136,7 @@ def learn(
             **path_of(trial, trainer, backend),
             "traces": {"compiling": compiled, "training": built.traces - compiled},
             "busy_cores": ledger.busy_cores,
-            "threads": facts.threads(),
+            "threads": facts.thread_counts(),
         },
         # Last, so that it holds all that came before.
         **{f"{phase}_s": seconds for phase, seconds in ledger.close().items()},

@@ -111,7 +111,7 @@ class _ReplicatedTrainer:
     def __init__(self, program: Program, chunk: int, count: int) -> None:
         import jax
 
-        cores = facts.cores() if jax.default_backend() == "cpu" else 1
+        cores = facts.usable_cores() if jax.default_backend() == "cpu" else 1
         self._shares = max(n for n in range(1, cores + 1) if count % n == 0)
         self._program = program
         run = _compiled(program, chunk, count // self._shares)

@@ -10,6 +10,7 @@ import pytest
 
 from echobench.analysis import frame
 from echobench.analysis.divisions import sorted_out_frame
+from echobench.machine import parallel
 from echobench.plugin.manager import Plugins
 from echobench.present import table
 from echobench.store import divisions
@@ -41,7 +42,7 @@ def test_pieces_in_processes_are_the_whole(
     for number, one in enumerate(records):
         line = one.model_dump_json()
         (tmp_path / f"records-{number}.jsonl").write_text(f"{line}\n{line[:50]}\n")
-    monkeypatch.setattr(frame, "LARGE", 0)
+    monkeypatch.setattr(parallel, "LARGE_BYTES", 0)
     monkeypatch.setattr(table, "PIECE", 2)
     found = frame.load(tmp_path)
     pd.testing.assert_frame_equal(found, frame.frame(records))

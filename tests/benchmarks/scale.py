@@ -64,7 +64,7 @@ def done(trials: int, folder: Path) -> None:
         tasks=["partial"], backends=["jax"], engines=["fused", "fit"], seeds=trials // 2, threads=1
     )
     (real, *_) = (r for r in Store.read(RESULTS / "tasks") if r.task == "partial")
-    provenance = {**real.provenance, "machine": facts.facts()}
+    provenance = {**real.provenance, "machine": facts.machine_facts()}
     folder.mkdir(parents=True)
     with (folder / "records-0.jsonl").open("w", encoding="utf-8") as file:
         for trial in plan(selection, Plugins()):

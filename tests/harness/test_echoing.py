@@ -1,4 +1,4 @@
-"""Networks made by hand, whose echo and confidence follow from a formula."""
+"""Handmade networks, whose echo and confidence follow from a formula."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ import pytest
 
 from echobench.cli.echo import _show
 from echobench.errors import UsageError
-from echobench.harness import echoing, predicting
-from echobench.harness.echoing import Echo
+from echobench.harness import predicting
 from echobench.harness.plan import Selection, plan
+from echobench.harness.predicting import EchoedSample
+from echobench.harness.saved_networks import read_network
 from echobench.plugin.manager import Plugins
 from tests.conftest import Command
 
@@ -68,21 +69,23 @@ def test_an_error_is_told_and_the_confidence_is_the_softmax(
 
 
 def test_for_people_an_error_has_a_sign(capsys: pytest.CaptureFixture[str]) -> None:
-    _show(Echo([12, 7], [12, 7], [12, 9], [True, False], [1.0, SURE], "confidence"), "a task")
+    _show(
+        EchoedSample([12, 7], [12, 7], [12, 9], [True, False], [1.0, SURE], "confidence"), "a task"
+    )
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["echoed", "12", "9"] in lines
     assert ["✓", "✗"] in lines
     assert ["confidence", "100.0%", f"{SURE:.1%}"] in lines
     assert ["1", "of", "2", "right"] in lines
-    _show(Echo([1], [None], [2], [None], [0.99999], "confidence"), "a task")
+    _show(EchoedSample([1], [None], [2], [None], [0.99999], "confidence"), "a task")
     shown = capsys.readouterr().out
     assert ">99.9%" in shown  # 100% only where it is
     assert "the task does not say what is right" in shown
 
 
-def echo(model: Path, plugins: Plugins) -> Echo:
-    saved = predicting.read(model, plugins)
-    return echoing.echo(saved, WORDS, echoing.usable(plugins), plugins)
+def echo(model: Path, plugins: Plugins) -> EchoedSample:
+    saved = read_network(model, plugins)
+    return predicting.echo_words(saved, WORDS, predicting.echo_backend(plugins), plugins)
 
 
 def foreign(models: Path) -> Path:
@@ -116,4 +119,4 @@ def test_what_is_no_token_is_one_line_and_exit_code_2(models: Path, echobench: C
 
 
 def test_without_a_wish_it_runs_where_nothing_is_compiled(plugins: Plugins) -> None:
-    assert echoing.usable(plugins).value.name == "numpy"
+    assert predicting.echo_backend(plugins).value.name == "numpy"

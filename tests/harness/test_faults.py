@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from echobench.harness import logs, process
+from echobench.harness import process, worker_output
 from tests.harness.faulty import run
 
 OOM_SCORE = Path("/proc/self/oom_score_adj")
@@ -146,7 +146,7 @@ def test_a_log_is_bounded_and_its_end_is_kept(tmp_path: Path) -> None:
     flood = "for _ in range(40): os.write(1, b'x' * 2**20)\n"
     record = run(tmp_path, flood + "print(chr(10) + 'y' * 600 + chr(10) + 'last')\nos._exit(7)")
     text = (tmp_path / "log").read_bytes()
-    assert len(text) <= logs.MOST_BYTES
+    assert len(text) <= worker_output.MAX_LOG_BYTES
     assert b"bytes of output were dropped here]\n" in text
     assert record.log_tail[-2:] == ["y" * 500 + " [...]", "last"]
     assert max(map(len, record.log_tail)) < 600

@@ -17,7 +17,8 @@ import pytest
 from echobench.errors import UsageError
 from echobench.harness import launch
 from echobench.harness.plan import Selection, plan
-from echobench.harness.predicting import Setting, read
+from echobench.harness.predicting import Setting
+from echobench.harness.saved_networks import read_network
 from echobench.plugin.manager import Plugins
 from echobench.trial.job import Job
 from echobench.trial.prediction import Prediction
@@ -90,7 +91,7 @@ def whole(plugins: Plugins, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def predictions(folder: Path) -> dict[tuple[str, str], Prediction]:
-    """Return what is recorded, by model and backend."""
+    """Return the recorded predictions by model and backend."""
     (file,) = folder.glob("results/predictions-*.jsonl")
     found = [Prediction.model_validate_json(line) for line in file.read_text().splitlines()]
     return {(prediction.model, prediction.backend): prediction for prediction in found}
@@ -211,10 +212,10 @@ def test_bad_input_is_named(
     model = tmp_path / "copy.keras"
     for suffix in (".keras", ".json"):
         shutil.copy(whole.with_suffix(suffix), model.with_suffix(suffix))
-    assert read(model, plugins).trial.task == "whole"
+    assert read_network(model, plugins).trial.task == "whole"
     damage(model)
     with pytest.raises(UsageError, match=message) as caught:
-        read(model, plugins)
+        read_network(model, plugins)
     assert "\n" not in str(caught.value)
 
 

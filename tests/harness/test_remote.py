@@ -9,8 +9,8 @@ import pytest
 
 from echobench.errors import EchobenchError, StorageError
 from echobench.harness.plan import Selection, plan
-from echobench.harness.predicting import read
 from echobench.harness.remote import run_packed_job, unpack_records
+from echobench.harness.saved_networks import read_network
 from echobench.plugin.manager import Plugins
 from echobench.trial.job import Job
 from tests.plugins.cells import ECHO
@@ -63,7 +63,7 @@ def test_a_trained_network_comes_back_with_its_record(plugins: Plugins, tmp_path
     assert not path.parent.exists()  # the network is another machine's until it is unpacked
     (record,) = unpack_records(job, told)
     assert record.status == "reached"
-    assert read(path, plugins).trial.key == record.key
+    assert read_network(path, plugins).trial.key == record.key
 
     shutil.rmtree(path.parent)
     path.parent.write_text("in the way")

@@ -13,11 +13,11 @@ from echobench.harness.plan import Selection, plan
 from echobench.harness.sharing import Share
 from echobench.plugin.manager import Plugins
 from echobench.store.folder import Store
-from echobench.store.locks import Claims
-from echobench.store.progress_log import Journal
+from echobench.store.locks import FolderLocks
+from echobench.store.progress_log import ProgressLog
 from echobench.trial.trial import Trial
 from tests.records import reached
-from tests.store.test_locks import claimed
+from tests.store.test_locks import locked_elsewhere
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +25,10 @@ def trials(plugins: Plugins) -> list[Trial]:
     return plan(Selection(tasks=["whole"], backends=["jax"], seeds=3), plugins)
 
 
-def share_of(trials: list[Trial], folder: Path, claims: Claims, told: list[int]) -> Share:
-    journal = Journal(folder)
-    journal.skip()
-    return Share(trials, claims, journal, told.append)
+def share_of(trials: list[Trial], folder: Path, locks: FolderLocks, told: list[int]) -> Share:
+    progress_log = ProgressLog(folder)
+    progress_log.skip_existing()
+    return Share(trials, locks, progress_log, told.append)
 
 
 def recorded(trial: Trial, folder: Path) -> None:
@@ -37,8 +37,8 @@ def recorded(trial: Trial, folder: Path) -> None:
 
 def test_alone_it_is_the_plan_in_order(trials: list[Trial], tmp_path: Path) -> None:
     told: list[int] = []
-    with Claims(tmp_path) as claims:
-        share = share_of(trials, tmp_path, claims, told)
+    with FolderLocks(tmp_path) as locks:
+        share = share_of(trials, tmp_path, locks, told)
         taken = []
         while group := share.take():
             taken += group
@@ -50,8 +50,8 @@ def test_alone_it_is_the_plan_in_order(trials: list[Trial], tmp_path: Path) -> N
 
 def test_what_another_recorded_is_not_run_again(trials: list[Trial], tmp_path: Path) -> None:
     first, second, third = trials
-    with Claims(tmp_path) as claims:
-        share = share_of(trials, tmp_path, claims, [])
+    with FolderLocks(tmp_path) as locks:
+        share = share_of(trials, tmp_path, locks, [])
         assert share.take() == [first]
         recorded(second, tmp_path)
         assert share.take() == [third]
@@ -62,8 +62,8 @@ def test_what_another_recorded_is_not_run_again(trials: list[Trial], tmp_path: P
 def test_what_another_runs_is_waited_for(trials: list[Trial], tmp_path: Path) -> None:
     first, second, third = trials
     told: list[int] = []
-    with Claims(tmp_path) as claims, claimed(tmp_path, first.key, second.key) as other:
-        share = share_of(trials, tmp_path, claims, told)
+    with FolderLocks(tmp_path) as locks, locked_elsewhere(tmp_path, first.key, second.key) as other:
+        share = share_of(trials, tmp_path, locks, told)
         assert share.take() == [third]
         assert share.take() is None  # there is something else to wait for
         share.give([third])
@@ -83,18 +83,21 @@ def ended(other: subprocess.Popen[str], first: Trial, folder: Path) -> None:
 
 
 def test_waiting_ends_with_the_budget(trials: list[Trial], tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
-    journal.skip()
-    with Claims(tmp_path) as claims, claimed(tmp_path, *(trial.key for trial in trials)):
-        share = Share(trials, claims, journal, deadline=time.monotonic() + 0.3)
+    progress_log = ProgressLog(tmp_path)
+    progress_log.skip_existing()
+    with (
+        FolderLocks(tmp_path) as locks,
+        locked_elsewhere(tmp_path, *(trial.key for trial in trials)),
+    ):
+        share = Share(trials, locks, progress_log, deadline=time.monotonic() + 0.3)
         assert share.take() == []
 
 
 def test_replicates_are_claimed_together(plugins: Plugins, tmp_path: Path) -> None:
     selection = Selection(tasks=["whole"], backends=["jax"], seeds=4, replicates=2)
     trials = plan(selection, plugins)
-    with Claims(tmp_path) as claims, claimed(tmp_path, trials[1].key) as other:
-        share = share_of(trials, tmp_path, claims, [])
+    with FolderLocks(tmp_path) as locks, locked_elsewhere(tmp_path, trials[1].key) as other:
+        share = share_of(trials, tmp_path, locks, [])
         assert share.take() == trials[2:]
         share.give(trials[2:])
         recorded(trials[0], tmp_path)

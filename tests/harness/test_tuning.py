@@ -1,4 +1,4 @@
-"""A search: what it tries, when it gives up on something, and one from end to end."""
+"""A search: what it tries, when it stops a candidate, and one search from end to end."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ import pytest
 
 from echobench import Recipe
 from echobench.errors import UsageError
-from echobench.harness import ranges
 from echobench.harness.plan import Selection, plan
-from echobench.harness.proposals import proposal
-from echobench.harness.tuning import CLEARLY, LIMIT, question, time_limit, why_stop
+from echobench.harness.search_space import Range, next_recipe, search_ranges
+from echobench.harness.tuning import CLEARLY, LIMIT, plan_search, time_limit, why_stop
 from echobench.plugin.manager import Plugins
 from echobench.store.search_log import Candidate
 from echobench.trial.trial import FIRST_TUNING_SEED
@@ -52,10 +51,10 @@ START = Recipe(units=16, batch=1, learning_rate=0.01, warmup=5, decay=100, epoch
 
 def test_seeds_of_searches_and_of_runs_never_meet(plugins: Plugins) -> None:
     selection = Selection(backends=["jax"], seeds=3)
-    asked = question("partial", {}, selection, plugins)
-    assert [trial.seed for trial in asked.trials] == [1_000_000, 1_000_001, 1_000_002]
-    assert [trial.seed for trial in asked.trials_of(asked.recipe, 9.0)] == [
-        trial.seed for trial in asked.trials
+    search = plan_search("partial", {}, selection, plugins)
+    assert [trial.seed for trial in search.trials] == [1_000_000, 1_000_001, 1_000_002]
+    assert [trial.seed for trial in search.trials_of(search.recipe, 9.0)] == [
+        trial.seed for trial in search.trials
     ]
     with pytest.raises(UsageError, match="expected at most 1,000,000, the first seed of searches"):
         plan(Selection(tasks=["partial"], seeds=FIRST_TUNING_SEED + 1), plugins)
@@ -63,12 +62,12 @@ def test_seeds_of_searches_and_of_runs_never_meet(plugins: Plugins) -> None:
 
 def test_a_search_starts_from_the_open_recipe_or_from_the_closed_one(plugins: Plugins) -> None:
     selection = Selection(backends=["jax"])
-    asked = question("partial[n_in=8]", {"units": "48"}, selection, plugins)
-    assert (asked.division, asked.name) == ("open", "partial[n_in=8]")
-    assert asked.recipe.units == 48
-    assert "units" not in asked.ranges
-    assert asked.conditions["recipe"]["units"] == 48
-    (trial,) = asked.trials_of(asked.recipe.model_copy(update={"sequences": 3}), 7.0)
+    search = plan_search("partial[n_in=8]", {"units": "48"}, selection, plugins)
+    assert (search.division, search.name) == ("open", "partial[n_in=8]")
+    assert search.recipe.units == 48
+    assert "units" not in search.ranges
+    assert search.conditions["recipe"]["units"] == 48
+    (trial,) = search.trials_of(search.recipe.model_copy(update={"sequences": 3}), 7.0)
     assert (trial.division, trial.timeout_s, trial.sustain) == ("open", 7.0, 0)
     assert trial.label == "partial[n_in=8,units=48,sequences=3]"
 
@@ -77,10 +76,10 @@ def test_without_an_open_recipe_the_closed_one_gets_a_schedule(tmp_path: Path) -
     text = re.sub(r'"open": Recipe\(.*?\),\n', "", TINY, flags=re.DOTALL)
     (tmp_path / "tiny.py").write_text(text)
     plugins = Plugins([tmp_path / "tiny.py"])
-    asked = question("tiny", {}, Selection(backends=["jax"]), plugins)
-    assert asked.division == "closed"
-    assert asked.recipe.decay == 200  # its budget: ten times 20 epochs of one update
-    (trial,) = asked.trials_of(asked.recipe, 7.0)
+    search = plan_search("tiny", {}, Selection(backends=["jax"]), plugins)
+    assert search.division == "closed"
+    assert search.recipe.decay == 200  # its budget: ten times 20 epochs of one update
+    (trial,) = search.trials_of(search.recipe, 7.0)
     assert trial.division == "open"
 
 
@@ -112,11 +111,11 @@ def test_a_trial_may_take_a_few_times_as_long_as_the_best() -> None:
 
 
 def searched(candidates: int, started: list[Candidate] | None = None) -> list[Candidate]:
-    """Search by an objective that is known: best at 40 units and a rate of 0.03."""
-    where = ranges.ranges(START, "open", fixed=["warmup", "decay", "evaluate_every"])
+    """Search with a known objective: best at 40 units and a rate of 0.03."""
+    where = search_ranges(START, "open", fixed=["warmup", "decay", "evaluate_every"])
     found = list(started or [])
     while len(found) < candidates:
-        recipe = proposal(START, where, 1, found)
+        recipe = next_recipe(START, where, 1, found)
         assert recipe is not None
         assert all(one.holds(getattr(recipe, name)) for name, one in where.items())
         away = abs(math.log(recipe.units / 40)) + abs(math.log(recipe.learning_rate / 0.03))
@@ -137,9 +136,9 @@ def test_what_is_tried_follows_from_what_was_tried() -> None:
 
 
 def test_a_search_ends_when_nothing_is_left() -> None:
-    where = {"units": ranges.Range(15, 17)}
+    where = {"units": Range(15, 17)}
     found: list[Candidate] = []
-    while (recipe := proposal(START, where, 1, found)) is not None:
+    while (recipe := next_recipe(START, where, 1, found)) is not None:
         found.append(tried(len(found), 1.0, 1.0, 1.0).model_copy(update={"recipe": recipe}))
     # The start's own number of units comes twice: with its budget, and with the schedule's.
     assert sorted(one.recipe.units for one in found) == [15, 16, 16, 17]

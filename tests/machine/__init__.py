@@ -1,1 +1,1 @@
-"""machine."""
+"""Tests of echobench.machine."""

@@ -1,4 +1,4 @@
-"""The calibration measures rates that a machine can have."""
+"""Calibration measures plausible rates, and only real disturbances are reported."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import time
 from typing import Any
 
 import numpy as np
+import pytest
 
 from echobench.machine import calibration
+from echobench.machine.calibration import StealMeter, disturbances
 
 
 def test_rates_are_those_of_a_plain_measurement() -> None:
@@ -43,3 +45,54 @@ def test_the_limit_is_a_share_of_the_best_rate() -> None:
     assert calibration.limit_fraction(fields, "gpu", rates) is None
     assert calibration.limit_fraction({"flops_per_update": None}, "cpu", rates) is None
     assert calibration.limit_fraction({"flops_per_update": 1}, "cpu", rates) is None
+
+
+def provenance(**changes: Any) -> dict[str, Any]:
+    calm = {"matmul_flops_per_s": 1e11, "matmul_spread": 1.05}
+    return {
+        "calibration": {"before": calm, "after": dict(calm)},
+        "steal_fraction": 0.0,
+        "load_before": 1.9,
+        "machine": {"cores": 2},
+        **changes,
+    }
+
+
+def test_a_calm_trial_and_one_of_which_nothing_is_known_are_not_flagged() -> None:
+    assert disturbances(provenance()) == []
+    assert disturbances({}) == []
+    assert disturbances(provenance(calibration={}, steal_fraction=None)) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"steal_fraction": 0.08}, "8.0% of the processor stolen"),
+        ({"load_before": 3.2}, "load 3.2 on 2 cores before the trial"),
+        (
+            {
+                "calibration": {
+                    "before": {"matmul_flops_per_s": 1e11, "matmul_spread": 1.0},
+                    "after": {"matmul_flops_per_s": 5e10, "matmul_spread": 1.0},
+                }
+            },
+            "matrix products -50% after the trial",
+        ),
+        (
+            {
+                "calibration": {
+                    "before": {"matmul_flops_per_s": 1e11, "matmul_spread": 1.8},
+                    "after": {"matmul_flops_per_s": 1e11, "matmul_spread": 1.0},
+                }
+            },
+            "matrix products unsteady by 80%",
+        ),
+    ],
+)
+def test_a_disturbance_is_told(changes: dict[str, Any], told: str) -> None:
+    assert disturbances(provenance(**changes)) == [told]
+
+
+def test_steal_is_a_share() -> None:
+    fraction = StealMeter().fraction()
+    assert fraction is None or 0 <= fraction <= 1

@@ -1,4 +1,4 @@
-"""Cores of one's own: real processes that hold them, and die with them."""
+"""Reserved cores: real processes hold them, and release them when they are killed."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from echobench.machine.cores import granted
+from echobench.machine.cores import reserved_cores
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from echobench.machine.cores import granted
-with granted(1, Path(sys.argv[1])) as held:
+from echobench.machine.cores import reserved_cores
+with reserved_cores(1, Path(sys.argv[1])) as held:
     print(*held, flush=True)
     time.sleep(60)
 """
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def holder(folder: Path) -> tuple[subprocess.Popen[str], int]:
-    """Return a process that holds a core, and which."""
+    """Start a process that reserves a core; return both."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True
     )
@@ -41,12 +41,12 @@ def test_what_one_holds_no_other_gets_until_it_ends(tmp_path: Path) -> None:
     before = os.sched_getaffinity(0)
     other, taken = holder(tmp_path)
     try:
-        with granted(1, tmp_path) as held:
+        with reserved_cores(1, tmp_path) as held:
             assert held is not None
             assert taken not in held
             assert os.sched_getaffinity(0) == set(held)
         assert os.sched_getaffinity(0) == before
-        everything = HOLD.replace("granted(1", f"granted({len(before)}")
+        everything = HOLD.replace("reserved_cores(1", f"reserved_cores({len(before)}")
         waiting = subprocess.Popen(
             [sys.executable, "-c", everything, str(tmp_path)], stdout=subprocess.PIPE, text=True
         )
@@ -65,5 +65,5 @@ def test_what_one_holds_no_other_gets_until_it_ends(tmp_path: Path) -> None:
 
 
 def test_more_than_there_are_is_no_promise(tmp_path: Path) -> None:
-    with granted(len(os.sched_getaffinity(0)) + 1, tmp_path) as held:
+    with reserved_cores(len(os.sched_getaffinity(0)) + 1, tmp_path) as held:
         assert held is None

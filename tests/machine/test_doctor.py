@@ -1,4 +1,4 @@
-"""The doctor: what it says of facts that are given, and that it runs here."""
+"""The doctor: its verdicts on given measurements, and a run on this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What leaves this machine in records, logs, models, pages: no user, host, folder or secret."""
+"""Records, logs, models and pages name no user, host or folder, and hold no secret."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from echobench.harness.matrix import Matrix, Watcher
 from echobench.harness.observing import observed
 from echobench.harness.plan import Selection, plan
 from echobench.machine import privacy
-from echobench.machine.privacy import CHECKOUT, without_places
+from echobench.machine.privacy import CHECKOUT, redact
 from echobench.plugin.manager import Plugins
 from echobench.present.figures.panels import panels_of
 from echobench.present.figures.phases import write_phases
@@ -76,7 +76,7 @@ NAMED = "import socket\nsocket.gethostname = lambda: 'acme7host'\n"
     ],
 )
 def test_a_path_keeps_what_helps_and_no_more(text: str, told: str) -> None:
-    assert without_places(text) == told
+    assert redact(text) == told
 
 
 @pytest.fixture
@@ -97,14 +97,14 @@ def zebulon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_folders_with_a_name_and_people(zebulon: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert without_places(f"cd {zebulon}; {zebulon}/a/b.py") == "cd here; here/a/b.py"
+    assert redact(f"cd {zebulon}; {zebulon}/a/b.py") == "cd here; here/a/b.py"
     home = Path.home()
-    assert without_places(f"{home} and {home}/acme/x.py") == "~ and …/x.py"
-    said = without_places("zebulon@acme7host, acme7host.acme.example; zebulons")
+    assert redact(f"{home} and {home}/acme/x.py") == "~ and …/x.py"
+    said = redact("zebulon@acme7host, acme7host.acme.example; zebulons")
     assert said == "<user>@<host>, <host>; zebulons"
     monkeypatch.setattr("getpass.getuser", lambda: "root")
     privacy._people.cache_clear()
-    assert without_places("root mean square") == "root mean square"
+    assert redact("root mean square") == "root mean square"
 
 
 def test_nothing_tells_who_worked_where(zebulon: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,10 +126,10 @@ def check(data: bytes, path: Path) -> None:
         AssertionError: it does something else than it says.
     """
     loaded, left_out = load(data, path)
-    lines = data.removeprefix(reading.MARK).split(b"\n")
+    lines = data.removeprefix(reading.BYTE_ORDER_MARK).split(b"\n")
     holding = [number for number, line in enumerate(lines, 1) if line.strip()]
     assert sorted([*loaded, *left_out]) == holding, "a line was dropped, or counted twice"
-    between = GOOD[0] + data.removeprefix(reading.MARK).rstrip(b"\n") + b"\n" + GOOD[1]
+    between = GOOD[0] + data.removeprefix(reading.BYTE_ORDER_MARK).rstrip(b"\n") + b"\n" + GOOD[1]
     around, _ = load(between, path)
     assert around[1] == canonical(decoded(GOOD[0]))
     assert around[between.count(b"\n")] == canonical(decoded(GOOD[1]))

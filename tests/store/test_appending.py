@@ -1,4 +1,4 @@
-"""Lines are added whole or not at all; what cannot be kept is kept elsewhere."""
+"""Lines are appended whole or not at all; a line that cannot be written is rescued."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from echobench.store.appending import append_line, replace_text, rescue
+from echobench.store.appending import append_line, replace_file, rescue
 
 WRITER = """
 import sys
@@ -26,7 +26,7 @@ for number in range(50):
 
 @contextmanager
 def full_at(size: int) -> Iterator[None]:
-    """Let no file grow beyond a size: the system writes what fits, and fails then."""
+    """Limit the size of files: the system writes what fits, then fails."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
@@ -67,11 +67,11 @@ def test_lines_of_several_processes_do_not_mix(tmp_path: Path) -> None:
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "made" / "file"
-    replace_text(path, "before")
+    replace_file(path, "before")
     with full_at(10), pytest.raises(OSError, match="File too large"):
-        replace_text(path, "x" * 100)
+        replace_file(path, "x" * 100)
     assert path.read_text() == "before"
-    replace_text(path, "after")
+    replace_file(path, "after")
     assert path.read_text() == "after"
     assert [*path.parent.iterdir()] == [path]
 

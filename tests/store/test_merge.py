@@ -1,4 +1,4 @@
-"""Merging: as sets do it, each record once, the same bytes in whatever order."""
+"""Merging is a union of sets: each record once, the same bytes in any order."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from echobench.analysis import frame
 from echobench.errors import UsageError
+from echobench.machine import parallel
 from echobench.plugin.manager import Plugins
 from echobench.store import merge as merging
 from echobench.store.folder import Store
-from echobench.store.merge import Merged, merge, sources_of
+from echobench.store.merge import MergeReport, merge, sources_of
 from echobench.trial.trial import trial_key
 from tests.conftest import Command
 from tests.records import RESULTS, measured, real
@@ -29,7 +30,7 @@ Told = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def records(plugins: Plugins) -> list[Told]:
-    """Return records that the referee lets in: four trials, two of them run twice."""
+    """Return records that pass the referee: four trials, two of them run twice."""
     told = real(plugins)
     found = []
     for seed, day in [(0, 1), (1, 1), (2, 2), (3, 3), (0, 2), (1, 9)]:
@@ -52,17 +53,17 @@ def folder(path: Path, *files: Sequence[Told]) -> Path:
     return path
 
 
-def merged(into: Path, *paths: Path) -> Merged:
+def merged(into: Path, *paths: Path) -> MergeReport:
     return merge(sources_of(paths, into, []), into)
 
 
 def held(path: Path) -> dict[str, bytes]:
-    """Return all that is in a folder, by name."""
+    """Return the contents of all files in a folder, by name."""
     return {str(p.relative_to(path)): p.read_bytes() for p in path.rglob("*") if p.is_file()}
 
 
 def said(path: Path) -> list[Told]:
-    """Return what all files of a folder say, in order."""
+    """Return the records of all files in a folder, in order."""
     return [
         json.loads(line) for _, text in sorted(held(path).items()) for line in text.splitlines()
     ]
@@ -219,7 +220,10 @@ def test_one_at_a_time(
     records: list[Told], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, into = folder(tmp_path / "a", records), tmp_path / "into"
-    with merging._alone(folder(into)), pytest.raises(UsageError, match="another merge is at work"):
+    with (
+        merging._exclusive(folder(into)),
+        pytest.raises(UsageError, match="another merge is at work"),
+    ):
         merged(into, source)
     monkeypatch.setattr(merging, "fcntl", None)  # as on Windows
     assert merged(into, source).new == len(records)
@@ -230,8 +234,9 @@ def test_parts_and_processes_are_the_whole(
 ) -> None:
     paths = [folder(tmp_path / str(n), records[n : n + 2]) for n in range(5)]
     merged(tmp_path / "once", *paths)
-    for name, value in (("LARGE", 0), ("PART", 1), ("OPEN", 1)):
-        monkeypatch.setattr(merging, name, value)
+    monkeypatch.setattr(parallel, "LARGE_BYTES", 0)
+    for name in ("PART", "MAX_OPEN"):
+        monkeypatch.setattr(merging, name, 1)
     done = merged(tmp_path / "into", *paths)
     assert len(done.written) == len(records)
     assert said(tmp_path / "into") == said(tmp_path / "once")

@@ -1,4 +1,4 @@
-"""A folder is read once, and what others add to it is seen."""
+"""Each line of a folder is read once, including those that other processes append."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from echobench.store import progress_log as module
 from echobench.store.folder import Store
-from echobench.store.progress_log import Journal
+from echobench.store.progress_log import ProgressLog
 from echobench.trial.record import Parity, Record
 from tests.records import reached, record
 
@@ -21,11 +21,16 @@ def test_what_is_done_on_this_machine_need_not_run_again(tmp_path: Path) -> None
     for seed, status in enumerate(statuses):
         store.append(record(seed, status=status, provenance={"machine": HERE}))
     store.append(record(6, provenance={"machine": THERE}))
-    assert Journal(tmp_path, HERE).done() == {"key-0", "key-1", "key-2"}
-    assert Journal(tmp_path, HERE).done(also=("timeout",)) == {"key-0", "key-1", "key-2", "key-4"}
-    assert Journal(tmp_path, THERE).done() == {"key-6"}
-    assert Journal(tmp_path, HERE, {"key-1", "key-3", "key-6"}).done() == {"key-1"}
-    assert Journal(tmp_path / "absent", HERE).done() == set()
+    assert ProgressLog(tmp_path, HERE).finished() == {"key-0", "key-1", "key-2"}
+    assert ProgressLog(tmp_path, HERE).finished(also=("timeout",)) == {
+        "key-0",
+        "key-1",
+        "key-2",
+        "key-4",
+    }
+    assert ProgressLog(tmp_path, THERE).finished() == {"key-6"}
+    assert ProgressLog(tmp_path, HERE, {"key-1", "key-3", "key-6"}).finished() == {"key-1"}
+    assert ProgressLog(tmp_path / "absent", HERE).finished() == set()
 
 
 def test_what_others_add_is_seen_and_each_line_is_read_once(
@@ -40,48 +45,48 @@ def test_what_others_add_is_seen_and_each_line_is_read_once(
     monkeypatch.setattr(module, "decoded", counted)
     ours, others = Store(tmp_path), Store(tmp_path)
     ours.append(reached(0, 1.0))
-    journal = Journal(tmp_path)
-    assert journal.done() == {"key-0"}
-    assert journal.look() == {}
+    progress_log = ProgressLog(tmp_path)
+    assert progress_log.finished() == {"key-0"}
+    assert progress_log.update() == {}
     others.append(record(1, status="failed"))
     ours.append(reached(2, 1.0))
-    assert journal.look() == {"key-1": True, "key-2": False}
+    assert progress_log.update() == {"key-1": True, "key-2": False}
     others.append(reached(1, 1.0))
     failed = Parity(passed=False)
     others.append(reached(3, 1.0).model_copy(update={"parity": failed}))
-    assert journal.look() == {"key-1": False, "key-2": False, "key-3": True}
+    assert progress_log.update() == {"key-1": False, "key-2": False, "key-3": True}
     assert len(read) == 5
 
 
 def test_a_line_counts_when_it_is_whole_and_a_damaged_one_never(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
-    journal.skip()
+    progress_log = ProgressLog(tmp_path)
+    progress_log.skip_existing()
     line = reached(0, 1.0).model_dump_json().encode() + b"\n"
     with (tmp_path / "records-1.jsonl").open("ab", buffering=0) as file:
         file.write(b"\xff not a record\n")
         file.write(line[:100])
-        assert journal.look() == {}
+        assert progress_log.update() == {}
         file.write(line[100:])
-        assert journal.look() == {"key-0": False}
+        assert progress_log.update() == {"key-0": False}
 
 
 def test_what_is_skipped_is_not_read(tmp_path: Path) -> None:
     Store(tmp_path).append(reached(0, 1.0))
-    journal = Journal(tmp_path)
-    journal.skip()
+    progress_log = ProgressLog(tmp_path)
+    progress_log.skip_existing()
     Store(tmp_path).append(reached(1, 1.0))
-    assert journal.look() == {"key-1": False}
+    assert progress_log.update() == {"key-1": False}
 
 
 def test_a_file_that_was_written_anew_is_read_anew(tmp_path: Path) -> None:
     file = tmp_path / "records-1.jsonl"
     lines = [reached(seed, 1.0).model_dump_json() + "\n" for seed in range(3)]
     file.write_text("".join(lines[:2]))
-    journal = Journal(tmp_path)
-    assert journal.done() == {"key-0", "key-1"}
+    progress_log = ProgressLog(tmp_path)
+    assert progress_log.finished() == {"key-0", "key-1"}
     file.write_text(lines[2])
-    assert journal.look() == {"key-2": False}
+    assert progress_log.update() == {"key-2": False}
     beside = tmp_path / "new"
     beside.write_text("".join(lines))
     beside.replace(file)
-    assert journal.look().keys() == {"key-0", "key-1", "key-2"}
+    assert progress_log.update().keys() == {"key-0", "key-1", "key-2"}

@@ -104,7 +104,7 @@ def test_many_are_counted_and_what_they_hold_harms_no_terminal(
     (tmp_path / "b\x1b.jsonl").write_bytes(b"{\n")
     assert [r.seed for r in Store.read(tmp_path)] == [0]
     told = capsys.readouterr().err.splitlines()
-    assert len(told) == reading.NAMED + 3
+    assert len(told) == reading.MAX_NAMED + 3
     assert told[-2:] == [
         f"{tmp_path}/a.jsonl: 990 more lines like these; left out",
         "left out: 1,001 damaged lines",
@@ -193,7 +193,7 @@ def test_a_line_without_end_is_not_held_in_memory(
     tracemalloc.start()
     try:
         assert [r.seed for r in Store.read(path)] == [0, 1]
-        assert tracemalloc.get_traced_memory()[1] < 3 * reading.LONGEST
+        assert tracemalloc.get_traced_memory()[1] < 3 * reading.MAX_LINE_BYTES
     finally:
         tracemalloc.stop()
     assert f"{path}:2: not a record (longer than 16 MiB); left out" in capsys.readouterr().err
@@ -261,7 +261,7 @@ def test_each_line_is_loaded_or_complained_about(tmp_path: Path, held: bytes) ->
         assert not complaints.counts
     assert both[0] == both[1]
     found, left_out = both[0]
-    lines = path.read_bytes().removeprefix(reading.MARK).split(b"\n")
+    lines = path.read_bytes().removeprefix(reading.BYTE_ORDER_MARK).split(b"\n")
     assert sorted([*found, *left_out]) == [n for n, line in enumerate(lines, 1) if line.strip()]
     assert {1, len(lines) - 1} <= found
     again = [canonical(r) for _, r in read_numbered(path, decoded, lambda damage: None)]

@@ -1,4 +1,4 @@
-"""Repair: damaged lines are set aside byte for byte, at whatever moment it is interrupted."""
+"""Repair moves damaged lines aside byte for byte, and loses nothing when interrupted."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def written(folder: Path, *lines: bytes) -> Path:
 
 
 def set_aside(path: Path) -> list[tuple[int, bytes]]:
-    """Return the lines that are aside, as the format's description says, with their numbers."""
+    """Parse a file of damaged lines; return each with its number."""
     text = path.with_name(path.name + ".damaged").read_bytes()
     found = []
     while text:
@@ -71,7 +71,7 @@ def test_damaged_lines_go_and_good_ones_stay_as_they_are(tmp_path: Path) -> None
 def test_a_half_last_line_and_one_too_long_are_set_aside(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "LONGEST", len(GOOD[0]))
+    monkeypatch.setattr(reading, "MAX_LINE_BYTES", len(GOOD[0]))
     long, half = b" " * 5_000_000 + b"\n", GOOD[2][:50]
     path = written(tmp_path, GOOD[0], long, GOOD[1], half)
     repair(path)
@@ -128,7 +128,7 @@ def test_whenever_it_dies_nothing_is_lost(tmp_path: Path) -> None:
 
 
 def set_aside_at_least(path: Path) -> list[tuple[int, bytes]]:
-    """Return what is aside where a process may have died before its lines were whole."""
+    """Do the same where a process may have died before its lines were complete."""
     text = path.with_name(path.name + ".damaged").read_bytes()
     whole = text[text.rindex(b'{"set_aside_at"') :]
     start = text.rindex(b'{"set_aside_at"', 0, len(text) - len(whole))

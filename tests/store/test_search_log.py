@@ -1,4 +1,4 @@
-"""A search's log: the objective by hand, and lines that survive."""
+"""A search's log: objectives computed by hand, and damaged lines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from echobench import Recipe
 from echobench.store.folder import Store
-from echobench.store.search_log import Candidate, Outcome, SearchLog, best, objective, ranked, shown
+from echobench.store.search_log import Candidate, SearchLog, SeedResult, best, objective, ranked
 
 START = Recipe(units=8, batch=1, epochs=2, evaluate_every=1)
 
@@ -23,7 +23,7 @@ def tried(number: int, *times: float | None, of: int = 3, units: int = 8) -> Can
             "objective": median,
             "status": "missed" if median is None else ended,
             "seeds": [
-                Outcome(
+                SeedResult(
                     seed=seed,
                     status="missed" if time is None else "reached",
                     time_to_target_s=time,
@@ -66,15 +66,6 @@ def test_only_what_ran_all_seeds_can_be_the_best() -> None:
     assert best(everyone) == censored
     assert ranked(everyone) == [censored, slow]
     assert best([early, missed]) is None
-
-
-def test_the_start_is_always_in_the_table() -> None:
-    better = [tried(number, 0.1 * number, 0.1 * number, 0.1, units=9) for number in range(1, 8)]
-    lines = shown([tried(0, None, None), *better], START, ("units",))
-    assert [line["candidate"] for line in lines] == ["1", "2", "3", "4", "5", "0"]
-    assert lines[0]["time to target"] == "0.1 s"
-    assert lines[-1]["seeds"] == "missed, missed"
-    assert [line["note"] for line in lines] == [""] * 5 + ["start"]
 
 
 def test_a_line_that_was_cut_off_costs_itself_only(

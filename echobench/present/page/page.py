@@ -18,14 +18,14 @@ from echobench.analysis.divisions import sorted_out_frame
 from echobench.analysis.footnotes import chosen, footnotes
 from echobench.analysis.frame import frame
 from echobench.errors import UsageError
-from echobench.machine.privacy import without_places
+from echobench.machine.privacy import redact
 from echobench.plugin.manager import Plugins
 from echobench.present.page import packing
 from echobench.present.page.cells import Cell, Group, groups
 from echobench.present.page.studies import Answer, answered
 from echobench.store.decoding import decoded
 from echobench.store.reading import Complaints, read_lines, record_files
-from echobench.text import shown_on_page
+from echobench.text import finalize_for_page
 from echobench.trial.record import Record, latest, machine_class
 from echobench.trial.trial import FIRST_TUNING_SEED
 
@@ -113,7 +113,7 @@ def _page(
     study_flat, _ = sorted_out_frame(frame(of_studies), plugins)
     agreement = [line for line in footnotes(flat) if "log-rank" in line]
     return Page(
-        folder=without_places(str(folder)),
+        folder=redact(str(folder)),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         version=importlib.metadata.version("echobench"),
         groups=groups(records, flat),
@@ -162,7 +162,7 @@ def rendered(page: Page) -> str:
 
     environment = Environment(
         autoescape=True,
-        finalize=shown_on_page,
+        finalize=finalize_for_page,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -12,7 +12,7 @@ import jinja2
 
 from echobench.analysis.leaderboard import Board, Standing
 from echobench.errors import StorageError, UsageError
-from echobench.text import shown_on_page
+from echobench.text import finalize_for_page
 
 INDEX = "leaderboard.json"
 """Also says that a folder holds a leaderboard, and may be written again."""
@@ -40,7 +40,7 @@ def write(board: Board, folder: Path) -> None:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(PACKAGE),
         autoescape=True,
-        finalize=shown_on_page,
+        finalize=finalize_for_page,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

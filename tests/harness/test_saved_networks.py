@@ -1,4 +1,4 @@
-"""Model files as an attacker makes them: refused before Keras opens them, and by Keras itself."""
+"""Malicious model files are refused before Keras opens them, and by Keras itself."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from typing import Any
 import pytest
 
 from echobench.errors import UsageError
-from echobench.harness import archive, echoing, predicting
+from echobench.harness import predicting, saved_networks
 from echobench.harness.plan import Selection, plan
+from echobench.harness.saved_networks import check_archive, read_network
 from echobench.plugin.manager import Plugins
 from tests.conftest import Command
 
 PROOF = "executed"
-"""A file that is there once an attacker's code has run."""
+"""A file that exists if an attacker's code has run."""
 MAKE = """
 import keras
 x = keras.Input((5, 100))
@@ -160,7 +161,7 @@ def packed(path: Path, content: dict[str, bytes], method: int = zipfile.ZIP_STOR
 
 
 def configured(path: Path, good: Path, told: Any) -> Path:
-    """Write a network in which something stands among the layers."""
+    """Write a network with another object among its layers."""
     content = members(good)
     config = json.loads(content["config.json"])
     config["config"]["layers"].insert(1, told)
@@ -169,7 +170,7 @@ def configured(path: Path, good: Path, told: Any) -> Path:
 
 @pytest.fixture(scope="module")
 def crafted(good: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Return networks that would have Keras make what is none of theirs."""
+    """Return networks whose configuration would make Keras create foreign objects."""
     folder = tmp_path_factory.mktemp("crafted")
     return {
         name: configured(folder / f"{number}.keras", good, told)
@@ -182,7 +183,7 @@ def test_what_keras_would_make_of_a_configuration_is_refused_before(
     name: str, crafted: dict[str, Path]
 ) -> None:
     with pytest.raises(UsageError, match="which is none of its layers") as caught:
-        archive.check(crafted[name])
+        check_archive(crafted[name])
     assert "\n" not in str(caught.value)
 
 
@@ -270,7 +271,7 @@ def test_a_file_that_is_another_or_swells_is_refused_in_one_line(
     shutil.copy(good.with_suffix(".json"), path.with_suffix(".json"))
     make(path, members(good))
     with pytest.raises(UsageError, match=why) as caught:
-        predicting.read(path, plugins)
+        read_network(path, plugins)
     assert "\n" not in str(caught.value)
     assert sorted(file.name for file in tmp_path.rglob("*")) == ["evil.json", "evil.keras", "inner"]
 
@@ -291,9 +292,9 @@ def test_weights_that_lie_elsewhere_or_nowhere_are_refused_by_keras(
     said = run(LOAD, tmp_path, *map(str, paths)).splitlines()
     assert [line.split()[:2] for line in said] == [["refused", str(path)] for path in paths]
     shutil.copy(good.with_suffix(".json"), paths[2].with_suffix(".json"))
-    saved = predicting.read(paths[2], plugins)
+    saved = read_network(paths[2], plugins)
     with pytest.raises(UsageError, match=r"safe mode; .* H5 file with external") as caught:
-        echoing.echo(saved, ["1", "2", "3", "4", "5"], plugins.backend("numpy"), plugins)
+        predicting.echo_words(saved, ["1", "2", "3", "4", "5"], plugins.backend("numpy"), plugins)
     assert "\n" not in str(caught.value)
     assert "secretsecret" not in str(caught.value)
 
@@ -319,24 +320,26 @@ def test_no_plugin_is_loaded_because_a_file_beside_a_network_names_it(
     told = json.loads(good.with_suffix(".json").read_text())
     told["plugins"] = [f"file:{code}", "evil", "whole"]
     path.with_suffix(".json").write_text(json.dumps(told))
-    saved = predicting.read(path, plugins)
-    found = echoing.echo(saved, ["1", "2", "3", "4", "5"], plugins.backend("numpy"), plugins)
+    saved = read_network(path, plugins)
+    found = predicting.echo_words(
+        saved, ["1", "2", "3", "4", "5"], plugins.backend("numpy"), plugins
+    )
     assert len(found.echoed) == 5
     assert not (tmp_path / PROOF).exists()
     told["task"] = "evil"
     path.with_suffix(".json").write_text(json.dumps(told))
     with pytest.raises(UsageError, match="'evil' is not installed"):
-        predicting.read(path, plugins)
+        read_network(path, plugins)
     assert not (tmp_path / PROOF).exists()
 
 
 def test_what_is_too_large_is_not_read(good: Path, plugins: Plugins, tmp_path: Path) -> None:
     path = Path(shutil.copy(good, tmp_path / "large.keras"))
     with path.with_suffix(".json").open("wb") as file:
-        file.truncate(predicting.LARGEST_TRIAL + 1)
+        file.truncate(saved_networks.MAX_TRIAL_BYTES + 1)
     with pytest.raises(UsageError, match=r"large.json: expected at most 1,000,000 bytes"):
-        predicting.read(path, plugins)
+        read_network(path, plugins)
     with path.open("wb") as file:
-        file.truncate(predicting.LARGEST + 1)
+        file.truncate(saved_networks.MAX_NETWORK_BYTES + 1)
     with pytest.raises(UsageError, match=r"large.keras: expected at most"):
-        predicting.read(path, plugins)
+        read_network(path, plugins)

@@ -1,4 +1,4 @@
-"""What is read of a worker's memory, from files as Linux has them."""
+"""Memory limits and out-of-memory kills, read from files as Linux writes them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from echobench.cli.options import size
 from echobench.errors import UsageError
-from echobench.machine import memory
+from echobench.machine import facts
 
 V2 = {
     "proc/self/cgroup": "0::/user/x\n",
@@ -37,13 +37,13 @@ def test_the_nearest_count_of_what_was_killed_counts(
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    monkeypatch.setattr(memory, "SYSTEM", tmp_path)
-    assert memory.kills() == kills
+    monkeypatch.setattr(facts, "SYSTEM", tmp_path)
+    assert facts.oom_kills() == kills
 
 
 def test_memory_is_that_of_all_processes() -> None:
     ours = psutil.Process()
-    one, two = memory.resident([ours]), memory.resident([ours, ours])
+    one, two = facts.resident_bytes([ours]), facts.resident_bytes([ours, ours])
     assert 10 * 2**20 < one < two < 3 * one
 
 
@@ -61,7 +61,7 @@ def test_what_is_no_size_is_refused(text: str) -> None:
 
 
 def test_sizes_are_shown_for_people() -> None:
-    told = [memory.shown(value) for value in (4 * 2**30, int(4.34 * 2**30), 300 * 2**20)]
+    told = [facts.size_text(value) for value in (4 * 2**30, int(4.34 * 2**30), 300 * 2**20)]
     assert told == ["4 GiB", "4.3 GiB", "300 MiB"]
 
 

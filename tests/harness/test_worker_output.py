@@ -1,4 +1,4 @@
-"""Bytes to events: against Python's own splitting, and against whatever bytes there are."""
+"""A worker's bytes become events: compared with Python's own splitting, on any bytes."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echobench.harness import channel
-from echobench.harness.channel import Lines, events
+from echobench.harness import worker_output
+from echobench.harness.worker_output import LineSplitter, parse_events
 from echobench.trial.messages import Failure, Progress, Result
 
 PIECES = st.lists(st.binary(max_size=40).map(lambda b: b.replace(b"a", b"\n")), max_size=20)
 
 
 def all_lines(chunks: list[bytes]) -> tuple[list[bytes], int]:
-    lines = Lines()
-    return [line for chunk in chunks for line in lines.of(chunk)], lines.dropped
+    lines = LineSplitter()
+    return [line for chunk in chunks for line in lines.feed(chunk)], lines.dropped
 
 
 @given(PIECES)
@@ -30,7 +30,7 @@ def test_lines_are_those_of_the_whole_however_it_comes(chunks: list[bytes]) -> N
 @given(PIECES)
 def test_a_line_that_is_too_long_is_dropped_and_counted(chunks: list[bytes]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(channel, "LONGEST", 8)
+        patch.setattr(worker_output, "MAX_EVENT_BYTES", 8)
         found, dropped = all_lines(chunks)
     *ended, rest = b"".join(chunks).split(b"\n")
     assert found == [line for line in ended if len(line) <= 8]
@@ -53,7 +53,7 @@ TOLD = st.fixed_dictionaries(
     st.lists(st.binary(max_size=60) | TOLD.map(lambda told: json.dumps(told).encode()), max_size=5)
 )
 def test_no_line_raises(lines: list[bytes]) -> None:
-    assert len(list(events(iter(lines)))) <= len(lines)
+    assert len(list(parse_events(iter(lines)))) <= len(lines)
 
 
 def test_of_steps_that_come_together_the_last_of_each_phase_is_told() -> None:
@@ -65,4 +65,4 @@ def test_of_steps_that_come_together_the_last_of_each_phase_is_told() -> None:
         Failure(status="failed", reason="r"),
     ]
     lines = [step.model_dump_json().encode() for step in steps]
-    assert list(events(iter(lines))) == [steps[0], *steps[1000:]]
+    assert list(parse_events(iter(lines))) == [steps[0], *steps[1000:]]

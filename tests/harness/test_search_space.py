@@ -1,4 +1,4 @@
-"""Where a search looks, whatever the recipe it starts from."""
+"""The search space of any starting recipe."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echobench import Recipe
-from echobench.harness import ranges
-from echobench.harness.ranges import SEARCHED, Range
+from echobench.harness.search_space import (
+    SEARCHED,
+    Range,
+    recipe_with,
+    search_ranges,
+    starting_recipe,
+)
 from echobench.trial.trial import BUDGET
 
 RECIPES = st.builds(
@@ -26,10 +31,10 @@ DIVISIONS = st.sampled_from(["open", "closed"])
 
 @given(RECIPES, DIVISIONS, st.integers(1, 25))
 def test_the_start_lies_in_its_ranges(recipe: Recipe, division: str, batches: int) -> None:
-    start = ranges.start(recipe, batches)
+    start = starting_recipe(recipe, batches)
     assert start.decay > 0
     assert start == (recipe if recipe.decay else start.model_copy(update={"decay": start.decay}))
-    found = ranges.ranges(start, division)
+    found = search_ranges(start, division)
     assert tuple(found) == SEARCHED
     for name, where in found.items():
         assert where.low <= where.high
@@ -42,14 +47,14 @@ def test_the_start_lies_in_its_ranges(recipe: Recipe, division: str, batches: in
 def test_a_candidate_is_a_recipe_whose_budget_ends_with_its_schedule(
     recipe: Recipe, division: str, batches: int, data: st.DataObject
 ) -> None:
-    start = ranges.start(recipe, batches)
-    found = ranges.ranges(start, division, fixed=["units"])
+    start = starting_recipe(recipe, batches)
+    found = search_ranges(start, division, fixed=["units"])
     assert "units" not in found
     drawn = {
         name: where.nearest(data.draw(st.floats(where.low, where.high)))
         for name, where in found.items()
     }
-    candidate = ranges.candidate(start, drawn, batches)
+    candidate = recipe_with(start, drawn, batches)
     for name, value in drawn.items():
         assert getattr(candidate, name) == value
         assert found[name].holds(value)
@@ -73,9 +78,9 @@ def test_values_have_few_digits_or_are_an_end(
 
 def test_a_rate_that_stays_constant_if_asked_to() -> None:
     recipe = Recipe(units=8, batch=7, epochs=50, evaluate_every=5)
-    assert ranges.start(recipe, 3).decay == 1500
-    start = ranges.start(recipe, 3, fixed=["decay"])
+    assert starting_recipe(recipe, 3).decay == 1500
+    start = starting_recipe(recipe, 3, fixed=["decay"])
     assert start == recipe
-    found = ranges.ranges(start, "closed", fixed=["decay"])
+    found = search_ranges(start, "closed", fixed=["decay"])
     values = {name: where.low for name, where in found.items()}
-    assert ranges.candidate(start, values, 3).epochs == 50
+    assert recipe_with(start, values, 3).epochs == 50
