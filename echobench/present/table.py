@@ -18,7 +18,7 @@ from echobench.errors import UnknownNameError
 from echobench.machine import parallel
 from echobench.present.terminal import DISPENSABLE, MARK, drawn
 from echobench.text import markdown, spreadsheet
-from echobench.trial import prediction
+from echobench.trial.prediction import TABLE_FIELDS as PREDICTION_FIELDS
 from echobench.trial.prediction import Latency, Prediction
 from echobench.trial.record import TABLE_FIELDS
 
@@ -162,14 +162,14 @@ def prediction_lines(predictions: Iterable[Prediction]) -> list[dict[str, str]]:
     """Return a printed row for each prediction and batch size."""
     return [
         {
-            "model": one.model,
-            "backend": one.backend,
+            "model": prediction.model,
+            "backend": prediction.backend,
             **_latency_columns(latency),
-            "agrees": _agreement(one),
-            "accuracy": "" if one.accuracy is None else f"{one.accuracy * 100:.6g}%",
-            "note": "" if latency else f"{one.status}: {one.reason}",
+            "agrees": _agreement(prediction),
+            "accuracy": "" if prediction.accuracy is None else f"{prediction.accuracy * 100:.6g}%",
+            "note": "" if latency else f"{prediction.status}: {prediction.reason}",
         }
-        for one, latency in _by_batch(predictions)
+        for prediction, latency in _by_batch(predictions)
     ]
 
 
@@ -186,20 +186,20 @@ def render_predictions(predictions: Iterable[Prediction], form: str) -> str:
     if form == "md":
         return written(prediction_lines(predictions), form)
     rows = [
-        {name: getattr(one, name) for name in prediction.TABLE_FIELDS}
+        {name: getattr(prediction, name) for name in PREDICTION_FIELDS}
         | {name: getattr(latency, name, None) for name in Latency.model_fields}
-        for one, latency in _by_batch(predictions)
+        for prediction, latency in _by_batch(predictions)
     ]
     return written(rows, form)
 
 
 def _by_batch(predictions: Iterable[Prediction]) -> Iterator[tuple[Prediction, Latency | None]]:
     """Yield each prediction with each of its latencies; with None if nothing was measured."""
-    for one in predictions:
-        if not one.latencies:
-            yield one, None
-        for latency in one.latencies:
-            yield one, latency
+    for prediction in predictions:
+        if not prediction.latencies:
+            yield prediction, None
+        for latency in prediction.latencies:
+            yield prediction, latency
 
 
 def _latency_columns(latency: Latency | None) -> dict[str, str]:
@@ -214,11 +214,11 @@ def _latency_columns(latency: Latency | None) -> dict[str, str]:
     }
 
 
-def _agreement(one: Prediction) -> str:
-    if one.tokens is None:
+def _agreement(prediction: Prediction) -> str:
+    if prediction.tokens is None:
         return ""
-    if one.differing_tokens is None:
+    if prediction.differing_tokens is None:
         return "reference"
-    if one.differing_tokens == 0:
+    if prediction.differing_tokens == 0:
         return "yes"
-    return f"{one.differing_tokens:,} of {one.tokens:,} differ"
+    return f"{prediction.differing_tokens:,} of {prediction.tokens:,} differ"
