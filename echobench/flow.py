@@ -230,12 +230,11 @@ class Session:
             trials: those that are not done.
             of: how many were asked for.
         """
-        from echobench.present import progress, watch
+        from echobench.present import progress
 
         if len(trials) < of:
             say(f"{of - len(trials)} of {of} trials are done")
-        show = watch.watcher if self.matrix.options.watch else progress.watcher
-        with show(len(trials)) as watcher:
+        with progress.watcher(len(trials), curves=self.matrix.options.watch) as watcher:
             watcher = observed(watcher, self.observers, self.store.folder)
             finished = {
                 record.key: record.status == "failed" or record.failed_parity

@@ -19,7 +19,7 @@ from echobench import cli, interrupts
 from echobench.analysis.leaderboard import board
 from echobench.harness.plan import Selection, plan
 from echobench.plugin.manager import Plugins
-from echobench.present import prediction_table, progress, watch
+from echobench.present import progress, table
 from echobench.present.benchmarks import document
 from echobench.present.page.page import write
 from echobench.present.site import site
@@ -113,7 +113,7 @@ def test_csv_has_no_formula_and_numbers_stay_numbers(folder: Path, echobench: Ca
     assert not [cell for cell in cells if cell.lstrip().startswith(("=", "+", "-", "@"))]
     assert {float(row["seconds_per_update"]) for row in rows} == {0.001}
     assert "'=HYPERLINK(" in shown
-    below = prediction_table.render([predicted("=1").model_copy(update={"import_s": -1.5})], "csv")
+    below = table.render_predictions([predicted("=1").model_copy(update={"import_s": -1.5})], "csv")
     (row, _) = csv.DictReader(io.StringIO(below))
     assert (row["backend"], float(row["import_s"])) == ("'=1", -1.5)
 
@@ -126,7 +126,7 @@ def test_markdown_keeps_its_rows_and_nothing_in_it_lives(
         _, shown = echobench("table", "--format", "md", "--results", str(folder))
         count = len(set(SPOKEN))
     else:
-        shown = prediction_table.render([*map(predicted, SHORT)], "md")
+        shown = table.render_predictions([*map(predicted, SHORT)], "md")
         count = 2 * len(SHORT)  # two numbers of samples
     assert not STEERING.search(shown)
     tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(shown)
@@ -178,10 +178,10 @@ def _texts(value: Any) -> Iterator[str]:
         yield value
 
 
-@pytest.mark.parametrize("watched", [progress, watch])
+@pytest.mark.parametrize("curves", [False, True])
 @pytest.mark.parametrize("terminal", [False, True])
 def test_what_is_shown_while_trials_run(
-    watched: Any,
+    curves: bool,
     terminal: bool,
     plugins: Plugins,
     monkeypatch: pytest.MonkeyPatch,
@@ -191,7 +191,7 @@ def test_what_is_shown_while_trials_run(
         monkeypatch.setenv("FORCE_COLOR", "1")
         monkeypatch.setenv("TERM", "xterm-256color")
     (trial, *_) = plan(Selection(tasks=["whole"], backends=["jax"]), plugins)
-    with watched.watcher(len(SHORT)) as watcher:
+    with progress.watcher(len(SHORT), curves=curves) as watcher:
         for seed, text in enumerate(SHORT):
             said = trial.model_copy(update={"label": text, "seed": seed})
             watcher.started(seed, said)
@@ -200,7 +200,7 @@ def test_what_is_shown_while_trials_run(
     shown = capsys.readouterr().err
     assert "[bold]loud[/bold]" in shown
     assert not [escape for escape in OBEYED if escape in shown]
-    assert terminal or watched is watch or not STEERING.search(shown)
+    assert terminal or curves or not STEERING.search(shown)
 
 
 def let_in(plugins: Plugins, text: str) -> Record:

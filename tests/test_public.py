@@ -62,7 +62,7 @@ def test_the_parent_imports_no_framework() -> None:
             "echobench.harness.tuning",
             "echobench.worker.job",
             "echobench.worker.parity",
-            "echobench.present.prediction_table",
+            "echobench.present.table",
             "echobench.analysis.table",
         )
     )

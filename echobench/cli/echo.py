@@ -54,16 +54,16 @@ def _show(found: EchoedSample, title: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from echobench.present.echoes import aligned, marks, shown
+    from echobench.present.echoes import aligned, signs, token_text
 
     console = Console()
     given = [at for at, token in enumerate(found.echoed) if token is not None]
     said = sum(one is not None for one in found.right)
     lines: dict[str, list[str | Text]] = {
-        "heard": [*map(shown, found.heard)],
-        "expected": [*map(shown, found.expected)] if said else [],
-        "echoed": [*map(shown, found.echoed)],
-        "": [*marks(found.right)] if said else [],
+        "heard": [*map(token_text, found.heard)],
+        "expected": [*map(token_text, found.expected)] if said else [],
+        "echoed": [*map(token_text, found.echoed)],
+        "": [*signs(found.right)] if said else [],
     }
     if found.certainty is not None and found.called is not None:
         percent = found.called == "confidence"

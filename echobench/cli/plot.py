@@ -105,12 +105,9 @@ def _asked_for(folder: Path, wanted: dict[str, list[str]], plugins: Plugins) -> 
 
 
 def _write(kind: str, output: Path, records: list[Record], clock: Clock) -> None:
-    from echobench.present.figures.break_even import write_break_even
-    from echobench.present.figures.learning import write_learning
-    from echobench.present.figures.panels import panels_of
-    from echobench.present.figures.phases import write_phases
-    from echobench.present.figures.survival import write_survival
-    from echobench.present.figures.updates import write_updates
+    from echobench.present.figures.bars import write_phases, write_updates
+    from echobench.present.figures.lines import write_break_even, write_learning, write_survival
+    from echobench.present.figures.style import panels_of
 
     panels = panels_of(records)
     if kind == "survival":

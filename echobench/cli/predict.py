@@ -43,7 +43,7 @@ def predict(
     from echobench.harness.saved_networks import read_network
     from echobench.machine import facts
     from echobench.plugin.manager import Plugins
-    from echobench.present import prediction_table as tables
+    from echobench.present import table as tables
     from echobench.store.folder import Store
 
     plugins = Plugins(plugin or [])
@@ -72,11 +72,11 @@ def predict(
         )
     if form is Format.TABLE:
         console = Console()
-        for name, table in tables.terminal(predictions, console.width).items():
+        for name, table in tables.prediction_tables(predictions, console.width).items():
             say("", name, to=sys.stdout)
             console.print(table)
     else:
-        print(tables.render(predictions, form.value))
+        print(tables.render_predictions(predictions, form.value))
     if any(p.status in {"failed", "timeout"} or p.differing_tokens for p in predictions):
         raise typer.Exit(1)
 

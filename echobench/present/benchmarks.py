@@ -1,4 +1,4 @@
-"""Records as benchmarks of pytest-benchmark: the file that its `compare` reads."""
+"""Records as a file of pytest-benchmark, which its `compare` reads."""
 
 from __future__ import annotations
 
@@ -15,50 +15,50 @@ from echobench.text import file_name, plain
 from echobench.trial.record import Record, machine_class
 
 METRICS = ("seconds_per_update", "time_to_target_s")
-"""What the statistics of a benchmark can be of."""
+"""Fields of the record that a benchmark's statistics can be of."""
 MEDIANS = (
     "updates_to_target", "epochs_to_target", "seconds_per_update", "sequences_per_s", "epochs",
     "accuracy", "exact_match", "error_bound", "limit_fraction", "compile_s", "wall_s",
     "peak_memory_bytes",
 )  # fmt: skip # one line reads better
-"""Fields of the record of which `extra_info` holds the median over seeds."""
+"""Fields of the record whose medians over seeds are in `extra_info`."""
 
 
 def of_one_machine(records: Iterable[Record], wanted: str | None = None) -> list[Record]:
-    """Return the records of one machine class: a file of pytest-benchmark is of one machine.
+    """Return the records of one machine class, since a file of pytest-benchmark is of one machine.
 
     Args:
         records: of any machines.
-        wanted: a part of the class's name, where there are several.
+        wanted: part of the class's name; needed if there are several classes.
 
     Raises:
-        UsageError: there is not exactly one.
+        UsageError: not exactly one class has it in its name.
     """
     classes: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         classes[machine_class(record.provenance.get("machine"))].append(record)
-    fitting = [name for name in classes if wanted is None or wanted in name]
-    if len(fitting) != 1:
+    matching = [name for name in classes if wanted is None or wanted in name]
+    if len(matching) != 1:
         raise UsageError(
             "export: expected records of one machine, since a file of pytest-benchmark is of one; "
             f"received those of {' and of '.join(map(repr, sorted(classes))) or 'none'}; "
             "choose with --machine, a part of its name"
         )
-    return classes[fitting[0]]
+    return classes[matching[0]]
 
 
 def document(records: Sequence[Record], metric: str) -> tuple[dict[str, Any], list[str]]:
-    """Return the file's content, and what is to be said of it.
+    """Return the file's content, and a warning for each cell in which trials lack the metric.
 
-    A benchmark is a cell, a round one of its trials; the statistics are those of
-    pytest-benchmark's own `Stats` over the rounds.
+    A benchmark is a cell, and a round is one of its trials; pytest-benchmark's own `Stats`
+    computes the statistics over the rounds.
 
     Args:
-        records: of one machine class, of each trial the latest.
+        records: of one machine class, the latest of each trial.
         metric: one of `METRICS`.
 
     Raises:
-        UsageError: not one record holds the metric.
+        UsageError: no record holds the metric.
     """
     from pytest_benchmark import __version__
     from pytest_benchmark.stats import Stats
@@ -66,12 +66,12 @@ def document(records: Sequence[Record], metric: str) -> tuple[dict[str, Any], li
     cells: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         cells[cell_of(record.trial)].append(record)
-    benchmarks, notes = [], []
+    benchmarks, warnings = [], []
     for cell, (name, parameter) in _names(cells).items():
         members = sorted(cells[cell], key=lambda record: (record.seed, record.started_at))
         values = [value for r in members if (value := _value(r, metric)) is not None]
         if len(values) < len(members):
-            notes.append(f"{name}: {metric} of {len(values)} of {len(members)} trials")
+            warnings.append(f"{name}: {metric} of {len(values)} of {len(members)} trials")
         if not values:
             continue
         stats = Stats()
@@ -96,49 +96,49 @@ def document(records: Sequence[Record], metric: str) -> tuple[dict[str, Any], li
     if not benchmarks:
         raise UsageError(f"export: expected records with {metric}; found none")
     newest = max(records, key=lambda record: record.started_at)
-    about = {
+    content = {
         "machine_info": _machine_info(records),
         "commit_info": _commit_info(newest),
-        "benchmarks": sorted(benchmarks, key=lambda one: str(one["name"])),
+        "benchmarks": sorted(benchmarks, key=lambda benchmark: str(benchmark["name"])),
         "datetime": newest.started_at,
         "version": __version__,
     }
-    return _plain(about), notes
+    return _all_plain(content), warnings
 
 
-def _plain(value: Any) -> Any:
-    """Return a value of JSON whose texts harm no terminal: `pytest-benchmark` prints them."""
+def _all_plain(value: Any) -> Any:
+    """Make every text of a JSON value `plain`, since pytest-benchmark prints it on a terminal."""
     if isinstance(value, dict):
-        return {plain(name): _plain(item) for name, item in value.items()}
+        return {plain(name): _all_plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_all_plain(item) for item in value]
     return plain(value) if isinstance(value, str) else value
 
 
 def group(record: Record) -> str:
-    """Return what a record's benchmark is compared within: its task and division."""
+    """Return the group within which pytest-benchmark compares a record: its task and division."""
     return f"{file_name(record.task)} {file_name(record.division)}"
 
 
 def extra_info(records: Sequence[Record]) -> dict[str, Any]:
-    """Return what a cell's records say beside the statistics, for `extra_info`.
+    """Return the `extra_info` of a cell's benchmark.
 
     `success`, `statuses` and `seeds` count trials; `time_to_target_s` is the Kaplan-Meier
     median with its interval, misses censored; the rest are medians (`MEDIANS`), empty
-    where not measured. A trial that failed the parity gate is `failed`.
+    if not measured. A trial that failed the parity gate counts as `failed`.
     """
     flat = frame(records)
     counted = flat[flat.status.isin(["reached", "missed", "timeout"])]
     seconds = on_clock(counted, "train").dropna()
     hit = counted.status[seconds.index] == "reached"
-    found = censored_median(seconds[hit].to_numpy(float), seconds[~hit].to_numpy(float))
+    target = censored_median(seconds[hit].to_numpy(float), seconds[~hit].to_numpy(float))
     medians = {name: _median(flat[name]) for name in MEDIANS}
     told = [record.provenance.get("git") or {} for record in records]
     return {
         "success": f"{int((flat.status == 'reached').sum())}/{len(counted)}",
         "statuses": dict(Counter(flat.status)),
         "seeds": [record.seed for record in records],
-        "time_to_target_s": {"median": found.value, "low": found.low, "high": found.high},
+        "time_to_target_s": {"median": target.value, "low": target.low, "high": target.high},
         **medians,
         "disturbed": int(flat.disturbed.sum()),
         "failed_parity": sum(record.failed_parity for record in records),
@@ -158,10 +158,10 @@ def _value(record: Record, metric: str) -> float | None:
 
 
 def _names(cells: Mapping[str, Sequence[Record]]) -> dict[str, tuple[str, str | None]]:
-    """Return of each cell its benchmark's name, and what stands in its brackets, if anything.
+    """Return the name of each cell's benchmark, and the parameter in its brackets, if any.
 
     Cells that differ in more than task, backend, engine and division have the rest in
-    brackets, as pytest has parameters. No letter of a name is one that a terminal obeys.
+    brackets, like pytest's parameters. Names hold only characters of file names.
     """
     alike: dict[str, list[str]] = defaultdict(list)
     for cell, (record, *_) in cells.items():
@@ -187,7 +187,7 @@ def _flat(told: Mapping[str, Any], above: str = "") -> dict[str, str]:
 
 
 def _machine_info(records: Sequence[Record]) -> dict[str, Any]:
-    """Return the machine in pytest-benchmark's words; what the records differ in is left out."""
+    """Return the machine under pytest-benchmark's keys, without facts in which records differ."""
     facts = [record.provenance.get("machine") or {} for record in records]
     same = {k: v for k, v in facts[0].items() if all(other.get(k) == v for other in facts)}
     hosts = {record.provenance.get("host") for record in records}

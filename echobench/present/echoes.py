@@ -1,4 +1,4 @@
-"""An echo as people read it: tokens below each other, errors marked by a sign and a colour."""
+"""Echoes on a terminal: tokens aligned in columns, errors marked by a sign and a colour."""
 
 from __future__ import annotations
 
@@ -6,35 +6,36 @@ from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 
-from echobench.core.typed import Token
+from echobench.core.typed import DOT, Token
 from echobench.text import plain
+from echobench.trial.record import Sample
 
-RIGHT, WRONG, NONE = "✓", "✗", "."
+SIGNS = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("", "")}
 GAP = 2
+"""Columns between tokens."""
 
 
-def shown(token: Token) -> str:
-    """Return a token that harms no terminal; a dot for none."""
-    return NONE if token is None else plain(str(token))
+def token_text(token: Token) -> str:
+    """Return a token as plain text; a dot if it is missing."""
+    return DOT if token is None else plain(str(token))
 
 
-def marks(right: Sequence[bool | None]) -> list[Text]:
-    """Return a sign for each token: right, wrong, or nothing where there is no saying."""
-    signs = {True: (RIGHT, "green"), False: (WRONG, "bold red"), None: ("", "")}
-    return [Text(*signs[one]) for one in right]
+def signs(correct: Sequence[bool | None]) -> list[Text]:
+    """Return a sign for each token: right, wrong, or none if that is unknown."""
+    return [Text(*SIGNS[one]) for one in correct]
 
 
-def compared(expected: Sequence[Token], echoed: Sequence[Token]) -> list[bool | None]:
+def correctness(expected: Sequence[Token], echoed: Sequence[Token]) -> list[bool | None]:
     """Return which tokens are right; None where none is expected."""
     pairs = zip(expected, echoed, strict=True)
-    return [None if wanted is None else wanted == given for wanted, given in pairs]
+    return [None if token is None else token == answer for token, answer in pairs]
 
 
 def aligned(lines: Mapping[str, Sequence[str | Text]], width: int) -> Text:
-    """Return lines of cells, each column below each other, wrapped together.
+    """Return lines of tokens in common columns, wrapped together.
 
     Args:
-        lines: cells by the line's name; one may have fewer than another.
+        lines: tokens by the line's name; a line may be shorter than the others.
         width: columns of the terminal.
     """
     cells = {
@@ -65,4 +66,27 @@ def aligned(lines: Mapping[str, Sequence[str | Text]], width: int) -> Text:
             text.rstrip()
             text.append("\n")
         start = stop
+    return text
+
+
+def side_by_side(samples: Sequence[Sample], width: int) -> Text:
+    """Return as many sample echoes as fit beside each other, at least the first, errors marked."""
+    for count in range(len(samples), 0, -1):
+        lines: dict[str, list[str | Text]] = {"expected": [], "predicted": [], "": []}
+        for sample in samples[:count]:
+            correct = correctness(sample.expected, sample.predicted)
+            answers = [
+                token if known is not None else None
+                for token, known in zip(sample.predicted, correct, strict=True)
+            ]
+            cells: list[list[str | Text]] = [
+                [*map(token_text, sample.expected)],
+                [*map(token_text, answers)],
+                [*signs(correct)],
+            ]
+            for line, more in zip(lines.values(), cells, strict=True):
+                line += ["│", *more] if line else more
+        text = aligned(lines, width)
+        if text.plain.count("\n") <= len(lines):
+            break
     return text

@@ -1,29 +1,50 @@
-"""What a person sees while trials run: bars on a terminal, plain lines elsewhere."""
+"""Progress while trials run: bars or learning curves on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
 from rich.text import Text
 
 from echobench.harness.matrix import Watcher
+from echobench.present.echoes import side_by_side
+from echobench.present.terminal import line_of
 from echobench.text import plain, say
-from echobench.trial import messages
+from echobench.trial.messages import Look, Progress
 from echobench.trial.record import Record
 from echobench.trial.trial import Trial
 
 WAITING = "waiting"
-"""In place of a trial's key: what other processes run is waited for."""
+"""The bar's key, instead of a trial's, while other processes run the rest."""
+BLOCKS = " ▁▂▃▄▅▆▇█"
+HIGHEST, LOWEST = 8, 2
+"""Lines of the curve."""
+OTHER_LINES = 11
+"""Lines of the picture beside the curve's."""
+AXIS = 6
+"""Columns left of the curve."""
 
 
 @contextmanager
-def watcher(total: int) -> Iterator[Watcher]:
-    """Show `total` trials on stderr as they run."""
+def watcher(total: int, *, curves: bool = False) -> Iterator[Watcher]:
+    """Show `total` trials on stderr as they run.
+
+    Args:
+        total: number of trials.
+        curves: draw each trial's learning curve and sample echoes, on a terminal.
+    """
     console = Console(stderr=True)
-    if console.is_terminal:
+    if curves:
+        with _curves(console, total) as shown:
+            yield shown
+    elif console.is_terminal:
         with _bars(console, total) as shown:
             yield shown
     else:
@@ -32,7 +53,7 @@ def watcher(total: int) -> Iterator[Watcher]:
 
 @contextmanager
 def search_watcher() -> Iterator[Watcher]:
-    """Show the trial of a search that runs now, on a terminal; who searches tells the rest."""
+    """Show the running trial of a search on a terminal; the search prints its own results."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield Watcher()
@@ -41,78 +62,8 @@ def search_watcher() -> Iterator[Watcher]:
         yield shown
 
 
-@contextmanager
-def _bars(console: Console, total: int | None) -> Iterator[Watcher]:
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        TextColumn("{task.fields[state]}", markup=False),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as progress:
-        bars: dict[str, TaskID] = {}
-
-        def started(number: int, trial: Trial) -> None:
-            counted = "" if total is None else f"[{number + 1}/{total}] "
-            name = f"{trial.task} seed {trial.seed}" if total is None else trial.name
-            bars[trial.key] = progress.add_task(
-                plain(counted + name), total=trial.max_epochs, state="starting"
-            )
-
-        def progressed(trial: Trial, now: messages.Progress) -> None:
-            progress.update(bars[trial.key], completed=now.epoch, state=_state(trial, now))
-
-        def finished(trial: Trial, record: Record) -> None:
-            if trial.key in bars:  # of replicates the first stands for all
-                progress.remove_task(bars.pop(trial.key))
-            if total is not None:
-                console.print(Text(sentence(record)))
-
-        def waiting(count: int) -> None:
-            if WAITING in bars:
-                progress.remove_task(bars.pop(WAITING))
-            if count:
-                bars[WAITING] = progress.add_task(waits(count), total=None, state="")
-
-        yield Watcher(started, progressed, finished, waiting)
-
-
-def _lines(total: int) -> Watcher:
-    def started(number: int, trial: Trial) -> None:
-        say(f"[{number + 1}/{total}] {trial.name} ...")
-
-    def finished(trial: Trial, record: Record) -> None:
-        say(*f"    {sentence(record)}".split("\n"))
-
-    def waiting(count: int) -> None:
-        if count:
-            say(waits(count))
-
-    return Watcher(started=started, finished=finished, waiting=waiting)
-
-
-def waits(count: int) -> str:
-    """Say that nothing is left but what other processes run; nothing where that is over."""
-    if not count:
-        return ""
-    trials = "1 trial" if count == 1 else f"{count} trials"
-    return f"waiting for {trials} that other processes run in this folder"
-
-
-def _state(trial: Trial, now: messages.Progress) -> str:
-    if now.phase != "train":
-        return plain(now.phase)
-    state = f"epoch {now.epoch:,}/{trial.max_epochs:,}"
-    if now.accuracy:
-        state += f", accuracy {now.accuracy:.2%}"
-    if now.seconds_per_epoch:
-        state += f", {now.seconds_per_epoch * 1e3:.2f} ms/epoch"
-    return state
-
-
-def sentence(record: Record) -> str:
-    """Say what came of a trial: one line, and below it the log's last ones where it failed."""
+def result_message(record: Record) -> str:
+    """Return a trial's result as a line, followed by the end of its log if it failed."""
     name = f"{record.task} {record.backend} {record.engine} {record.division} seed {record.seed}"
     if record.status == "reached" and record.time_to_target_s is not None:
         text = (
@@ -125,6 +76,172 @@ def sentence(record: Record) -> str:
         text = f"{name}: {record.status}, {record.reason}"
     if record.parity is not None and record.parity.passed is False:
         text += f"; parity gate failed ({record.parity.largest_difference:.1e})"
-    if record.status == "failed" and record.log_tail:
-        return "\n".join([plain(text), *(f"      | {plain(line)}" for line in record.log_tail)])
-    return plain(text)
+    log = record.log_tail if record.status == "failed" else []
+    return "\n".join([plain(text), *(f"      | {plain(line)}" for line in log)])
+
+
+def _waiting_message(count: int) -> str:
+    trials = "1 trial" if count == 1 else f"{count} trials"
+    return f"waiting for {trials} that other processes run in this folder"
+
+
+def _lines(total: int) -> Watcher:
+    def started(number: int, trial: Trial) -> None:
+        say(f"[{number + 1}/{total}] {trial.name} ...")
+
+    def finished(trial: Trial, record: Record) -> None:
+        say(*f"    {result_message(record)}".split("\n"))
+
+    def waiting(count: int) -> None:
+        if count:
+            say(_waiting_message(count))
+
+    return Watcher(started=started, finished=finished, waiting=waiting)
+
+
+@contextmanager
+def _bars(console: Console, total: int | None) -> Iterator[Watcher]:
+    """Show a bar per running trial; `total` is None for a search, which has no fixed number."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[state]}", markup=False),
+        TimeElapsedColumn(),
+    )
+    with Bars(*columns, console=console, transient=True) as bars:
+        shown: dict[str, TaskID] = {}
+
+        def started(number: int, trial: Trial) -> None:
+            counted = "" if total is None else f"[{number + 1}/{total}] "
+            name = f"{trial.task} seed {trial.seed}" if total is None else trial.name
+            shown[trial.key] = bars.add_task(
+                plain(counted + name), total=trial.max_epochs, state="starting"
+            )
+
+        def progressed(trial: Trial, progress: Progress) -> None:
+            state = _state(trial, progress)
+            bars.update(shown[trial.key], completed=progress.epoch, state=state)
+
+        def finished(trial: Trial, record: Record) -> None:
+            if trial.key in shown:  # replicates share the bar of the first
+                bars.remove_task(shown.pop(trial.key))
+            if total is not None:
+                console.print(Text(result_message(record)))
+
+        def waiting(count: int) -> None:
+            if WAITING in shown:
+                bars.remove_task(shown.pop(WAITING))
+            if count:
+                shown[WAITING] = bars.add_task(_waiting_message(count), total=None, state="")
+
+        yield Watcher(started, progressed, finished, waiting)
+
+
+def _state(trial: Trial, progress: Progress) -> str:
+    if progress.phase != "train":
+        return plain(progress.phase)
+    state = f"epoch {progress.epoch:,}/{trial.max_epochs:,}"
+    if progress.accuracy:
+        state += f", accuracy {progress.accuracy:.2%}"
+    if progress.seconds_per_epoch:
+        state += f", {progress.seconds_per_epoch * 1e3:.2f} ms/epoch"
+    return state
+
+
+@dataclass
+class Picture:
+    """The running trial's learning curve and sample echoes.
+
+    Attributes:
+        name: of the trial, with its number.
+        phase: of its worker.
+        looks: its evaluations so far, each with its epoch.
+        began: on the monotonic clock.
+    """
+
+    name: str = ""
+    phase: str = ""
+    looks: list[tuple[int, Look]] = field(default_factory=list)
+    began: float = 0.0
+
+    def drawn(self, width: int, height: int) -> RenderableType:
+        """Return the picture for a terminal of `width` columns and `height` lines."""
+        spent = time.monotonic() - self.began
+        head = line_of(f"{self.name}: {self.phase}, {spent:.0f} s", "bold")
+        if not self.looks:
+            return head
+        lines = max(LOWEST, min(HIGHEST, height - OTHER_LINES))
+        points = [(epoch, look.accuracy) for epoch, look in self.looks]
+        epoch, last = self.looks[-1]
+        figures = (
+            f"accuracy {last.accuracy:.2%}, sequences all right {last.exact_match:.0%}, "
+            f"loss {last.loss:.3g}; {last.updates:,} updates, {epoch:,} epochs, "
+            f"{last.train_s:.3g} s of training"
+        )
+        echoes = side_by_side(last.samples, width)
+        return Group(head, curve(points, width, lines), Text(figures), "", echoes)
+
+
+def curve(points: Sequence[tuple[int, float]], width: int, height: int) -> Text:
+    """Return accuracies over epochs as columns of blocks.
+
+    Args:
+        points: ascending epochs from 1 on, each with its accuracy, 0 to 1.
+        width: columns, including the axis.
+        height: lines above the epochs' axis.
+    """
+    columns, last = max(1, width - AXIS - 1), points[-1][0]
+    eighths, passed, accuracy = [], 0, 0.0
+    for column in range(1, columns + 1):
+        while passed < len(points) and points[passed][0] * columns <= last * column:
+            accuracy = points[passed][1]
+            passed += 1
+        # Rounded down: a full column means that nothing is wrong.
+        eighths.append(int(accuracy * 8 * height))
+    labels = {0: "100%", height - 1: "0%"}
+    text = Text()
+    for line in range(height):
+        below = 8 * (height - 1 - line)
+        text.append(f"{labels.get(line, ''):>{AXIS - 2}} │", style="dim")
+        row = "".join(BLOCKS[max(0, min(8, eighth - below))] for eighth in eighths)
+        text.append(row.rstrip() + "\n", style="cyan")
+    text.append(" " * (AXIS - 1) + "└" + "─" * columns + "\n", style="dim")
+    right = f"{last:,} epochs"
+    text.append(" " * AXIS + "0" + f"{right:>{max(0, columns - 1)}}", style="dim")
+    return text
+
+
+@contextmanager
+def _curves(console: Console, total: int) -> Iterator[Watcher]:
+    """Show the running trial's picture; a finished trial's picture stays above."""
+    picture = Picture()
+
+    def started(number: int, trial: Trial) -> None:
+        nonlocal picture
+        name = f"[{number + 1}/{total}] {trial.name}"
+        picture = Picture(name, "starting", began=time.monotonic())
+
+    def progressed(trial: Trial, progress: Progress) -> None:
+        if progress.look is not None:
+            picture.looks.append((progress.epoch, progress.look))
+        picture.phase = f"epoch {progress.epoch:,}" if progress.epoch else progress.phase
+
+    def finished(trial: Trial, record: Record) -> None:
+        picture.phase = record.status
+        if picture.looks:
+            console.print(picture.drawn(console.width, HIGHEST + OTHER_LINES), highlight=False)
+            picture.looks = []  # of replicates only the first is watched
+        console.print(Text(result_message(record)))
+
+    def waiting(count: int) -> None:
+        nonlocal picture
+        picture = Picture()
+        if count:
+            picture = Picture(_waiting_message(count), "still running", began=time.monotonic())
+
+    def renderable() -> RenderableType:
+        return picture.drawn(console.width, console.height)
+
+    with Live(get_renderable=renderable, console=console, transient=True, refresh_per_second=8):
+        yield Watcher(started, progressed, finished, waiting)

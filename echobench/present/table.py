@@ -1,4 +1,4 @@
-"""Rows as tables: for a terminal, and as JSON, CSV, Markdown and Parquet for scripts."""
+"""Tables of trials and of predictions: for a terminal, and as JSON, CSV, Markdown and Parquet."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import functools
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -18,14 +18,19 @@ from echobench.errors import UnknownNameError
 from echobench.machine import parallel
 from echobench.present.terminal import DISPENSABLE, MARK, drawn
 from echobench.text import markdown, spreadsheet
+from echobench.trial.prediction import TABLE_FIELDS as PREDICTION_FIELDS
+from echobench.trial.prediction import Latency, Prediction
 from echobench.trial.record import TABLE_FIELDS
+
+PIECE = 25_000
+"""Rows that one process formats at a time."""
 
 
 def lines(groups: Sequence[Group]) -> list[dict[str, str]]:
-    """Return the rows as they are printed: the best marked, and told apart by what differs."""
+    """Return the rows as printed: the best marked, with the columns in which they differ."""
     rows = [row for group in groups for row in group.rows]
     more = [n for n in GROUPS if n not in CELL[:4] and len({r.place[n] for r in rows}) > 1]
-    found = []
+    printed = []
     for group in groups:
         best = {id(row) for row in group.best}
         for row in group.rows:
@@ -33,21 +38,21 @@ def lines(groups: Sequence[Group]) -> list[dict[str, str]]:
             line |= {name: row.place[name] for name in more} | row.line
             if id(row) in best:
                 line[group.by] = MARK + line[group.by]
-            found.append(line)
-    return found
+            printed.append(line)
+    return printed
 
 
 def terminal(groups: Sequence[Group], width: int) -> RenderableType:
     """Return the rows as a table for a terminal of `width` columns."""
     printed = lines(groups)
     names = [n for n in GROUPS if n not in ("units", "machine") and printed and n in printed[0]]
-    # What decides somewhere stays.
+    # A column that decides which row is best is never left out.
     kept = {group.by for group in groups if group.best}
     return drawn(printed, width, names, [name for name in DISPENSABLE if name not in kept])
 
 
 def legend(groups: Sequence[Group], group_by: Sequence[str] = GROUP_BY) -> list[str]:
-    """Return what the mark means, if there is one."""
+    """Return a line that explains the mark, if a row has one."""
     decides = [by for by in (TIME, UPDATE) if any(g.best and g.by == by for g in groups)]
     if not decides:
         return []
@@ -56,12 +61,33 @@ def legend(groups: Sequence[Group], group_by: Sequence[str] = GROUP_BY) -> list[
     return [f"{MARK}best of those with the same {same}, by {fast}"]
 
 
-PIECE = 25_000
-"""Rows that one process writes at a time."""
+def ordered(
+    records: Records, group_by: Sequence[str] = (), sort: str | None = None
+) -> pd.DataFrame:
+    """Return a row per trial, with the fields of the flat table as columns.
+
+    Args:
+        records: the latest of each trial.
+        group_by: fields; rows with equal values stand together.
+        sort: field to sort each group by, `-` before it for the largest first; missing
+            values come last.
+
+    Raises:
+        UnknownNameError: there is no such field.
+    """
+    column = sort.removeprefix("-") if sort else None
+    for name in [*group_by, *([column] if column else [])]:
+        if name not in TABLE_FIELDS:
+            raise UnknownNameError("column", name, TABLE_FIELDS)
+    flat = frame(records)[list(TABLE_FIELDS)].sort_values([*CELL, "seed"], kind="stable")
+    if column:
+        up = column == sort
+        flat = flat.sort_values(column, ascending=up, na_position="last", kind="stable")
+    return flat.sort_values([*group_by], kind="stable") if group_by else flat
 
 
 def render(flat: pd.DataFrame, form: str) -> Iterator[str]:
-    """Yield rows (`ordered`) as `json`, texts as they are, or as `csv` for a spreadsheet."""
+    """Yield the text of `ordered` rows, as `json` or as `csv` for a spreadsheet."""
     pieces = [flat[at : at + PIECE] for at in range(0, len(flat), PIECE)]
     if form == "json":
         texts = parallel.map_items(_json, pieces)
@@ -70,7 +96,7 @@ def render(flat: pd.DataFrame, form: str) -> Iterator[str]:
         yield from (f",\n{text}" for text in texts)
         yield "\n]" if pieces else "]"
     else:
-        # A column of whole numbers with gaps is one of floats, as pandas has it.
+        # As in pandas, a column of whole numbers with gaps is written as floats.
         gaps = frozenset(name for name in INTEGERS & {*flat} if flat[name].isna().any())
         yield ",".join(TABLE_FIELDS)
         for text in parallel.map_items(functools.partial(_csv, gaps), pieces):
@@ -78,10 +104,7 @@ def render(flat: pd.DataFrame, form: str) -> Iterator[str]:
 
 
 def parquet(flat: pd.DataFrame) -> bytes:
-    """Return rows (`ordered`) as a Parquet file: texts as texts, what is missing as null.
-
-    Needs pyarrow, which is an extra.
-    """
+    """Return `ordered` rows as a Parquet file; needs pyarrow, which is an extra."""
     texts = flat.select_dtypes("category").columns
     file = io.BytesIO()
     whole = flat.astype(dict.fromkeys([*texts, "started_at"], "str"))
@@ -91,45 +114,16 @@ def parquet(flat: pd.DataFrame) -> bytes:
     return file.getvalue()
 
 
-def ordered(
-    records: Records, group_by: Sequence[str] = (), sort: str | None = None
-) -> pd.DataFrame:
-    """Return a row a trial, the table's fields its columns.
-
-    Args:
-        records: the latest of each trial.
-        group_by: fields whose equals stand together.
-        sort: the field that rows are in order of, `-` before it for the largest first; what
-            is missing comes last.
-
-    Raises:
-        UnknownNameError: no such field.
-    """
-    flat = _in_order(records)
-    for name in [*group_by, *([sort.removeprefix("-")] if sort else [])]:
-        if name not in TABLE_FIELDS:
-            raise UnknownNameError("column", name, TABLE_FIELDS)
-    if sort:
-        name = sort.removeprefix("-")
-        flat = flat.sort_values(name, ascending=name == sort, na_position="last", kind="stable")
-    return flat.sort_values([*group_by], kind="stable") if group_by else flat
-
-
-def _in_order(records: Records) -> pd.DataFrame:
-    flat = frame(records)[list(TABLE_FIELDS)]
-    return flat.sort_values([*CELL, "seed"], kind="stable")
-
-
-def _tuples(flat: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
-    """Return the rows; None where a value is missing."""
+def _rows(flat: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
+    """Return the rows; a missing value is None."""
     columns = [flat[name].astype(object) for name in flat]
     return zip(*(column.where(column.notna(), None).tolist() for column in columns), strict=True)
 
 
 def _json(flat: pd.DataFrame) -> str:
-    # As json.dumps(rows, indent=2) has it, which leaves its C code for an indent.
+    # The text of json.dumps(rows, indent=2), whose indent would switch off its C code.
     encode = json.JSONEncoder(separators=(",\n    ", ": ")).encode
-    rows = (dict(zip(TABLE_FIELDS, row, strict=True)) for row in _tuples(flat))
+    rows = (dict(zip(TABLE_FIELDS, row, strict=True)) for row in _rows(flat))
     return ",\n".join(f"  {{\n    {encode(row)[1:-1]}\n  }}" for row in rows)
 
 
@@ -137,28 +131,94 @@ def _csv(floats: frozenset[str], flat: pd.DataFrame) -> str:
     text = io.StringIO()
     flat = flat.astype(dict.fromkeys(floats, float))
     texts = flat.select_dtypes(["category", "object"])
-    flat = flat.assign(**{str(name): column.map(_cell) for name, column in texts.items()})
-    csv.writer(text, lineterminator="\n").writerows(_tuples(flat))
+    flat = flat.assign(**{str(name): column.map(_harmless) for name, column in texts.items()})
+    csv.writer(text, lineterminator="\n").writerows(_rows(flat))
     return text.getvalue().rstrip("\n")
 
 
-def _cell(value: Any) -> Any:
+def _harmless(value: Any) -> Any:
     return spreadsheet(value) if isinstance(value, str) else value
 
 
 def written(lines: list[dict[str, Any]], form: str, columns: Sequence[str] | None = None) -> str:
-    """Return lines, each a row by column, as `json`, `csv` or `md`.
+    """Return lines as `json`, `csv` or `md`.
 
     Args:
-        lines: the rows.
-        form: how.
-        columns: their order; that of the first line by default.
+        lines: the rows, by column.
+        form: one of the three.
+        columns: their order; the first line's by default.
     """
     if form == "json":
         return json.dumps(lines, indent=2)
-    frame = pd.DataFrame(lines, columns=None if columns is None else list(columns))
+    flat = pd.DataFrame(lines, columns=None if columns is None else list(columns))
     if form == "csv":
-        text: str = frame.map(_cell).rename(columns=_cell).to_csv(index=False)
+        text: str = flat.map(_harmless).rename(columns=_harmless).to_csv(index=False)
         return text.rstrip("\n")
-    texts = frame.fillna("").astype(str).map(markdown).rename(columns=markdown)
+    texts = flat.fillna("").astype(str).map(markdown).rename(columns=markdown)
     return texts.to_markdown(index=False, disable_numparse=True)
+
+
+def prediction_lines(predictions: Iterable[Prediction]) -> list[dict[str, str]]:
+    """Return a printed row for each prediction and batch size."""
+    return [
+        {
+            "model": prediction.model,
+            "backend": prediction.backend,
+            **_latency_columns(latency),
+            "agrees": _agreement(prediction),
+            "accuracy": "" if prediction.accuracy is None else f"{prediction.accuracy * 100:.6g}%",
+            "note": "" if latency else f"{prediction.status}: {prediction.reason}",
+        }
+        for prediction, latency in _by_batch(predictions)
+    ]
+
+
+def prediction_tables(predictions: Iterable[Prediction], width: int) -> dict[str, RenderableType]:
+    """Return a table for each model, by its name, for a terminal of `width` columns."""
+    by_model: dict[str, list[dict[str, str]]] = {}
+    for line in prediction_lines(predictions):
+        by_model.setdefault(line.pop("model"), []).append(line)
+    return {model: drawn(group, width, names=("backend",)) for model, group in by_model.items()}
+
+
+def render_predictions(predictions: Iterable[Prediction], form: str) -> str:
+    """Return predictions as `md`, as printed, or as `json` or `csv` with all figures."""
+    if form == "md":
+        return written(prediction_lines(predictions), form)
+    rows = [
+        {name: getattr(prediction, name) for name in PREDICTION_FIELDS}
+        | {name: getattr(latency, name, None) for name in Latency.model_fields}
+        for prediction, latency in _by_batch(predictions)
+    ]
+    return written(rows, form)
+
+
+def _by_batch(predictions: Iterable[Prediction]) -> Iterator[tuple[Prediction, Latency | None]]:
+    """Yield each prediction with each of its latencies; with None if nothing was measured."""
+    for prediction in predictions:
+        if not prediction.latencies:
+            yield prediction, None
+        for latency in prediction.latencies:
+            yield prediction, latency
+
+
+def _latency_columns(latency: Latency | None) -> dict[str, str]:
+    if latency is None:
+        return {"batch": "", "latency ms": "", "samples/s": ""}
+    seconds = (latency.median_s, *latency.quartiles_s)
+    median, low, high = (f"{1e3 * second:.3g}" for second in seconds)
+    return {
+        "batch": f"{latency.batch:,}",
+        "latency ms": f"{median} [{low}, {high}]",
+        "samples/s": f"{latency.samples_per_s:,.0f}",
+    }
+
+
+def _agreement(prediction: Prediction) -> str:
+    if prediction.tokens is None:
+        return ""
+    if prediction.differing_tokens is None:
+        return "reference"
+    if prediction.differing_tokens == 0:
+        return "yes"
+    return f"{prediction.differing_tokens:,} of {prediction.tokens:,} differ"

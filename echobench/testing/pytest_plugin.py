@@ -1,4 +1,4 @@
-"""The pytest plugin: a trial as a benchmark of pytest-benchmark, in three lines of a test.
+"""The pytest plugin: a test runs a trial as a benchmark of pytest-benchmark.
 
 ::
 
@@ -6,8 +6,8 @@
         record = echo_benchmark("my-task", backend="...", plugin="my_task.py", epochs=200)
         assert record.status in ("reached", "missed")
 
-pytest loads this module in every session where echobench is installed, so all that is
-heavy is imported when a trial runs.
+pytest loads this module in every session where echobench is installed, so heavy modules
+are imported only when a trial runs.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ if TYPE_CHECKING:
 
 FIXTURE = "echo_benchmark"
 WARM_UP = 2
-"""Dispatches that the record's seconds per update leave out too: the first epoch, and the
-first dispatch of several (`echobench.core.training`)."""
+"""Dispatches left out, as from the record's seconds per update: the first epoch, and the
+first dispatch of several epochs (`echobench.core.training`)."""
 
 
 class WorkerClock:
-    """The timer given to pytest-benchmark: it shows the seconds that the worker measured."""
+    """The timer of pytest-benchmark, which replays the seconds that the worker measured."""
 
     def __init__(self) -> None:
-        self.__name__ = "worker_clock"  # as pytest-benchmark names its timer in the file
+        self.__name__ = "worker_clock"  # the timer's name in pytest-benchmark's file
         self._now = 0.0
         self._steps: Iterator[float] = iter(())
 
     def __call__(self) -> float:
-        """Return the seconds shown now."""
+        """Return the present time in seconds."""
         return self._now
 
-    def show(self, seconds: Sequence[float], times: int) -> None:
-        """Have `step` go on by each of these seconds, `times` times before the next."""
+    def replay(self, seconds: Sequence[float], times: int) -> None:
+        """Let `step` advance by each of these seconds, `times` times each."""
         self._steps = itertools.chain.from_iterable(itertools.repeat(s, times) for s in seconds)
 
     def step(self) -> None:
-        """Go on by the next of the seconds to show; after the last, stand still."""
+        """Advance by the next of the seconds to replay; after the last, stand still."""
         self._now += next(self._steps, 0.0)
 
 
@@ -55,7 +55,7 @@ CLOCK = pytest.StashKey[WorkerClock]()
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Give the test's `benchmark` fixture, before it is made, the worker's clock for a timer."""
+    """Set the worker's clock as the timer of the test's `benchmark` fixture, not yet created."""
     if FIXTURE not in getattr(item, "fixturenames", ()):
         return
     if not item.config.pluginmanager.hasplugin("benchmark"):
@@ -70,12 +70,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 class EchoBenchmark:
-    """What the fixture `echo_benchmark` is: call it once in a test.
+    """The value of the fixture `echo_benchmark`; a test calls it once.
 
     Args:
-        request: the test's.
+        request: of the test.
         benchmark: pytest-benchmark's fixture.
-        folder: takes the records and logs of the session.
+        folder: for the records and logs of the session.
     """
 
     def __init__(self, request: pytest.FixtureRequest, benchmark: Any, folder: Path) -> None:
@@ -99,28 +99,25 @@ class EchoBenchmark:
     ) -> Record:
         """Run one trial in a process of its own, as `echobench run` does, and time its updates.
 
-        A round of the benchmark is one dispatch of training, in seconds of the worker's own
-        clock for an update; the dispatches that warm up are left out, as in the record. The
+        A round of the benchmark is one dispatch of training; its value is the seconds per
+        update on the worker's clock. Warm-up dispatches are left out, as in the record. The
         benchmark's `extra_info` holds the record's metrics.
 
-        The test is skipped where the backend is not installed or cannot train the task. It
-        fails where the trial failed, did not pass the parity gate or was too short to be timed.
+        The test is skipped if the backend is not installed or cannot train the task. It fails
+        if the trial failed, did not pass the parity gate or was too short to be timed.
 
         Args:
-            task: as `--task` takes it, parameters in brackets.
-            backend: as `--backend` takes it.
+            task: as for `--task`, parameters in brackets.
+            backend: as for `--backend`.
             plugin: Python files with tasks or backends that are not installed; relative to
                 the test's folder.
-            engine: what drives the training; the backend's usual one.
+            engine: training engine (default: the backend's).
             division: `closed` or `open`.
-            epochs: the budget; ten times the recipe's.
+            epochs: budget of the trial (default: ten times the recipe's).
             seed: of weights and data.
             device: `cpu` or `gpu`.
-            threads: of the worker; all cores.
+            threads: of the worker (default: all cores).
             timeout_s: limit of the trial in seconds.
-
-        Returns:
-            The trial's record.
         """
         from echobench.errors import EchobenchError
         from echobench.harness.matrix import Matrix, Watcher
@@ -142,28 +139,28 @@ class EchoBenchmark:
             max_epochs=epochs,
             timeout_s=timeout_s,
         )
-        seen: list[Progress] = []
+        reports: list[Progress] = []
         try:
             plugins = Plugins([self._request.path.parent / file for file in files])
             command = ["pytest", *map(str, self._request.config.invocation_params.args)]
             matrix = Matrix(plugins, Store(self._folder), JobOptions(command=command))
-            watcher = Watcher(progressed=lambda _, progress: seen.append(progress))
+            watcher = Watcher(progressed=lambda _, progress: reports.append(progress))
             (record,) = matrix.run(plan(selection, plugins), watcher)
         except EchobenchError as error:
             pytest.fail(f"{FIXTURE}: {error}", pytrace=False)
         _judge(record)
-        self._tell(record, [progress for progress in seen if progress.phase == "train"])
+        self._report(record, [progress for progress in reports if progress.phase == "train"])
         return record
 
-    def _tell(self, record: Record, dispatches: Sequence[Progress]) -> None:
-        """Give pytest-benchmark the rounds and what the record says beside them."""
+    def _report(self, record: Record, dispatches: Sequence[Progress]) -> None:
+        """Pass the rounds and the record's metrics to pytest-benchmark."""
         from echobench.present.benchmarks import extra_info, group
 
         steady = dispatches[WARM_UP:]
         if not steady and self._benchmark.enabled:
             pytest.fail(
-                f"{FIXTURE}: {record.epochs} epochs are {len(dispatches)} dispatches, of which "
-                f"the first {WARM_UP} warm up: too short to be timed; expected more epochs",
+                f"{FIXTURE}: too short to be timed: {record.epochs} epochs are {len(dispatches)} "
+                f"dispatches, of which the first {WARM_UP} are the warm-up; expected more epochs",
                 pytrace=False,
             )
         batches = (record.updates or 0) // (record.epochs or 1)
@@ -171,7 +168,7 @@ class EchoBenchmark:
         epochs = min((after - before for before, after in itertools.pairwise(ends)), default=1)
         seconds = [(progress.seconds_per_epoch or 0.0) / batches for progress in steady]
         clock = self._request.node.stash[CLOCK]
-        clock.show(seconds, epochs * batches)
+        clock.replay(seconds, epochs * batches)
         self._benchmark.group = self._benchmark.group or group(record)
         self._benchmark.extra_info.update(extra_info([record]))
         self._benchmark.pedantic(
@@ -180,23 +177,23 @@ class EchoBenchmark:
 
 
 def _judge(record: Record) -> None:
-    """Skip or fail the test where the trial gave nothing to show."""
+    """Skip or fail the test if the trial was not measured."""
     if record.status in {"unavailable", "unsupported"}:
         pytest.skip(str(record.reason))
     if record.status == "failed":
         pytest.fail("\n".join([str(record.reason), *record.log_tail]), pytrace=False)
     if record.failed_parity:
-        assert record.parity is not None  # it is what failed
+        assert record.parity is not None  # for mypy: the gate failed
         pytest.fail(
-            f"it trains something else than {record.parity.reference}: the first losses differ by "
-            f"{record.parity.largest_difference:.1e}; expected {record.parity.tolerance:.0e}",
+            f"parity gate failed: the first losses differ from those of {record.parity.reference} "
+            f"by {record.parity.largest_difference:.1e}; expected {record.parity.tolerance:.0e}",
             pytrace=False,
         )
 
 
 @pytest.fixture(scope="session")
 def _echobench_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of the session's records; a cell's reference is computed once in it."""
+    """Return one folder for the session, so that a cell's reference is computed only once."""
     return tmp_path_factory.mktemp("echobench")
 
 

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from echobench.analysis.scaling import Crossing, bend, crossings, curves, remarks
 from echobench.errors import UsageError
-from echobench.present.figures.sizes import write_sizes
-from echobench.present.figures.style import NEAREST, spread
+from echobench.present.figures.sizes import MIN_DISTANCE, separated, write_sizes
 from echobench.trial.record import Parity
 from tests.records import record
 
@@ -133,8 +132,8 @@ def test_a_figure_that_cannot_be_written(tmp_path: Path) -> None:
 
 @given(st.lists(st.floats(0, 1), max_size=6).map(sorted))
 def test_names_keep_apart(heights: list[float]) -> None:
-    placed = spread(heights)
+    placed = separated(heights)
     assert len(placed) == len(heights)
-    assert all(b - a >= NEAREST - 1e-9 for a, b in pairwise(placed))
-    if all(b - a >= NEAREST for a, b in pairwise(heights)):
+    assert all(b - a >= MIN_DISTANCE - 1e-9 for a, b in pairwise(placed))
+    if all(b - a >= MIN_DISTANCE for a, b in pairwise(heights)):
         assert placed == pytest.approx(heights)

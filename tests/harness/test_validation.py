@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echobench.harness import validation
-from echobench.present.progress import sentence
+from echobench.present.progress import result_message
 from echobench.store import referee
 from echobench.store.decoding import decoded
 from echobench.trial.record import Record
@@ -109,7 +109,7 @@ def test_whatever_is_claimed_there_is_a_record_that_can_be_kept_and_read(
     assert referee.why_impossible(record) is None
     assert record.seed == trial.seed
     assert "\n" not in (record.reason or "")
-    assert sentence(record)
+    assert result_message(record)
 
 
 def test_a_plugin_file_is_named_without_its_folder(tmp_path: Path, trial: Trial) -> None:

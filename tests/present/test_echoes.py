@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from echobench.present.echoes import aligned, compared, marks, shown
+from echobench.present.echoes import aligned, correctness, signs, token_text
 
 
 @pytest.mark.parametrize("width", [12, 24, 40, 200])
@@ -21,11 +21,11 @@ def test_columns_stay_below_each_other_where_they_wrap(width: int) -> None:
 
 
 def test_signs_not_colours_alone_say_what_is_wrong() -> None:
-    right = compared([1, 2, None], [1, 3, 4])
+    right = correctness([1, 2, None], [1, 3, 4])
     assert right == [True, False, None]
-    assert [mark.plain for mark in marks(right)] == ["✓", "✗", ""]
+    assert [mark.plain for mark in signs(right)] == ["✓", "✗", ""]
 
 
 def test_a_token_harms_no_terminal() -> None:
-    assert shown("\x1b[2J") == r"\x1b[2J"
-    assert (shown(None), shown(7), shown("né")) == (".", "7", "né")
+    assert token_text("\x1b[2J") == r"\x1b[2J"
+    assert (token_text(None), token_text(7), token_text("né")) == (".", "7", "né")

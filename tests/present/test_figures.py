@@ -13,20 +13,19 @@ from scipy import stats
 
 from echobench.analysis import curves, frame
 from echobench.errors import UsageError
-from echobench.present.figures import break_even, learning, phases, survival, updates
-from echobench.present.figures.panels import panels_of
-from echobench.present.figures.style import Looks
+from echobench.present.figures import bars, lines
+from echobench.present.figures.style import LineStyles, panels_of
 from echobench.store.folder import Store
 from echobench.trial.record import EvaluationPoint, Parity, Record
 from tests.records import RESULTS, missed, reached, record
 
 SVG = "{http://www.w3.org/2000/svg}"
 WRITERS: dict[str, Callable[..., None]] = {
-    "learning": learning.write_learning,
-    "survival": survival.write_survival,
-    "updates": updates.write_updates,
-    "phases": phases.write_phases,
-    "break-even": break_even.write_break_even,
+    "learning": lines.write_learning,
+    "survival": lines.write_survival,
+    "updates": bars.write_updates,
+    "phases": bars.write_phases,
+    "break-even": lines.write_break_even,
 }
 
 
@@ -68,12 +67,13 @@ def test_updates_and_phases_are_pandas(matrix: list[Record]) -> None:
     seeds = panels_of(matrix)["partial (open)"]["torch fit"]
     milliseconds = cell.seconds_per_update * 1e3
     expected = (milliseconds.median(), milliseconds.min(), milliseconds.max())
-    assert updates.span(seeds) == pytest.approx(expected)
+    assert bars.span(seeds) == pytest.approx(expected)
     means = curves.phases(seeds)
     assert means is not None
     assert means["compile"] == pytest.approx(cell.compile_s.mean())
     assert sum(means.values()) == pytest.approx(cell.wall_s.mean(), rel=0.01)
-    (course,) = break_even.courses({"it": seeds})
+    course = lines.course("it", seeds)
+    assert course is not None
     assert course.compile_s == pytest.approx(cell.compile_s.median())
 
 
@@ -137,6 +137,6 @@ def everything() -> Record:
 
 
 def test_names_look_different() -> None:
-    looks = Looks(["a fit", "a fused", "b fit", "b fused"])
-    assert len({tuple(looks(name).values()) for name in ("a fit", "a fused", "b fit")}) == 3
-    assert looks("a fit")["color"] == looks("a fused")["color"] != looks("b fit")["color"]
+    styles = LineStyles(["a fit", "a fused", "b fit", "b fused"])
+    assert len({tuple(styles(name).values()) for name in ("a fit", "a fused", "b fit")}) == 3
+    assert styles("a fit")["color"] == styles("a fused")["color"] != styles("b fit")["color"]

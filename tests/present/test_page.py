@@ -19,8 +19,7 @@ from echobench.analysis.frame import frame
 from echobench.plugin.manager import Plugins
 from echobench.present.page import page as pages
 from echobench.present.page.cells import groups
-from echobench.present.page.curves import learning
-from echobench.present.page.packing import Level, columns, kept
+from echobench.present.page.data import Level, columns, kept, learning
 from echobench.present.page.verdict import Verdict, verdict
 from echobench.store.folder import Store
 from echobench.trial.record import EvaluationPoint, Record
@@ -195,7 +194,7 @@ def test_many_trials_are_thinned_and_the_page_says_so(
     pages.write(tmp_path / "results", tmp_path / "report.html", plugins)
     html = (tmp_path / "report.html").read_text()
     assert len(html.encode()) <= 400_000
-    assert "a record here holds" in html
+    assert "each record here has" in html
     data = embedded(html)["data"]
     assert sum(len(cell["keys"]) for cell in data["cells"].values()) == 300
 

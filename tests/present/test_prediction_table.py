@@ -6,7 +6,7 @@ import json
 
 from rich.console import Console
 
-from echobench.present.prediction_table import render, summary, terminal
+from echobench.present.table import prediction_lines, prediction_tables, render_predictions
 from tests.records import measured
 
 PREDICTIONS = [
@@ -20,7 +20,7 @@ PREDICTIONS = [
 
 
 def test_a_row_for_each_number_of_samples_and_one_for_each_failure() -> None:
-    lines = summary(PREDICTIONS)
+    lines = prediction_lines(PREDICTIONS)
     batches = [(line["backend"], line["batch"]) for line in lines]
     three = ("jax", "numpy", "openvino")
     assert batches == [*((name, batch) for name in three for batch in ("1", "210")), ("torch", "")]
@@ -41,15 +41,15 @@ def test_a_row_for_each_number_of_samples_and_one_for_each_failure() -> None:
 
 
 def test_scripts_get_figures() -> None:
-    rows = json.loads(render(PREDICTIONS, "json"))
+    rows = json.loads(render_predictions(PREDICTIONS, "json"))
     assert (rows[4]["batch"], rows[4]["median_s"], rows[4]["differing_tokens"]) == (1, 0.0005, 3)
     assert (rows[6]["status"], rows[6]["batch"], rows[6]["median_s"]) == ("unavailable", None, None)
-    assert render(PREDICTIONS, "csv").splitlines()[0].split(",") == list(rows[0])
-    assert "3 of 42,000 differ" in render(PREDICTIONS, "md")
+    assert render_predictions(PREDICTIONS, "csv").splitlines()[0].split(",") == list(rows[0])
+    assert "3 of 42,000 differ" in render_predictions(PREDICTIONS, "md")
 
 
 def test_a_terminal_shows_each_model_apart() -> None:
-    tables = terminal([*PREDICTIONS, measured("jax", model="whole.keras")], 110)
+    tables = prediction_tables([*PREDICTIONS, measured("jax", model="whole.keras")], 110)
     assert list(tables) == ["partial.keras", "whole.keras"]
     console = Console(width=110)
     with console.capture() as captured:

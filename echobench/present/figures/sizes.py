@@ -8,57 +8,59 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echobench.analysis.scaling import Curve, remarks
-from echobench.present.figures.style import COLOURS, MARKERS, figure, spread, tidy
+from echobench.present.figures.style import COLOURS, Panels, figure, names_in, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+MIN_DISTANCE = 0.06
+"""Least distance of two names beside a panel, as a share of its height."""
 
-def write_sizes(
-    path: Path, drawn: Mapping[str, Mapping[str, Curve]], base: Mapping[str, int]
-) -> None:
-    """Write the figure of what an update costs by size: a panel an axis, a line a backend.
+
+def write_sizes(path: Path, panels: Panels[Curve], base: Mapping[str, int]) -> None:
+    """Write what an update costs by size: a panel per axis of the study, a line per backend.
 
     Args:
         path: the file, its ending one of `FORMS`.
-        drawn: seconds by axis, by name, by size (`echobench.analysis.scaling.curves`).
-        base: where on the other axes each panel lies.
+        panels: seconds by axis, name and size (`echobench.analysis.scaling.curves`).
+        base: the size on each axis while another one varies.
 
     Raises:
         UsageError: the file cannot be written.
     """
-    said = ". ".join(remarks(drawn))
-    with figure(
-        path, "What an update costs by size", said, figsize=(4.0 * len(drawn), 3.8)
-    ) as sheet:
-        panels = sheet.subplots(1, len(drawn), sharey=True, squeeze=False)[0]
-        names = sorted({name for lines in drawn.values() for name in lines})
-        for panel, (axis, lines) in zip(panels, drawn.items(), strict=True):
-            _panel(panel, axis, lines, names)
+    words = ". ".join(remarks(panels))
+    names = names_in(panels)
+    size = (4.0 * len(panels), 3.8)
+    with figure(path, "What an update costs by size", words, size) as drawing:
+        axes = drawing.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for panel, (axis, lines) in zip(axes, panels.items(), strict=True):
+            _draw(panel, axis, lines, names)
             others = ", ".join(f"{size:,} {name}" for name, size in base.items() if name != axis)
             panel.set_title(f"at {others}" if others else "", loc="left")
-        panels[0].set_ylabel("time of an update (ms)")
-        low, high = panels[0].get_ylim()
-        for panel, lines in zip(panels, drawn.values(), strict=True):
+        axes[0].set_ylabel("time of an update (ms)")
+        low, high = axes[0].get_ylim()
+        for panel, lines in zip(axes, panels.values(), strict=True):
             _name_lines(panel, lines, names, low, high)
 
 
-def _panel(panel: Axes, axis: str, lines: Mapping[str, Curve], names: list[str]) -> None:
+def _draw(panel: Axes, axis: str, lines: Mapping[str, Curve], names: list[str]) -> None:
     from matplotlib.ticker import FuncFormatter, NullLocator
 
     for name, line in lines.items():
         sizes = sorted(line)
+        number = names.index(name)
         panel.plot(
             sizes,
             [line[size] * 1e3 for size in sizes],
             color=_colour(names, name),
-            marker=MARKERS[(names.index(name) + names.index(name) // len(COLOURS)) % len(MARKERS)],
+            marker=MARKERS[(number + number // len(COLOURS)) % len(MARKERS)],
             markersize=5,
             linewidth=1.4,
         )
     panel.set_xscale("log", base=2)
     panel.set_yscale("log")
-    # Only what was measured is a tick.
+    # A tick for each measured size, and no other.
     panel.set_xticks(sorted({size for line in lines.values() for size in line}))
     panel.xaxis.set_minor_locator(NullLocator())
     panel.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
@@ -70,21 +72,22 @@ def _panel(panel: Axes, axis: str, lines: Mapping[str, Curve], names: list[str])
 def _name_lines(
     panel: Axes, lines: Mapping[str, Curve], names: list[str], low: float, high: float
 ) -> None:
-    """Write each line's name where it ends, none over another.
+    """Write each line's name at its end, without overlap.
 
-    A line that ends before others has its name above that place, the others beside the panel.
+    The names of lines that reach the largest size stand beside the panel; the name of a
+    line that ends earlier stands above its end.
 
     Args:
         panel: drawn.
         lines: seconds by size, by name.
         names: of all panels' lines.
         low: milliseconds at the panel's bottom.
-        high: those at its top.
+        high: milliseconds at its top.
     """
     last = max(size for line in lines.values() for size in line)
     ends = {name: _height(line, low, high) for name, line in lines.items() if last in line}
     order = sorted(ends, key=lambda name: ends[name])
-    beside = dict(zip(order, spread([ends[name] for name in order]), strict=True))
+    beside = dict(zip(order, separated([ends[name] for name in order]), strict=True))
     for name, line in lines.items():
         whole = last in line
         panel.annotate(
@@ -100,9 +103,31 @@ def _name_lines(
 
 
 def _height(line: Curve, low: float, high: float) -> float:
-    """Return where a line ends, in heights of a panel from `low` to `high` milliseconds."""
+    """Return the height of a line's end, 0 at `low` milliseconds and 1 at `high`."""
     return math.log(line[max(line)] * 1e3 / low) / math.log(high / low)
 
 
 def _colour(names: list[str], name: str) -> str:
     return COLOURS[names.index(name) % len(COLOURS)]
+
+
+def separated(heights: list[float]) -> list[float]:
+    """Return ascending heights of 0 to 1, moved until `MIN_DISTANCE` apart and below 1.
+
+    Heights that are too close move together, about their mean.
+    """
+    groups: list[list[float]] = []
+    for height in heights:
+        groups.append([height])
+        while (
+            len(groups) > 1
+            and _positions(groups[-1])[0] - _positions(groups[-2])[-1] < MIN_DISTANCE
+        ):
+            groups[-2:] = [groups[-2] + groups[-1]]
+    return [height for group in groups for height in _positions(group)]
+
+
+def _positions(group: list[float]) -> list[float]:
+    first = sum(height - n * MIN_DISTANCE for n, height in enumerate(group)) / len(group)
+    first = min(first, 1.0 - (len(group) - 1) * MIN_DISTANCE)
+    return [first + n * MIN_DISTANCE for n in range(len(group))]

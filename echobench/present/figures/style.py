@@ -1,26 +1,29 @@
-"""What all figures share: looks that colour-blind readers tell apart, files without dates."""
+"""What all figures share: panels of cells, colour-blind safe line styles, reproducible files."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from echobench.analysis.frame import cell_of
+from echobench.analysis.scaling import line_names
 from echobench.errors import UsageError
 from echobench.text import plain
+from echobench.trial.record import Record, machine_class
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 FORMS = ("svg", "png", "pdf")
-# Okabe and Ito (2008), told apart by colour-blind readers too; not its yellow, pale on white.
+# Okabe and Ito (2008), distinguishable for colour-blind readers; not its yellow, pale on white.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
 DASHES = ("-", "--", ":", "-.")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GRID = "#DDDDDD"
 STYLE = {
     "font.size": 9.0,
@@ -28,21 +31,93 @@ STYLE = {
     "xtick.labelsize": 8.0,
     "ytick.labelsize": 8.0,
     "legend.fontsize": 8.0,
-    "text.parse_math": False,  # a name with a $ is a name
-    "svg.fonttype": "none",  # text stays text: searched, read aloud, small
-    "svg.hashsalt": "echobench",  # the same figure is the same bytes
+    "text.parse_math": False,  # a $ in a name is no formula
+    "svg.fonttype": "none",  # text stays text: searchable, readable aloud, small
+    "svg.hashsalt": "echobench",  # the same figure gives the same bytes
 }
 LONGEST = 60
-"""Characters of a name, at most."""
-NEAREST = 0.06
-"""Least distance of two names beside a panel, in its heights."""
+"""Characters of a panel's or line's name, at most."""
+
+Value = TypeVar("Value")
+Measured = TypeVar("Measured")
+Panels: TypeAlias = Mapping[str, Mapping[str, Value]]
+"""Values by panel (task and division) and by line (cell)."""
+RecordPanels: TypeAlias = Panels[Sequence[Record]]
+
+
+def panels_of(records: Sequence[Record]) -> dict[str, dict[str, list[Record]]]:
+    """Return records by task and division, and in each by cell, every cell with a unique name.
+
+    Args:
+        records: the latest of each trial; those that failed the parity gate are left out.
+    """
+    kept = [record for record in records if not record.failed_parity]
+    by_name: dict[str, dict[str, dict[str, list[Record]]]] = defaultdict(dict)
+    for record, name in zip(kept, line_names(kept), strict=True):
+        cell = cell_of(record.trial) + machine_class(record.provenance.get("machine"))
+        lines = by_name[_shortened(f"{record.task} ({record.division})")]
+        lines.setdefault(_shortened(name), {}).setdefault(cell, []).append(record)
+    return {
+        panel: {
+            name if len(cells) == 1 else f"{name} ({number})": cell
+            for name, cells in sorted(lines.items())
+            for number, cell in enumerate(cells.values(), start=1)
+        }
+        for panel, lines in sorted(by_name.items())
+    }
+
+
+def measure_lines(
+    panels: RecordPanels, measure: Callable[[Sequence[Record]], Measured | None], quantity: str
+) -> dict[str, dict[str, Measured]]:
+    """Return a measurement of each line; lines and panels without it are left out.
+
+    Args:
+        panels: records by panel and line.
+        measure: returns None where the records do not hold the quantity.
+        quantity: its name, for the error.
+
+    Raises:
+        UsageError: no line holds it.
+    """
+    values = {
+        panel: {n: value for n, records in lines.items() if (value := measure(records)) is not None}
+        for panel, lines in panels.items()
+    }
+    require(values.values(), quantity)
+    return {panel: lines for panel, lines in values.items() if lines}
+
+
+def require(values: Iterable[object], quantity: str) -> None:
+    """Raise UsageError if all values are empty."""
+    if not any(values):
+        raise UsageError(f"plot: expected records with {quantity}; found none")
+
+
+def names_in(panels: Panels[Any]) -> list[str]:
+    """Return the names of all panels' lines, sorted."""
+    return sorted({name for lines in panels.values() for name in lines})
+
+
+def description(
+    panels: Panels[Value], describe: Callable[[Mapping[str, Value]], Sequence[str]], quantity: str
+) -> str:
+    """Describe a figure in words, for those who do not see it: `panel, quantity: line; line`.
+
+    Args:
+        panels: values by panel and line.
+        describe: returns the descriptions of a panel's lines; panels without any are left out.
+        quantity: follows each panel's name.
+    """
+    texts = {panel: "; ".join(describe(lines)) for panel, lines in panels.items()}
+    return ". ".join(f"{panel}{quantity}: {text}" for panel, text in texts.items() if text)
 
 
 def form_of(path: Path) -> str:
-    """Return what a figure's file is: one of `FORMS`.
+    """Return the form of a figure's file, one of `FORMS`.
 
     Raises:
-        UsageError: the file's name says something else.
+        UsageError: the file's name has another ending.
     """
     form = path.suffix.removeprefix(".").lower()
     if form not in FORMS:
@@ -54,14 +129,14 @@ def form_of(path: Path) -> str:
 
 
 @contextmanager
-def figure(path: Path, title: str, message: str, **size: Any) -> Iterator[Figure]:
-    """Give a figure to draw in, and write it to a file.
+def figure(path: Path, title: str, words: str, size: tuple[float, float]) -> Iterator[Figure]:
+    """Yield an empty figure, and write it to a file afterwards.
 
     Args:
         path: the file, its ending one of `FORMS`.
-        title: what it shows; stands in the file, not in the picture.
-        message: what it says, in words, for those who do not see it.
-        size: `figsize`, in inches.
+        title: stored in the file, not drawn.
+        words: the figure's `description`, stored in the file.
+        size: width and height in inches.
 
     Raises:
         UsageError: the file cannot be written.
@@ -70,18 +145,12 @@ def figure(path: Path, title: str, message: str, **size: Any) -> Iterator[Figure
     from matplotlib.figure import Figure
 
     with style.context(["default", STYLE]):
-        drawn = Figure(layout="constrained", **size)
-        yield drawn
-        _save(drawn, path, plain(title), plain(message))
+        drawing = Figure(layout="constrained", figsize=size)
+        yield drawing
+        _save(drawing, path, plain(title), plain(words))
 
 
-def short(name: str) -> str:
-    """Return a name of a panel or a line that leaves room for what is drawn."""
-    name = plain(name)
-    return name if len(name) <= LONGEST else f"{name[:LONGEST]}…"
-
-
-class Looks:
+class LineStyles:
     """Colours by the first word of a name, which is its backend; dashes by the rest."""
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -92,18 +161,24 @@ class Looks:
     def __call__(self, name: str) -> dict[str, Any]:
         """Return matplotlib's arguments for a line."""
         first, _, rest = name.partition(" ")
-        at, kind = self._firsts.index(first), self._rests.index(rest)
+        colour, dash = self._firsts.index(first), self._rests.index(rest)
         return {
-            "color": COLOURS[at % len(COLOURS)],
-            "linestyle": DASHES[(kind + at // len(COLOURS)) % len(DASHES)],
+            "color": COLOURS[colour % len(COLOURS)],
+            "linestyle": DASHES[(dash + colour // len(COLOURS)) % len(DASHES)],
         }
 
 
 def tidy(panel: Axes, axis: str = "both") -> None:
-    """Give a panel a pale grid behind what is drawn, and no frame above and at the right."""
+    """Give a panel a pale grid behind its lines, and no frame above and at the right."""
     panel.grid(True, which="major", axis=axis, color=GRID, linewidth=0.6)  # type: ignore[arg-type] # one of three words
     panel.set_axisbelow(True)
     panel.spines[["top", "right"]].set_visible(False)
+
+
+def label(panel: Axes, text: str, at: tuple[float, float], gap: tuple[float, float]) -> None:
+    """Write a number beside a point; `gap` is in points."""
+    vertical = "baseline" if gap[1] else "center"
+    panel.annotate(text, at, xytext=gap, textcoords="offset points", va=vertical, fontsize=7.5)
 
 
 def plain_numbers(axis: Any, form: str = "{:,g}") -> None:
@@ -112,70 +187,51 @@ def plain_numbers(axis: Any, form: str = "{:,g}") -> None:
 
     axis.set_major_formatter(FuncFormatter(lambda value, _: form.format(value)))
     low, high = axis.get_view_interval()
-    if high < 8 * low:  # not one power of ten: as if it were no logarithmic axis
+    if high < 8 * low:  # less than a power of ten: ticks as on a linear axis
         axis.set_major_locator(MaxNLocator(4))
     elif high < 50 * low:
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.set_minor_formatter(NullFormatter())
 
 
-def legend(drawn: Figure, lines: dict[str, Any], width: float) -> None:
-    """Write one legend of all panels above them.
-
-    Args:
-        drawn: the figure.
-        lines: what stands for each name.
-        width: of the figure, in inches.
-    """
-    longest = max(map(len, lines), default=1)
-    columns = max(1, int(width / (0.55 + 0.075 * longest)))
-    drawn.legend(
-        list(lines.values()), list(lines), loc="outside upper left", ncols=columns, frameon=False
+def legend(drawing: Figure, handles: Mapping[str, Any]) -> None:
+    """Write one legend of all panels above them; `handles` are matplotlib's artists by name."""
+    longest = max(map(len, handles), default=1)
+    columns = max(1, int(drawing.get_figwidth() / (0.55 + 0.075 * longest)))
+    drawing.legend(
+        [*handles.values()], [*handles], loc="outside upper left", ncols=columns, frameon=False
     )
 
 
-def spread(heights: list[float]) -> list[float]:
-    """Return ascending heights of 0 to 1, moved as keeps them `NEAREST` apart and below 1.
-
-    Those that would touch move together, about their mean.
-    """
-    groups: list[list[float]] = []
-    for height in heights:
-        groups.append([height])
-        while len(groups) > 1 and _placed(groups[-1])[0] - _placed(groups[-2])[-1] < NEAREST:
-            groups[-2:] = [groups[-2] + groups[-1]]
-    return [height for group in groups for height in _placed(group)]
+def _shortened(name: str) -> str:
+    """Return a name that leaves room for the drawing."""
+    name = plain(name)
+    return name if len(name) <= LONGEST else f"{name[:LONGEST]}…"
 
 
-def _placed(group: list[float]) -> list[float]:
-    first = sum(height - place * NEAREST for place, height in enumerate(group)) / len(group)
-    first = min(first, 1.0 - (len(group) - 1) * NEAREST)
-    return [first + place * NEAREST for place in range(len(group))]
-
-
-def _save(drawn: Figure, path: Path, title: str, message: str) -> None:
+def _save(drawing: Figure, path: Path, title: str, words: str) -> None:
     form = form_of(path)
-    # No dates: the same figure is the same bytes.
-    told: dict[str, dict[str, Any]] = {
+    # No dates: the same figure gives the same bytes.
+    metadata: dict[str, dict[str, Any]] = {
         "svg": {"Date": None, "Title": title},
-        "pdf": {"CreationDate": None, "Title": title, "Subject": message},
-        "png": {"Title": title, "Description": message},
+        "pdf": {"CreationDate": None, "Title": title, "Subject": words},
+        "png": {"Title": title, "Description": words},
     }
     file = io.BytesIO()
-    drawn.savefig(file, format=form, dpi=160, metadata=told[form])
-    made = file.getvalue()
+    drawing.savefig(file, format=form, dpi=160, metadata=metadata[form])
+    content = file.getvalue()
     if form == "svg":
-        made = _described(made, message)
+        content = _described(content, words)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(made)
+        path.write_bytes(content)
     except OSError as error:
         raise UsageError(
             f"--output {path}: expected a file that can be written; {error.strerror}"
         ) from error
 
 
-def _described(svg: bytes, message: str) -> bytes:
-    """Put the message behind the title, and have both read out for the picture."""
+def _described(svg: bytes, words: str) -> bytes:
+    """Put the description behind the title; screen readers read both for the picture."""
     text = svg.decode().replace("<svg ", '<svg role="img" ', 1)
-    return text.replace("</title>", f"</title>\n <desc>{escape(message)}</desc>", 1).encode()
+    return text.replace("</title>", f"</title>\n <desc>{escape(words)}</desc>", 1).encode()

@@ -1,6 +1,6 @@
-"""The page: all that is recorded in one HTML file, which opens offline.
+"""The page: all recorded trials in one HTML file that works offline.
 
-`page.py` reads records and writes the file; `cells.py` makes of them what the page shows,
-`curves.py` what it draws and `verdict.py` what it says; `packing.py` keeps whole records small.
-`template.html`, `base.css` and `style.css`, `charts.js` and `page.js` are the page itself.
+`page.py` reads records and writes the file, `cells.py` groups them into what may be compared,
+`data.py` holds what the script reads. The page itself is `template.html`, `base.css`,
+`style.css`, `charts.js` and `page.js`.
 """

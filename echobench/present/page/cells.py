@@ -15,7 +15,7 @@ import pandas as pd
 from echobench.analysis.footnotes import variants
 from echobench.analysis.ranking import TIME, UPDATE
 from echobench.analysis.table import summary
-from echobench.present.page import curves, verdict
+from echobench.present.page import data, verdict
 from echobench.present.sentences import measured
 from echobench.trial.record import Record
 
@@ -189,20 +189,9 @@ def _cell(label: str, flat: pd.DataFrame, records: Sequence[Record]) -> Cell:
         "compile + target": median.value,
         **{name: _median(column) for name, column in middle.items()},
     }
-    drawn = {
-        "curves": {
-            "time": curves.learning(own, "seconds"),
-            "updates": curves.learning(own, "updates"),
-        },
-        "survival": curves.survival(flat),
-        "update": curves.spread(flat.seconds_per_update * 1e3),
-        "limit": curves.spread(flat.limit_fraction * 100),
-        "phases": curves.phases(own),
-        "echo": curves.echo(own),
-    }
     about = {name: str(first[name]) for name in ABOUT}
     about["status"] = " ".join(sorted(set(map(str, flat.status))))
-    return Cell(digest, label, about, texts, numbers, drawn, own, flat)
+    return Cell(digest, label, about, texts, numbers, data.charts(own, flat), own, flat)
 
 
 def _median(values: pd.Series[Any]) -> float | None:

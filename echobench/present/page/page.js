@@ -1,4 +1,4 @@
-// The page: filter, sort, charts of one group, and dialogs for a cell and for a trial.
+// The page: filter, sorting, charts of one group, and dialogs for a cell and for a trial.
 
 const byId = (id) => document.getElementById(id);
 
@@ -8,50 +8,50 @@ async function unpacked(id) {
   return JSON.parse(await new Response(stream).text());
 }
 
-// The way back from `columns` in packing.py: the value at one place.
-function restored(tree, place) {
+// The inverse of `columns` in data.py: the value at an index.
+function restored(tree, index) {
   if ("same" in tree) return tree.same;
-  if ("each" in tree) return tree.each[place];
-  if ("list" in tree) return tree.list.map((item) => restored(item, place));
-  return Object.fromEntries(Object.entries(tree.object).map(([name, item]) => [name, restored(item, place)]));
+  if ("each" in tree) return tree.each[index];
+  if ("list" in tree) return tree.list.map((item) => restored(item, index));
+  return Object.fromEntries(Object.entries(tree.object).map(([name, item]) => [name, restored(item, index)]));
 }
 
-const opened = new Map();
+const unpackedRecords = new Map();
 function recordsOf(cell) {
-  if (!opened.has(cell)) opened.set(cell, unpacked(`records-${cell}`));
-  return opened.get(cell);
+  if (!unpackedRecords.has(cell)) unpackedRecords.set(cell, unpacked(`records-${cell}`));
+  return unpackedRecords.get(cell);
 }
 
-function themed() {
+function setUpTheme() {
   const button = byId("theme");
   const words = ["auto", "light", "dark"];
   let now = "auto";
-  try { now = localStorage.getItem("echobench-theme") || "auto"; } catch { /* kept nowhere */ }
-  const put = (word) => {
+  try { now = localStorage.getItem("echobench-theme") || "auto"; } catch { /* storage is blocked */ }
+  const apply = (word) => {
     now = words.includes(word) ? word : "auto";
     if (now === "auto") delete document.documentElement.dataset.theme;
     else document.documentElement.dataset.theme = now;
     button.querySelector("span").textContent = now;
-    try { localStorage.setItem("echobench-theme", now); } catch { /* kept nowhere */ }
+    try { localStorage.setItem("echobench-theme", now); } catch { /* storage is blocked */ }
   };
-  put(now);
-  button.addEventListener("click", () => put(words[(words.indexOf(now) + 1) % words.length]));
+  apply(now);
+  button.addEventListener("click", () => apply(words[(words.indexOf(now) + 1) % words.length]));
 }
 
-function filtered(redraw) {
+function setUpFilter(redraw) {
   const form = byId("filter");
   const rows = [...document.querySelectorAll("#overview tr[data-cell]")];
   const values = { task: new Set(), division: new Set(), backend: new Set(), engine: new Set(), status: new Set() };
   for (const row of rows) {
     const { task, division } = row.closest(".group").dataset;
-    row.told = { ...row.dataset, task, division };
-    row.searched = `${task} ${division} ${row.textContent}`.toLowerCase();
-    for (const [name, found] of Object.entries(values)) {
-      for (const value of name === "status" ? row.told.status.split(" ") : [row.told[name]]) found.add(value);
+    row.facts = { ...row.dataset, task, division };
+    row.searchText = `${task} ${division} ${row.textContent}`.toLowerCase();
+    for (const [name, options] of Object.entries(values)) {
+      for (const value of name === "status" ? row.facts.status.split(" ") : [row.facts[name]]) options.add(value);
     }
   }
-  for (const [name, found] of Object.entries(values)) {
-    for (const value of [...found].sort()) form.elements[name].append(make("option", { value }, value));
+  for (const [name, options] of Object.entries(values)) {
+    for (const value of [...options].sort()) form.elements[name].append(make("option", { value }, value));
   }
   const sorts = new Set([...document.querySelectorAll("#overview thead button")].map((button) => button.dataset.sort));
   for (const value of sorts) form.elements.sort.append(make("option", { value }, value));
@@ -60,9 +60,9 @@ function filtered(redraw) {
     let shown = 0;
     for (const row of rows) {
       const hit = Object.keys(values).every((name) => {
-        const asked = form.elements[name].value;
-        return !asked || (name === "status" ? row.told.status.split(" ").includes(asked) : row.told[name] === asked);
-      }) && row.searched.includes(text);
+        const wanted = form.elements[name].value;
+        return !wanted || (name === "status" ? row.facts.status.split(" ").includes(wanted) : row.facts[name] === wanted);
+      }) && row.searchText.includes(text);
       row.hidden = !hit;
       shown += hit;
     }
@@ -72,12 +72,12 @@ function filtered(redraw) {
     byId("count").textContent = `${shown} of ${rows.length} cells`;
     redraw();
   };
-  form.addEventListener("input", (event) => (event.target.name === "sort" ? sorted(event.target.value, "ascending") : apply()));
+  form.addEventListener("input", (event) => (event.target.name === "sort" ? sortRows(event.target.value, "ascending") : apply()));
   form.addEventListener("submit", (event) => event.preventDefault());
   apply();
 }
 
-function sorted(column, direction) {
+function sortRows(column, direction) {
   const sign = direction === "descending" ? -1 : 1;
   for (const body of document.querySelectorAll(".group tbody")) {
     const value = (row) => {
@@ -88,11 +88,11 @@ function sorted(column, direction) {
       return cell.dataset.value === "" ? null : Number(cell.dataset.value);
     };
     const rows = [...body.rows];
-    rows.forEach((row, place) => { row.first ??= place; });
+    rows.forEach((row, index) => { row.recordedOrder ??= index; });
     rows.sort((a, b) => {
-      if (!column) return a.first - b.first;
+      if (!column) return a.recordedOrder - b.recordedOrder;
       const [x, y] = [value(a), value(b)];
-      if (x === null || y === null) return (x === null) - (y === null); // what is missing is last
+      if (x === null || y === null) return (x === null) - (y === null); // missing values come last
       return sign * (typeof x === "string" ? x.localeCompare(y) : x - y);
     });
     body.append(...rows);
@@ -104,17 +104,17 @@ function sorted(column, direction) {
   byId("filter").elements.sort.value = column;
 }
 
-function echoed(pairs, names = []) {
+function echoList(pairs, names = []) {
   return make("ul", { class: "echo" }, ...pairs.map(([expected, predicted], row) => {
     const line = make("li", {}, names[row] ? make("span", { class: "hint" }, `${names[row]} `) : "");
     let wrong = 0;
-    expected.forEach((token, place) => {
-      const said = predicted[place];
+    expected.forEach((token, index) => {
+      const answer = predicted[index];
       if (token === null) line.append("· ");
-      else if (token === said) line.append(plain(`${said} `));
+      else if (token === answer) line.append(plain(`${answer} `));
       else {
         wrong += 1;
-        line.append(make("s", {}, String(token)), " ", make("span", { class: "wrong" }, `✗${said ?? "nothing"}`), " ");
+        line.append(make("s", {}, String(token)), " ", make("span", { class: "wrong" }, `✗${answer ?? "nothing"}`), " ");
       }
     });
     const verdict = make("span", { class: wrong ? "verdict bad" : "verdict" }, wrong ? ` ${wrong} wrong` : " ✓ right");
@@ -123,25 +123,25 @@ function echoed(pairs, names = []) {
   }));
 }
 
-// Fresh sequences each time: what the network made of one at that epoch.
-function learnt(over) {
+// Echoes at evaluations during training, each of a fresh sequence.
+function trainingEchoes(over) {
   if (!over.length) return [];
   const names = over.map(([epoch]) => `epoch ${epoch.toLocaleString("en")}`);
-  return [make("h3", {}, "While it trained"), echoed(over.map(([, ...pair]) => pair), names)];
+  return [make("h3", {}, "While it trained"), echoList(over.map(([, ...pair]) => pair), names)];
 }
 
-function styles(cells) {
+function styleFunction(cells) {
   const backends = [...new Set(Object.values(cells).map((cell) => cell.about.backend))].sort();
   const engines = [...new Set(Object.values(cells).map((cell) => cell.about.engine))].sort();
   // The eighth colour is grey, which phases use.
-  return (cell, again) => ({
+  return (cell, repeat) => ({
     colour: backends.indexOf(cell.about.backend) % 7,
     mark: backends.indexOf(cell.about.backend),
-    dash: engines.indexOf(cell.about.engine) + again,
+    dash: engines.indexOf(cell.about.engine) + repeat,
   });
 }
 
-function drawnGroup(data, style) {
+function drawGroup(data, style) {
   const group = data.groups.find((one) => one.id === byId("shown").value);
   if (!group) return;
   const seen = new Map();
@@ -157,33 +157,33 @@ function drawnGroup(data, style) {
   const lines = (points, more = {}) => cells.map((cell) => ({ name: cell.name, style: cell.style, points: points(cell), ...more }));
   const accuracy = { label: "accuracy", low: 0, high: 1, percent: true };
   const band = "Median over seeds, band between the quartiles; a certified trial keeps its last accuracy.";
-  // Where the slowest takes many times the fastest, a straight axis would hide the fastest.
-  const wide = (sets) => {
+  // On a linear axis, a line many times as long as the shortest would hide the shortest.
+  const isWide = (sets) => {
     const ends = sets.map((line) => line.points.at(-1)?.[0]).filter((end) => end > 0);
     return ends.length > 1 && Math.max(...ends) / Math.min(...ends) > 8;
   };
   const time = lines((cell) => cell.curves.time, { band: true, step: true });
-  lineChart(byId("fig-time"), { title: "Learning, by training time", note: band, x: { label: "seconds of training", log: wide(time) }, y: accuracy, lines: time, empty: "No accuracy over time was recorded." });
+  lineChart(byId("fig-time"), { title: "Learning, by training time", note: band, x: { label: "seconds of training", log: isWide(time) }, y: accuracy, lines: time, empty: "No accuracy over time was recorded." });
   const updates = lines((cell) => cell.curves.updates, { band: true });
-  lineChart(byId("fig-updates"), { title: "Learning, by updates", note: "What a backend's speed has no part in.", x: { label: "updates", log: wide(updates) }, y: accuracy, lines: updates, empty: "No accuracy was recorded." });
+  lineChart(byId("fig-updates"), { title: "Learning, by updates", note: "Independent of a backend's speed.", x: { label: "updates", log: isWide(updates) }, y: accuracy, lines: updates, empty: "No accuracy was recorded." });
   const survival = cells.map((cell) => {
     const steps = cell.survival[clock.value];
     return { name: cell.name, style: cell.style, step: true, points: steps.some(([, share]) => share > 0) ? [[0, 0], ...steps] : [] };
   });
-  const log = wide(survival);
+  const log = isWide(survival);
   for (const line of survival) if (log && line.points.length) line.points[0] = [line.points[1][0] * 0.999, 0];
   lineChart(byId("fig-survival"), { title: "Share of seeds at certified 100%", note: `Kaplan-Meier, misses censored; ${clock.selectedOptions[0].textContent}.`, x: { label: "seconds", log }, y: { label: "share of seeds", low: 0, high: 1, percent: true }, lines: survival, empty: "No trial reached the target." });
   const longest = Math.max(1000, ...cells.map((cell) => cell.curves.updates.at(-1)?.[0] || 0)) * 10;
-  const places = Array.from({ length: 25 }, (_, place) => longest ** (place / 24));
-  const named = new Map(cells.map((cell) => [cell.name, cell.style]));
-  lineChart(byId("fig-even"), { title: "Break-even", note: "Compiling and so many updates, from medians: the lowest line is first.", x: { label: "updates", log: true }, y: { label: "seconds", log: true }, lines: group.lines.filter((line) => named.has(line.name)).map((line) => ({ name: line.name, style: named.get(line.name), points: places.map((n) => [n, line.compile + n * line.update]) })), empty: "No compile times and times of an update were recorded." });
+  const updateCounts = Array.from({ length: 25 }, (_, step) => longest ** (step / 24));
+  const styleByName = new Map(cells.map((cell) => [cell.name, cell.style]));
+  lineChart(byId("fig-even"), { title: "Break-even", note: "Median compile time plus the median time of that many updates: the lowest line is the fastest.", x: { label: "updates", log: true }, y: { label: "seconds", log: true }, lines: group.lines.filter((line) => styleByName.has(line.name)).map((line) => ({ name: line.name, style: styleByName.get(line.name), points: updateCounts.map((n) => [n, line.compile + n * line.update]) })), empty: "No compile times and times of an update were recorded." });
   const rows = (key) => cells.map((cell) => ({ name: cell.name, style: cell.style, spread: cell[key] }));
   rowChart(byId("fig-update"), { title: "Time of an update", note: "Median over seeds, thick between the quartiles, thin from the smallest to the largest.", unit: "ms", log: true, rows: rows("update") });
   rowChart(byId("fig-limit"), { title: "Of the machine's limit", note: "Matrix products over the best float32 rate measured on the same machine.", unit: "% of the limit", bars: true, rows: rows("limit"), empty: "Not known for these records." });
-  rowChart(byId("fig-phases"), { title: "Where a trial's wall time goes", note: "Means over seeds.", unit: "seconds", rows: cells.map((cell) => ({ name: cell.name, parts: cell.phases.map((value, place) => ({ label: data.phases[place], value, colour: place })) })) });
+  rowChart(byId("fig-phases"), { title: "Where a trial's wall time goes", note: "Means over seeds.", unit: "seconds", rows: cells.map((cell) => ({ name: cell.name, parts: cell.phases.map((value, index) => ({ label: data.phases[index], value, colour: index })) })) });
 }
 
-function drawnSizes(data, style) {
+function drawSizes(data, style) {
   for (const host of document.querySelectorAll("figure[data-study]")) {
     const { study, axis } = host.dataset;
     const lines = Object.entries(data.sizes[study][axis]).map(([name, points]) => {
@@ -196,10 +196,10 @@ function drawnSizes(data, style) {
 
 const FIGURES = ["seed", "status", "time_to_target_s", "updates_to_target", "seconds_per_update", "compile_s", "wall_s", "accuracy", "exact_match", "reason"];
 
-async function cellShown(data, id) {
+async function showCell(data, id) {
   const cell = data.cells[id];
   const tree = await recordsOf(id);
-  const records = cell.keys.map((key, place) => [key, restored(tree, place)]);
+  const records = cell.keys.map((key, index) => [key, restored(tree, index)]);
   const link = (key, text) => make("a", { href: `#trial-${encodeURIComponent(key)}` }, text);
   const shown = FIGURES.filter((name) => records.some(([, record]) => (record[name] ?? null) !== null));
   const form = (value) => (typeof value === "number" ? number(value) : value ?? "–");
@@ -210,7 +210,7 @@ async function cellShown(data, id) {
       records.map(([key, record]) => [link(key, key), ...shown.map((name) => form(record[name]))]))));
 }
 
-async function trialShown(data, key) {
+async function showTrial(data, key) {
   const id = Object.keys(data.cells).find((one) => data.cells[one].keys.includes(key));
   if (!id) return false;
   const cell = data.cells[id];
@@ -223,7 +223,7 @@ async function trialShown(data, key) {
     make("p", {}, make("a", { href: `#cell-${id}` }, `All ${cell.keys.length} trials of this cell`)),
     make("dl", { class: "facts" }, ...facts.map((name) => make("div", {}, make("dt", {}, name.replaceAll("_", " ")), make("dd", {}, typeof record[name] === "number" ? number(record[name]) : String(record[name]))))),
     chart,
-    record.samples?.length ? echoed(record.samples.map((one) => [one.expected, one.predicted])) : null ?? "",
+    record.samples?.length ? echoList(record.samples.map((one) => [one.expected, one.predicted])) : null ?? "",
     make("h3", {}, "The whole record"),
     make("pre", { id: "record", tabindex: 0 }, JSON.stringify(record, null, 2)));
   const points = (record.evaluations || []).map((one) => [one.epoch, one.accuracy]);
@@ -233,23 +233,23 @@ async function trialShown(data, key) {
   return true;
 }
 
-function routed(data) {
+function setUpRouting(data) {
   const dialog = byId("dialog");
   let before = "";
   const go = async () => {
     tip.hide();
     const hash = decodeURIComponent(location.hash.slice(1));
-    let there = false;
+    let opens = false;
     if (hash.startsWith("cell-") && Object.hasOwn(data.cells, hash.slice(5))) {
-      await cellShown(data, hash.slice(5));
-      there = true;
+      await showCell(data, hash.slice(5));
+      opens = true;
     } else if (hash.startsWith("trial-")) {
-      if (!dialog.open) dialog.showModal(); // charts need its width
-      there = await trialShown(data, hash.slice(6));
+      if (!dialog.open) dialog.showModal(); // a chart needs the dialog's width
+      opens = await showTrial(data, hash.slice(6));
     }
-    if (there && !dialog.open) dialog.showModal();
-    if (!there && dialog.open) dialog.close();
-    if (there) dialog.scrollTop = 0;
+    if (opens && !dialog.open) dialog.showModal();
+    if (!opens && dialog.open) dialog.close();
+    if (opens) dialog.scrollTop = 0;
     else before = location.hash;
   };
   dialog.addEventListener("close", () => {
@@ -262,17 +262,17 @@ function routed(data) {
 }
 
 async function start() {
-  themed();
+  setUpTheme();
   document.addEventListener("click", (event) => {
     const button = event.target.closest("thead button[data-sort]");
-    if (button) sorted(button.dataset.sort, button.parentNode.getAttribute("aria-sort") === "ascending" ? "descending" : "ascending");
+    if (button) sortRows(button.dataset.sort, button.parentNode.getAttribute("aria-sort") === "ascending" ? "descending" : "ascending");
   });
-  if (!("DecompressionStream" in window)) throw new Error("this browser is too old for the charts and trials (no DecompressionStream); the tables are whole");
+  if (!("DecompressionStream" in window)) throw new Error("this browser is too old for the charts and trials (no DecompressionStream); the tables are complete");
   const data = await unpacked("data");
-  const style = styles(data.cells);
-  const redraw = () => drawnGroup(data, style);
+  const style = styleFunction(data.cells);
+  const redraw = () => drawGroup(data, style);
   if (data.first) byId("shown").value = data.first;
-  filtered(redraw);
+  setUpFilter(redraw);
   byId("shown").addEventListener("input", redraw);
   byId("clock").addEventListener("input", redraw);
   for (const button of document.querySelectorAll("[data-draw]")) {
@@ -283,7 +283,7 @@ async function start() {
       byId("shown").focus();
     });
   }
-  drawnSizes(data, style);
+  drawSizes(data, style);
   const select = byId("cell");
   for (const [id, cell] of Object.entries(data.cells)) {
     if (cell.echo) select.append(make("option", { value: id }, `${cell.about.task} · ${cell.about.division} · ${cell.name}`));
@@ -291,7 +291,7 @@ async function start() {
   const samples = () => {
     const cell = data.cells[select.value];
     byId("samples").replaceChildren(...(cell
-      ? [make("p", { class: "hint" }, `Seed ${cell.echo.seed}, `, make("a", { href: `#trial-${encodeURIComponent(cell.echo.key)}` }, "its record")), echoed(cell.echo.pairs), ...learnt(cell.echo.over)]
+      ? [make("p", { class: "hint" }, `Seed ${cell.echo.seed}, `, make("a", { href: `#trial-${encodeURIComponent(cell.echo.key)}` }, "its record")), echoList(cell.echo.pairs), ...trainingEchoes(cell.echo.over)]
       : ["No samples were recorded."]));
   };
   const first = data.groups.find((group) => group.id === data.first)?.cells.find((id) => data.cells[id].echo);
@@ -300,12 +300,12 @@ async function start() {
   samples();
   let width = innerWidth;
   window.addEventListener("resize", () => {
-    if (innerWidth === width) return; // a phone's address bar changes the height alone
+    if (innerWidth === width) return; // a phone's address bar changes only the height
     width = innerWidth;
     redraw();
-    drawnSizes(data, style);
+    drawSizes(data, style);
   });
-  await routed(data);
+  await setUpRouting(data);
   document.documentElement.dataset.ready = "true";
 }
 

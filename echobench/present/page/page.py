@@ -1,4 +1,4 @@
-"""The file itself: records read, the skeleton filled, everything inside."""
+"""One HTML file of all recorded trials and studies: reading the records, writing the page."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import importlib.metadata
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -17,63 +17,97 @@ from echobench.analysis.curves import PHASES
 from echobench.analysis.divisions import sorted_out_frame
 from echobench.analysis.footnotes import chosen, footnotes
 from echobench.analysis.frame import frame
+from echobench.analysis.scaling import curves, remarks
 from echobench.errors import UsageError
 from echobench.machine.privacy import redact
+from echobench.harness.plan import Selection
+from echobench.harness.studies import answers, measurements, plan_study
 from echobench.plugin.manager import Plugins
-from echobench.present.page import packing
+from echobench.present.page import data
 from echobench.present.page.cells import Cell, Group, groups
-from echobench.present.page.studies import Answer, answered
 from echobench.store.decoding import decoded
+from echobench.store.folder import Store
 from echobench.store.reading import Complaints, read_lines, record_files
 from echobench.text import finalize_for_page
 from echobench.trial.record import Record, latest, machine_class
 from echobench.trial.trial import FIRST_TUNING_SEED
 
 LARGEST = 5_800_000
-"""Bytes that a page may have: beyond, records are thinned (`packing.LEVELS`)."""
+"""Bytes of a page, at most: records are thinned (`data.LEVELS`) until it fits."""
 APART = {"quick", "studies"}
-"""Folders of results that are no results of this table."""
+"""Folders whose records stay out of the overview."""
+MOST_SEEDS = 50
+"""Seeds of a study that are looked for, at most."""
 PACKAGE = files("echobench.present.page")
 
 
 @dataclass
+class StudyView:
+    """A study with its records; none if it has not been run.
+
+    Attributes:
+        name: as `echobench study` takes it.
+        question: one sentence.
+        rows: its table, by column; rows without a trial left out.
+        sizes: points [size, milliseconds of an update] by axis and line.
+        remarks: sentences on the lines of sizes.
+        records: the latest of each trial in its folder.
+    """
+
+    name: str
+    question: str
+    rows: list[dict[str, str]] = field(default_factory=list)
+    sizes: dict[str, dict[str, list[list[float]]]] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+
+    @property
+    def columns(self) -> list[str]:
+        """Return the columns that are not empty."""
+        first = self.rows[0] if self.rows else {}
+        return [name for name in first if any(row[name] for row in self.rows)]
+
+
+@dataclass
 class Page:
-    """What the template shows."""
+    """The values of the template."""
 
     folder: str
     made: str
     version: str
     groups: list[Group]
-    studies: list[Answer]
+    studies: list[StudyView]
     study_groups: list[Group]
     machines: list[dict[str, Any]]
     remarks: list[str]
 
     @property
     def cells(self) -> list[Cell]:
-        """Return all cells, those of studies too; one that is in both, once."""
+        """Return all cells, including those of studies; a cell in both once."""
         both = [*self.groups, *self.study_groups]
         return list({cell.id: cell for group in both for cell in group.cells}.values())
 
     @property
     def trials(self) -> int:
-        """Return how many trials the overview is of."""
+        """Return the number of trials in the overview."""
         return sum(len(cell.records) for group in self.groups for cell in group.cells)
 
 
 def read(folder: Path) -> list[Record]:
-    """Return the records of training in a folder and in those below it, oldest file first.
+    """Return the training records in a folder and its subfolders, oldest file first.
 
-    Quick records and studies are not among them, unless the folder is theirs; nor are the
-    trials of a search, whose figures are no results.
+    Quick records and studies are left out, unless the folder itself is theirs; so are the
+    trials of a search, which are not results.
     """
-    found = [
+    chosen_files = [
         file
         for file in record_files(folder, "**/*.jsonl")
         if not APART & set(file.relative_to(folder).parts)
     ]
     with Complaints() as complain:
-        records = (record for file in found for record in read_lines(file, decoded, complain))
+        records = (
+            record for file in chosen_files for record in read_lines(file, decoded, complain)
+        )
         return [record for record in records if record.seed < FIRST_TUNING_SEED]
 
 
@@ -81,15 +115,16 @@ def write(folder: Path, output: Path, plugins: Plugins) -> None:
     """Write the page of a folder of records.
 
     Args:
-        folder: where they are; studies in its folder `studies`.
+        folder: of the records; its subfolder `studies` holds the studies.
         output: the file.
-        plugins: tasks, whose closed recipes count, and studies.
+        plugins: tasks, whose closed recipes decide the division of a record, and studies.
 
     Raises:
         UsageError: there are no records, or the file cannot be written.
     """
     everything = read(folder)
-    studies = answered(folder / "studies", plugins)
+    names = sorted(plugins.studies)
+    studies = [_study(name, folder / "studies" / name, plugins) for name in names]
     if not everything and not any(study.records for study in studies):
         raise UsageError(
             f"--results {folder}: expected records; found none; make some with: echobench run"
@@ -105,7 +140,7 @@ def write(folder: Path, output: Path, plugins: Plugins) -> None:
 
 
 def _page(
-    folder: Path, everything: Sequence[Record], studies: list[Answer], plugins: Plugins
+    folder: Path, everything: Sequence[Record], studies: list[StudyView], plugins: Plugins
 ) -> Page:
     records = latest(list(everything))
     flat, moved = sorted_out_frame(frame(records), plugins)
@@ -124,8 +159,28 @@ def _page(
     )
 
 
+def _study(name: str, folder: Path, plugins: Plugins) -> StudyView:
+    study = plugins.study(name).value
+    records = latest(Store(folder).load())
+    if not records:
+        return StudyView(name, study.question)
+    known = [b for b in dict.fromkeys(r.backend for r in records) if b in plugins.backends]
+    seeds = min(MOST_SEEDS, 1 + max(record.seed for record in records))
+    planned = plan_study(study, Selection(backends=known or [study.backend], seeds=seeds), plugins)
+    by_axis = curves(measurements(study, records, plugins)) if study.axes else {}
+    sizes = {
+        axis: {
+            line: [[size, seconds * 1e3] for size, seconds in points.items()]
+            for line, points in lines.items()
+        }
+        for axis, lines in by_axis.items()
+    }
+    rows = answers(planned, records)
+    return StudyView(name, study.question, rows, sizes, remarks(by_axis), records)
+
+
 def _machines(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Return what records say of the machines they were made on, one entry a class."""
+    """Return the facts of each machine class that records name."""
     found: dict[str, dict[str, Any]] = {}
     seen: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for record in records:
@@ -157,7 +212,7 @@ def _machines(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 
 def rendered(page: Page) -> str:
-    """Return the page as HTML, its records thinned as far as its size asks for."""
+    """Return the page as HTML, its records thinned until it is small enough."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(
@@ -170,47 +225,45 @@ def rendered(page: Page) -> str:
     template = environment.from_string(_source("template.html"))
     style = _source("base.css") + _source("style.css")
     script = _source("charts.js") + _source("page.js")
-    keys = _keys(page.cells)
-    told = {
+    values = {
         "page": page,
         "style": style,
         "script": script,
         "style_digest": _digest(style),
         "script_digest": _digest(script),
-        "data": packing.packed(_data(page, keys)),
+        "data": data.packed(_script_data(page)),
     }
     text = ""
-    for level in packing.LEVELS:
-        text = template.render(told, level=level.told, packed=_packed(page.cells, level))
+    for level in data.LEVELS:
+        text = template.render(values, level=level.note, packed=_packed(page.cells, level))
         if len(text.encode()) <= LARGEST:
             break
     return text
 
 
-def _packed(cells: Sequence[Cell], level: packing.Level) -> dict[str, str]:
+def _packed(cells: Sequence[Cell], level: data.Level) -> dict[str, str]:
     return {
-        cell.id: packing.packed(
-            packing.columns([packing.kept(packing.builtins(r), level) for r in cell.records])
+        cell.id: data.packed(
+            data.columns([data.kept(data.builtins(r), level) for r in cell.records])
         )
         for cell in cells
     }
 
 
 def _keys(cells: Sequence[Cell]) -> dict[str, list[str]]:
-    """Return the trials' keys by cell; one that occurs again (another machine) has a number."""
+    """Return the trials' keys by cell; a key that occurs again (another machine) gets a number."""
     times: dict[str, int] = defaultdict(int)
-    found: dict[str, list[str]] = {}
+    keys: dict[str, list[str]] = defaultdict(list)
     for cell in cells:
-        found[cell.id] = []
         for record in cell.records:
             times[record.key] += 1
-            again = times[record.key]
-            found[cell.id].append(record.key if again == 1 else f"{record.key}~{again}")
-    return found
+            count = times[record.key]
+            keys[cell.id].append(record.key if count == 1 else f"{record.key}~{count}")
+    return keys
 
 
-def _data(page: Page, keys: dict[str, list[str]]) -> dict[str, Any]:
-    """Return what the script draws."""
+def _script_data(page: Page) -> dict[str, Any]:
+    keys = _keys(page.cells)
     return {
         "phases": list(PHASES),
         "cells": {
@@ -227,7 +280,7 @@ def _data(page: Page, keys: dict[str, list[str]]) -> dict[str, Any]:
 
 
 def _first(groups: Sequence[Group]) -> str | None:
-    """Return the group whose charts are shown first: one that shows a winner, with most cells."""
+    """Return the group whose charts are shown first: with a winner if possible, with most cells."""
     if not groups:
         return None
     reached = {g.id: any(c.numbers["time to target"] for c in g.cells) for g in groups}
@@ -239,5 +292,5 @@ def _source(name: str) -> str:
 
 
 def _digest(text: str) -> str:
-    """Return what the page's policy knows an element of its own by."""
+    """Return the digest by which the page's Content-Security-Policy allows an inline element."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

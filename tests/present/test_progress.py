@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from echobench.present.watch import AXIS, curve
+from echobench.present.progress import AXIS, curve
 from echobench.store.folder import Store
 from echobench.trial.messages import EVENT, Progress
 from echobench.worker.job import _emit

@@ -1,0 +1,119 @@
+"""Figures with one row per cell: the time of an update, and the phases of the wall time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from echobench.analysis.curves import PHASES, phases
+from echobench.present.figures.style import (
+    COLOURS,
+    LineStyles,
+    RecordPanels,
+    description,
+    figure,
+    label,
+    legend,
+    measure_lines,
+    names_in,
+    plain_numbers,
+    tidy,
+)
+from echobench.trial.record import Record
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PHASE_COLOURS = (*COLOURS[:6], "#666666", "#BBBBBB")
+ROW = 0.24
+"""Height of a row in inches."""
+
+
+class Span(NamedTuple):
+    """Milliseconds of an update over seeds."""
+
+    median: float
+    smallest: float
+    largest: float
+
+
+def span(records: Sequence[Record]) -> Span | None:
+    """Return the time of a cell's update; None where it was not measured."""
+    values = [1e3 * r.seconds_per_update for r in records if r.seconds_per_update]
+    return Span(median(values), min(values), max(values)) if values else None
+
+
+def write_updates(path: Path, panels: RecordPanels) -> None:
+    """Write the time of an update: median, smallest and largest over seeds, fastest cell on top."""
+    spans_of = measure_lines(panels, span, "times of updates")
+    styles = LineStyles(names_in(panels))
+    heights = [len(spans) + 1.6 for spans in spans_of.values()]
+    words = description(spans_of, _spans_in_words, ", ms an update")
+    with figure(path, "Time of an update", words, (6.4, ROW * sum(heights) + 0.5)) as drawing:
+        axes = _stacked(drawing, heights, sharex=True)
+        for panel, (title, spans) in zip(axes, spans_of.items(), strict=True):
+            order = sorted(spans, key=lambda name: spans[name].median, reverse=True)
+            for row, name in enumerate(order):
+                middle, smallest, largest = spans[name]
+                colour = styles(name)["color"]
+                panel.plot([smallest, largest], [row, row], color=colour, linewidth=2.2)
+                panel.plot(middle, row, marker="o", color=colour, markersize=5)
+                label(panel, f"{middle:.3g}", (largest, row), (7, 0))
+            panel.set_yticks(range(len(order)), order)
+            panel.set_ylim(-0.7, len(order) - 0.3)
+            panel.set_xscale("log")
+            panel.set_title(title, loc="left")
+            panel.margins(x=0.12)
+            tidy(panel, axis="x")
+        plain_numbers(axes[-1].xaxis)
+        axes[-1].set_xlabel("time of an update (ms): median, smallest and largest over seeds")
+
+
+def _spans_in_words(spans: Mapping[str, Span]) -> list[str]:
+    return [f"{n} {s.median:.3g} [{s.smallest:.3g}, {s.largest:.3g}]" for n, s in spans.items()]
+
+
+def write_phases(path: Path, panels: RecordPanels) -> None:
+    """Write the mean seconds of each phase of the wall time, stacked."""
+    from matplotlib.patches import Patch
+
+    bars_of = measure_lines(panels, phases, "phases of the wall time")
+    heights = [len(bars) + 1.8 for bars in bars_of.values()]
+    words = description(bars_of, _phases_in_words, "")
+    colours = dict(zip(PHASES, PHASE_COLOURS, strict=True))
+    size = (6.8, ROW * sum(heights) + 0.9)
+    with figure(path, "Where the wall time goes", words, size) as drawing:
+        axes = _stacked(drawing, heights)
+        for panel, (title, bars) in zip(axes, bars_of.items(), strict=True):
+            names = list(bars)[::-1]
+            ends = [0.0] * len(names)
+            for phase, colour in colours.items():
+                lengths = [bars[name][phase] for name in names]
+                panel.barh(names, lengths, left=ends, color=colour, height=0.72, label=phase)
+                ends = [a + b for a, b in zip(ends, lengths, strict=True)]
+            for row, total in enumerate(ends):
+                label(panel, f"{total:.3g} s", (total, row), (4, 0))
+            panel.set_xlim(0, 1.12 * max(ends))
+            panel.set_title(title, loc="left")
+            tidy(panel, axis="x")
+        axes[-1].set_xlabel("mean seconds from the process's start to the record")
+        legend(drawing, {phase: Patch(color=colour) for phase, colour in colours.items()})
+
+
+def _phases_in_words(bars: Mapping[str, Mapping[str, float]]) -> list[str]:
+    texts = []
+    for name, seconds in bars.items():
+        longest = max(seconds, key=lambda phase: seconds[phase])
+        total = sum(seconds.values())
+        texts.append(f"{name} {total:.3g} s, most of it {longest} ({seconds[longest]:.3g} s)")
+    return texts
+
+
+def _stacked(drawing: Figure, heights: Sequence[float], **more: Any) -> list[Axes]:
+    """Return panels above each other, as high as their rows."""
+    ratios = {"height_ratios": heights}
+    axes = drawing.subplots(len(heights), 1, squeeze=False, gridspec_kw=ratios, **more)
+    return list(axes[:, 0])

@@ -1,0 +1,272 @@
+"""Figures of curves: learning, the share of seeds at the target, and the break-even."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from echobench.analysis.curves import AXES, Learning, arrival, learning, times
+from echobench.analysis.footnotes import Course, break_even, who_is_first
+from echobench.analysis.frame import frame
+from echobench.analysis.statistics import censored_median
+from echobench.present.figures.style import (
+    LineStyles,
+    Panels,
+    RecordPanels,
+    Value,
+    description,
+    figure,
+    label,
+    legend,
+    names_in,
+    plain_numbers,
+    require,
+    tidy,
+)
+from echobench.trial.record import Record
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_POINTS = 400
+"""Points of a line, at most."""
+MOST_COLUMNS = 3
+"""Panels side by side, at most."""
+FEWEST_UPDATES = 1000
+"""Least extent of the break-even's axis."""
+CLOCK_LABELS = {
+    "train": "training",
+    "compile": "compiling and training",
+    "wall": "from the process's start",
+}
+
+
+def write_learning(path: Path, panels: RecordPanels) -> None:
+    """Write accuracy by training time and by updates: median and middle half of the seeds."""
+    from matplotlib.lines import Line2D
+
+    curves = {
+        axis: {
+            panel: {name: _thinned(learning(records, axis)) for name, records in lines.items()}
+            for panel, lines in panels.items()
+        }
+        for axis in AXES
+    }
+    every = [panel.values() for axis in curves.values() for panel in axis.values()]
+    require(chain(*every), "evaluations")
+    names = names_in(panels)
+    styles = LineStyles(names)
+    title = "Accuracy on fresh sequences by training time and by updates"
+    words = description(panels, _learning_in_words, ", median accuracy")
+    with figure(path, title, words, (7.2, 2.6 * len(panels) + 0.5)) as drawing:
+        rows = drawing.subplots(len(panels), len(AXES), squeeze=False, sharey=True)
+        for row, name in zip(rows, panels, strict=True):
+            for panel, (axis, axis_label) in zip(row, AXES.items(), strict=True):
+                # Evaluations come at the same updates of each seed, but not at the same seconds.
+                _draw_learning(panel, curves[axis][name], styles, steps=axis == "seconds")
+                panel.set_xlabel(axis_label)
+            row[0].set_title(name, loc="left")
+            row[0].set_ylabel("accuracy")
+        legend(drawing, {name: Line2D([], [], **styles(name)) for name in names})
+
+
+def _thinned(curve: Learning | None) -> Learning | None:
+    """Return a curve with no more points than can be seen."""
+    if curve is None or len(curve.at) <= MOST_POINTS:
+        return curve
+    kept = np.unique(np.geomspace(1, len(curve.at), MOST_POINTS).astype(int) - 1)
+    return Learning(*(column[kept] for column in curve))
+
+
+def _draw_learning(
+    panel: Axes, curves: Mapping[str, Learning | None], styles: LineStyles, *, steps: bool
+) -> None:
+    _share_axis(panel, low=0)
+    drawn = {name: curve for name, curve in curves.items() if curve is not None}
+    for name, curve in drawn.items():
+        style = styles(name)
+        shape = "steps-post" if steps else None
+        panel.plot(curve.at, curve.median, linewidth=1.4, drawstyle=shape, **style)
+        panel.fill_between(
+            curve.at,
+            curve.low,
+            curve.high,
+            step="post" if steps else None,
+            color=style["color"],
+            alpha=0.15,
+            linewidth=0,
+        )
+    if drawn:
+        panel.set_xscale("log")
+        plain_numbers(panel.xaxis)
+    else:
+        panel.set_xticks([])
+        _note(panel, "not recorded")
+    tidy(panel)
+
+
+def _learning_in_words(lines: Mapping[str, Sequence[Record]]) -> list[str]:
+    return [
+        f"{name} ends at {curve.median[-1]:.1%} after {curve.at[-1]:,.0f} updates"
+        for name, records in lines.items()
+        if (curve := learning(records, "updates")) is not None
+    ]
+
+
+def write_survival(path: Path, panels: RecordPanels, clock: str = "train") -> None:
+    """Write the share of seeds at certified 100% by time (Kaplan-Meier), misses marked."""
+    frames = {
+        panel: {name: frame(records) for name, records in lines.items()}
+        for panel, lines in panels.items()
+    }
+    flats = [flat for lines in frames.values() for flat in lines.values()]
+    seconds = (len(some) for flat in flats for some in times(flat, clock))
+    require(seconds, "times to the target, or to a miss")
+
+    def draw(panel: Axes, lines: Mapping[str, pd.DataFrame], styles: LineStyles) -> None:
+        curves = {name: arrival(flat, clock) for name, flat in lines.items()}
+        seconds = np.concatenate([np.concatenate([c.times, c.censored]) for c in curves.values()])
+        seconds = seconds[seconds > 0]
+        if not len(seconds):
+            _note(panel, "no times")
+            return
+        start, end = seconds.min() / 1.5, seconds.max() * 1.3
+        for name, curve in curves.items():
+            style = styles(name)
+            if curve.n:
+                at = [start, *curve.times, end]
+                shares = [0.0, *curve.shares, curve.shares[-1] if len(curve.shares) else 0.0]
+                panel.step(at, shares, where="post", linewidth=1.5, **style)
+            misses = np.unique(curve.censored)
+            if len(misses):
+                before = np.searchsorted(curve.times, misses, side="right")
+                heights = np.concatenate([[0.0], curve.shares])[before]
+                panel.plot(misses, heights, "|", color=style["color"], markersize=10, zorder=5)
+        panel.set_xscale("log")
+        panel.set_xlim(start, end)
+        _share_axis(panel, low=-0.02)
+        plain_numbers(panel.xaxis)
+        tidy(panel)
+
+    def in_words(lines: Mapping[str, pd.DataFrame]) -> list[str]:
+        texts = []
+        for name, flat in lines.items():
+            hits, misses = times(flat, clock)
+            half = censored_median(hits, misses).value
+            by = "" if half is None else f", half of them by {half:.3g} s"
+            texts.append(f"{name} {len(hits)} of {len(hits) + len(misses)} seeds{by}")
+        return texts
+
+    _write_panels(
+        path,
+        frames,
+        "Share of seeds at certified 100% by time",
+        description(frames, in_words, ""),
+        draw,
+        (f"seconds, {CLOCK_LABELS[clock]}", "seeds at certified 100%"),
+    )
+
+
+def course(name: str, records: Sequence[Record]) -> Course | None:
+    """Return a cell's straight line: its median compile time and median time of an update."""
+    compiling = [r.compile_s for r in records if r.compile_s is not None]
+    updating = [r.seconds_per_update for r in records if r.seconds_per_update is not None]
+    return Course(name, median(compiling), median(updating)) if compiling and updating else None
+
+
+def write_break_even(path: Path, panels: RecordPanels) -> None:
+    """Write seconds by updates, compiling counted, with a dot where another cell becomes first."""
+    lines_of = {
+        panel: {name: course(name, records) for name, records in lines.items()}
+        for panel, lines in panels.items()
+    }
+    every = [lines.values() for lines in lines_of.values()]
+    require(chain(*every), "times of compiling and of updates")
+
+    def draw(panel: Axes, lines: Mapping[str, Course | None], styles: LineStyles) -> None:
+        courses = [line for line in lines.values() if line is not None]
+        if not courses:
+            _note(panel, "no times")
+            return
+        overtaking = break_even(courses)[1:]
+        end = 10 * max([FEWEST_UPDATES / 10, *(at for at, _ in overtaking)])
+        updates = np.geomspace(1, end, 200)
+        for line in courses:
+            seconds = line.compile_s + updates * line.seconds_per_update
+            panel.plot(updates, seconds, linewidth=1.4, **styles(line.name))
+        panel.set_xscale("log")
+        panel.set_yscale("log")
+        panel.set_xlim(1, end)
+        for number, (at, line) in enumerate(overtaking):
+            height = line.compile_s + at * line.seconds_per_update
+            colour = styles(line.name)["color"]
+            panel.plot(at, height, "o", color=colour, markersize=6, zorder=5)
+            label(panel, f"{at:,.0f}", (at, height), (4, 6 if number % 2 else -11))
+        plain_numbers(panel.xaxis, "{:,.0f}")
+        plain_numbers(panel.yaxis)
+        tidy(panel)
+
+    def in_words(lines: Mapping[str, Course | None]) -> list[str]:
+        courses = [line for line in lines.values() if line is not None]
+        return [who_is_first(courses)] if courses else []
+
+    _write_panels(
+        path,
+        lines_of,
+        "Compiling and updates: who is first up to how many",
+        description(lines_of, in_words, ", compiling counted"),
+        draw,
+        ("updates", "compiling and updates (s)"),
+    )
+
+
+def _write_panels(
+    path: Path,
+    panels: Panels[Value],
+    title: str,
+    words: str,
+    draw: Callable[[Axes, Mapping[str, Value], LineStyles], None],
+    labels: tuple[str, str],
+) -> None:
+    """Write panels side by side, one legend above them.
+
+    Args:
+        path: the file.
+        panels: values by panel and line.
+        title: of the file.
+        words: its description.
+        draw: draws one panel's lines.
+        labels: of the axes.
+    """
+    from matplotlib.lines import Line2D
+
+    columns = 2 if len(panels) == 4 else min(MOST_COLUMNS, len(panels))
+    rows = -(-len(panels) // columns)
+    names = names_in(panels)
+    styles = LineStyles(names)
+    with figure(path, title, words, (max(4.6, 3.4 * columns), 2.8 * rows + 0.5)) as drawing:
+        axes = list(drawing.subplots(rows, columns, squeeze=False).flat)
+        for panel, (name, lines) in zip(axes, panels.items(), strict=False):
+            draw(panel, lines, styles)
+            panel.set_title(name, loc="left")
+            panel.set_xlabel(labels[0])
+            panel.set_ylabel(labels[1])
+        for panel in axes[len(panels) :]:
+            panel.set_visible(False)
+        legend(drawing, {name: Line2D([], [], **styles(name)) for name in names})
+
+
+def _share_axis(panel: Axes, low: float) -> None:
+    panel.set_ylim(low, 1.02)
+    panel.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
+
+
+def _note(panel: Axes, text: str) -> None:
+    """Write in an empty panel why it is empty."""
+    panel.text(0.5, 0.5, text, transform=panel.transAxes, ha="center")
