@@ -1,4 +1,4 @@
-"""`echobench check`: does a plugin keep the rules?"""
+"""`echobench check`: check that a plugin keeps the rules."""
 
 from __future__ import annotations
 
@@ -16,17 +16,24 @@ if TYPE_CHECKING:
     from echobench.testing import Finding
 
 app = typer.Typer(
-    help="Check that a plugin keeps the rules; exit code 1 where it does not.",
+    help="Check that a plugin keeps the rules; the exit code is 1 if not.",
     no_args_is_help=True,
+    rich_markup_mode="markdown",
 )
 
 
 @app.command()
 def task(
-    name: Annotated[str, typer.Argument(help="NAME or NAME[key=value,...].")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Task to check, NAME or NAME[key=value,...]")
+    ],
     backend: Annotated[
         list[str] | None,
-        typer.Option(help="Draw its data here, train on the first; repeat; all."),
+        typer.Option(
+            metavar="NAME",
+            help="Backend to draw its data on; the first one also trains; repeatable "
+            "(default: all that can be used)",
+        ),
     ] = None,
     plugin: PluginFiles = None,
     as_json: AsJson = False,
@@ -41,10 +48,15 @@ def task(
 
 @app.command()
 def backend(
-    name: Annotated[str, typer.Argument(help="Which; `echobench list` names them.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Backend to check (see: `echobench list`)")
+    ],
     task: Annotated[
         list[str] | None,
-        typer.Option(help="Parity of this task; repeat; all that take little time."),
+        typer.Option(
+            metavar="NAME",
+            help="Task for the parity gate; repeatable (default: all that take little time)",
+        ),
     ] = None,
     plugin: PluginFiles = None,
     as_json: AsJson = False,

@@ -1,4 +1,4 @@
-"""`echobench doctor`: is this machine fit to measure on?"""
+"""`echobench doctor`: check whether this machine is fit to measure on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from echobench.cli.options import AsJson
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Say whether this machine is fit to measure on, and what to change."""
+    """Check whether this machine is fit to measure on, and say what to change."""
     from rich import box
     from rich.console import Console
     from rich.table import Table

@@ -1,4 +1,4 @@
-"""`echobench list`: what is installed, what is usable, and why not."""
+"""`echobench list`: list the installed plugins, and why some cannot be used."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def list_plugins(
     plugin: PluginFiles = None,
     as_json: AsJson = False,
 ) -> None:
-    """List plugins: what is installed, what is usable, and why not."""
+    """List the installed plugins, and why some cannot be used."""
     from rich.console import Console
     from rich.table import Table
 

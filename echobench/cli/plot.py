@@ -1,4 +1,4 @@
-"""`echobench plot`: what is recorded, as a figure."""
+"""`echobench plot`: draw the records as a figure."""
 
 from __future__ import annotations
 
@@ -31,17 +31,27 @@ KINDS = ("learning", "survival", "updates", "phases", "break-even")
 
 def plot(
     kind: Annotated[
-        str, typer.Argument(help=f"{', '.join(KINDS)}, or a study of sizes, such as `size`.")
+        str,
+        typer.Argument(
+            metavar="KIND",
+            help=f"Figure to draw: {', '.join(KINDS)}, or a study of sizes, e.g. size",
+        ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The figure: FILE.svg, .png or .pdf.")
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="File to write: FILE.svg, FILE.png or FILE.pdf"
+        ),
     ],
     results: Annotated[
         Path | None,
-        typer.Option(help="Folder of the records; results, of a study results/studies/KIND."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder of the records (default: results; for a study results/studies/KIND)",
+        ),
     ] = None,
     clock: Annotated[
-        Clock, typer.Option(help="What counts into the time; of `survival` only.")
+        Clock, typer.Option(help="What the time to target of survival includes")
     ] = Clock.TRAIN,
     task: Tasks = None,
     backend: Backends = None,
@@ -51,7 +61,7 @@ def plot(
     seed: Seeds = None,
     plugin: PluginFiles = None,
 ) -> None:
-    """Draw a figure of what is recorded."""
+    """Draw a figure of the records."""
     from echobench.analysis.scaling import curves
     from echobench.harness.studies import measurements
     from echobench.plugin.manager import Plugins

@@ -1,4 +1,4 @@
-"""`echobench table`: the results."""
+"""`echobench table`: print the results table."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from echobench.cli.options import (
     Divisions,
     Engines,
     PluginFiles,
+    Quick,
     Results,
     Seeds,
     Statuses,
@@ -36,24 +37,29 @@ FLAT = (TableFormat.JSON, TableFormat.CSV, TableFormat.PARQUET)
 def table(
     results: Results = Path("results"),
     form: Annotated[
-        TableFormat, typer.Option("--format", help="How to print.")
+        TableFormat, typer.Option("--format", help="Format of the output")
     ] = TableFormat.TABLE,
     clock: Annotated[
         Clock,
         typer.Option(
-            help="What counts into the time to target; json, csv and parquet hold it all."
+            help="What the time to target includes: training; compiling too; or all since the "
+            "process started. json, csv and parquet hold all three"
         ),
     ] = Clock.TRAIN,
     group_by: Annotated[
         str | None,
         typer.Option(
-            help="Columns, such as backend or task,device: what stands together, the best of it "
-            "marked; task,division."
+            metavar="COLUMNS",
+            help="Columns whose rows form a group, with its best row marked, e.g. backend or "
+            "task,device (default: task,division)",
         ),
     ] = None,
     sort: Annotated[
         str | None,
-        typer.Option(help="A column to sort each group by; -COLUMN for the largest first."),
+        typer.Option(
+            metavar="COLUMN",
+            help="Column to sort each group by; -COLUMN puts the largest first (default: names)",
+        ),
     ] = None,
     task: Tasks = None,
     backend: Backends = None,
@@ -62,10 +68,13 @@ def table(
     status: Statuses = None,
     seed: Seeds = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A file instead of the terminal.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="File to write to (default: the terminal)"
+        ),
     ] = None,
     plugin: PluginFiles = None,
-    quick: Annotated[bool, typer.Option("--quick", help="The smoke runs instead.")] = False,
+    quick: Quick = False,
 ) -> None:
     """Print the results table."""
     from echobench.analysis import frame, ranking

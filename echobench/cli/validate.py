@@ -1,4 +1,4 @@
-"""`echobench validate`: the referee for results that come from elsewhere."""
+"""`echobench validate`: check records that come from elsewhere."""
 
 from __future__ import annotations
 
@@ -10,22 +10,20 @@ from typing import Annotated
 
 import typer
 
-from echobench.cli.options import AsJson, PluginFiles
+from echobench.cli.options import AsJson, PluginFiles, RecordPaths
 from echobench.errors import UsageError
 
 
 def validate(
-    paths: Annotated[
-        list[Path], typer.Argument(help="Files of records, or folders, with all in them.")
-    ],
+    paths: RecordPaths,
     repair: Annotated[
         bool,
-        typer.Option("--repair", help="Set damaged lines aside first, into FILE.damaged."),
+        typer.Option("--repair", help="First move damaged lines to FILE.damaged"),
     ] = False,
     plugin: PluginFiles = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check records: schema, arithmetic, division, duplicates, impossible values."""
+    """Check records: schema, arithmetic, recipes, duplicates, impossible values."""
     from echobench.plugin.manager import Plugins
     from echobench.store.reading import Complaints, record_files
     from echobench.store.referee import validate as check
