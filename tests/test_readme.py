@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from echobench.plugin.manager import Plugins
 from echobench.store.folder import Store
 from tests.conftest import Command
 
@@ -68,6 +69,13 @@ def test_the_commands_of_the_page_of_usage_are_understood(echobench: Command) ->
         if arguments[0] == "run":
             done = echobench(*arguments, "--dry-run")
             assert done.returncode == 0, done.stderr
+
+
+def test_the_page_of_tasks_names_all_that_are_installed(plugins: Plugins) -> None:
+    page = (ROOT / "docs" / "tasks.md").read_text()
+    rows = "".join(line.split("|")[1] for line in page.splitlines() if line.startswith("| `"))
+    assert set(re.findall(r"`([\w-]+)`", rows)) == {*plugins.tasks}
+    assert set(re.findall(r"^echobench study (\S+)", page, re.MULTILINE)) == {*plugins.studies}
 
 
 @pytest.mark.parametrize(("folder", "columns"), [("open", 80), ("speed", 90)])
