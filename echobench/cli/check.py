@@ -42,8 +42,8 @@ def task(
     from echobench.testing import check_task
 
     with interrupts.comforted("nothing was kept"):
-        found = check_task(name, backends=backend or [], plugins=plugin or [], say=_say)
-    _conclude(found, as_json=as_json)
+        findings = check_task(name, backends=backend or [], plugins=plugin or [], say=_say)
+    _print_findings(findings, as_json=as_json)
 
 
 @app.command()
@@ -65,16 +65,16 @@ def backend(
     from echobench.testing import check_backend
 
     with interrupts.comforted("nothing was kept"):
-        found = check_backend(name, tasks=task or [], plugins=plugin or [], say=_say)
-    _conclude(found, as_json=as_json)
+        findings = check_backend(name, tasks=task or [], plugins=plugin or [], say=_say)
+    _print_findings(findings, as_json=as_json)
 
 
 def _say(text: str) -> None:
     say(f"{text} ...")
 
 
-def _conclude(findings: Sequence[Finding], *, as_json: bool) -> None:
-    """Print the findings; leave with exit code 1 where one failed."""
+def _print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
+    """Print the findings; exit with code 1 if a check failed."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -84,15 +84,15 @@ def _conclude(findings: Sequence[Finding], *, as_json: bool) -> None:
         print(json.dumps([finding.model_dump() for finding in findings], indent=2))
     else:
         styles = {"passed": "green", "failed": "bold red", "skipped": "yellow"}
-        shown = Table("check", "result", "found", header_style="bold")
+        table = Table("check", "result", "found", header_style="bold")
         for finding in findings:
             advice = f"\nto do: {finding.advice}" if finding.advice else ""
-            shown.add_row(
+            table.add_row(
                 finding.name,
                 Text(finding.status, styles[finding.status]),
                 Text(finding.found + advice),
             )
-        Console().print(shown)
+        Console().print(table)
         skipped = sum(finding.status == "skipped" for finding in findings)
         passed = len(findings) - len(failed) - skipped
         print(f"{passed} passed, {len(failed)} failed, {skipped} skipped")

@@ -28,6 +28,6 @@ def doctor(as_json: AsJson = False) -> None:
         table.add_row(check.name, check.verdict, check.found, check.advice)
     console = Console()
     console.print(table)
-    doubts = [check.name for check in checks if check.verdict == "doubtful"]
-    fit = "fit to measure on" if not doubts else f"measure with care: {', '.join(doubts)}"
-    console.print(fit, highlight=False)
+    doubtful = [check.name for check in checks if check.verdict == "doubtful"]
+    verdict = "fit to measure on" if not doubtful else f"measure with care: {', '.join(doubtful)}"
+    console.print(verdict, highlight=False)

@@ -61,8 +61,8 @@ def export(
     records, moved = sorted_out(latest(Store(results, quick=quick).load()), Plugins(plugin or []))
     if not records:
         raise UsageError(f"export: no records in {results}; make some with: echobench run")
-    told, notes = document(of_one_machine(records, machine), metric.value)
-    text = json.dumps(told, indent=4)
+    exported, notes = document(of_one_machine(records, machine), metric.value)
+    text = json.dumps(exported, indent=4)
     if output is None:
         print(text)
     else:

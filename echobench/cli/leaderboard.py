@@ -34,8 +34,8 @@ def leaderboard(
     files = [file for file in dict.fromkeys(files) if output not in file.parents]
     if not files:
         raise UsageError(f"leaderboard: no records in {', '.join(map(str, paths))}")
-    made = board(files, Plugins(plugin or []))
-    site.write(made, output)
-    rows = sum(map(len, made.fields.values()))
-    refused = len({finding.where for finding in made.refused})
-    say(f"{output / 'index.html'}: {rows} rows of {made.records} records, {refused} refused")
+    ranked = board(files, Plugins(plugin or []))
+    site.write(ranked, output)
+    rows = sum(map(len, ranked.fields.values()))
+    refused = len({finding.where for finding in ranked.refused})
+    say(f"{output / 'index.html'}: {rows} rows of {ranked.records} records, {refused} refused")

@@ -85,24 +85,24 @@ def plot(
         "status": status or [],
         "seed": [str(number) for number in seed or []],
     }
-    records = _asked_for(folder, wanted, plugins)
+    records = _matching(folder, wanted, plugins)
     if kind in KINDS:
         if not records:
             raise UsageError(f"--results {folder}: expected records; found none")
         _write(kind, output, records, clock)
     else:
-        drawn = curves(measurements(studies[kind], records, plugins))
-        if not drawn:
+        measured = curves(measurements(studies[kind], records, plugins))
+        if not measured:
             raise UsageError(
                 f"--results {folder}: expected records of `echobench study {kind}` with "
                 "times of updates; found none"
             )
-        write_sizes(output, drawn, studies[kind].base)
+        write_sizes(output, measured, studies[kind].base)
     say(f"wrote {output}")
 
 
-def _asked_for(folder: Path, wanted: dict[str, list[str]], plugins: Plugins) -> list[Record]:
-    """Return the latest records of a folder that have the wanted values."""
+def _matching(folder: Path, wanted: dict[str, list[str]], plugins: Plugins) -> list[Record]:
+    """Return the latest records of a folder that match the filters."""
     from echobench.analysis.filters import only
     from echobench.analysis.frame import frame
     from echobench.store.divisions import sorted_out
@@ -111,7 +111,7 @@ def _asked_for(folder: Path, wanted: dict[str, list[str]], plugins: Plugins) -> 
 
     records, moved = sorted_out(latest(Store(folder).load()), plugins)
     say(*moved)
-    return [records[place] for place in only(frame(records), wanted).index]
+    return [records[position] for position in only(frame(records), wanted).index]
 
 
 def _write(kind: str, output: Path, records: list[Record], clock: Clock) -> None:

@@ -91,11 +91,11 @@ def table(
     wanted = {"task": task or [], "backend": backend or [], "engine": engine or []}
     everything = only(frame.load(Store(results, quick=quick).folder), wanted)
     latest, moved = sorted_out_frame(frame.latest(everything), Plugins(plugin or []))
-    some = {
+    filters = {
         "status": status or [],
         "seed": [str(number) for number in seed or []],
     }
-    records = only(latest, {"division": division or [], **some})
+    records = only(latest, {"division": division or [], **filters})
     names = tuple(group_by.split(",")) if group_by else ()
     if form in FLAT:
         flat = tables.ordered(records, names, sort)
@@ -123,7 +123,7 @@ def table(
             say(f"no records in {results}; make some with: echobench run")
 
 
-def _show(file: IO[str], groups: Sequence[Group], notes: list[str], said: list[str]) -> None:
+def _show(file: IO[str], groups: Sequence[Group], notes: list[str], sentences: list[str]) -> None:
     from rich.console import Console
 
     from echobench.present.table import terminal
@@ -133,14 +133,13 @@ def _show(file: IO[str], groups: Sequence[Group], notes: list[str], said: list[s
     console.print(terminal(groups, console.width))
     for line in notes:
         console.print(line_of(line, "dim"))
-    if said:
+    if sentences:
         console.print()
-    for line in said:
+    for line in sentences:
         console.print(line_of(line))
 
 
 def _check_parquet(form: TableFormat, output: Path | None) -> None:
-
     if form is not TableFormat.PARQUET:
         return
     needs("--format parquet", "parquet", "pyarrow")
@@ -152,7 +151,7 @@ def _check_parquet(form: TableFormat, output: Path | None) -> None:
 
 @contextlib.contextmanager
 def _opened(output: Path | None, *, binary: bool = False) -> Iterator[IO[Any]]:
-    """Open what is printed to: a file, or the standard output."""
+    """Open the output: a file, or stdout."""
     if output is None:
         yield sys.stdout.buffer if binary else sys.stdout
         return

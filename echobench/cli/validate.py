@@ -39,33 +39,34 @@ def validate(
     if repair:
         _repair(files)
     complaints = Complaints(say=lambda line: None)
-    found, count = check(files, Plugins(plugin or []), complaints)
+    findings, count = check(files, Plugins(plugin or []), complaints)
     if as_json:
-        print(json.dumps([asdict(finding) for finding in found], indent=2))
+        print(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
-        for one in found:
-            print(plain(f"{one.where}: {one.severity}: {one.about}: {one.message}"))
-    errors = sum(one.severity == "error" for one in found)
+        for finding in findings:
+            text = f"{finding.where}: {finding.severity}: {finding.about}: {finding.message}"
+            print(plain(text))
+    errors = sum(finding.severity == "error" for finding in findings)
     print(*complaints.summary()[-1:], sep="\n", end="\n" * bool(complaints.counts), file=sys.stderr)
-    print(f"{count} records, {errors} errors, {len(found) - errors} warnings", file=sys.stderr)
+    print(f"{count} records, {errors} errors, {len(findings) - errors} warnings", file=sys.stderr)
     if errors:
         raise typer.Exit(1)
 
 
 def _repair(files: list[Path]) -> None:
-    """Set damaged lines aside, and say so."""
+    """Move damaged lines aside, and report each file."""
     from echobench.store.reading import KINDS
     from echobench.store.repair import repair
     from echobench.text import plain
 
-    done = [one for one in map(repair, files) if one]
-    for one in done:
+    repairs = [done for done in map(repair, files) if done]
+    for done in repairs:
         print(
             plain(
-                f"{one.path}: {one.lines:,} {KINDS['damaged'][one.lines > 1]}, "
-                f"{one.bytes:,} bytes, set aside in {one.aside.name}"
+                f"{done.path}: {done.lines:,} {KINDS['damaged'][done.lines > 1]}, "
+                f"{done.bytes:,} bytes, set aside in {done.aside.name}"
             ),
             file=sys.stderr,
         )
-    if not done:
+    if not repairs:
         print("nothing to repair", file=sys.stderr)
