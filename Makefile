@@ -11,7 +11,7 @@ TIMES   ?= 10
 # A file stays in one process, and the files come in their order: long ones first, see conftest.
 PYTEST = $(BIN)/python -m pytest -n logical --dist loadfile --no-loadscope-reorder --benchmark-disable
 
-.PHONY: run test test-often coverage mutation speed open closed tasks studies sizes figures report bench bench-scale bench-executors fuzz regression soak load lint clean
+.PHONY: run test test-often coverage mutation speed open closed tasks studies sizes figures report docs bench bench-scale bench-executors fuzz regression soak load lint clean
 
 run: $(VENV)/.base  ## teach the encoder-decoder to echo on JAX, and print the table
 	$(BIN)/echobench run --backend jax --task partial
@@ -88,6 +88,9 @@ figures: $(VENV)/.all  ## the pictures of the committed records, into results/fi
 
 report: $(VENV)/.all  ## the page of the committed records, studies too
 	$(BIN)/echobench report --results results --output results/report.html
+
+docs: $(VENV)/.all  ## the reference pages, made from the code: docs/commands.md
+	$(BIN)/python docs/make_commands.py
 
 .PHONY: faults
 faults: $(VENV)/.all  ## 200 workers that go wrong, in one process: ten minutes

@@ -1,18 +1,23 @@
-"""What the README shows works as it stands there."""
+"""What the README, docs/usage.md and results/README.md show works as it stands there."""
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import statistics
 from pathlib import Path
 
 import pytest
 
+from echobench.plugin.manager import Plugins
 from echobench.store.folder import Store
 from tests.conftest import Command
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+USAGE = (ROOT / "docs" / "usage.md").read_text()
+RESULTS = (ROOT / "results" / "README.md").read_text()
 GUIDE = (ROOT / "docs" / "writing-a-task.md").read_text()
 
 
@@ -26,40 +31,91 @@ def test_the_task_of_the_readme_is_that_of_the_guide() -> None:
         assert f"echobench {command}" in GUIDE
 
 
-def test_the_commands_of_the_readme_are_understood(echobench: Command) -> None:
-    block = next(b for b in re.findall(r"```\n(.*?)```", README, re.DOTALL) if "--quick" in b)
-    commands = [line.partition("#")[0].split()[1:] for line in block.splitlines()]
-    assert len(commands) >= 8
-    for command in commands:
-        arguments = [word.strip("'") for word in command]
+def test_the_readme_is_short_and_keeps_the_order_of_a_reader_s_questions() -> None:
+    assert len(README.splitlines()) <= 140
+    assert re.findall(r"^## (.*)$", README, re.MULTILINE) == [
+        "Words",
+        "Run it",
+        "Add a task",
+        "What it found",
+        "Where everything else is",
+    ]
+
+
+def commands_of(page: str, marker: str) -> list[list[str]]:
+    """Return the arguments of each echobench command in the block that holds the marker."""
+    block = next(b for b in re.findall(r"```\n(.*?)```", page, re.DOTALL) if marker in b)
+    lines = [line for line in block.splitlines() if line.startswith("echobench ")]
+    return [shlex.split(line.partition("#")[0])[1:] for line in lines]
+
+
+def test_the_commands_of_the_readme_run(echobench: Command, tmp_path: Path) -> None:
+    (tmp_path / "results").symlink_to(ROOT / "results")
+    commands = commands_of(README, "source .venv/bin/activate")
+    assert len(commands) == 4
+    for arguments in commands:
+        rest = ["--dry-run"] if arguments[0] == "run" else []
+        if arguments == ["table"]:  # of the records that the commands above it make
+            rest = ["--results", "results/open"]
+        done = echobench(*arguments, *rest)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout
+
+
+def test_the_commands_of_the_page_of_usage_are_understood(echobench: Command) -> None:
+    commands = commands_of(USAGE, "--quick")
+    assert len(commands) >= 25
+    for arguments in commands:
         if arguments[0] == "run":
             done = echobench(*arguments, "--dry-run")
             assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(
-    ("folder", "division", "rows"), [("open", "open", 8), ("speed", "closed", 16)]
-)
-def test_the_tables_of_the_readme_are_those_of_the_committed_records(
-    folder: str, division: str, rows: int, echobench: Command
+def test_the_page_of_tasks_names_all_that_are_installed(plugins: Plugins) -> None:
+    page = (ROOT / "docs" / "tasks.md").read_text()
+    rows = "".join(line.split("|")[1] for line in page.splitlines() if line.startswith("| `"))
+    assert set(re.findall(r"`([\w-]+)`", rows)) == {*plugins.tasks}
+    assert set(re.findall(r"^echobench study (\S+)", page, re.MULTILINE)) == {*plugins.studies}
+
+
+@pytest.mark.parametrize(("folder", "columns"), [("open", 80), ("speed", 90)])
+def test_the_tables_of_the_results_are_those_of_the_committed_records(
+    folder: str, columns: int, echobench: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = echobench("table", "--results", str(ROOT / "results" / folder), "--format", "md")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    command = f"COLUMNS={columns} echobench table --results results/{folder}"
+    (shown,) = re.findall(rf"`{command}`:\n\n```\n(.*?)```", RESULTS, re.DOTALL)
+    done = echobench("table", "--results", str(ROOT / "results" / folder))
     assert done.returncode == 0
-    shown = [line.split() for line in README.splitlines() if re.match(r" (whole|partial) ", line)]
-    # The first run's table shows one trial of somebody's machine.
-    matrix = [words for words in shown if words[3] == division and words[4] != "1/1"]
-    assert len(matrix) == rows
-    header, _, *lines = (
-        [cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines()
-    )
-    for words in matrix:
-        (line,) = (line for line in lines if line[:4] == words[:4])
-        assert dict(zip(header, line, strict=True))["success"] == words[4]
-        figure = next(word for word in words[5:] if re.match(r"[\d>]", word))
-        assert figure in " ".join(line)
+    lines = [line.rstrip() for line in done.stdout.splitlines()]
+    assert "\n".join(lines).strip("\n") == shown.strip("\n")
 
 
-def test_the_figures_in_its_sentences_are_those_of_the_committed_records() -> None:
+def test_the_table_of_the_readme_is_that_of_the_committed_records() -> None:
+    printed = re.findall(r"```\n(.*?)```", RESULTS, re.DOTALL)[0].splitlines()
+    command = "`echobench table --results results/open` prints, among more:"
+    _, _, rest = README.partition(command)
+    shown = rest.partition("```\n")[2].partition("```")[0].splitlines()
+    left_out = shown.index("...")
+    assert left_out == 10  # a header, a line and eight cells
+    assert shown[:left_out] == printed[:left_out]
+    assert shown[left_out + 1 :] == printed[left_out - len(shown) + 1 :]
+
+
+def test_the_words_are_explained_before_they_are_used() -> None:
+    before, _, words = README.partition("## Words")
+    section = words.partition("\n## ")[0].strip().splitlines()
+    assert len(section) == 6
+    for word in ("Task", "Backend", "Engine", "Division", "Cell", "Trial", "Certified"):
+        assert f"**{word}**: " in "\n".join(section)
+        if word not in {"Task", "Backend"}:  # plain English there
+            assert not re.search(rf"\b{word.lower()}s?\b", before)
+    assert "*The tutorial*" in before
+
+
+def test_the_figures_in_its_sentences_are_those_of_the_committed_records(
+    echobench: Command,
+) -> None:
     def median(folder: str, field: str, task: str, backend: str, engine: str) -> str:
         values = [
             value
@@ -84,6 +140,19 @@ def test_the_figures_in_its_sentences_are_those_of_the_committed_records() -> No
         if record.task == "partial" and record.status == "reached"
     ]
     lost = sum(not record.lasted for record in hits)
+    study = echobench(
+        *("study", "representation", "--table", "--format", "json"),
+        *("--results", str(ROOT / "results" / "studies" / "representation")),
+    )
+    updates = {
+        row["variant"]: int(row["updates to target"].replace(",", ""))
+        for row in json.loads(study.stdout)
+        if row["updates to target"]
+    }
+    whole, partial = (
+        round(updates[f"{task}, linear, tuned"] / updates[f"{task}, one-hot, tuned"])
+        for task in ("whole", "partial")
+    )
     said = " ".join(README.split())
     fused, fit = (
         [update(backend, engine) for backend in ("jax", "tensorflow", "torch")]
@@ -101,5 +170,6 @@ def test_the_figures_in_its_sentences_are_those_of_the_committed_records() -> No
         f"`torch-native` takes {start('torch-native', 'native')} s, since it compiles nothing; "
         f"JAX {start('jax', 'fused')} s.",
         f"{lost} of {len(hits)} certified trials of `partial` had an error again",
+        f"take {whole} times (`whole`) and {partial} times (`partial`) as many updates",
     ):
         assert sentence in said

@@ -1,7 +1,7 @@
-"""The command line: arguments in, exit codes out, no logic; one file a verb.
+"""The command line: one file a verb; options in, exit code out, no logic.
 
-Exit codes: 0 all well (a miss is a result), 1 some trial failed or could not be
-recorded, 2 usage, 3 a regression that `compare --fail-if` was asked for, 130 interrupted.
+Exit codes: 0 success (a missed target is a result), 1 a trial failed or could not be recorded,
+2 wrong usage, 3 a regression found by `compare --fail-if`, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -42,43 +42,51 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=True,
+    # Rich's own markup would take `NAME[key=value]` for a style, and drop it.
+    rich_markup_mode="markdown",
 )
-app.command()(run.run)
-app.command()(study.study)
-app.command()(tune.tune)
-app.command()(predict.predict)
-# What begins with a dash may be a token: a negative number is told as any other wrong one.
-app.command(context_settings={"ignore_unknown_options": True})(echo.echo)
-app.command()(table.table)
-app.command()(compare.compare)
-app.command()(plot.plot)
-app.command()(report.report)
-app.command()(export.export)
-app.command()(validate.validate)
-app.command()(merge.merge)
-app.command()(leaderboard.leaderboard)
-app.command()(doctor.doctor)
-app.command("list")(listing.list_plugins)
-app.add_typer(check.app, name="check")
-app.add_typer(new.app, name="new")
+# `echobench --help` and docs/commands.md list the verbs under these headings.
+MEASURE = "Measure"
+RESULTS = "See results"
+MODELS = "Use a trained network"
+RECORDS = "Check and share records"
+SETUP = "Inspect and extend this installation"
+app.command(rich_help_panel=MEASURE)(run.run)
+app.command(rich_help_panel=MEASURE)(study.study)
+app.command(rich_help_panel=MEASURE)(tune.tune)
+app.command(rich_help_panel=RESULTS)(table.table)
+app.command(rich_help_panel=RESULTS)(compare.compare)
+app.command(rich_help_panel=RESULTS)(plot.plot)
+app.command(rich_help_panel=RESULTS)(report.report)
+app.command(rich_help_panel=MODELS)(predict.predict)
+# A token may begin with a dash: a negative number gets the message of any other wrong token.
+app.command(rich_help_panel=MODELS, context_settings={"ignore_unknown_options": True})(echo.echo)
+app.command(rich_help_panel=RECORDS)(validate.validate)
+app.command(rich_help_panel=RECORDS)(merge.merge)
+app.command(rich_help_panel=RECORDS)(export.export)
+app.command(rich_help_panel=RECORDS)(leaderboard.leaderboard)
+app.command("list", rich_help_panel=SETUP)(listing.list_plugins)
+app.command(rich_help_panel=SETUP)(doctor.doctor)
+app.add_typer(check.app, name="check", rich_help_panel=SETUP)
+app.add_typer(new.app, name="new", rich_help_panel=SETUP)
 
 
 def main() -> None:
-    """Run the command line; an expected failure is one line: exit code 2 for the user's, else 1."""
+    """Run the command line and exit; an expected failure is one line and code 2 (usage) or 1."""
     try:
         code = _run()
         interrupts.ignore()
     except KeyboardInterrupt:
-        interrupts.ignore()  # here, where a second one changes nothing
+        interrupts.ignore()  # from here on a second one changes nothing
         code = INTERRUPTED
     if code == INTERRUPTED:
-        _tell(interrupts.message())
+        _print_error(interrupts.message())
     try:
         sys.stdout.flush()
-    except OSError:  # nobody reads it any more: `| head`, or a terminal that is gone
+    except OSError:  # no reader is left: `| head`, or a closed terminal
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = code or 1
-    sys.exit(code)  # type: ignore[arg-type] # what another SystemExit had
+    sys.exit(code)  # type: ignore[arg-type] # any object that a SystemExit holds
 
 
 def _run() -> object:
@@ -86,18 +94,18 @@ def _run() -> object:
     try:
         app()
     except EchobenchError as error:
-        _tell(f"echobench: {error}", *getattr(error, "__notes__", ()))
+        _print_error(f"echobench: {error}", *getattr(error, "__notes__", ()))
         return 2 if isinstance(error, UsageError) else 1
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise
-        _tell(f"echobench: expected the name of a file; {error.strerror}: {error.filename}")
+        _print_error(f"echobench: expected the name of a file; {error.strerror}: {error.filename}")
         return 2
     except SystemExit as ended:
         return ended.code
     return 0
 
 
-def _tell(*lines: str) -> None:
-    with contextlib.suppress(OSError):  # the terminal may be what is gone
+def _print_error(*lines: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal itself may be gone
         say(*lines)

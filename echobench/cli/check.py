@@ -1,4 +1,4 @@
-"""`echobench check`: does a plugin keep the rules?"""
+"""`echobench check`: check that a plugin keeps the rules."""
 
 from __future__ import annotations
 
@@ -16,17 +16,24 @@ if TYPE_CHECKING:
     from echobench.testing import Finding
 
 app = typer.Typer(
-    help="Check that a plugin keeps the rules; exit code 1 where it does not.",
+    help="Check that a plugin keeps the rules; the exit code is 1 if not.",
     no_args_is_help=True,
+    rich_markup_mode="markdown",
 )
 
 
 @app.command()
 def task(
-    name: Annotated[str, typer.Argument(help="NAME or NAME[key=value,...].")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Task to check, NAME or NAME[key=value,...]")
+    ],
     backend: Annotated[
         list[str] | None,
-        typer.Option(help="Draw its data here, train on the first; repeat; all."),
+        typer.Option(
+            metavar="NAME",
+            help="Backend to draw its data on; the first one also trains; repeatable "
+            "(default: all that can be used)",
+        ),
     ] = None,
     plugin: PluginFiles = None,
     as_json: AsJson = False,
@@ -35,16 +42,21 @@ def task(
     from echobench.testing import check_task
 
     with interrupts.on_interrupt_say("nothing was kept"):
-        found = check_task(name, backends=backend or [], plugins=plugin or [], say=_say)
-    _conclude(found, as_json=as_json)
+        findings = check_task(name, backends=backend or [], plugins=plugin or [], say=_say)
+    _print_findings(findings, as_json=as_json)
 
 
 @app.command()
 def backend(
-    name: Annotated[str, typer.Argument(help="Which; `echobench list` names them.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Backend to check (see: `echobench list`)")
+    ],
     task: Annotated[
         list[str] | None,
-        typer.Option(help="Parity of this task; repeat; all that take little time."),
+        typer.Option(
+            metavar="NAME",
+            help="Task for the parity gate; repeatable (default: all that take little time)",
+        ),
     ] = None,
     plugin: PluginFiles = None,
     as_json: AsJson = False,
@@ -53,16 +65,16 @@ def backend(
     from echobench.testing import check_backend
 
     with interrupts.on_interrupt_say("nothing was kept"):
-        found = check_backend(name, tasks=task or [], plugins=plugin or [], say=_say)
-    _conclude(found, as_json=as_json)
+        findings = check_backend(name, tasks=task or [], plugins=plugin or [], say=_say)
+    _print_findings(findings, as_json=as_json)
 
 
 def _say(text: str) -> None:
     say(f"{text} ...")
 
 
-def _conclude(findings: Sequence[Finding], *, as_json: bool) -> None:
-    """Print the findings; leave with exit code 1 where one failed."""
+def _print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
+    """Print the findings; exit with code 1 if a check failed."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -72,15 +84,15 @@ def _conclude(findings: Sequence[Finding], *, as_json: bool) -> None:
         print(json.dumps([finding.model_dump() for finding in findings], indent=2))
     else:
         styles = {"passed": "green", "failed": "bold red", "skipped": "yellow"}
-        shown = Table("check", "result", "found", header_style="bold")
+        table = Table("check", "result", "found", header_style="bold")
         for finding in findings:
             advice = f"\nto do: {finding.advice}" if finding.advice else ""
-            shown.add_row(
+            table.add_row(
                 finding.name,
                 Text(finding.status, styles[finding.status]),
                 Text(finding.found + advice),
             )
-        Console().print(shown)
+        Console().print(table)
         skipped = sum(finding.status == "skipped" for finding in findings)
         passed = len(findings) - len(failed) - skipped
         print(f"{passed} passed, {len(failed)} failed, {skipped} skipped")

@@ -1,4 +1,4 @@
-"""`echobench compare`: two sides, pair by pair."""
+"""`echobench compare`: compare two sides pair by pair."""
 
 from __future__ import annotations
 
@@ -8,27 +8,43 @@ from typing import Annotated
 
 import typer
 
-from echobench.cli.options import Format, PluginFiles, Results
+from echobench.cli.options import Format, PluginFiles, PrintFormat, Results
 from echobench.text import say
 
 
 def compare(
-    a: Annotated[str, typer.Argument(help="PATH, key=value,... or PATH[key=value,...].")],
-    b: Annotated[str, typer.Argument(help="The other side: key=value such as backend=torch.")],
+    a: Annotated[
+        str,
+        typer.Argument(
+            metavar="A",
+            help="First side: key=value,... such as backend=jax, PATH, or PATH[key=value,...]",
+        ),
+    ],
+    b: Annotated[
+        str,
+        typer.Argument(metavar="B", help="Second side, written alike; ratios are B / A"),
+    ],
     results: Results = Path("results"),
     metric: Annotated[
-        list[str] | None, typer.Option(help="A field of the record; repeat; the usual ones.")
+        list[str] | None,
+        typer.Option(
+            metavar="FIELD",
+            help="Field of the records to compare; repeatable (default: time_to_target_s, "
+            "updates_to_target and seconds_per_update)",
+        ),
     ] = None,
     fail_if: Annotated[
         list[str] | None,
         typer.Option(
-            help="Exit with 3 if B is surely worse, such as 'seconds_per_update>+10%'; repeat."
+            metavar="LIMIT",
+            help="Exit with 3 if B is surely worse, e.g. 'seconds_per_update>+10%'; repeatable "
+            "(default: none)",
         ),
     ] = None,
     plugin: PluginFiles = None,
-    form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
+    form: PrintFormat = Format.TABLE,
 ) -> None:
-    """Compare two sides by paired ratios, with intervals."""
+    """Compare two sides by the ratios of paired trials, with intervals."""
     from rich.console import Console
 
     from echobench.analysis import comparison

@@ -1,4 +1,4 @@
-"""`echobench doctor`: is this machine fit to measure on?"""
+"""`echobench doctor`: check whether this machine is fit to measure on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from echobench.cli.options import AsJson
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Say whether this machine is fit to measure on, and what to change."""
+    """Check whether this machine is fit to measure on, and say what to change."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -28,6 +28,6 @@ def doctor(as_json: AsJson = False) -> None:
         table.add_row(check.name, check.verdict, check.found, check.advice)
     console = Console()
     console.print(table)
-    doubts = [check.name for check in checks if check.verdict == "doubtful"]
-    fit = "fit to measure on" if not doubts else f"measure with care: {', '.join(doubts)}"
-    console.print(fit, highlight=False)
+    doubtful = [check.name for check in checks if check.verdict == "doubtful"]
+    verdict = "fit to measure on" if not doubtful else f"measure with care: {', '.join(doubtful)}"
+    console.print(verdict, highlight=False)

@@ -1,4 +1,4 @@
-"""`echobench echo`: what a saved network echoes of what is typed."""
+"""`echobench echo`: have a saved network echo a typed sequence."""
 
 from __future__ import annotations
 
@@ -21,19 +21,28 @@ if TYPE_CHECKING:
 def echo(
     model: Annotated[
         Path,
-        typer.Argument(help="A network of run --save-models: NAME.keras and, beside it, .json."),
+        typer.Argument(
+            metavar="NAME.keras",
+            help="Network saved by `echobench run --save-models`, with its NAME.json beside it",
+        ),
     ],
     tokens: Annotated[
         list[str] | None,
-        typer.Argument(help="The sequence, as the task spells its tokens; . for a missing one."),
+        typer.Argument(
+            metavar="TOKEN",
+            help="Sequence to echo, as the task spells its tokens; . is a missing token",
+        ),
     ] = None,
     backend: Annotated[
-        str | None, typer.Option(help="Where it runs; one that only predicts, if there is any.")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Backend to run (default: one that only predicts, if installed)"
+        ),
     ] = None,
     plugin: PluginFiles = None,
     as_json: AsJson = False,
 ) -> None:
-    """Have a saved network echo a sequence, and say how sure it is of each token."""
+    """Have a saved network echo a sequence, and show its confidence in each token."""
     from echobench.harness import predicting
     from echobench.harness.saved_networks import read_network
     from echobench.plugin.manager import Plugins

@@ -1,4 +1,4 @@
-"""`echobench export`: the records in another tool's format."""
+"""`echobench export`: write the records in the format of another tool."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Annotated
 
 import typer
 
-from echobench.cli.options import PluginFiles, Results, must_be_folder, needs
+from echobench.cli.options import PluginFiles, Quick, Results, must_be_folder, needs
 from echobench.errors import UsageError
 from echobench.text import say
 
 
 class ExportFormat(enum.StrEnum):
-    """What is written."""
+    """Formats of an export."""
 
     PYTEST_BENCHMARK = "pytest-benchmark"
 
 
 class ExportMetric(enum.StrEnum):
-    """What the statistics are of."""
+    """Fields that an export can describe."""
 
     SECONDS_PER_UPDATE = "seconds_per_update"
     TIME_TO_TARGET = "time_to_target_s"
@@ -29,22 +29,27 @@ class ExportMetric(enum.StrEnum):
 
 def export(
     form: Annotated[
-        ExportFormat, typer.Option("--format", help="What `pytest-benchmark compare` reads.")
+        ExportFormat, typer.Option("--format", help="Format to write")
     ] = ExportFormat.PYTEST_BENCHMARK,
     results: Results = Path("results"),
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The file; without one, to stdout.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="File to write to (default: stdout)"),
     ] = None,
     metric: Annotated[
-        ExportMetric, typer.Option(help="What the statistics over the seeds are of.")
+        ExportMetric, typer.Option(help="Field that the statistics over the seeds describe")
     ] = ExportMetric.SECONDS_PER_UPDATE,
     machine: Annotated[
-        str | None, typer.Option(help="A part of its name, where there are records of several.")
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Export only machines whose name contains this (default: the only one)",
+        ),
     ] = None,
     plugin: PluginFiles = None,
-    quick: Annotated[bool, typer.Option("--quick", help="The smoke runs instead.")] = False,
+    quick: Quick = False,
 ) -> None:
-    """Write the records in another tool's format."""
+    """Write the records in the format of another tool."""
     from echobench.plugin.manager import Plugins
     from echobench.present.benchmarks import document, of_one_machine
     from echobench.store.divisions import sorted_out
@@ -56,8 +61,8 @@ def export(
     records, moved = sorted_out(latest(Store(results, quick=quick).load()), Plugins(plugin or []))
     if not records:
         raise UsageError(f"export: no records in {results}; make some with: echobench run")
-    told, notes = document(of_one_machine(records, machine), metric.value)
-    text = json.dumps(told, indent=4)
+    exported, notes = document(of_one_machine(records, machine), metric.value)
+    text = json.dumps(exported, indent=4)
     if output is None:
         print(text)
     else:

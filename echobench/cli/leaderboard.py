@@ -1,4 +1,4 @@
-"""`echobench leaderboard`: a static site of records from many machines."""
+"""`echobench leaderboard`: write a static site of records from many machines."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Annotated
 
 import typer
 
-from echobench.cli.options import PluginFiles, needs
+from echobench.cli.options import PluginFiles, RecordPaths, needs
 from echobench.errors import UsageError
 from echobench.text import say
 
 
 def leaderboard(
-    paths: Annotated[
-        list[Path], typer.Argument(help="Files of records, or folders, with all in them.")
-    ],
-    output: Annotated[Path, typer.Option(help="Folder of the site.")] = Path("site"),
+    paths: RecordPaths,
+    output: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the site")] = Path(
+        "site"
+    ),
     plugin: PluginFiles = None,
 ) -> None:
-    """Make a static site of records that the referee lets in, ready for any host."""
+    """Write a static site that ranks the valid records of many machines."""
     from echobench.plugin.manager import Plugins
     from echobench.store.reading import record_files
 
@@ -34,8 +34,8 @@ def leaderboard(
     files = [file for file in dict.fromkeys(files) if output not in file.parents]
     if not files:
         raise UsageError(f"leaderboard: no records in {', '.join(map(str, paths))}")
-    made = board(files, Plugins(plugin or []))
-    site.write(made, output)
-    rows = sum(map(len, made.fields.values()))
-    refused = len({finding.where for finding in made.refused})
-    say(f"{output / 'index.html'}: {rows} rows of {made.records} records, {refused} refused")
+    ranked = board(files, Plugins(plugin or []))
+    site.write(ranked, output)
+    rows = sum(map(len, ranked.fields.values()))
+    refused = len({finding.where for finding in ranked.refused})
+    say(f"{output / 'index.html'}: {rows} rows of {ranked.records} records, {refused} refused")

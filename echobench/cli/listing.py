@@ -1,4 +1,4 @@
-"""`echobench list`: what is installed, what is usable, and why not."""
+"""`echobench list`: list the installed plugins, and why some cannot be used."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def list_plugins(
     plugin: PluginFiles = None,
     as_json: AsJson = False,
 ) -> None:
-    """List plugins: what is installed, what is usable, and why not."""
+    """List the installed plugins, and why some cannot be used."""
     from rich.console import Console
     from rich.table import Table
 
@@ -20,34 +20,34 @@ def list_plugins(
     from echobench.present.terminal import line_of
 
     plugins = Plugins(plugin or [])
-    found = []
+    rows = []
     for name, task in sorted(plugins.tasks.items()):
         summary = (task.value.__doc__ or "").strip().partition("\n")[0]
-        found.append(("task", name, True, summary, task.distribution))
+        rows.append(("task", name, True, summary, task.distribution))
     for name, backend in sorted(plugins.backends.items()):
         reason = backend.value.why_unavailable()
         about = ", ".join(f"{k} {v}" for k, v in backend.value.versions().items())
         if not backend.value.trains:
             about = f"only predicts; {about}"
-        found.append(("backend", name, reason is None, reason or about, backend.distribution))
+        rows.append(("backend", name, reason is None, reason or about, backend.distribution))
     for name, executor in sorted(plugins.executors.items()):
         missing = why_missing(executor.value.requires, executor.value.extra)
         summary = (executor.value.__doc__ or "").strip().partition("\n")[0]
-        found.append(("executor", name, missing is None, missing or summary, executor.distribution))
+        rows.append(("executor", name, missing is None, missing or summary, executor.distribution))
     for name, observer in sorted(plugins.observers.items()):
         missing = why_missing(observer.value.requires, observer.value.extra)
         summary = (observer.value.__doc__ or "").strip().partition("\n")[0]
-        found.append(("observer", name, missing is None, missing or summary, observer.distribution))
+        rows.append(("observer", name, missing is None, missing or summary, observer.distribution))
     for name, study in sorted(plugins.studies.items()):
-        found.append(("study", name, True, study.value.question, study.distribution))
+        rows.append(("study", name, True, study.value.question, study.distribution))
     for broken in plugins.broken:
-        found.append(("broken plugin", broken.plugin, False, broken.reason, broken.distribution))
+        rows.append(("broken plugin", broken.plugin, False, broken.reason, broken.distribution))
     columns = ("kind", "name", "usable", "about", "from")
     if as_json:
-        print(json.dumps([dict(zip(columns, row, strict=True)) for row in found], indent=2))
+        print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=2))
         return
-    shown = Table(*columns, header_style="bold")
-    for kind, name, usable, about, distribution in found:
-        told = (kind, name, "yes" if usable else "no", about, distribution)
-        shown.add_row(*map(line_of, told))
-    Console().print(shown)
+    table = Table(*columns, header_style="bold")
+    for kind, name, usable, about, distribution in rows:
+        row = (kind, name, "yes" if usable else "no", about, distribution)
+        table.add_row(*map(line_of, row))
+    Console().print(table)

@@ -1,4 +1,4 @@
-"""`echobench merge`: records from anywhere, in one folder."""
+"""`echobench merge`: merge records from anywhere into one folder."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Annotated
 
 import typer
 
-from echobench.cli.options import PluginFiles
+from echobench.cli.options import PluginFiles, RecordPaths
 from echobench.errors import UsageError
 
 
 def merge(
-    sources: Annotated[
-        list[Path], typer.Argument(help="Files of records, or folders, with all in them.")
+    sources: RecordPaths,
+    into: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Folder to merge into; its records stay")
     ],
-    into: Annotated[Path, typer.Option(help="Folder that takes them; what is there stays.")],
     plugin: PluginFiles = None,
 ) -> None:
-    """Join records of several folders or machines in one, each once.
+    """Merge records of several folders or machines into one folder, each record once.
 
-    Damaged lines and records that cannot be true stay behind, named, and make the exit code 1.
+    Damaged lines and impossible records are named and left out; the exit code is then 1.
     """
     from echobench.store import merge
     from echobench.store.reading import MAX_NAMED

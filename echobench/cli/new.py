@@ -1,4 +1,4 @@
-"""`echobench new`: the start of a plugin of one's own."""
+"""`echobench new`: write the files of a new plugin."""
 
 from __future__ import annotations
 
@@ -10,23 +10,33 @@ import typer
 
 from echobench.text import say
 
-app = typer.Typer(help="Write the start of a plugin of your own.", no_args_is_help=True)
+app = typer.Typer(
+    help="Write the files of a new plugin.", no_args_is_help=True, rich_markup_mode="markdown"
+)
 
 
 @app.callback()
 def new() -> None:
-    """Write the start of a plugin of your own."""
+    """Write the files of a new plugin."""
     # Typer needs this: an app of one command would swallow the command's name.
 
 
 @app.command()
 def task(
-    name: Annotated[str, typer.Argument(help="Lower-case letters, digits and hyphens.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="Name of the task: lower-case letters, digits and hyphens"
+        ),
+    ],
     directory: Annotated[
-        Path | None, typer.Option(help="Where, new or empty; ./echobench-NAME.")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="New or empty folder to write to (default: ./echobench-NAME)"
+        ),
     ] = None,
 ) -> None:
-    """Write a distribution that holds a task, with its tests."""
+    """Write a distribution with a task and its tests."""
     from echobench.plugin.manager import Plugins
     from echobench.plugin.scaffold import new_task
 

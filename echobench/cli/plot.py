@@ -1,4 +1,4 @@
-"""`echobench plot`: what is recorded, as a figure."""
+"""`echobench plot`: draw the records as a figure."""
 
 from __future__ import annotations
 
@@ -31,17 +31,27 @@ KINDS = ("learning", "survival", "updates", "phases", "break-even")
 
 def plot(
     kind: Annotated[
-        str, typer.Argument(help=f"{', '.join(KINDS)}, or a study of sizes, such as `size`.")
+        str,
+        typer.Argument(
+            metavar="KIND",
+            help=f"Figure to draw: {', '.join(KINDS)}, or a study of sizes, e.g. size",
+        ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The figure: FILE.svg, .png or .pdf.")
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="File to write: FILE.svg, FILE.png or FILE.pdf"
+        ),
     ],
     results: Annotated[
         Path | None,
-        typer.Option(help="Folder of the records; results, of a study results/studies/KIND."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder of the records (default: results; for a study results/studies/KIND)",
+        ),
     ] = None,
     clock: Annotated[
-        Clock, typer.Option(help="What counts into the time; of `survival` only.")
+        Clock, typer.Option(help="What the time to target of survival includes")
     ] = Clock.TRAIN,
     task: Tasks = None,
     backend: Backends = None,
@@ -51,7 +61,7 @@ def plot(
     seed: Seeds = None,
     plugin: PluginFiles = None,
 ) -> None:
-    """Draw a figure of what is recorded."""
+    """Draw a figure of the records."""
     from echobench.analysis.scaling import curves
     from echobench.harness.studies import measurements
     from echobench.plugin.manager import Plugins
@@ -75,24 +85,24 @@ def plot(
         "status": status or [],
         "seed": [str(number) for number in seed or []],
     }
-    records = _asked_for(folder, wanted, plugins)
+    records = _matching(folder, wanted, plugins)
     if kind in KINDS:
         if not records:
             raise UsageError(f"--results {folder}: expected records; found none")
         _write(kind, output, records, clock)
     else:
-        drawn = curves(measurements(studies[kind], records, plugins))
-        if not drawn:
+        measured = curves(measurements(studies[kind], records, plugins))
+        if not measured:
             raise UsageError(
                 f"--results {folder}: expected records of `echobench study {kind}` with "
                 "times of updates; found none"
             )
-        write_sizes(output, drawn, studies[kind].base)
+        write_sizes(output, measured, studies[kind].base)
     say(f"wrote {output}")
 
 
-def _asked_for(folder: Path, wanted: dict[str, list[str]], plugins: Plugins) -> list[Record]:
-    """Return the latest records of a folder that have the wanted values."""
+def _matching(folder: Path, wanted: dict[str, list[str]], plugins: Plugins) -> list[Record]:
+    """Return the latest records of a folder that match the filters."""
     from echobench.analysis.filters import only
     from echobench.analysis.frame import frame
     from echobench.store.divisions import sorted_out
@@ -101,7 +111,7 @@ def _asked_for(folder: Path, wanted: dict[str, list[str]], plugins: Plugins) -> 
 
     records, moved = sorted_out(latest(Store(folder).load()), plugins)
     say(*moved)
-    return [records[place] for place in only(frame(records), wanted).index]
+    return [records[position] for position in only(frame(records), wanted).index]
 
 
 def _write(kind: str, output: Path, records: list[Record], clock: Clock) -> None:

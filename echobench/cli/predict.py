@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from echobench import interrupts
-from echobench.cli.options import Format, PluginFiles, Results
+from echobench.cli.options import (
+    BackendsToRun,
+    Device,
+    Format,
+    PluginFiles,
+    PrintFormat,
+    Results,
+    Threads,
+    Timeout,
+)
 from echobench.cli.options import seconds as seconds_of
 from echobench.text import say
 
@@ -21,22 +30,26 @@ if TYPE_CHECKING:
 def predict(
     model: Annotated[
         list[Path],
-        typer.Argument(help="Networks of run --save-models: NAME.keras and, beside it, NAME.json."),
+        typer.Argument(
+            metavar="NAME.keras",
+            help="Networks saved by `echobench run --save-models`, each beside its NAME.json",
+        ),
     ],
-    backend: Annotated[list[str] | None, typer.Option(help="Repeat for several; all.")] = None,
+    backend: BackendsToRun = None,
     batch: Annotated[
-        list[int] | None, typer.Option(help="Samples of a call; repeat; 1, 21 and 210.")
+        list[int] | None,
+        typer.Option(
+            metavar="N", help="Samples in a timed call; repeatable (default: 1, 21 and 210)"
+        ),
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu or gpu.")] = "cpu",
-    threads: Annotated[int | None, typer.Option(help="Threads of a worker; all cores.")] = None,
-    timeout: Annotated[
-        str, typer.Option(help="Limit of a network on a backend: 90s, 10m, 2h.")
-    ] = "10m",
+    device: Device = "cpu",
+    threads: Threads = None,
+    timeout: Timeout = "10m",
     results: Results = Path("results"),
-    form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
+    form: PrintFormat = Format.TABLE,
     plugin: PluginFiles = None,
 ) -> None:
-    """Run saved networks on any backend: how fast, and whether all answer the same."""
+    """Time saved networks on each backend, and check that all predict the same."""
     from rich.console import Console
 
     from echobench.harness import predicting

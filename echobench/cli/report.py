@@ -1,4 +1,4 @@
-"""`echobench report`: everything that is recorded, as one page."""
+"""`echobench report`: write all records as one page."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from echobench.text import say
 
 def report(
     results: Results = Path("results"),
-    output: Annotated[Path, typer.Option("--output", "-o", help="The page.")] = Path("report.html"),
-    open_it: Annotated[bool, typer.Option("--open", help="Show it in the browser.")] = False,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="File to write")
+    ] = Path("report.html"),
+    open_it: Annotated[bool, typer.Option("--open", help="Open the page in the browser")] = False,
     plugin: PluginFiles = None,
 ) -> None:
-    """Write one HTML page of all that is recorded; it opens offline."""
+    """Write all records as one HTML page that opens offline."""
     needs("report", "report", "jinja2")
     must_be_folder(results)
     from echobench.plugin.manager import Plugins

@@ -9,12 +9,16 @@ import typer
 
 from echobench.cli.options import (
     Address,
+    BackendsToRun,
+    Device,
     ExecutorName,
     MemoryLimit,
     Observe,
     PluginFiles,
     Results,
     Retries,
+    Threads,
+    Timeout,
     memory_limit_of,
     retries_of,
     whole,
@@ -24,62 +28,108 @@ from echobench.errors import UsageError
 
 
 def run(
-    backend: Annotated[list[str] | None, typer.Option(help="Repeat for several; all.")] = None,
+    backend: BackendsToRun = None,
     task: Annotated[
-        list[str] | None, typer.Option(help=r"NAME or NAME\[key=value,...]; repeat; all.")
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Task to run, NAME or NAME[key=value,...]; repeatable (default: all)",
+        ),
     ] = None,
     engine: Annotated[
-        list[str] | None, typer.Option(help="fused or fit; repeat for both; fused.")
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Engine to run, fused, fit or native; repeatable (default: each backend's usual "
+            "one: fused, or native without Keras)",
+        ),
     ] = None,
     division: Annotated[
         list[str] | None,
-        typer.Option(help="closed: the tutorial's recipe; open: ours; repeat for both; closed."),
+        typer.Option(
+            metavar="NAME",
+            help="Division to run, closed (the tutorial's recipe) or open (our recipe); repeatable "
+            "(default: closed)",
+        ),
     ] = None,
     seeds: Annotated[
-        str, typer.Option(help="Seeds 0 to N-1 of each cell; auto: until pairs are told apart.")
+        str,
+        typer.Option(
+            metavar="N|auto",
+            help="Seeds of each cell, 0 to N-1; auto runs more until each pair of cells is decided",
+        ),
     ] = "1",
     repeats: Annotated[
-        int, typer.Option(help="Runs of each cell and seed, to compare a cell with itself.")
+        int,
+        typer.Option(
+            metavar="N", help="How often to run each cell and seed, to compare a cell with itself"
+        ),
     ] = 1,
     replicates: Annotated[
-        int, typer.Option(help="Seeds trained together in one program; as many as that, or more.")
+        int,
+        typer.Option(
+            metavar="N",
+            help="Train N seeds together in one program, on JAX (0: each seed by itself); runs at "
+            "least N seeds",
+        ),
     ] = 0,
-    device: Annotated[str, typer.Option(help="cpu or gpu.")] = "cpu",
+    device: Device = "cpu",
     devices: Annotated[
-        int, typer.Option(help="Train a trial over so many devices, each batch in equal parts.")
+        int,
+        typer.Option(
+            metavar="N", help="Train each trial on N devices, which share every batch equally"
+        ),
     ] = 1,
-    threads: Annotated[int | None, typer.Option(help="Threads of a worker; all cores.")] = None,
+    threads: Threads = None,
     executor: ExecutorName = "local",
     address: Address = None,
     max_epochs: Annotated[
-        int | None, typer.Option(help="Budget of a trial; ten times the tutorial's.")
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Train no trial for more epochs (default: ten times the recipe's epochs)",
+        ),
     ] = None,
-    timeout: Annotated[str, typer.Option(help="Limit of a trial: 90s, 10m, 2h.")] = "10m",
+    timeout: Timeout = "10m",
     memory_limit: MemoryLimit = None,
     retries: Retries = 0,
     budget: Annotated[
-        str | None, typer.Option(help="Start no trial after this long: 20m; resume later.")
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Start no new trial after this long, e.g. 20m; the same command resumes "
+            "(default: no limit)",
+        ),
     ] = None,
     results: Results = Path("results"),
     plugin: PluginFiles = None,
     observe: Observe = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Show the learning as it happens, on a terminal.")
+        bool, typer.Option("--watch", help="Show the learning as it happens; needs a terminal")
     ] = False,
     save_models: Annotated[
-        Path | None, typer.Option(help="Folder for the trained networks (.keras).")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Save the trained networks in this folder, as .keras files (default: save none)",
+        ),
     ] = None,
     cache: Annotated[
-        bool, typer.Option("--cache", help="Keep compiled programs, and use those kept.")
+        bool,
+        typer.Option("--cache", help="Keep compiled programs, and reuse those kept before"),
     ] = False,
     tell_host: Annotated[
-        bool, typer.Option("--tell-host", help="Keep the names of host and user in the records.")
+        bool, typer.Option("--tell-host", help="Record the names of host and user")
     ] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="A smoke run, kept apart.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Run again what is done.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Smoke run of a few epochs, recorded apart")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the trials that would run, and run none")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Run recorded trials again")] = False,
 ) -> None:
-    """Train, certify and record; the same command again resumes."""
+    """Train, certify and record trials; the same command again resumes."""
     from echobench import flow
     from echobench.machine import facts
 

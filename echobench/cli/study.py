@@ -15,7 +15,9 @@ from echobench.cli.options import (
     MemoryLimit,
     Observe,
     PluginFiles,
+    PrintFormat,
     Retries,
+    Threads,
     memory_limit_of,
     retries_of,
 )
@@ -23,30 +25,43 @@ from echobench.cli.options import seconds as seconds_of
 
 
 def study(
-    name: Annotated[str, typer.Argument(help="Which; `echobench list` names them.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Study to run (see: `echobench list`)")
+    ],
     backend: Annotated[
-        list[str] | None, typer.Option(help="Repeat for several; the study's own.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Backend to run; repeatable (default: the study's own)"),
     ] = None,
-    seeds: Annotated[int | None, typer.Option(help="Of each variant; the study's own.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads of a worker; all cores.")] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Seeds of each variant (default: the study's own number)"),
+    ] = None,
+    threads: Threads = None,
     executor: ExecutorName = "local",
     address: Address = None,
     timeout: Annotated[
-        str | None, typer.Option(help="Limit of a trial: 90s, 10m; the study's own.")
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Stop a trial after this long, e.g. 90s or 10m (default: the study's own limit)",
+        ),
     ] = None,
     memory_limit: MemoryLimit = None,
     retries: Retries = 0,
     results: Annotated[
-        Path | None, typer.Option(help="Folder of the records; results/studies/NAME.")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Folder of the records (default: results/studies/NAME)"
+        ),
     ] = None,
-    form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
+    form: PrintFormat = Format.TABLE,
     plugin: PluginFiles = None,
     observe: Observe = None,
     table_only: Annotated[
-        bool, typer.Option("--table", help="Run nothing; the table of what is recorded.")
+        bool, typer.Option("--table", help="Run nothing; print the table of the recorded trials")
     ] = False,
 ) -> None:
-    """Answer a question with a table; the same command again resumes."""
+    """Run a study: one question, one table; the same command again resumes."""
     from rich.console import Console
 
     from echobench import flow

@@ -1,4 +1,4 @@
-"""`echobench table`: the results."""
+"""`echobench table`: print the results table."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from echobench.cli.options import (
     Divisions,
     Engines,
     PluginFiles,
+    Quick,
     Results,
     Seeds,
     Statuses,
@@ -36,24 +37,29 @@ FLAT = (TableFormat.JSON, TableFormat.CSV, TableFormat.PARQUET)
 def table(
     results: Results = Path("results"),
     form: Annotated[
-        TableFormat, typer.Option("--format", help="How to print.")
+        TableFormat, typer.Option("--format", help="Format of the output")
     ] = TableFormat.TABLE,
     clock: Annotated[
         Clock,
         typer.Option(
-            help="What counts into the time to target; json, csv and parquet hold it all."
+            help="What the time to target includes: training; compiling too; or all since the "
+            "process started. json, csv and parquet hold all three"
         ),
     ] = Clock.TRAIN,
     group_by: Annotated[
         str | None,
         typer.Option(
-            help="Columns, such as backend or task,device: what stands together, the best of it "
-            "marked; task,division."
+            metavar="COLUMNS",
+            help="Columns whose rows form a group, with its best row marked, e.g. backend or "
+            "task,device (default: task,division)",
         ),
     ] = None,
     sort: Annotated[
         str | None,
-        typer.Option(help="A column to sort each group by; -COLUMN for the largest first."),
+        typer.Option(
+            metavar="COLUMN",
+            help="Column to sort each group by; -COLUMN puts the largest first (default: names)",
+        ),
     ] = None,
     task: Tasks = None,
     backend: Backends = None,
@@ -62,10 +68,13 @@ def table(
     status: Statuses = None,
     seed: Seeds = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A file instead of the terminal.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="File to write to (default: the terminal)"
+        ),
     ] = None,
     plugin: PluginFiles = None,
-    quick: Annotated[bool, typer.Option("--quick", help="The smoke runs instead.")] = False,
+    quick: Quick = False,
 ) -> None:
     """Print the results table."""
     from echobench.analysis import frame, ranking
@@ -82,11 +91,11 @@ def table(
     wanted = {"task": task or [], "backend": backend or [], "engine": engine or []}
     everything = only(frame.load(Store(results, quick=quick).folder), wanted)
     latest, moved = sorted_out_frame(frame.latest(everything), Plugins(plugin or []))
-    some = {
+    filters = {
         "status": status or [],
         "seed": [str(number) for number in seed or []],
     }
-    records = only(latest, {"division": division or [], **some})
+    records = only(latest, {"division": division or [], **filters})
     names = tuple(group_by.split(",")) if group_by else ()
     if form in FLAT:
         flat = tables.ordered(records, names, sort)
@@ -114,7 +123,7 @@ def table(
             say(f"no records in {results}; make some with: echobench run")
 
 
-def _show(file: IO[str], groups: Sequence[Group], notes: list[str], said: list[str]) -> None:
+def _show(file: IO[str], groups: Sequence[Group], notes: list[str], sentences: list[str]) -> None:
     from rich.console import Console
 
     from echobench.present.table import terminal
@@ -124,14 +133,13 @@ def _show(file: IO[str], groups: Sequence[Group], notes: list[str], said: list[s
     console.print(terminal(groups, console.width))
     for line in notes:
         console.print(line_of(line, "dim"))
-    if said:
+    if sentences:
         console.print()
-    for line in said:
+    for line in sentences:
         console.print(line_of(line))
 
 
 def _check_parquet(form: TableFormat, output: Path | None) -> None:
-
     if form is not TableFormat.PARQUET:
         return
     needs("--format parquet", "parquet", "pyarrow")
@@ -143,7 +151,7 @@ def _check_parquet(form: TableFormat, output: Path | None) -> None:
 
 @contextlib.contextmanager
 def _opened(output: Path | None, *, binary: bool = False) -> Iterator[IO[Any]]:
-    """Open what is printed to: a file, or the standard output."""
+    """Open the output: a file, or stdout."""
     if output is None:
         yield sys.stdout.buffer if binary else sys.stdout
         return

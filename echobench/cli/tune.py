@@ -11,10 +11,13 @@ import typer
 
 from echobench import interrupts
 from echobench.cli.options import (
+    Device,
     Format,
     MemoryLimit,
     PluginFiles,
+    PrintFormat,
     Retries,
+    Threads,
     memory_limit_of,
     needs,
     retries_of,
@@ -29,35 +32,62 @@ if TYPE_CHECKING:
 
 
 def tune(
-    task: Annotated[str, typer.Option(help=r"NAME or NAME\[key=value,...].")],
+    task: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Task to find a recipe for, NAME or NAME[key=value,...]"),
+    ],
     backend: Annotated[
-        str | None, typer.Option(help="Where the time is measured; the reference's.")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Backend to measure on (default: the reference backend, jax)"
+        ),
     ] = None,
-    engine: Annotated[str | None, typer.Option(help="One; the backend's usual one.")] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Engine to measure (default: the backend's usual one)"),
+    ] = None,
     fix: Annotated[
-        list[str] | None, typer.Option(help="FIELD=VALUE of the recipe, not searched; repeat.")
+        list[str] | None,
+        typer.Option(
+            metavar="FIELD=VALUE",
+            help="Field of the recipe to fix instead of searching it; repeatable (default: none)",
+        ),
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Tuning seeds of each candidate.")] = 3,
+    seeds: Annotated[
+        int, typer.Option(metavar="N", help="Tuning seeds to run each candidate with")
+    ] = 3,
     budget: Annotated[
-        str, typer.Option(help="Start no trial after this long; resume later.")
+        str,
+        typer.Option(
+            metavar="TIME",
+            help="Start no new trial after this long, e.g. 20m; the same command resumes",
+        ),
     ] = "30m",
     candidates: Annotated[
-        int | None, typer.Option(help="At most so many; as the budget allows.")
+        int | None,
+        typer.Option(
+            metavar="N", help="Try at most N candidates (default: as many as the budget allows)"
+        ),
     ] = None,
     timeout: Annotated[
-        str, typer.Option(help="Limit of a trial, until a better one is known.")
+        str,
+        typer.Option(
+            metavar="TIME",
+            help="Stop a trial after this long, until the best candidate sets a shorter limit",
+        ),
     ] = "10m",
     memory_limit: MemoryLimit = None,
     retries: Retries = 0,
-    device: Annotated[str, typer.Option(help="cpu or gpu.")] = "cpu",
-    threads: Annotated[int | None, typer.Option(help="Threads of a worker; all cores.")] = None,
+    device: Device = "cpu",
+    threads: Threads = None,
     results: Annotated[
-        Path | None, typer.Option(help="Folder of the records; results/tune/TASK.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder of the records (default: results/tune/TASK)"),
     ] = None,
-    form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.TABLE,
+    form: PrintFormat = Format.TABLE,
     plugin: PluginFiles = None,
 ) -> None:
-    """Search for the recipe that is certified soonest; the same command again resumes."""
+    """Search for a faster open recipe; the same command again resumes."""
     from echobench import flow
     from echobench.harness import tuning
     from echobench.harness.plan import Selection

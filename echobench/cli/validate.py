@@ -1,4 +1,4 @@
-"""`echobench validate`: the referee for results that come from elsewhere."""
+"""`echobench validate`: check records that come from elsewhere."""
 
 from __future__ import annotations
 
@@ -10,22 +10,20 @@ from typing import Annotated
 
 import typer
 
-from echobench.cli.options import AsJson, PluginFiles
+from echobench.cli.options import AsJson, PluginFiles, RecordPaths
 from echobench.errors import UsageError
 
 
 def validate(
-    paths: Annotated[
-        list[Path], typer.Argument(help="Files of records, or folders, with all in them.")
-    ],
+    paths: RecordPaths,
     repair: Annotated[
         bool,
-        typer.Option("--repair", help="Set damaged lines aside first, into FILE.damaged."),
+        typer.Option("--repair", help="First move damaged lines to FILE.damaged"),
     ] = False,
     plugin: PluginFiles = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check records: schema, arithmetic, division, duplicates, impossible values."""
+    """Check records: schema, arithmetic, recipes, duplicates, impossible values."""
     from echobench.plugin.manager import Plugins
     from echobench.store.reading import Complaints, record_files
     from echobench.store.referee import validate as check
@@ -41,33 +39,34 @@ def validate(
     if repair:
         _repair(files)
     complaints = Complaints(say=lambda line: None)
-    found, count = check(files, Plugins(plugin or []), complaints)
+    findings, count = check(files, Plugins(plugin or []), complaints)
     if as_json:
-        print(json.dumps([asdict(finding) for finding in found], indent=2))
+        print(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
-        for one in found:
-            print(plain(f"{one.where}: {one.severity}: {one.about}: {one.message}"))
-    errors = sum(one.severity == "error" for one in found)
+        for finding in findings:
+            text = f"{finding.where}: {finding.severity}: {finding.about}: {finding.message}"
+            print(plain(text))
+    errors = sum(finding.severity == "error" for finding in findings)
     print(*complaints.summary()[-1:], sep="\n", end="\n" * bool(complaints.counts), file=sys.stderr)
-    print(f"{count} records, {errors} errors, {len(found) - errors} warnings", file=sys.stderr)
+    print(f"{count} records, {errors} errors, {len(findings) - errors} warnings", file=sys.stderr)
     if errors:
         raise typer.Exit(1)
 
 
 def _repair(files: list[Path]) -> None:
-    """Set damaged lines aside, and say so."""
+    """Move damaged lines aside, and report each file."""
     from echobench.store.reading import KINDS
     from echobench.store.repair import repair
     from echobench.text import plain
 
-    done = [one for one in map(repair, files) if one]
-    for one in done:
+    repairs = [done for done in map(repair, files) if done]
+    for done in repairs:
         print(
             plain(
-                f"{one.path}: {one.lines:,} {KINDS['damaged'][one.lines > 1]}, "
-                f"{one.bytes:,} bytes, set aside in {one.aside.name}"
+                f"{done.path}: {done.lines:,} {KINDS['damaged'][done.lines > 1]}, "
+                f"{done.bytes:,} bytes, set aside in {done.aside.name}"
             ),
             file=sys.stderr,
         )
-    if not done:
+    if not repairs:
         print("nothing to repair", file=sys.stderr)
