@@ -13,7 +13,7 @@ from echobench.cli.options import AsJson, PluginFiles
 from echobench.text import say
 
 if TYPE_CHECKING:
-    from echobench.testing import Finding
+    from echobench.testing import CheckResult
 
 app = typer.Typer(
     help="Check that a plugin keeps the rules; exit code 1 where it does not.",
@@ -61,7 +61,7 @@ def _say(text: str) -> None:
     say(f"{text} ...")
 
 
-def _conclude(findings: Sequence[Finding], *, as_json: bool) -> None:
+def _conclude(findings: Sequence[CheckResult], *, as_json: bool) -> None:
     """Print the findings; leave with exit code 1 where one failed."""
     from rich.console import Console
     from rich.table import Table

@@ -54,11 +54,11 @@ class Form(ABC):
         """Return the network's input: `steps` tokens."""
 
     @abstractmethod
-    def masked(self, x: Tensor) -> Tensor:
+    def skip_missing(self, x: Tensor) -> Tensor:
         """Have the LSTM that follows skip the missing tokens of the input x."""
 
     @abstractmethod
-    def as_features(self, x: Tensor) -> Tensor:
+    def steps_as_features(self, x: Tensor) -> Tensor:
         """Take the timesteps of the input x as features of a single step."""
 
     @abstractmethod
@@ -75,7 +75,7 @@ class Form(ABC):
         """
 
     @abstractmethod
-    def attended(self, queries: Tensor, values: Tensor) -> Tensor:
+    def attention(self, queries: Tensor, values: Tensor) -> Tensor:
         """Return queries, and beside each what dot-product attention finds in the values.
 
         Skipped tokens of the input, to whose steps the values belong, get no attention.
@@ -103,7 +103,7 @@ def sequence_to_sequence(form: Form, n_in: int, units: int, *, masked: bool = Fa
     """
     x = form.input(n_in)
     if masked:
-        x = form.masked(x)
+        x = form.skip_missing(x)
     x = form.lstm(x, units, sequences=True)
     return form.network(form.output_per_step(x))
 
@@ -117,7 +117,7 @@ def encoder_decoder(
     """
     x = form.input(n_in)
     if masked:
-        x = form.masked(x)
+        x = form.skip_missing(x)
     x = form.lstm(x, units)
     x = form.lstm(x, units, sequences=True, repeat=n_out)
     return form.network(form.output_per_step(x))
@@ -133,10 +133,10 @@ def attention_encoder_decoder(
     """
     x = form.input(n_in)
     if masked:
-        x = form.masked(x)
+        x = form.skip_missing(x)
     memory = form.lstm(x, units, sequences=True)
     decoded = form.lstm(memory[:, -1], units, sequences=True, repeat=n_out)
-    return form.network(form.output_per_step(form.attended(decoded, memory)))
+    return form.network(form.output_per_step(form.attention(decoded, memory)))
 
 
 def many_to_one(form: Form, n_in: int, n_out: int, units: int) -> Network:
@@ -153,5 +153,5 @@ def one_to_one(form: Form, n_in: int, n_out: int, units: int) -> Network:
 
     Shapes: [samples, n_in, width] to [samples, n_out, width].
     """
-    x = form.lstm(form.as_features(form.input(n_in)), units)
+    x = form.lstm(form.steps_as_features(form.input(n_in)), units)
     return form.network(form.output_at_once(x, n_out))

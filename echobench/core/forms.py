@@ -16,7 +16,7 @@ import numpy as np
 
 from echobench.core.architectures import Form, Network, Tensor
 from echobench.core.coding import Coding, OneHot
-from echobench.core.layers import Encode, TrackedLSTM, UnrolledLSTM, nothing
+from echobench.core.layers import Encode, UnrolledLSTM, zeros
 
 LONGEST_UNROLLED = 64
 """Steps up to which the fused engines unroll an LSTM."""
@@ -40,7 +40,7 @@ class KerasForm(Form):
         x = keras.layers.Reshape((steps, self.coding.width))(x)
         return keras.layers.Activation(self.coding.activation)(x)
 
-    def attended(self, queries: Tensor, values: Tensor) -> Tensor:
+    def attention(self, queries: Tensor, values: Tensor) -> Tensor:
         """Apply `keras.layers.Attention` over values, and concatenate."""
         found = keras.layers.Attention()([queries, values], mask=[None, self._mask])
         return keras.layers.Concatenate()([queries, found])
@@ -69,14 +69,14 @@ class PlainForm(KerasForm):
         self._inputs = [keras.Input((steps, self.coding.width))]
         return self._inputs[0]
 
-    def masked(self, x: Tensor) -> Tensor:
+    def skip_missing(self, x: Tensor) -> Tensor:
         """Apply `keras.layers.Masking`, and keep its mask at hand."""
         layer = keras.layers.Masking(self.coding.missing)
         self._mask = layer.compute_mask(x)
         self._masked = layer(x)
         return self._masked
 
-    def as_features(self, x: Tensor) -> Tensor:
+    def steps_as_features(self, x: Tensor) -> Tensor:
         """Apply `keras.layers.Reshape`."""
         return keras.layers.Reshape((1, x.shape[1] * x.shape[2]))(x)
 
@@ -100,30 +100,6 @@ class PlainForm(KerasForm):
         return keras.layers.LSTM(units, return_sequences=sequences, return_state=self.carry)
 
 
-class StatefulForm(PlainForm):
-    """The tutorial's layers, for a fixed batch: stateful, unless the recipe says otherwise.
-
-    Args:
-        coding: how tokens are represented.
-        batch: samples of a batch.
-        stateful: whether the layers keep their state from batch to batch.
-        options: further arguments of `keras.layers.LSTM`.
-    """
-
-    def __init__(self, coding: Coding, batch: int, stateful: bool, **options: Any) -> None:
-        super().__init__(coding, carry=False)
-        self._batch = batch
-        self._options = {"stateful": stateful, **options}
-
-    def input(self, steps: int) -> Tensor:
-        """Return an encoded input [batch, steps, width]."""
-        self._inputs = [keras.Input(batch_shape=(self._batch, steps, self.coding.width))]
-        return self._inputs[0]
-
-    def _layer(self, units: int, sequences: bool) -> Any:
-        return TrackedLSTM(units, return_sequences=sequences, **self._options)
-
-
 class FusedForm(KerasForm):
     """Unrolled layers on integers.
 
@@ -136,14 +112,16 @@ class FusedForm(KerasForm):
         coding: how tokens are represented.
         carry: see `Form`.
         missing: whether an input may hold `MISSING`.
-        by_hand: whether an LSTM's steps have a gradient of their own; see `UnrolledLSTM`.
+        custom_gradient: whether an LSTM's steps have a gradient of their own; see `UnrolledLSTM`.
     """
 
-    _dense_options: ClassVar[dict[str, Any]] = {"kernel_initializer": nothing}
+    _dense_options: ClassVar[dict[str, Any]] = {"kernel_initializer": zeros}
 
-    def __init__(self, coding: Coding, carry: bool, missing: bool, *, by_hand: bool = True) -> None:
+    def __init__(
+        self, coding: Coding, carry: bool, missing: bool, *, custom_gradient: bool = True
+    ) -> None:
         super().__init__(coding, carry)
-        self._by_hand = by_hand
+        self._custom_gradient = custom_gradient
         self._missing = missing
         self._symbols: int | None = None
         self._looked_up: Tensor = None
@@ -158,13 +136,13 @@ class FusedForm(KerasForm):
             return tokens
         return Encode(self.coding)(tokens)
 
-    def masked(self, x: Tensor) -> Tensor:
+    def skip_missing(self, x: Tensor) -> Tensor:
         """Remember which tokens are there, for the LSTM that follows."""
         self._mask = self._inputs[0] >= 0
         self._masked = x
         return x
 
-    def as_features(self, x: Tensor) -> Tensor:
+    def steps_as_features(self, x: Tensor) -> Tensor:
         """Give each step symbols of its own, all of them hot in a single step."""
         steps = self._inputs[0].shape[1]
         if self._symbols is None:
@@ -189,7 +167,7 @@ class FusedForm(KerasForm):
             symbols=symbols,
             missing=symbols is not None and self._missing,
             repeat=repeat,
-            by_hand=self._by_hand,
+            custom_gradient=self._custom_gradient,
         )
         options = {"present": self._mask} if x is self._masked else {}
         return self._carried(layer, x, units, **options) if self.carry else layer(x, **options)

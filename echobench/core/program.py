@@ -6,6 +6,7 @@ backend adds what only it can: the gradient, the loop, the compiler.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,14 +14,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from echobench.core import flops
 from echobench.core.architectures import Network
-from echobench.core.experiment import BETA_1, BETA_2, EPSILON, Experiment
+from echobench.core.experiment import BETA_1, BETA_2, EPSILON, Experiment, Shapes
 from echobench.core.forms import FusedForm
 from echobench.core.layers import UnrolledLSTM
+from echobench.core.outline import attention_flops, dense_flops, lstm_flops
 from echobench.core.sequences import Floats
 from echobench.core.task import Recipe, Task
-from echobench.core.weights import initial_weights
 
 Tensor = Any
 ValueAndGrad = Callable[[Callable[..., Any], list[Tensor]], tuple[Any, list[Tensor]]]
@@ -45,29 +45,31 @@ class Program(Experiment):
     Args:
         task: what is echoed.
         recipe: how it is trained.
-        by_hand: whether an LSTM's steps have a gradient of their own.
+        custom_gradient: whether an LSTM's steps have a gradient of their own.
 
     Attributes:
         rounds: equal blocks that an epoch consists of: one, or as many as batches
             where these are too many to compile one after the other.
     """
 
-    def __init__(self, task: Task, recipe: Recipe, *, by_hand: bool = True) -> None:
+    def __init__(self, task: Task, recipe: Recipe, *, custom_gradient: bool = True) -> None:
         super().__init__(task, recipe)
         self.rounds = 1 if self.batches <= MOST_UNROLLED else self.batches
-        form = FusedForm(task.coding, self.carries, task.has_missing, by_hand=by_hand)
+        form = FusedForm(
+            task.coding, self.carries, task.has_missing, custom_gradient=custom_gradient
+        )
         self.network: Network = task.network(form, recipe.units)
         self._constants = [v.value for v in self.network.model.non_trainable_variables]
 
-    def initial_weights(self, rng: np.random.Generator) -> list[Floats]:
-        """Draw the weights of a seed, in the model's order."""
+    def weight_shapes(self) -> Shapes:
+        """Return the shapes of the model's trainable variables, in its order."""
         shapes = []
         for layer in self.network.model.layers:
             for variable in layer.trainable_variables:
                 recurrent = isinstance(layer, UnrolledLSTM | keras.layers.LSTM)
                 name = "lstm_bias" if recurrent and variable.name == "bias" else variable.name
                 shapes.append((name, tuple(variable.shape)))
-        return initial_weights(shapes, rng)
+        return shapes
 
     def start(self, weights: list[Floats]) -> Learner:
         """Return a learner that has learnt nothing yet, on the host."""
@@ -156,7 +158,7 @@ class Program(Experiment):
 
     def update_flops(self) -> int | None:
         """Return the operations of the network as it is written; see `flops`."""
-        return flops.of_model(self.network.model, self.samples)
+        return model_flops(self.network.model, self.samples)
 
     def kernels(self) -> list[str]:
         """Return how each LSTM of the network runs."""
@@ -239,3 +241,40 @@ def _mean(values: Tensor, weights: Tensor | None, nothing: float) -> Tensor:
         return ops.mean(values)
     total = ops.sum(weights)
     return ops.where(total > 0, ops.sum(values * weights) / ops.maximum(total, 1.0), nothing)
+
+
+def model_flops(model: Any, samples: int) -> int | None:
+    """Return the operations of one update of a Keras model, in any form.
+
+    Args:
+        model: built.
+        samples: of an update.
+
+    Returns:
+        None where the network has weights in layers that are not known here.
+    """
+    total, first = 0, True
+    for layer in model.layers:
+        found = _layer_flops(layer, first=first)
+        if found is None:
+            return None
+        total += found
+        first = first and not layer.trainable_variables
+    return samples * total
+
+
+def _layer_flops(layer: Any, *, first: bool) -> int | None:
+    if isinstance(layer, UnrolledLSTM):
+        return lstm_flops(layer.steps, layer.kernel.shape[0], layer.units, first=first)
+    if isinstance(layer, keras.layers.LSTM):
+        entry = layer.input[0] if isinstance(layer.input, list) else layer.input
+        features = layer.cell.kernel.shape[0]
+        return lstm_flops(entry.shape[1], features, layer.units, first=first)
+    if isinstance(layer, keras.layers.TimeDistributed):
+        return dense_flops(layer.output.shape[1], *layer.layer.kernel.shape, first=first)
+    if isinstance(layer, keras.layers.Dense):
+        return dense_flops(math.prod(layer.output.shape[1:-1]), *layer.kernel.shape, first=first)
+    if isinstance(layer, keras.layers.Attention):
+        queries, values = (tensor.shape for tensor in layer.input[:2])
+        return attention_flops(queries[1], values[1], values[2])
+    return None if layer.trainable_variables else 0

@@ -9,32 +9,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from echobench.core.backend import ReplicatedTrainer
 from echobench.core.sequences import Floats, Integers
-
-
-class ReplicatedTrainer(Protocol):
-    """Training of R networks at once. Every method returns when the device is done."""
-
-    def reset(self, weights: Sequence[list[Floats]]) -> None:
-        """Forget everything and start from these weights, a list for each replicate."""
-
-    def train(self, rows: Integers) -> tuple[Floats, Floats]:
-        """Train each replicate on its rows [R, epochs, sequences, length].
-
-        Returns:
-            Loss and accuracy of every update, each [R, epochs, batches].
-        """
-
-    def weights(self) -> list[list[Floats]]:
-        """Return the weights of each replicate now, in the model's order."""
-
-    def path(self) -> dict[str, Any]:
-        """Return the path really taken; see `Trainer.path`."""
 
 
 class Lockstep:
@@ -59,9 +39,9 @@ class Lockstep:
         self._error: BaseException | None = None
         self.dispatches: list[tuple[int, float]] = []
 
-    def slot(self, number: int) -> Slot:
+    def trainer(self, number: int) -> ReplicateTrainer:
         """Return the trainer that replicate `number` takes for its own."""
-        return Slot(self, number)
+        return ReplicateTrainer(self, number)
 
     def leave(self, number: int) -> None:
         """Note that a replicate is done; the others no longer wait for it."""
@@ -86,9 +66,9 @@ class Lockstep:
                 self._weights = self._trainer.weights()
             return self._weights[number]
 
-    def path(self) -> dict[str, Any]:
+    def execution(self) -> dict[str, Any]:
         """Return the path that the program takes."""
-        return self._trainer.path()
+        return self._trainer.execution()
 
     def _train_if_all_wait(self) -> None:
         if not self._active or self._rows.keys() != self._active:
@@ -110,7 +90,7 @@ class Lockstep:
         self._turn.notify_all()
 
 
-class Slot:
+class ReplicateTrainer:
     """One replicate's trainer: see `Trainer`."""
 
     def __init__(self, lockstep: Lockstep, number: int) -> None:
@@ -133,6 +113,6 @@ class Slot:
         """Return this replicate's weights now."""
         return self._lockstep.weights(self._number)
 
-    def path(self) -> dict[str, Any]:
+    def execution(self) -> dict[str, Any]:
         """Return the path that the program takes."""
-        return self._lockstep.path()
+        return self._lockstep.execution()

@@ -119,7 +119,7 @@ class Task(BaseModel, ABC):
         answers: Integers = rows[:, self.framing.targets]
         return answers
 
-    def shown(self, rng: np.random.Generator, count: int) -> Integers:
+    def sample_for_display(self, rng: np.random.Generator, count: int) -> Integers:
         """Return `count` rows whose echo is shown at the end of a trial; sampled by default."""
         return self.sample(rng, count)
 
@@ -160,26 +160,26 @@ class EchoTask(Task):
 
     @model_validator(mode="after")
     def _check_framing(self) -> EchoTask:
-        if self.asked > self.n_in:
-            raise ValueError(f"expected n_out <= n_in={self.n_in}; received n_out={self.asked}")
+        if self.n_targets > self.n_in:
+            raise ValueError(f"expected n_out <= n_in={self.n_in}; received n_out={self.n_targets}")
         if self.length < self.n_in:
             raise ValueError(f"expected length >= n_in={self.n_in}; received length={self.length}")
         return self
 
     @property
-    def asked(self) -> int:
+    def n_targets(self) -> int:
         """How many are asked for: `n_out`, or all."""
         return self.n_in if self.n_out is None else self.n_out
 
     @property
     def is_partial(self) -> bool:
         """Whether less is asked for than is seen."""
-        return self.asked < self.n_in
+        return self.n_targets < self.n_in
 
     @cached_property
     def framing(self) -> Framing:
         """Return the tutorial's windows."""
-        return Framing.shifted(self.length, self.n_in, self.asked)
+        return Framing.shifted(self.length, self.n_in, self.n_targets)
 
     def recipe(self, division: str) -> Recipe | None:
         """Return the recipe of the whole or of the partial echo."""
@@ -192,12 +192,12 @@ class EchoTask(Task):
 
     def supervised(self, row: Integers) -> tuple[Integers, Integers]:
         """Frame one sequence with pandas, as the tutorial does."""
-        return sequences.to_supervised(row, self.n_in, self.asked)
+        return sequences.to_supervised(row, self.n_in, self.n_targets)
 
     def network(self, form: Form, units: int) -> Network:
         """Build the tutorial's network for the whole or for the partial echo."""
         from echobench.core.architectures import encoder_decoder, sequence_to_sequence
 
         if self.is_partial:
-            return encoder_decoder(form, self.n_in, self.asked, units)
+            return encoder_decoder(form, self.n_in, self.n_targets, units)
         return sequence_to_sequence(form, self.n_in, units)

@@ -50,7 +50,7 @@ class Evaluation:
 
 
 @dataclass
-class Outcome:
+class TrainingOutcome:
     """What came of it.
 
     Attributes:
@@ -110,7 +110,7 @@ def train(
     ledger: Ledger,
     progress: Callable[[float, int, float], None],
     looked: Callable[[Evaluation, list[Floats]], None] | None = None,
-) -> Outcome:
+) -> TrainingOutcome:
     """Train until the target is certified, the budget is spent or the deadline has passed.
 
     Args:
@@ -130,7 +130,7 @@ def train(
     """
     data, screening = stream(seed, "train"), stream(seed, "screen")
     certification, measurement = stream(seed, "certify"), stream(seed, "measure")
-    outcome = Outcome()
+    outcome = TrainingOutcome()
     accuracy = 0.0
 
     def echo(rows: Integers) -> Integers:
@@ -197,7 +197,7 @@ def _train_to(
     trainer: Trainer,
     limits: Limits,
     ledger: Ledger,
-    outcome: Outcome,
+    outcome: TrainingOutcome,
     progress: Callable[[int, float], None],
 ) -> float:
     """Train to epoch `stop`, or to the deadline; return the last epoch's loss."""
@@ -227,7 +227,7 @@ def _watch_on(
     trainer: Trainer,
     predictor: Predictor,
     limits: Limits,
-    outcome: Outcome,
+    outcome: TrainingOutcome,
 ) -> None:
     """Train on after the hit, at the same cadence: does 100% last?"""
     epoch, trained = outcome.epochs, outcome.hit_s or 0.0
@@ -248,7 +248,7 @@ def _watch_on(
         outcome.after_hit.append(Evaluation(epoch, trained, loss, seen))
 
 
-def _look_at(losses: Floats, accuracies: Floats, outcome: Outcome) -> None:
+def _look_at(losses: Floats, accuracies: Floats, outcome: TrainingOutcome) -> None:
     """Refuse a loss that is not a number; remember the first lucky epoch."""
     bad = ~np.isfinite(losses).all(axis=1)
     if bad.any():

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from echobench.core import typed
+from echobench.core import spelling
 from echobench.core.backend import Backend
 from echobench.core.sequences import MISSING
-from echobench.core.typed import Token
+from echobench.core.spelling import Token
 from echobench.errors import EchobenchError, UsageError
 from echobench.harness import launch
 from echobench.harness.predicting import Saved, Setting, trial_on
@@ -74,7 +74,7 @@ def echo(model: Saved, words: Sequence[str], provided: Provided[Backend], plugin
         EchobenchError: the backend cannot do it, or its worker died; with the reason.
     """
     task = plugins.task(model.trial.task).value(**model.trial.parameters)
-    asked = typed.read(task, words)
+    asked = spelling.read_sample(task, words)
     setting = Setting(device="cpu", threads=1, timeout_s=TIMEOUT_S)
     heard = Heard(model=str(model.path.resolve()), tokens=asked.tokens.tolist())
     trial = trial_on(model, provided, setting, plugins)
@@ -90,8 +90,8 @@ def echo(model: Saved, words: Sequence[str], provided: Provided[Backend], plugin
         for line in came.get("log_tail", []):
             failed.add_note(f"      | {line}")
         raise failed
-    names = typed.names(task)
-    numbered = typed.numbered(names)
+    names = spelling.token_names(task)
+    numbered = spelling.are_numbers(names)
     certainty = came["certainty"] or {"called": None, "values": None}
 
     def spelled(token: int) -> Token:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 
-from echobench.core.typed import Token
+from echobench.core.spelling import Token
 from echobench.text import plain
 
 RIGHT, WRONG, NONE = "✓", "✗", "."

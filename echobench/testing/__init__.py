@@ -11,7 +11,7 @@ It imports no framework: what needs one runs in worker processes.
 """
 
 from echobench.testing.backends import assert_backend, check_backend
-from echobench.testing.findings import Finding
+from echobench.testing.findings import CheckResult
 from echobench.testing.tasks import assert_task, check_task
 
-__all__ = ["Finding", "assert_backend", "assert_task", "check_backend", "check_task"]
+__all__ = ["CheckResult", "assert_backend", "assert_task", "check_backend", "check_task"]

@@ -14,8 +14,8 @@ from echobench.errors import UsageError
 from echobench.harness.plan import resolve
 from echobench.plugin.manager import Plugins
 from echobench.testing.findings import (
+    CheckResult,
     FaultError,
-    Finding,
     SkipError,
     all_well,
     assert_well,
@@ -55,7 +55,7 @@ def check_backend(
     tasks: Sequence[str] = (),
     plugins: Sequence[Path | str] = (),
     say: Say = silent,
-) -> list[Finding]:
+) -> list[CheckResult]:
     """Check a backend; some ten seconds for each task.
 
     Args:
@@ -150,7 +150,7 @@ def _environment(backend: Backend) -> str:
     return f"sets {', '.join(sorted(names)) or 'nothing'}"
 
 
-def _engine(backend: Backend, selector: str, plugins: Plugins, say: Say) -> list[Finding]:
+def _engine(backend: Backend, selector: str, plugins: Plugins, say: Say) -> list[CheckResult]:
     """Drive trainer and predictor in a worker, and look at what they returned."""
     found: dict[str, Any] = {}
 

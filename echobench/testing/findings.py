@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 
-class Finding(BaseModel):
+class CheckResult(BaseModel):
     """One check and what came of it.
 
     Attributes:
@@ -38,31 +38,33 @@ class SkipError(Exception):
     """Raised by a check that cannot be made here; its message says why."""
 
 
-def made(name: str, check: Callable[[], str]) -> Finding:
+def made(name: str, check: Callable[[], str]) -> CheckResult:
     """Make a check: it returns what it found, or raises FaultError or SkipError."""
     try:
-        return Finding(name=name, status="passed", found=check())
+        return CheckResult(name=name, status="passed", found=check())
     except FaultError as fault:
-        return Finding(name=name, status="failed", found=fault.found, advice=fault.advice)
+        return CheckResult(name=name, status="failed", found=fault.found, advice=fault.advice)
     except SkipError as skip:
-        return Finding(name=name, status="skipped", found=str(skip))
+        return CheckResult(name=name, status="skipped", found=str(skip))
     except Exception as error:
         # The plugin's code ran in there, and may raise anything: that is a finding too.
         found = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        return Finding(name=name, status="failed", found=found, advice="the plugin raised; mend it")
+        return CheckResult(
+            name=name, status="failed", found=found, advice="the plugin raised; mend it"
+        )
 
 
-def skipped(names: Sequence[str], why: str) -> list[Finding]:
+def skipped(names: Sequence[str], why: str) -> list[CheckResult]:
     """Return findings for checks that are not made."""
-    return [Finding(name=name, status="skipped", found=why) for name in names]
+    return [CheckResult(name=name, status="skipped", found=why) for name in names]
 
 
-def all_well(findings: Sequence[Finding]) -> bool:
+def all_well(findings: Sequence[CheckResult]) -> bool:
     """Return whether none failed."""
     return not any(finding.status == "failed" for finding in findings)
 
 
-def assert_well(subject: str, findings: Sequence[Finding]) -> None:
+def assert_well(subject: str, findings: Sequence[CheckResult]) -> None:
     """Raise AssertionError with all failures, one a line, unless none failed."""
     failures = [f for f in findings if f.status == "failed"]
     if failures:

@@ -12,7 +12,7 @@ import numpy as np
 from echobench.core.backend import Backend
 from echobench.core.task import Recipe, Task
 from echobench.plugin.manager import Plugins
-from echobench.testing.findings import FaultError, Finding, SkipError, all_well, made, skipped
+from echobench.testing.findings import CheckResult, FaultError, SkipError, all_well, made, skipped
 from echobench.testing.running import Say, differing, parity, probed, quick_trial
 from echobench.worker import probes
 
@@ -26,7 +26,7 @@ def check_in_workers(
     backends: Sequence[Backend],
     plugins: Plugins,
     say: Say,
-) -> list[Finding]:
+) -> list[CheckResult]:
     """Make the checks that need a framework, each in a worker."""
     training = next((backend for backend in backends if backend.trains), None)
     found: dict[str, Any] = {}

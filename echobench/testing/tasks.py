@@ -17,8 +17,8 @@ from echobench.errors import UsageError
 from echobench.harness.plan import resolve
 from echobench.plugin.manager import Plugins
 from echobench.testing.findings import (
+    CheckResult,
     FaultError,
-    Finding,
     all_well,
     assert_well,
     made,
@@ -48,7 +48,7 @@ def check_task(
     backends: Sequence[str] = (),
     plugins: Sequence[Path | str] = (),
     say: Say = silent,
-) -> list[Finding]:
+) -> list[CheckResult]:
     """Check a task; about half a minute, since each backend is started once.
 
     Args:

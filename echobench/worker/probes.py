@@ -52,7 +52,8 @@ def network(job: Job, task: Task, backend: Backend) -> dict[str, Any]:
         of weights by form; where these are right, `recipes` with first losses
         and times by division, and what came of the shuffled answers.
     """
-    from echobench.core.forms import FusedForm, PlainForm, StatefulForm
+    from echobench.core.fit import StatefulForm
+    from echobench.core.forms import FusedForm, PlainForm
 
     recipe = job.trial.recipe
     samples = recipe.batch * recipe.sequences

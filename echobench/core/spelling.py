@@ -22,7 +22,7 @@ LONGEST_EXAMPLE = 40
 
 
 @dataclass(frozen=True)
-class Typed:
+class TypedSample:
     """One sample as it was typed.
 
     Attributes:
@@ -37,7 +37,7 @@ class Typed:
     known: Integers
 
 
-def names(task: Task) -> list[str]:
+def token_names(task: Task) -> list[str]:
     """Return how each token 0..vocabulary-1 is typed: as the task spells it.
 
     Where it spells two tokens alike, each is typed as the number that rows hold.
@@ -47,12 +47,12 @@ def names(task: Task) -> list[str]:
     return [*map(str, range(task.vocabulary))] if alike else spelled
 
 
-def numbered(named: list[str]) -> bool:
+def are_numbers(named: list[str]) -> bool:
     """Whether tokens are typed as the numbers that they are."""
     return named == [*map(str, range(len(named)))]
 
 
-def read(task: Task, words: Sequence[str]) -> Typed:
+def read_sample(task: Task, words: Sequence[str]) -> TypedSample:
     """Return what was typed, framed.
 
     Args:
@@ -65,7 +65,7 @@ def read(task: Task, words: Sequence[str]) -> Typed:
     drawn = max(1, min(MOST_DRAWN, MOST_TOKENS // task.framing.inputs.size))
     rows = task.sample(np.random.default_rng(0), drawn)
     seen = rows[:, task.framing.inputs]  # [drawn, samples, n_in]
-    named, n_in = names(task), task.framing.inputs.shape[1]
+    named, n_in = token_names(task), task.framing.inputs.shape[1]
     may_lack = bool((seen == MISSING).any())
     places = {name: token for token, name in enumerate(named)}
     if may_lack:
@@ -79,7 +79,7 @@ def read(task: Task, words: Sequence[str]) -> Typed:
     return _framed(task, np.array([places[word] for word in words], np.int64), rows, seen)
 
 
-def _framed(task: Task, tokens: Integers, rows: Integers, seen: Integers) -> Typed:
+def _framed(task: Task, tokens: Integers, rows: Integers, seen: Integers) -> TypedSample:
     """Return tokens [n_in] as the sample of the framing that they look like.
 
     That is the first whose blanks, marks and missing tokens lay as these do in some row
@@ -92,7 +92,7 @@ def _framed(task: Task, tokens: Integers, rows: Integers, seen: Integers) -> Typ
     row = np.full(rows.shape[1], MISSING, np.int64)
     row[inputs] = tokens
     never = (rows == MISSING).all(axis=0)  # a place for what is not asked
-    return Typed(tokens, row[targets], np.isin(targets, inputs) | never[targets])
+    return TypedSample(tokens, row[targets], np.isin(targets, inputs) | never[targets])
 
 
 def _special(task: Task, tokens: Integers) -> Integers:
@@ -105,7 +105,7 @@ def _wanted(named: list[str], n_in: int, may_lack: bool) -> str:
     some = ", ".join(named[:3])
     kind = (
         f"integers of 0..{len(named) - 1}"
-        if numbered(named)
+        if are_numbers(named)
         else f"of {len(named)}, such as {some}"
     )
     return f"{n_in} tokens, {kind}{f', or {DOT} for none' if may_lack else ''}"
