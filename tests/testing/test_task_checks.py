@@ -103,8 +103,8 @@ def failures(found: dict[str, CheckResult]) -> set[str]:
             "@property\ndef framing(self):\n"
             "    return Framing(np.arange(6)[:, None] + np.arange(3), np.full((6, 3), 8))",
             "framing",
-            "framing.targets points to places 8 to 8 of a row of 8",
-            "places 0 to 7",
+            "framing.targets points to positions 8 to 8 of a row of 8",
+            "positions 0 to 7",
         ),
         (
             "def supervised(self, row):\n    x, y = super().supervised(row)\n    return x, y + 1",
