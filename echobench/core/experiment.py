@@ -20,10 +20,6 @@ Shapes = list[tuple[str, tuple[int, ...]]]
 class Experiment(ABC):
     """A task with a recipe: what a backend makes its trainer and predictor from.
 
-    Args:
-        task: the task.
-        recipe: how its network is trained.
-
     Attributes:
         batches: updates per epoch.
         samples: samples per update.

@@ -12,8 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from echobench.core.architectures import Tensor
-from echobench.core.coding import Coding
+from echobench.core.coding import Coding, Tensor
 from echobench.core.experiment import BETA_1, BETA_2, EPSILON, Experiment
 from echobench.core.forms import PlainForm
 from echobench.core.sequences import Floats, Integers
@@ -62,13 +61,10 @@ class TrackedLSTM(keras.layers.LSTM):  # type: ignore[misc] # Keras is untyped
 
 
 class StatefulForm(PlainForm):
-    """The tutorial's layers, for a fixed batch size; stateful if the recipe is.
+    """The tutorial's layers, for a fixed number of samples in a batch.
 
-    Args:
-        coding: how tokens are represented.
-        batch: samples in a batch.
-        stateful: whether the layers keep their state from batch to batch.
-        options: further arguments of `keras.layers.LSTM`.
+    With `stateful`, they keep their state from batch to batch; `options` are further
+    arguments of `keras.layers.LSTM`.
     """
 
     def __init__(self, coding: Coding, batch: int, stateful: bool, **options: Any) -> None:
@@ -88,9 +84,7 @@ class StatefulForm(PlainForm):
 class FitTrainer:
     """Calls `model.fit` once an epoch and resets the stateful layers after it.
 
-    Args:
-        program: the experiment.
-        lstm_options: see `Backend.lstm_options`.
+    The `lstm_options` are the backend's.
     """
 
     def __init__(self, program: Experiment, lstm_options: dict[str, Any]) -> None:

@@ -22,12 +22,7 @@ from echobench.errors import UnsupportedError
 def lstm_flops(steps: int, features: int, units: int, *, first: bool) -> int:
     """Return the operations of an LSTM for one sample.
 
-    Args:
-        steps: length of the sequence.
-        features: width of the input.
-        units: width of the state.
-        first: whether no layer before it has weights, so that no gradient of its input is
-            needed.
+    It is `first` if no layer before it has weights: no gradient of its input is needed.
     """
     recurrent = units * 4 * units
     inputs = _product_flops(steps * features * 4 * units, first=first)

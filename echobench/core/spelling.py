@@ -1,4 +1,4 @@
-"""A sequence that a person types: read, and framed as one sample of its task."""
+"""Read a sequence that a person types, and frame it as a sample of its task."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from echobench.core.task import Task
 from echobench.errors import UsageError
 
 Token: TypeAlias = "int | str | None"
-"""As `Task.spell` gives it; None where there is none."""
+"""A token as `Task.spell` returns it; None if it is missing."""
 DOT = "."
-"""How a missing token is typed, and shown."""
+"""How a missing token is typed and shown."""
 MOST_DRAWN, MOST_TOKENS = 200, 2_000_000
-"""Of the task's own, with which a typed sequence is compared: rows, and all their windows."""
+"""Bounds of what a typed sequence is compared with: drawn rows, and tokens of their samples."""
 LONGEST_EXAMPLE = 40
 
 
 @dataclass(frozen=True)
 class TypedSample:
-    """One sample as it was typed.
+    """One typed sample.
 
     Attributes:
-        tokens: what the network sees, integers [n_in]; `MISSING` where nothing was typed.
-        expected: the right answers, integers [n_out]; `MISSING` where none is asked for.
-        known: whether `expected` says what is right, [n_out]: not where a task draws an answer
-            that is none of what it shows.
+        tokens: the network's input, integers [n_in]; `MISSING` for each `.`.
+        expected: the right answers, integers [n_out]; `MISSING` where nothing is to be
+            answered.
+        known: whether `expected` holds the right answer, [n_out]; false where the task draws
+            an answer that is not among the inputs.
     """
 
     tokens: Integers
@@ -40,79 +41,79 @@ class TypedSample:
 def token_names(task: Task) -> list[str]:
     """Return how each token 0..vocabulary-1 is typed: as the task spells it.
 
-    Where it spells two tokens alike, each is typed as the number that rows hold.
+    If the task spells two tokens alike, all are typed as their numbers.
     """
     spelled = [str(task.spell(token)) for token in range(task.vocabulary)]
     alike = len(set(spelled)) < len(spelled)
     return [*map(str, range(task.vocabulary))] if alike else spelled
 
 
-def are_numbers(named: list[str]) -> bool:
-    """Whether tokens are typed as the numbers that they are."""
-    return named == [*map(str, range(len(named)))]
+def are_numbers(names: list[str]) -> bool:
+    """Return whether each name is the token's number."""
+    return names == [*map(str, range(len(names)))]
 
 
 def read_sample(task: Task, words: Sequence[str]) -> TypedSample:
-    """Return what was typed, framed.
+    """Return typed words as a sample of a task.
 
     Args:
-        task: what the words are an input of.
-        words: one for each of the `n_in` tokens of a sample; `.` for a missing one.
+        task: the task.
+        words: one for each of the `n_in` tokens of a sample; `.` for a missing token.
 
     Raises:
-        UsageError: too few or too many, or one that is no token of the task.
+        UsageError: too few or too many words, or a word that is not a token of the task.
     """
     drawn = max(1, min(MOST_DRAWN, MOST_TOKENS // task.framing.inputs.size))
     rows = task.sample(np.random.default_rng(0), drawn)
-    seen = rows[:, task.framing.inputs]  # [drawn, samples, n_in]
-    named, n_in = token_names(task), task.framing.inputs.shape[1]
-    may_lack = bool((seen == MISSING).any())
-    places = {name: token for token, name in enumerate(named)}
-    if may_lack:
-        places[DOT] = MISSING
-    wanted = f"expected {_wanted(named, n_in, may_lack)}{_example(named, seen[0, -1])}"
-    strange = next((word for word in words if word not in places), None)
-    if strange is not None:
-        raise UsageError(f"{wanted}; received {strange!r}")
+    inputs = rows[:, task.framing.inputs]  # [drawn, samples, n_in]
+    names, n_in = token_names(task), task.framing.inputs.shape[1]
+    may_miss = bool((inputs == MISSING).any())
+    tokens = {name: token for token, name in enumerate(names)}
+    if may_miss:
+        tokens[DOT] = MISSING
+    expected = f"expected {_describe(names, n_in, may_miss)}{_example(names, inputs[0, -1])}"
+    unknown = next((word for word in words if word not in tokens), None)
+    if unknown is not None:
+        raise UsageError(f"{expected}; received {unknown!r}")
     if len(words) != n_in:
-        raise UsageError(f"{wanted}; received {len(words) or 'none'}")
-    return _framed(task, np.array([places[word] for word in words], np.int64), rows, seen)
+        raise UsageError(f"{expected}; received {len(words) or 'none'}")
+    return _frame(task, np.array([tokens[word] for word in words], np.int64), rows, inputs)
 
 
-def _framed(task: Task, tokens: Integers, rows: Integers, seen: Integers) -> TypedSample:
-    """Return tokens [n_in] as the sample of the framing that they look like.
+def _frame(task: Task, tokens: Integers, rows: Integers, inputs: Integers) -> TypedSample:
+    """Return tokens [n_in] as the sample of the framing that they resemble.
 
-    That is the first whose blanks, marks and missing tokens lay as these do in some row
-    of the task's own; or else its last sample, which is a full window where others are not.
+    That is the first sample with the same blanks, marks and missing tokens in one of the
+    drawn rows; if there is none, the last sample, which is always a full window.
     """
-    like = (_special(task, seen) == _special(task, tokens)).all(axis=2)
-    matching = np.flatnonzero(like.any(axis=0))
+    similar = (_special(task, inputs) == _special(task, tokens)).all(axis=2)
+    matching = np.flatnonzero(similar.any(axis=0))
     sample = int(matching[0]) if len(matching) else task.framing.samples - 1
-    inputs, targets = task.framing.inputs[sample], task.framing.targets[sample]
+    seen, targets = task.framing.inputs[sample], task.framing.targets[sample]
     row = np.full(rows.shape[1], MISSING, np.int64)
-    row[inputs] = tokens
-    never = (rows == MISSING).all(axis=0)  # a place for what is not asked
-    return TypedSample(tokens, row[targets], np.isin(targets, inputs) | never[targets])
+    row[seen] = tokens
+    always_missing = (rows == MISSING).all(axis=0)  # targets that never count
+    return TypedSample(tokens, row[targets], np.isin(targets, seen) | always_missing[targets])
 
 
 def _special(task: Task, tokens: Integers) -> Integers:
-    """Return tokens with all plain ones, 0..symbols-1, made alike."""
+    """Return tokens with all symbols, 0..symbols-1, replaced by 0."""
     special: Integers = np.where((tokens >= 0) & (tokens < task.symbols), 0, tokens)
     return special
 
 
-def _wanted(named: list[str], n_in: int, may_lack: bool) -> str:
-    some = ", ".join(named[:3])
+def _describe(names: list[str], n_in: int, may_miss: bool) -> str:
+    some = ", ".join(names[:3])
     kind = (
-        f"integers of 0..{len(named) - 1}"
-        if are_numbers(named)
-        else f"of {len(named)}, such as {some}"
+        f"integers of 0..{len(names) - 1}"
+        if are_numbers(names)
+        else f"of {len(names)}, such as {some}"
     )
-    return f"{n_in} tokens, {kind}{f', or {DOT} for none' if may_lack else ''}"
+    return f"{n_in} tokens, {kind}{f', or {DOT} for none' if may_miss else ''}"
 
 
-def _example(named: list[str], tokens: Integers) -> str:
+def _example(names: list[str], tokens: Integers) -> str:
     if len(tokens) > LONGEST_EXAMPLE:
         return ""
-    words = (DOT if token == MISSING else named[token] for token in tokens.tolist())
+    words = (DOT if token == MISSING else names[token] for token in tokens.tolist())
     return f", as in: {' '.join(words)}"

@@ -38,15 +38,9 @@ def check_in_workers(
     plugins: Plugins,
     say: Say,
 ) -> list[CheckResult]:
-    """Run the checks that need a framework.
+    """Run the checks of a task that need a framework.
 
-    Args:
-        selector: the task as `--task` takes it.
-        task: the task it names.
-        recipes: the recipes to measure, by division.
-        backends: backends to draw the data on; the first that trains also trains.
-        plugins: the loaded plugins.
-        say: takes lines of progress.
+    The data are drawn on all backends; the first that trains trains every recipe.
     """
     training = next((backend for backend in backends if backend.trains), None)
     measured: dict[str, Any] = {}
