@@ -6,7 +6,6 @@ import hashlib
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import Any
 
 import keras
@@ -14,7 +13,6 @@ import numpy as np
 
 from echobench.core.backend import Backend
 from echobench.core.clock import Ledger
-from echobench.core.inference import answer, latency, outputs_for
 from echobench.core.sequences import MISSING, stream
 from echobench.core.target import BLOCK
 from echobench.core.task import Task
@@ -22,6 +20,7 @@ from echobench.errors import RefusedError, UnsupportedError
 from echobench.machine import facts
 from echobench.trial.job import Heard, Inference
 from echobench.trial.trial import Trial
+from echobench.worker.inference import answer, latency, outputs_for
 
 
 def predict(
@@ -37,7 +36,7 @@ def predict(
             rows = task.sample(rng, BLOCK)
             expected.append(task.expected(rows))
             answers.append(answer(model, task, trial.recipe, rows))
-        latencies = [asdict(latency(model, task, rng, batch)) for batch in asked.batches]
+        latencies = [latency(model, task, rng, batch).model_dump() for batch in asked.batches]
     right = np.concatenate(expected)
     given = np.where(right == MISSING, MISSING, np.concatenate(answers))
     np.save(asked.answers, given)
