@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any
 
 import numpy as np
 
@@ -64,10 +63,6 @@ class Lockstep:
                 self._weights = self._trainer.weights()
             return self._weights[number]
 
-    def execution(self) -> dict[str, Any]:
-        """Return how the program ran."""
-        return self._trainer.execution()
-
     def _train_if_all_wait(self) -> None:
         if not self._active or self._rows.keys() != self._active:
             return
@@ -89,28 +84,16 @@ class Lockstep:
 
 
 class ReplicateTrainer:
-    """The trainer of one replicate; a `Trainer`, but all are reset together."""
+    """The trainer of one replicate. It has no reset: all replicates are reset together."""
 
     def __init__(self, lockstep: Lockstep, number: int) -> None:
         self._lockstep = lockstep
         self._number = number
 
-    def reset(self, weights: list[Floats]) -> None:
-        """Raise NotImplementedError: call `ReplicatedTrainer.reset` instead."""
-        raise NotImplementedError("replicates are reset together")
-
     def train(self, rows: Integers) -> tuple[Floats, Floats]:
-        """Train together with the others."""
+        """Train together with the others; see `Trainer.train`."""
         return self._lockstep.train(self._number, rows)
-
-    def first_losses(self, rows: Integers) -> Floats:
-        """Train as `train` does; return the loss of every update."""
-        return self.train(rows)[0].reshape(-1)
 
     def weights(self) -> list[Floats]:
         """Return this replicate's current weights."""
         return self._lockstep.weights(self._number)
-
-    def execution(self) -> dict[str, Any]:
-        """Return how the program ran."""
-        return self._lockstep.execution()

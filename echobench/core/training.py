@@ -12,6 +12,7 @@ import numpy as np
 from echobench.core import target
 from echobench.core.backend import Predictor, Trainer
 from echobench.core.clock import Ledger
+from echobench.core.replicates import ReplicateTrainer
 from echobench.core.sequences import Floats, Integers, stream
 from echobench.core.target import Score
 from echobench.core.task import Recipe, Task
@@ -104,7 +105,7 @@ def train(
     task: Task,
     recipe: Recipe,
     seed: int,
-    trainer: Trainer,
+    trainer: Trainer | ReplicateTrainer,
     predictor: Predictor,
     limits: Limits,
     ledger: Ledger,
@@ -174,7 +175,7 @@ class _Run:
     recipe: Recipe
     data: np.random.Generator
     screening: np.random.Generator
-    trainer: Trainer
+    trainer: Trainer | ReplicateTrainer
     predictor: Predictor
     limits: Limits
 

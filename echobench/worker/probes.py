@@ -18,7 +18,9 @@ from echobench.core.backend import Backend
 from echobench.core.clock import Ledger
 from echobench.core.coding import Coding
 from echobench.core.sequences import Framing, Integers, stream
+from echobench.core.target import BLOCK
 from echobench.core.task import Recipe, Task
+from echobench.core.training import Limits, fresh_rows, train
 from echobench.trial.job import Job
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ ENGINE_EPOCHS, SHORT_EPOCHS = 5, 3
 
 
 def data(job: Job, task: Task, backend: Backend) -> dict[str, Any]:
-    """Return the digest of the task's data."""
+    """Return the `digest` of the task's data."""
     return {"digest": digest(task)}
 
 
@@ -80,14 +82,14 @@ def network(job: Job, task: Task, backend: Backend) -> dict[str, Any]:
     if any(shape != measured["expected"] for shape in measured["shapes"].values()):
         return measured
     measured["recipes"] = {
-        division: _measured(backend.program(task, recipe), backend)
+        division: _measure(backend.program(task, recipe), backend)
         for division, recipe in job.recipes.items()
     }
     return {**measured, "shuffled": _train_shuffled(task, recipe, backend)}
 
 
-def _measured(program: Any, backend: Backend) -> dict[str, Any]:
-    """Return first losses, updates of an epoch and seconds per update."""
+def _measure(program: Any, backend: Backend) -> dict[str, Any]:
+    """Train for some updates; return first losses, updates per epoch and seconds per update."""
     epochs = -(-TIMED_UPDATES // program.batches)
     rows = _rows(program, epochs)
     trainer = backend.trainer(program, epochs)
@@ -106,15 +108,12 @@ def _measured(program: Any, backend: Backend) -> dict[str, Any]:
 
 
 def _rows(program: Any, epochs: int) -> Integers:
-    from echobench.core.training import fresh_rows
-
     return fresh_rows(program.task, program.recipe, stream(0, "parity"), epochs)
 
 
 def _train_shuffled(task: Task, recipe: Recipe, backend: Backend) -> dict[str, Any]:
     """Train on the answers to other sequences; return status, accuracy and updates."""
     from echobench.core.program import Program
-    from echobench.core.training import Limits, train
 
     batches = task.framing.samples // recipe.batch
     epochs = -(-SHUFFLED_UPDATES // batches)
@@ -187,8 +186,6 @@ def engine(job: Job, task: Task, backend: Backend) -> dict[str, Any]:
     measured: dict[str, Any] = {"devices": [*map(str, backend.devices())]}
     if not backend.trains:
         return {**measured, "facts": _as_json(backend.facts())}
-    from echobench.core.target import BLOCK
-
     program = backend.program(task, job.trial.recipe)
     weights = program.initial_weights(stream(0, "weights"))
     rows = _rows(program, ENGINE_EPOCHS)
@@ -219,8 +216,6 @@ def engine(job: Job, task: Task, backend: Backend) -> dict[str, Any]:
 
 def answers(job: Job, task: Task, backend: Backend) -> dict[str, Any]:
     """Return an untrained network's answers to the rows that `engine` uses."""
-    from echobench.core.target import BLOCK
-
     program = backend.program(task, job.trial.recipe)
     weights = program.initial_weights(stream(0, "weights"))
     predictor = backend.predictor(program)
