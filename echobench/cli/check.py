@@ -13,7 +13,7 @@ from echobench.cli.options import AsJson, PluginFiles
 from echobench.text import say
 
 if TYPE_CHECKING:
-    from echobench.testing import Finding
+    from echobench.testing import CheckResult
 
 app = typer.Typer(
     help="Check that a plugin keeps the rules; the exit code is 1 if not.",
@@ -73,7 +73,7 @@ def _say(text: str) -> None:
     say(f"{text} ...")
 
 
-def _print_findings(findings: Sequence[Finding], *, as_json: bool) -> None:
+def _print_findings(findings: Sequence[CheckResult], *, as_json: bool) -> None:
     """Print the findings; exit with code 1 if a check failed."""
     from rich.console import Console
     from rich.table import Table

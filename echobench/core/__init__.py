@@ -1,1 +1,1 @@
-"""The experiment, once for all backends."""
+"""The experiment, written once for all backends: tasks, networks, training, the target."""

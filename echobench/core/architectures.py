@@ -1,10 +1,10 @@
-"""The echo networks and their alternate topologies, defined once.
+"""The echo networks and their alternate topologies, each defined once.
 
-A network is written against a *form*: the same layers, the same weights in the
-same order, for different uses. Keras' forms are in `forms.py`: what a reader of
-the tutorial would write, what is saved, and what the fused engines compile.
-`outline.py` has one that only writes down which layers there are, for programs
-that do without Keras.
+A network is built with a *form*, which decides what its layers are made of; the layers,
+their weights and the order of these are the same in every form. `forms.py` and `fit.py`
+have the forms in Keras: what a reader of the tutorial would write, what is saved, and
+what the fused engines compile. `outline.py` has one that lists the layers, for programs
+without Keras.
 """
 
 from __future__ import annotations
@@ -13,10 +13,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any
 
-from echobench.core.coding import Coding
-
-Tensor = Any
-"""What a form hands from layer to layer: a symbolic Keras tensor, or an outline's place."""
+from echobench.core.coding import Coding, Tensor
 
 
 @dataclass
@@ -24,9 +21,9 @@ class Network:
     """A built network.
 
     Attributes:
-        model: in Keras' forms a `keras.Model`, input x and output y; [x, *states] and
-            [y, *states] where the form carries states. In an outline its layers.
-        state_units: widths of the carried states, in order; empty without.
+        model: in Keras' forms a `keras.Model` with input x and output y, or [x, *states] and
+            [y, *states] if the form carries states; in an outline a list of layers.
+        state_units: widths of the carried states, in order; empty if none are carried.
     """
 
     model: Any
@@ -34,15 +31,16 @@ class Network:
 
 
 class Form(ABC):
-    """How the layers of a network are made.
+    """Makes the layers of a network; `Task.network` is written with its methods.
 
-    In Keras' forms a network may mix them with layers of Keras' own, as long as it
-    carries no other state: `keras.layers.Attention()([queries, values])`, say.
+    A network may mix in layers of Keras' own that carry no state, such as
+    `keras.layers.Attention()([queries, values])`; backends without Keras then do not
+    support the task.
 
     Args:
-        coding: how tokens are represented, in and out.
-        carry: whether each recurrent layer's state comes in as an input and
-            goes out as an output; without, every call starts at zero.
+        coding: how tokens are represented, as inputs and as outputs.
+        carry: whether the state of each recurrent layer is an input and an output of the
+            network; if not, it starts at zero in every call.
     """
 
     def __init__(self, coding: Coding, carry: bool) -> None:
@@ -51,15 +49,15 @@ class Form(ABC):
 
     @abstractmethod
     def input(self, steps: int) -> Tensor:
-        """Return the network's input: `steps` tokens."""
+        """Return the network's input: `steps` tokens, [samples, steps, width]."""
 
     @abstractmethod
-    def masked(self, x: Tensor) -> Tensor:
-        """Have the LSTM that follows skip the missing tokens of the input x."""
+    def skip_missing(self, x: Tensor) -> Tensor:
+        """Return the input x; the LSTM that it goes into skips its missing tokens."""
 
     @abstractmethod
-    def as_features(self, x: Tensor) -> Tensor:
-        """Take the timesteps of the input x as features of a single step."""
+    def steps_as_features(self, x: Tensor) -> Tensor:
+        """Return the input x with its timesteps as features, [samples, 1, steps * width]."""
 
     @abstractmethod
     def lstm(
@@ -68,42 +66,45 @@ class Form(ABC):
         """Apply an LSTM to x [samples, steps, features].
 
         Args:
-            x: its input; [samples, features] when `repeat` is given.
+            x: the layer's input; [samples, features] if `repeat` is given.
             units: width of the state.
             sequences: return every step [samples, steps, units], not only the last.
             repeat: feed the vector x this many times (Keras' RepeatVector).
         """
 
     @abstractmethod
-    def attended(self, queries: Tensor, values: Tensor) -> Tensor:
-        """Return queries, and beside each what dot-product attention finds in the values.
+    def attention(self, queries: Tensor, values: Tensor) -> Tensor:
+        """Return each query concatenated with its dot-product attention over the values.
 
-        Skipped tokens of the input, to whose steps the values belong, get no attention.
+        The values are one for each step of the input; skipped tokens get no attention.
         Shapes: [samples, n, units] and [samples, steps, units] to [samples, n, 2 units].
         """
 
     @abstractmethod
     def output_per_step(self, x: Tensor) -> Tensor:
-        """Apply one output layer to every step of x [samples, steps, features]."""
+        """Apply one output layer to each step of x: [samples, steps, width]."""
 
     @abstractmethod
     def output_at_once(self, x: Tensor, steps: int) -> Tensor:
-        """Take the output for all `steps` as one vector, from x [samples, features]."""
+        """Compute the output of all `steps` as one vector from x [samples, features].
+
+        Shape: [samples, steps, width].
+        """
 
     @abstractmethod
     def network(self, y: Tensor) -> Network:
-        """Close the network with its output."""
+        """Return the network that ends with the output y."""
 
 
 def sequence_to_sequence(form: Form, n_in: int, units: int, *, masked: bool = False) -> Network:
-    """Whole echo: an LSTM with an output at every step.
+    """Build the whole echo's network: an LSTM with an output at every step.
 
     Shapes: [samples, n_in, width] to [samples, n_in, width], where `width` is
-    the coding's; with `masked`, missing tokens are skipped.
+    the coding's. With `masked`, missing tokens are skipped.
     """
     x = form.input(n_in)
     if masked:
-        x = form.masked(x)
+        x = form.skip_missing(x)
     x = form.lstm(x, units, sequences=True)
     return form.network(form.output_per_step(x))
 
@@ -111,13 +112,14 @@ def sequence_to_sequence(form: Form, n_in: int, units: int, *, masked: bool = Fa
 def encoder_decoder(
     form: Form, n_in: int, n_out: int, units: int, *, masked: bool = False
 ) -> Network:
-    """Partial echo: the encoder's last state is all that the decoder sees.
+    """Build the partial echo's network: the decoder sees only the encoder's last state.
 
-    Shapes: [samples, n_in, width] to [samples, n_out, width].
+    Shapes: [samples, n_in, width] to [samples, n_out, width]. With `masked`, missing
+    tokens are skipped.
     """
     x = form.input(n_in)
     if masked:
-        x = form.masked(x)
+        x = form.skip_missing(x)
     x = form.lstm(x, units)
     x = form.lstm(x, units, sequences=True, repeat=n_out)
     return form.network(form.output_per_step(x))
@@ -126,21 +128,22 @@ def encoder_decoder(
 def attention_encoder_decoder(
     form: Form, n_in: int, n_out: int, units: int, *, masked: bool = False
 ) -> Network:
-    """Encoder and decoder, the decoder looking at every state of the encoder.
+    """Build an encoder and a decoder that attends to every state of the encoder.
 
-    Dot-product attention after the decoder (Luong et al. 2015). Shapes:
-    [samples, n_in, width] to [samples, n_out, width].
+    Dot-product attention follows the decoder (Luong et al. 2015). Shapes:
+    [samples, n_in, width] to [samples, n_out, width]. With `masked`, missing tokens are
+    skipped.
     """
     x = form.input(n_in)
     if masked:
-        x = form.masked(x)
+        x = form.skip_missing(x)
     memory = form.lstm(x, units, sequences=True)
     decoded = form.lstm(memory[:, -1], units, sequences=True, repeat=n_out)
-    return form.network(form.output_per_step(form.attended(decoded, memory)))
+    return form.network(form.output_per_step(form.attention(decoded, memory)))
 
 
 def many_to_one(form: Form, n_in: int, n_out: int, units: int) -> Network:
-    """Alternate topology: the output is one vector of n_out * width.
+    """Build an alternate topology: the output is one vector of n_out * width.
 
     Shapes: [samples, n_in, width] to [samples, n_out, width].
     """
@@ -149,9 +152,9 @@ def many_to_one(form: Form, n_in: int, n_out: int, units: int) -> Network:
 
 
 def one_to_one(form: Form, n_in: int, n_out: int, units: int) -> Network:
-    """Alternate topology: timesteps are features of a single step, the output one vector.
+    """Build an alternate topology: one step with all timesteps as features, one output vector.
 
     Shapes: [samples, n_in, width] to [samples, n_out, width].
     """
-    x = form.lstm(form.as_features(form.input(n_in)), units)
+    x = form.lstm(form.steps_as_features(form.input(n_in)), units)
     return form.network(form.output_at_once(x, n_out))

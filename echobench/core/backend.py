@@ -9,52 +9,83 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from echobench.core.sequences import Floats, Integers
 from echobench.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from echobench.core.experiment import Experiment
-    from echobench.core.replicates import ReplicatedTrainer
     from echobench.core.task import Recipe, Task
 
 
 class Trainer(Protocol):
-    """Training, driven by an engine. Every method returns when the device is done."""
+    """Trains one network. Every method returns only when the device has finished.
+
+    Weights are float32 arrays in the order of the program's `initial_weights`. Rows are
+    integers, one row a sequence as `Task.sample` draws it.
+    """
 
     def reset(self, weights: list[Floats]) -> None:
-        """Forget everything and start from these weights."""
+        """Discard moments, step count and recurrent state; start from a copy of the weights."""
 
     def train(self, rows: Integers) -> tuple[Floats, Floats]:
-        """Train one epoch on each of rows [epochs, sequences, length].
+        """Train an epoch on each of rows [epochs, sequences, length].
 
         Returns:
-            Loss and accuracy, each [epochs, batches] where the engine knows
-            them for every update, [epochs, 1] where only their mean.
+            Loss and accuracy, each [epochs, batches], or [epochs, 1] with their
+            means where the engine does not know them for every update.
         """
 
     def first_losses(self, rows: Integers) -> Floats:
-        """Train as `train` does, and return the loss of every update, [epochs * batches]."""
+        """Train as `train` does; return the loss of every update, [epochs * batches]."""
 
     def weights(self) -> list[Floats]:
-        """Return the weights now, in the model's order."""
+        """Return the current weights."""
 
-    def path(self) -> dict[str, Any]:
-        """Return the path really taken: `engine`, `jit`, and `lstm`, the kernel of each."""
+    def execution(self) -> dict[str, Any]:
+        """Return how training ran, for the record; values must fit into JSON.
+
+        Keys: `engine`, a description; `jit`, whether and how it is compiled; `lstm`, the
+        kernel of each LSTM.
+        """
+
+
+class ReplicatedTrainer(Protocol):
+    """Trains R networks in one program. Every method returns when the device has finished."""
+
+    def reset(self, weights: Sequence[list[Floats]]) -> None:
+        """Start anew from these weights, a list for each replicate."""
+
+    def train(self, rows: Integers) -> tuple[Floats, Floats]:
+        """Train each replicate on its rows [R, epochs, sequences, length].
+
+        Returns:
+            Loss and accuracy of every update, each [R, epochs, batches].
+        """
+
+    def weights(self) -> list[list[Floats]]:
+        """Return the current weights of each replicate, in the model's order."""
+
+    def execution(self) -> dict[str, Any]:
+        """Return how training ran; see `Trainer.execution`."""
 
 
 class Predictor(Protocol):
-    """The network's answers. It returns when the device is done."""
+    """Runs the network forward. The call returns only when the device has finished."""
 
     def __call__(self, weights: list[Floats], rows: Integers) -> Integers:
-        """Echo rows [count, length]: integers [count, samples, n_out]."""
+        """Answer rows [count, length] with tokens [count, samples, n_out].
+
+        The recurrent state starts at zero for each row; the weights are not changed.
+        """
 
 
 def why_missing(requires: Sequence[str], extra: str | None) -> str | None:
-    """Return what is not installed and how to install it, or None when all is.
+    """Return which modules are not installed and how to install them, or None if all are.
 
     Args:
-        requires: modules.
+        requires: names of modules.
         extra: echobench's extra that installs them, if any.
     """
     missing = [name for name in requires if importlib.util.find_spec(name) is None]
@@ -65,22 +96,26 @@ def why_missing(requires: Sequence[str], extra: str | None) -> str | None:
 
 
 class Backend(ABC):
-    """A framework that runs the networks.
+    """A framework that trains and runs the networks through Keras.
+
+    Derive from `NativeBackend` for a framework without Keras, and from
+    `InferenceBackend` for one that only runs trained networks. An instance is created in
+    the parent process too, so frameworks are imported inside methods.
 
     Attributes:
-        name: what `--backend` takes.
-        keras_backend: what `KERAS_BACKEND` is set to in the worker.
-        requires: distributions that must be installed. Of what Keras imports only where it is
-            installed (JAX, pandas, ...), a worker has what is named here.
+        name: the name that `--backend` takes.
+        keras_backend: the worker's `KERAS_BACKEND`.
+        requires: modules that must be installed. Of the packages that Keras imports if they
+            are installed (JAX, pandas, ...), a worker sees only those listed here.
         extra: echobench's extra that installs them, if any.
-        trains: whether it trains networks; one that does not is an `InferenceBackend`.
-        reference: whether the tutorial's program on this backend is what the
-            parity gate compares with; true for one installed backend.
+        trains: whether the backend trains networks; see `InferenceBackend`.
+        reference: whether the tutorial's program on this backend is the reference of the
+            parity gate; true for one installed backend.
         lstm_options: arguments that `keras.layers.LSTM` needs here to train statefully.
-        engines: what drives training here, the usual one first.
+        engines: the engines that drive training here, the default first.
         uses_keras: whether the networks run through Keras; see `NativeBackend`.
-        by_hand: whether an LSTM's steps have a gradient of their own in the fused engine,
-            or are left to differentiation: whichever is faster here.
+        custom_gradient: whether the fused engine uses the hand-written LSTM gradient instead
+            of automatic differentiation: whichever is faster on this backend.
     """
 
     name: ClassVar[str]
@@ -92,73 +127,89 @@ class Backend(ABC):
     lstm_options: ClassVar[dict[str, Any]] = {}
     engines: ClassVar[tuple[str, ...]] = ("fused", "fit")
     uses_keras: ClassVar[bool] = True
-    by_hand: ClassVar[bool] = True
+    custom_gradient: ClassVar[bool] = True
 
     def versions(self) -> dict[str, str]:
-        """Return the versions of what this backend requires, without importing it."""
-        found = {}
+        """Return the version of each required module and of NumPy, without importing them."""
+        installed = {}
         for requirement in (*self.requires, *(["keras"] if self.uses_keras else []), "numpy"):
             if importlib.util.find_spec(requirement) is not None:
-                found[requirement] = importlib.metadata.version(requirement)
-        return found
+                installed[requirement] = importlib.metadata.version(requirement)
+        return installed
 
     def why_unavailable(self) -> str | None:
-        """Return why this backend cannot be used here, or None when it can."""
+        """Return why this backend cannot be used on this computer, or None if it can."""
         return why_missing(self.requires, self.extra)
 
     def why_no_training(self) -> str | None:
-        """Return why nothing can be trained on this backend, or None when it can."""
+        """Return why this backend cannot train, or None if it can."""
         return None if self.trains else f"{self.name} only predicts; use echobench predict"
 
     def why_no_prediction(self) -> str | None:
-        """Return why saved networks cannot run on this backend, or None when they can."""
+        """Return why this backend cannot run saved networks, or None if it can."""
         return None if self.uses_keras else f"{self.name} does without Keras, which saved them"
 
     @abstractmethod
     def environment(self, device: str, threads: int) -> dict[str, str]:
-        """Return variables for the worker, set before anything is imported."""
+        """Return environment variables for the worker, set before it imports anything.
+
+        Args:
+            device: `cpu` or `gpu`.
+            threads: threads that the framework may use.
+        """
 
     def cache_environment(self, folder: str) -> dict[str, str]:
-        """Return variables with which compiled programs are kept in `folder`, for later workers.
+        """Return environment variables that make the framework cache compiled programs.
 
-        None where there is no such thing. Used only where `--cache` asks for it.
+        Called only with `--cache`; empty by default.
+
+        Args:
+            folder: where to cache them, for later workers.
         """
         return {}
 
     @abstractmethod
     def configure(self, device: str, threads: int) -> None:
-        """Set threads and precision, in the worker, before the first tensor."""
+        """Set threads and precision; called in the worker before the first tensor exists."""
 
     def distribute(self, device: str, count: int) -> None:
-        """Have what this process trains go over `count` devices, each batch in equal parts.
+        """Divide each training batch equally among `count` devices.
 
-        Called in the worker, after `configure` and before the first tensor.
+        Called in the worker, after `configure` and before the first tensor exists.
 
         Raises:
             UnsupportedError: this backend trains on one device.
-            UnavailableError: so many devices are not there.
+            UnavailableError: there are fewer devices.
         """
         raise UnsupportedError(f"{self.name} trains on one device; leave --devices out")
 
     @abstractmethod
     def devices(self) -> list[str]:
-        """Return the kinds of device visible to the worker: `cpu`, `gpu`."""
+        """Return the kinds of device that the worker sees: `cpu`, `gpu`."""
 
     def program(self, task: Task, recipe: Recipe) -> Experiment:
-        """Return the experiment that `trainer` and `predictor` take; in a worker."""
+        """Return the experiment that `trainer` and `predictor` take; called in a worker.
+
+        By default an `echobench.core.program.Program`: one epoch as a pure function.
+        """
         from echobench.core.program import Program
 
-        return Program(task, recipe, by_hand=self.by_hand)
+        return Program(task, recipe, custom_gradient=self.custom_gradient)
 
     @abstractmethod
     def trainer(self, program: Any, chunk: int) -> Trainer:
-        """Return the fused engine: up to `chunk` epochs in one dispatch."""
+        """Return the default engine's trainer.
+
+        Args:
+            program: made by `program`.
+            chunk: the most epochs of one call of `Trainer.train`.
+        """
 
     def replicated_trainer(self, program: Any, chunk: int, count: int) -> ReplicatedTrainer:
-        """Return the fused engine for `count` networks at once.
+        """Return a trainer of `count` networks in one program.
 
         Raises:
-            UnsupportedError: this backend trains one at a time.
+            UnsupportedError: this backend trains one network at a time.
         """
         raise UnsupportedError(f"{self.name} trains one seed at a time; leave --replicates out")
 
@@ -168,45 +219,49 @@ class Backend(ABC):
 
     @abstractmethod
     def facts(self) -> dict[str, Any]:
-        """Return what holds for all that runs here: compiler, threads, precision, device."""
+        """Return what every record from this backend states: compiler, threads, precision, device.
+
+        Values must fit into JSON.
+        """
 
 
 class InferenceBackend(Backend):
-    """A framework that runs trained networks, and trains none."""
+    """A framework that runs trained networks and cannot train; for `echobench predict`."""
 
     trains: ClassVar[bool] = False
 
     def trainer(self, program: Any, chunk: int) -> Trainer:
-        """Raise UnsupportedError: it has no gradients."""
+        """Raise UnsupportedError."""
         raise UnsupportedError(self.why_no_training())
 
     def predictor(self, program: Any) -> Predictor:
-        """Raise UnsupportedError: answers while training are no use without training."""
+        """Raise UnsupportedError: this predictor is for evaluations during training."""
         raise UnsupportedError(self.why_no_training())
 
 
 class NativeBackend(Backend):
     """A peer: the same networks, recipes, data and weights, written without Keras.
 
-    What a user of the framework would write themselves, to compare with. `keras_backend`
-    is only what a network is saved with.
+    It shows what a user of the framework would write, to compare Keras with.
+    `keras_backend` is only used to save the network.
     """
 
     engines: ClassVar[tuple[str, ...]] = ("native",)
     uses_keras: ClassVar[bool] = False
 
     def program(self, task: Task, recipe: Recipe) -> Experiment:
-        """Return the experiment with its network as a list of layers."""
+        """Return a `NativeProgram`: the experiment, its network a list of layers.
+
+        Raises:
+            UnsupportedError: the network is not a chain of LSTMs and an output layer.
+        """
         from echobench.core.outline import NativeProgram
 
         return NativeProgram(task, recipe)
 
 
-def padded(rows: Integers, chunk: int) -> NDArrayInt32:
-    """Return int32 rows, filled up with zeros along the first axis to `chunk`."""
+def padded(rows: Integers, chunk: int) -> NDArray[np.int32]:
+    """Return rows as int32, filled up with zeros along the first axis to length `chunk`."""
     filled = np.zeros((chunk, *rows.shape[1:]), np.int32)
     filled[: len(rows)] = rows
     return filled
-
-
-NDArrayInt32 = np.ndarray[Any, np.dtype[np.int32]]

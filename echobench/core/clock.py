@@ -1,4 +1,4 @@
-"""The phase ledger: where a trial's time went, adding up to its wall time."""
+"""The phases of a trial: seconds in each, which add up to its wall time."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ PHASES = ("import", "build", "compile", "first_update", "train", "eval", "sustai
 
 
 class Ledger:
-    """Seconds by phase. Time outside every phase is `other`.
+    """Seconds by phase; time outside all phases is `other`.
 
     Args:
-        started: when the process began, on the monotonic clock.
+        started: start of the process, on the monotonic clock.
     """
 
     def __init__(self, started: float) -> None:
@@ -23,7 +23,7 @@ class Ledger:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Count the block's time under `name`; the block must wait for the device."""
+        """Add the block's time to a phase; the block must wait for the device to finish."""
         processor, start = time.process_time(), time.monotonic()
         try:
             yield
@@ -33,7 +33,7 @@ class Ledger:
 
     @property
     def training(self) -> float:
-        """Seconds of training so far, from the first update's start, nothing else."""
+        """Seconds of training so far, the first update included, evaluations excluded."""
         return self._seconds["first_update"] + self._seconds["train"]
 
     @property
@@ -43,12 +43,12 @@ class Ledger:
 
     @property
     def busy_cores(self) -> float | None:
-        """Cores that training kept busy, as the processor's own clock says; None before it."""
+        """Processor time of training divided by its wall time; None before training."""
         processor = self._processor["first_update"] + self._processor["train"]
         return processor / self.training if self.training else None
 
     def close(self) -> dict[str, float]:
-        """Return the seconds of every phase and of the whole (`wall`)."""
+        """Return the seconds of every phase, and their sum as `wall`."""
         wall = self.wall
         known = sum(seconds for name, seconds in self._seconds.items() if name != "other")
         return {**self._seconds, "other": wall - known, "wall": wall}

@@ -1,8 +1,8 @@
-"""How integers become what a network sees, and how its outputs become integers again.
+"""Codings: integers to a network's inputs, and its outputs back to integers.
 
-`OneHot` is the tutorial's; `Linear` is the representation it leaves open. The
-same code encodes on the host (NumPy) and inside a compiled program (tensors);
-`MISSING` is no token, and has a code of its own in each.
+`OneHot` is the tutorial's; `Linear` is one that it leaves to the reader. Each encodes
+both on the host (NumPy) and inside a compiled program (tensors), and has a code for
+`MISSING`, which is not a token.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ import numpy as np
 from echobench.core.sequences import Floats, Integers
 
 Tensor = Any
+"""A tensor of any framework, symbolic ones and those of an outline included."""
 
 
 class Coding(ABC):
-    """A representation of tokens.
+    """A representation of tokens; derive from it to define another.
 
     Attributes:
         width: features of one token.
-        activation: of the network's last layer, which is `width` wide for each token.
-        missing: what every feature of a missing token is.
+        activation: activation of the network's last layer, `width` wide for each token.
+        missing: the value of every feature of a missing token.
     """
 
     width: int
@@ -33,20 +34,21 @@ class Coding(ABC):
 
     @abstractmethod
     def encode(self, tokens: Integers) -> Floats:
-        """Return NumPy integers [...] as float32 [..., width]."""
+        """Encode NumPy integers [...] as float32 [..., width]."""
 
     @abstractmethod
     def encode_tensor(self, tokens: Tensor) -> Tensor:
-        """Do as `encode` does, with a backend's tensors."""
+        """Encode a backend's integer tensor [...] as float32 [..., width]."""
 
     @abstractmethod
     def decode(self, outputs: Tensor) -> Tensor:
-        """Return a network's outputs [..., width] as integers [...], with a backend's tensors."""
+        """Decode a network's outputs, a backend's tensor [..., width], as integers [...]."""
 
     def certainty(self, outputs: Floats) -> tuple[str, Floats] | None:
-        """Return how sure outputs [..., width] are of what they decode to, NumPy [...].
+        """Return how certain outputs [..., width] are of the tokens they decode to.
 
-        With it, what the figure is called. None where outputs say no such thing.
+        Returns:
+            The measure's name and its values [...], both NumPy; None if there is no measure.
         """
         return None
 
@@ -56,10 +58,10 @@ class Coding(ABC):
 
     @abstractmethod
     def losses(self, tokens: Tensor, outputs: Tensor) -> Tensor:
-        """Return what `loss` computes for each target [...], from outputs [..., width]."""
+        """Return the loss of each target [...], from outputs [..., width]: the values of `loss`."""
 
     def accuracy(self) -> Any:
-        """Return the Keras metric: the share of targets whose token is right."""
+        """Return the Keras metric: the share of targets that are answered right."""
         import keras
         from keras import ops
 
@@ -71,7 +73,7 @@ class Coding(ABC):
 
 @dataclass(frozen=True)
 class OneHot(Coding):
-    """A vector with a single 1, softmax and categorical cross-entropy; decoded by argmax.
+    """A vector with a single 1; softmax, categorical cross-entropy, decoded by argmax.
 
     A missing token is a vector of zeros.
     """
@@ -89,21 +91,21 @@ class OneHot(Coding):
         """Return vectors [..., width] with a single 1."""
         from keras import ops
 
-        # Not ops.one_hot: on torch it looks at the values, which a trace has not.
+        # Not ops.one_hot: on torch it reads the values, which a traced tensor does not have.
         alphabet = np.arange(self.width, dtype=np.int32)
         return ops.cast(ops.expand_dims(tokens, -1) == alphabet, "float32")
 
     def decode(self, outputs: Tensor) -> Tensor:
-        """Return the argmax over the last axis, the first of equals."""
+        """Return the argmax over the last axis, the first of equal values."""
         from keras import ops
 
-        # As two plain reductions, which compilers make vectors of; argmax they do not.
+        # Two plain reductions: compilers vectorise them, but not argmax.
         largest = ops.max(outputs, axis=-1, keepdims=True)
-        places = np.arange(self.width, dtype=np.int32)
-        return ops.min(ops.where(ops.greater_equal(outputs, largest), places, self.width), axis=-1)
+        tokens = np.arange(self.width, dtype=np.int32)
+        return ops.min(ops.where(ops.greater_equal(outputs, largest), tokens, self.width), axis=-1)
 
     def certainty(self, outputs: Floats) -> tuple[str, Floats] | None:
-        """Return the probability that the softmax gives the token it decodes to."""
+        """Return the softmax probability of the decoded token, as `confidence`."""
         return "confidence", outputs.max(axis=-1)
 
     def loss(self, **options: Any) -> Any:
@@ -113,11 +115,11 @@ class OneHot(Coding):
         return keras.losses.CategoricalCrossentropy(**options)
 
     def losses(self, tokens: Tensor, outputs: Tensor) -> Tensor:
-        """Return minus the log of the right token's probability, clipped as Keras clips it."""
+        """Return the negative log probability of the right token, clipped as Keras clips it."""
         import keras
         from keras import ops
 
-        # A softmax adds up to 1: Keras' division by the sum is left out.
+        # A softmax adds up to 1, so Keras' division by the sum is left out.
         probability = ops.sum(self.encode_tensor(tokens) * outputs, axis=-1)
         epsilon = keras.config.epsilon()
         return -ops.log(ops.clip(probability, epsilon, 1.0 - epsilon))
@@ -125,7 +127,7 @@ class OneHot(Coding):
 
 @dataclass(frozen=True)
 class Linear(Coding):
-    """One feature, 0..1, and mean squared error; decoded by rounding to the nearest integer.
+    """One feature in 0..1; mean squared error, decoded by rounding to the nearest integer.
 
     A missing token is -1.
 
@@ -160,7 +162,7 @@ class Linear(Coding):
         return ops.cast(ops.clip(nearest, 0, self.symbols - 1), "int32")
 
     def certainty(self, outputs: Floats) -> tuple[str, Floats] | None:
-        """Return how far outputs lie from the integers they are rounded to: no probability."""
+        """Return the `distance` from the output to its rounded integer; not a probability."""
         scaled = outputs[..., 0] * np.float32(self.symbols - 1)
         return "distance", np.abs(scaled - np.clip(np.rint(scaled), 0, self.symbols - 1))
 

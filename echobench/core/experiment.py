@@ -1,4 +1,4 @@
-"""One cell's experiment, whatever runs it: its batches, its places, its weights."""
+"""One cell's experiment without a framework: batches, index tables, initial weights."""
 
 from __future__ import annotations
 
@@ -13,22 +13,21 @@ from echobench.core.task import Recipe, Task
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
 """Adam's constants, Keras' defaults."""
 
+Shapes = list[tuple[str, tuple[int, ...]]]
+"""Name and shape of each trainable variable, in the model's order."""
+
 
 class Experiment(ABC):
-    """What is trained, and how, before a framework makes a program of it.
-
-    Args:
-        task: what is echoed.
-        recipe: how it is trained.
+    """A task with a recipe: what a backend makes its trainer and predictor from.
 
     Attributes:
-        batches: updates of an epoch.
-        samples: samples of an update.
-        carries: whether the state goes from batch to batch.
-        inputs, targets: places in a row by batch, int32 [batches, batch, n_in] and
+        batches: updates per epoch.
+        samples: samples per update.
+        carries: whether the recurrent state is carried from batch to batch.
+        inputs, targets: positions in a row for each batch, int32 [batches, batch, n_in] and
             [batches, batch, n_out].
-        traces: how often Python went through the network: once for each program
-            that a compiler made of it, each time where there is none.
+        traces: how often Python ran the network's code: once for each compiled program, or
+            at every call where nothing is compiled.
     """
 
     def __init__(self, task: Task, recipe: Recipe) -> None:
@@ -42,17 +41,21 @@ class Experiment(ABC):
         self.traces = 0
 
     @abstractmethod
-    def initial_weights(self, rng: np.random.Generator) -> list[Floats]:
-        """Draw the weights of a seed, in the order of the network's layers."""
+    def weight_shapes(self) -> Shapes:
+        """Return name and shape of each trainable variable, in the order of the layers."""
 
     @abstractmethod
     def update_flops(self) -> int | None:
-        """Return the floating-point operations of an update; None where they are not known."""
+        """Return the floating-point operations of one update; None if they are not known."""
+
+    def initial_weights(self, rng: np.random.Generator) -> list[Floats]:
+        """Draw initial weights, in the order of `weight_shapes`; see `initial_weights`."""
+        return initial_weights(self.weight_shapes(), rng)
 
     def plain_model(self, weights: list[Floats]) -> Any:
-        """Return the trained network in Keras' own layers, to save.
+        """Return the trained network as a `keras.Model` of Keras' own layers, to be saved.
 
-        Encoded input [samples, n_in, width] to outputs; where the recipe carries
+        It maps encoded input [samples, n_in, width] to outputs; where the recipe carries
         the state from batch to batch, [x, h, c, ...] to [y, h, c, ...].
         """
         from echobench.core.forms import PlainForm
@@ -65,5 +68,47 @@ class Experiment(ABC):
 
 
 def _by_batch(index: Any, batches: int) -> Any:
-    """Split places [samples, n] into [batches, batch, n], in order."""
+    """Split positions [samples, n] into [batches, batch, n], in order."""
     return np.asarray(index, np.int32).reshape(batches, -1, index.shape[1])
+
+
+def initial_weights(shapes: Shapes, rng: np.random.Generator) -> list[Floats]:
+    """Draw weights from the distributions that Keras' layers use by default.
+
+    They are drawn in NumPy, so that a seed gives the same bytes on every backend.
+
+    Raises:
+        ValueError: no distribution is known for a variable's name.
+    """
+    return [_initial(name, shape, rng) for name, shape in shapes]
+
+
+def _initial(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
+    if name == "kernel":  # Glorot and Bengio 2010
+        limit = np.sqrt(6.0 / (shape[0] + shape[1]))
+        return rng.uniform(-limit, limit, shape).astype(np.float32)
+    if name == "recurrent_kernel":
+        return _orthogonal(shape, rng)
+    if name == "lstm_bias":  # ones for the forget gate; Jozefowicz et al. 2015
+        bias = np.zeros(shape, np.float32)
+        units = shape[0] // 4
+        bias[units : 2 * units] = 1.0
+        return bias
+    if name in {"bias", "beta"}:
+        return np.zeros(shape, np.float32)
+    if name in {"gamma", "scale"}:
+        return np.ones(shape, np.float32)
+    if name == "embeddings":
+        return rng.uniform(-0.05, 0.05, shape).astype(np.float32)
+    raise ValueError(
+        f"no initial values known for a variable named {name!r}; "
+        "expected kernel, recurrent_kernel, bias, embeddings, gamma, beta or scale"
+    )
+
+
+def _orthogonal(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
+    """Return orthonormal rows or columns, from a QR decomposition; Saxe et al. 2014."""
+    rows, columns = shape
+    q, r = np.linalg.qr(rng.standard_normal((max(shape), min(shape))))
+    q *= np.sign(np.diag(r))
+    return (q.T if rows < columns else q).astype(np.float32)

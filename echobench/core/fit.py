@@ -1,29 +1,90 @@
 """The tutorial's own program, brought up to date: pandas and `model.fit`, epoch by epoch.
 
-What a reader of the tutorial would run, and so the baseline. It is the same
-code on every backend.
+It is what a reader of the tutorial would run, and so the baseline. The code is the same
+on every backend.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import keras
 import numpy as np
 
+from echobench.core.coding import Coding, Tensor
 from echobench.core.experiment import BETA_1, BETA_2, EPSILON, Experiment
-from echobench.core.forms import StatefulForm
-from echobench.core.layers import TrackedLSTM
+from echobench.core.forms import PlainForm
 from echobench.core.sequences import Floats, Integers
 from echobench.core.task import Recipe
 
 
-class FitTrainer:
-    """One `model.fit` an epoch, the layers stateful and reset after each.
+class TrackedLSTM(keras.layers.LSTM):  # type: ignore[misc] # Keras is untyped
+    """`keras.layers.LSTM` whose stateful variables belong to the model's variables.
 
-    Args:
-        program: the cell.
-        lstm_options: what the backend needs to train a stateful LSTM.
+    Keras (3.15) leaves them out. A compiled step on JAX then has nowhere to return them,
+    and `stateful=True` silently starts every batch at zero.
+
+    Attributes:
+        stepped: whether the cell ran step by step. Keras tries the backend's fused kernel
+            first and does not report which it took.
+        calls: how often Python ran the layer: once for each compiled program, or at every
+            call where nothing is compiled.
+    """
+
+    stepped = False
+    calls = 0
+
+    def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
+        """Build as Keras does, track the state, and note when the cell is called."""
+        super().build(sequences_shape, initial_state_shape)
+        self.tracked_states = list(self.states or [])  # empty if the layer is stateless
+        call = self.cell.call
+
+        @functools.wraps(call)
+        def noted(*inputs: Any, **options: Any) -> Any:
+            self.stepped = True
+            return call(*inputs, **options)
+
+        self.cell.call = noted
+
+    def call(
+        self,
+        sequences: Tensor,
+        initial_state: Any = None,
+        mask: Tensor = None,
+        training: Any = None,
+    ) -> Any:
+        """Count the call, and run the layer as Keras does."""
+        self.calls += 1
+        return super().call(sequences, initial_state, mask, training)
+
+
+class StatefulForm(PlainForm):
+    """The tutorial's layers, for a fixed number of samples in a batch.
+
+    With `stateful`, they keep their state from batch to batch; `options` are further
+    arguments of `keras.layers.LSTM`.
+    """
+
+    def __init__(self, coding: Coding, batch: int, stateful: bool, **options: Any) -> None:
+        super().__init__(coding, carry=False)
+        self._batch = batch
+        self._options = {"stateful": stateful, **options}
+
+    def input(self, steps: int) -> Tensor:
+        """Return an encoded input [batch, steps, width]."""
+        self._inputs = [keras.Input(batch_shape=(self._batch, steps, self.coding.width))]
+        return self._inputs[0]
+
+    def _layer(self, units: int, sequences: bool) -> Any:
+        return TrackedLSTM(units, return_sequences=sequences, **self._options)
+
+
+class FitTrainer:
+    """Calls `model.fit` once an epoch and resets the stateful layers after it.
+
+    The `lstm_options` are the backend's.
     """
 
     def __init__(self, program: Experiment, lstm_options: dict[str, Any]) -> None:
@@ -35,7 +96,7 @@ class FitTrainer:
         self._model = self._task.network(form, self._recipe.units).model
 
     def reset(self, weights: list[Floats]) -> None:
-        """Set the weights, and start Adam anew."""
+        """Set the weights and create a new optimizer."""
         optimizer = keras.optimizers.Adam(
             schedule(self._recipe),
             beta_1=BETA_1,
@@ -46,7 +107,7 @@ class FitTrainer:
         for variable, value in zip(self._model.trainable_variables, weights, strict=True):
             variable.assign(value)
         self._reset_states()
-        # Missing targets have weight zero, and the mean is over the others.
+        # Missing targets weigh nothing: the mean is over the others.
         self._model.compile(
             loss=self._task.coding.loss(reduction="mean_with_sample_weight"),
             optimizer=optimizer,
@@ -54,14 +115,14 @@ class FitTrainer:
         )
 
     def train(self, rows: Integers) -> tuple[Floats, Floats]:
-        """Train an epoch on each of rows; losses and accuracies [epochs, 1]."""
+        """Train an epoch on each of rows; return losses and accuracies, each [epochs, 1]."""
         histories = [self._epoch(sequences) for sequences in rows]
         losses = np.array([[h.history["loss"][0]] for h in histories], np.float32)
         accuracies = np.array([[h.history["accuracy"][0]] for h in histories], np.float32)
         return losses, accuracies
 
     def first_losses(self, rows: Integers) -> Floats:
-        """Train as `train` does; the loss of every update, from Keras' running means."""
+        """Train as `train` does; return the loss of every update, from Keras' running means."""
         losses: list[float] = []
         for sequences in rows:
             means = _RunningMeans()
@@ -71,20 +132,20 @@ class FitTrainer:
         return np.array(losses, np.float32)
 
     def weights(self) -> list[Floats]:
-        """Return the weights now."""
+        """Return the current weights."""
         return [keras.ops.convert_to_numpy(v) for v in self._model.trainable_variables]
 
     @property
     def traces(self) -> int:
-        """How often Python went through the network."""
+        """How often Python ran the network's code."""
         return sum(layer.calls for layer in self._recurrent[:1])
 
     @property
     def _recurrent(self) -> list[TrackedLSTM]:
         return [layer for layer in self._model.layers if isinstance(layer, TrackedLSTM)]
 
-    def path(self) -> dict[str, Any]:
-        """Return the path taken: compiled or not, and each LSTM's kernel, as observed."""
+    def execution(self) -> dict[str, Any]:
+        """Return how training ran: compiled or not, and the kernel observed in each LSTM."""
         kernels = ["steps" if layer.stepped else "the fused kernel" for layer in self._recurrent]
         return {
             "engine": "one model.fit an epoch, framing with pandas",
@@ -95,8 +156,8 @@ class FitTrainer:
 
     def _epoch(self, sequences: Integers, *callbacks: keras.callbacks.Callback) -> Any:
         framed = [self._task.supervised(sequence) for sequence in sequences]
-        x = self._side_by_side([x for x, _ in framed])
-        y = self._side_by_side([y for _, y in framed])
+        x = self._by_batch([x for x, _ in framed])
+        y = self._by_batch([y for _, y in framed])
         history = self._model.fit(
             self._task.coding.encode(x),
             self._task.coding.encode(y),
@@ -110,7 +171,7 @@ class FitTrainer:
         self._reset_states()
         return history
 
-    def _side_by_side(self, samples: list[Integers]) -> Integers:
+    def _by_batch(self, samples: list[Integers]) -> Integers:
         """Order the samples of parallel sequences by batch: [samples of all, n]."""
         stacked = np.stack(samples).reshape(len(samples), self._batches, self._recipe.batch, -1)
         return stacked.swapaxes(0, 1).reshape(-1, stacked.shape[-1])
@@ -131,7 +192,7 @@ class _RunningMeans(keras.callbacks.Callback):  # type: ignore[misc] # Keras is 
 
 
 def schedule(recipe: Recipe) -> Any:
-    """Return the recipe's learning rate as Keras writes it: a number or a schedule."""
+    """Return the recipe's learning rate as a number or a Keras schedule."""
     if not recipe.warmup and not recipe.decay:
         return recipe.learning_rate
     if not recipe.decay:

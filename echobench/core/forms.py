@@ -1,10 +1,8 @@
-"""The forms of a network in Keras 3: to be read, to be saved, to be compiled.
+"""The forms of a network in Keras: `PlainForm` is saved, `FusedForm` is compiled.
 
-`StatefulForm` is what a reader of the tutorial would write; `PlainForm` is what is
-saved (`keras.layers.LSTM`, encoded inputs); `FusedForm` is what the fused engines
-compile. The last two carry the recurrent state as an explicit input and output, as
-data, which means the same on every backend: Keras' stateful layers fail in the
-backward pass on torch, and lose their state in compiled steps on JAX.
+Both carry the recurrent state as an explicit input and output, which means the same on
+every backend: Keras' stateful layers fail in the backward pass on torch, and lose their
+state in compiled steps on JAX. The tutorial's form, with stateful layers, is in `fit.py`.
 """
 
 from __future__ import annotations
@@ -14,16 +12,16 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
-from echobench.core.architectures import Form, Network, Tensor
-from echobench.core.coding import Coding, OneHot
-from echobench.core.layers import Encode, TrackedLSTM, UnrolledLSTM, nothing
+from echobench.core.architectures import Form, Network
+from echobench.core.coding import Coding, OneHot, Tensor
+from echobench.core.layers import Encode, UnrolledLSTM, zeros
 
 LONGEST_UNROLLED = 64
-"""Steps up to which the fused engines unroll an LSTM."""
+"""The most steps for which the fused engines unroll an LSTM."""
 
 
 class KerasForm(Form):
-    """What Keras' forms share: the network's inputs and states, its attention and its output."""
+    """The parts that Keras' forms share: inputs, states, attention and one of the outputs."""
 
     _dense_options: ClassVar[dict[str, Any]] = {}
 
@@ -35,25 +33,27 @@ class KerasForm(Form):
         self._mask: Tensor = None
 
     def output_at_once(self, x: Tensor, steps: int) -> Tensor:
-        """Apply one Dense for all steps, and reshape."""
+        """Apply one Dense layer for all steps, and reshape."""
         x = keras.layers.Dense(steps * self.coding.width, **self._dense_options)(x)
         x = keras.layers.Reshape((steps, self.coding.width))(x)
         return keras.layers.Activation(self.coding.activation)(x)
 
-    def attended(self, queries: Tensor, values: Tensor) -> Tensor:
-        """Apply `keras.layers.Attention` over values, and concatenate."""
-        found = keras.layers.Attention()([queries, values], mask=[None, self._mask])
-        return keras.layers.Concatenate()([queries, found])
+    def attention(self, queries: Tensor, values: Tensor) -> Tensor:
+        """Apply `keras.layers.Attention`, and concatenate."""
+        attended = keras.layers.Attention()([queries, values], mask=[None, self._mask])
+        return keras.layers.Concatenate()([queries, attended])
 
     def network(self, y: Tensor) -> Network:
-        """Close the network with its output."""
+        """Return the Keras model, with states as further inputs and outputs."""
         if not self._states:
             return Network(keras.Model(self._inputs[0], y))
         model = keras.Model(self._inputs, [y, *self._states])
         return Network(model, [state.shape[-1] for state in self._states])
 
-    def _carried(self, layer: Any, x: Tensor, units: int, **options: Any) -> Tensor:
-        """Apply a layer with its state as an input and an output of the network."""
+    def _recurrent(self, layer: Any, x: Tensor, units: int, **options: Any) -> Tensor:
+        """Apply an LSTM; where states are carried, as an input and output of the network."""
+        if not self.carry:
+            return layer(x, **options)
         states = [keras.Input((units,)), keras.Input((units,))]
         y, *new_states = layer(x, initial_state=states, **options)
         self._inputs += states
@@ -62,34 +62,34 @@ class KerasForm(Form):
 
 
 class PlainForm(KerasForm):
-    """Keras' own layers on encoded inputs, nothing else: what `--save-models` writes."""
+    """Only Keras' own layers, on encoded inputs: the network that `--save-models` writes."""
 
     def input(self, steps: int) -> Tensor:
         """Return an encoded input [samples, steps, width]."""
         self._inputs = [keras.Input((steps, self.coding.width))]
         return self._inputs[0]
 
-    def masked(self, x: Tensor) -> Tensor:
-        """Apply `keras.layers.Masking`, and keep its mask at hand."""
+    def skip_missing(self, x: Tensor) -> Tensor:
+        """Apply `keras.layers.Masking`, and keep its mask for the layers that need it."""
         layer = keras.layers.Masking(self.coding.missing)
         self._mask = layer.compute_mask(x)
         self._masked = layer(x)
         return self._masked
 
-    def as_features(self, x: Tensor) -> Tensor:
+    def steps_as_features(self, x: Tensor) -> Tensor:
         """Apply `keras.layers.Reshape`."""
         return keras.layers.Reshape((1, x.shape[1] * x.shape[2]))(x)
 
     def lstm(
         self, x: Tensor, units: int, *, sequences: bool = False, repeat: int | None = None
     ) -> Tensor:
-        """Apply `keras.layers.LSTM`, after RepeatVector where asked for."""
+        """Apply `keras.layers.LSTM`, after RepeatVector if `repeat` is given."""
         if repeat is not None:
             x = keras.layers.RepeatVector(repeat)(x)
         layer = self._layer(units, sequences)
-        # Keras hands a mask on by itself, but not past an initial state.
+        # Keras passes a mask on by itself, but not to a layer that has an initial state.
         options = {"mask": self._mask} if x is self._masked else {}
-        return self._carried(layer, x, units, **options) if self.carry else layer(x, **options)
+        return self._recurrent(layer, x, units, **options)
 
     def output_per_step(self, x: Tensor) -> Tensor:
         """Apply TimeDistributed(Dense), as the tutorial does."""
@@ -100,56 +100,33 @@ class PlainForm(KerasForm):
         return keras.layers.LSTM(units, return_sequences=sequences, return_state=self.carry)
 
 
-class StatefulForm(PlainForm):
-    """The tutorial's layers, for a fixed batch: stateful, unless the recipe says otherwise.
-
-    Args:
-        coding: how tokens are represented.
-        batch: samples of a batch.
-        stateful: whether the layers keep their state from batch to batch.
-        options: further arguments of `keras.layers.LSTM`.
-    """
-
-    def __init__(self, coding: Coding, batch: int, stateful: bool, **options: Any) -> None:
-        super().__init__(coding, carry=False)
-        self._batch = batch
-        self._options = {"stateful": stateful, **options}
-
-    def input(self, steps: int) -> Tensor:
-        """Return an encoded input [batch, steps, width]."""
-        self._inputs = [keras.Input(batch_shape=(self._batch, steps, self.coding.width))]
-        return self._inputs[0]
-
-    def _layer(self, units: int, sequences: bool) -> Any:
-        return TrackedLSTM(units, return_sequences=sequences, **self._options)
-
-
 class FusedForm(KerasForm):
     """Unrolled layers on integers.
 
-    A one-hot token that goes straight into an LSTM stays an integer, to be
-    looked up; everywhere else it is encoded. Sequences of more than
-    `LONGEST_UNROLLED` steps are left to Keras' own LSTM and its loop: unrolled,
-    they would take longer to compile than they save.
+    A one-hot token that goes straight into an LSTM stays an integer, for a lookup;
+    everywhere else it is encoded. Sequences of more than `LONGEST_UNROLLED` steps use
+    Keras' own LSTM and its loop: unrolled, they would take longer to compile than they
+    save.
 
     Args:
-        coding: how tokens are represented.
-        carry: see `Form`.
+        coding, carry: see `Form`.
         missing: whether an input may hold `MISSING`.
-        by_hand: whether an LSTM's steps have a gradient of their own; see `UnrolledLSTM`.
+        custom_gradient: see `UnrolledLSTM`.
     """
 
-    _dense_options: ClassVar[dict[str, Any]] = {"kernel_initializer": nothing}
+    _dense_options: ClassVar[dict[str, Any]] = {"kernel_initializer": zeros}
 
-    def __init__(self, coding: Coding, carry: bool, missing: bool, *, by_hand: bool = True) -> None:
+    def __init__(
+        self, coding: Coding, carry: bool, missing: bool, *, custom_gradient: bool = True
+    ) -> None:
         super().__init__(coding, carry)
-        self._by_hand = by_hand
+        self._custom_gradient = custom_gradient
         self._missing = missing
         self._symbols: int | None = None
         self._looked_up: Tensor = None
 
     def input(self, steps: int) -> Tensor:
-        """Return integers [samples, steps], or what encodes them where there is no lookup."""
+        """Return integers [samples, steps] for a lookup, or their encoding if it is not one-hot."""
         tokens = keras.Input((steps,), dtype="int32")
         self._inputs = [tokens]
         if isinstance(self.coding, OneHot):
@@ -158,14 +135,14 @@ class FusedForm(KerasForm):
             return tokens
         return Encode(self.coding)(tokens)
 
-    def masked(self, x: Tensor) -> Tensor:
-        """Remember which tokens are there, for the LSTM that follows."""
+    def skip_missing(self, x: Tensor) -> Tensor:
+        """Keep which tokens are present for the layers that need it."""
         self._mask = self._inputs[0] >= 0
         self._masked = x
         return x
 
-    def as_features(self, x: Tensor) -> Tensor:
-        """Give each step symbols of its own, all of them hot in a single step."""
+    def steps_as_features(self, x: Tensor) -> Tensor:
+        """Give each step symbols of its own, and make all of them hot in a single step."""
         steps = self._inputs[0].shape[1]
         if self._symbols is None:
             return keras.layers.Reshape((1, steps * self.coding.width))(x)
@@ -179,7 +156,7 @@ class FusedForm(KerasForm):
     def lstm(
         self, x: Tensor, units: int, *, sequences: bool = False, repeat: int | None = None
     ) -> Tensor:
-        """Apply `UnrolledLSTM`, or Keras' where the sequence is long."""
+        """Apply `UnrolledLSTM`, or Keras' own LSTM if the sequence is long."""
         if (repeat or x.shape[1]) > LONGEST_UNROLLED:
             return self._looped_lstm(x, units, sequences, repeat)
         symbols = self._symbols if x is self._looked_up else None
@@ -189,10 +166,10 @@ class FusedForm(KerasForm):
             symbols=symbols,
             missing=symbols is not None and self._missing,
             repeat=repeat,
-            by_hand=self._by_hand,
+            custom_gradient=self._custom_gradient,
         )
         options = {"present": self._mask} if x is self._masked else {}
-        return self._carried(layer, x, units, **options) if self.carry else layer(x, **options)
+        return self._recurrent(layer, x, units, **options)
 
     def _looped_lstm(self, x: Tensor, units: int, sequences: bool, repeat: int | None) -> Tensor:
         layer = keras.layers.LSTM(units, return_sequences=sequences, return_state=self.carry)
@@ -201,10 +178,10 @@ class FusedForm(KerasForm):
             x = Encode(self.coding)(x)
         elif repeat is not None:
             x = keras.layers.RepeatVector(repeat)(x)
-        return self._carried(layer, x, units, **options) if self.carry else layer(x, **options)
+        return self._recurrent(layer, x, units, **options)
 
     def output_per_step(self, x: Tensor) -> Tensor:
-        """Apply one Dense to all steps at once: the same function as TimeDistributed."""
+        """Apply one Dense layer to all steps at once: the same function as TimeDistributed."""
         activation = self.coding.activation
         return keras.layers.Dense(self.coding.width, activation=activation, **self._dense_options)(
             x

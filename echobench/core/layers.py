@@ -1,107 +1,68 @@
-"""Two LSTM layers with Keras' weights and function, one mended, one for compilers; an encoder."""
+"""The layers of the fused engines: an unrolled LSTM with its gradient, and an encoder.
+
+Automatic differentiation of unrolled steps computes the gradient of the recurrent kernel
+with one product a step, and handles every gate apart. The custom gradient computes it in
+one product over all steps, and the gates of a step in one pass. The equations are those
+of Hochreiter and Schmidhuber (1997) with a forget gate, gates in Keras' order: input,
+forget, cell, output.
+"""
 
 from __future__ import annotations
 
-import functools
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from keras import ops
 
-from echobench.core.coding import Coding
-from echobench.core.recurrence import recurrence
-
-Tensor = Any
+from echobench.core.coding import Coding, Tensor
 
 
-class TrackedLSTM(keras.layers.LSTM):  # type: ignore[misc] # Keras is untyped
-    """`keras.layers.LSTM` whose stateful variables the model knows about.
+def zeros(shape: Any, dtype: Any = None) -> Any:
+    """Initialize a weight with zeros in NumPy: the real values are assigned later.
 
-    Keras (3.15) keeps them out of the model's variables. A compiled step on JAX
-    then has nowhere to return them, and `stateful=True` silently starts every
-    batch at zero.
-
-    Attributes:
-        stepped: whether it ran its cell step by step: Keras tries the backend's fused
-            kernel first, and tells nobody which one it took.
-        calls: how often Python ran it: where it is compiled, once for each program.
+    Drawing them in the framework would take compiling.
     """
-
-    stepped = False
-    calls = 0
-
-    def build(self, sequences_shape: Any, initial_state_shape: Any = None) -> None:
-        """Build as Keras does, track the state, and watch the cell."""
-        super().build(sequences_shape, initial_state_shape)
-        self.tracked_states = list(self.states or [])  # none where it is stateless
-        call = self.cell.call
-
-        @functools.wraps(call)
-        def watched(*inputs: Any, **options: Any) -> Any:
-            self.stepped = True
-            return call(*inputs, **options)
-
-        self.cell.call = watched
-
-    def call(
-        self,
-        sequences: Tensor,
-        initial_state: Any = None,
-        mask: Tensor = None,
-        training: Any = None,
-    ) -> Any:
-        """Do as Keras does, and count."""
-        self.calls += 1
-        return super().call(sequences, initial_state, mask, training)
-
-
-def nothing(shape: Any, dtype: Any = None) -> Any:
-    """Initialize a weight with zeros, without a framework's help."""
     return np.zeros(shape, dtype)
 
 
 class Encode(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
-    """Integers [samples, steps] as vectors [samples, steps, width].
-
-    Args:
-        coding: how.
-    """
+    """Encodes integers [samples, steps] as vectors [samples, steps, width]."""
 
     def __init__(self, coding: Coding) -> None:
         super().__init__()
         self.coding = coding
 
     def call(self, tokens: Tensor) -> Tensor:
-        """Encode."""
+        """Encode with the coding."""
         return self.coding.encode_tensor(tokens)
 
 
 class UnrolledLSTM(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
-    """An LSTM whose steps lie in the open, so that a compiler can see through them.
+    """An LSTM with its steps unrolled, so that a compiler can optimise across them.
 
-    It holds the weights of `keras.layers.LSTM` (kernel [features, 4 units],
-    recurrent kernel [units, 4 units], bias [4 units], gates in the order input,
-    forget, cell, output), in that order, and computes the same function
-    (Hochreiter and Schmidhuber 1997, with a forget gate). It differs in work:
-    the inputs of all steps are projected in one product, one-hot inputs arrive
-    as integers and are looked up instead of multiplied, a repeated input is
-    projected once, nothing is multiplied by a state that is zero, and the steps may
-    have a gradient of their own (`recurrence`).
+    It has the weights of `keras.layers.LSTM` (kernel [features, 4 units], recurrent
+    kernel [units, 4 units], bias [4 units]), in that order, and computes the same
+    function with less work: the inputs of all steps are projected in one product,
+    one-hot inputs arrive as integers and are looked up instead of multiplied, a repeated
+    input is projected once, a zero state is not multiplied, and the steps may use a
+    custom gradient (`recurrence`).
 
     Args:
         units: width of the state.
         return_sequences: return [samples, steps, units] instead of [samples, units].
-        symbols: the input is integers below this number, in place of their
-            one-hot encoding: [samples, steps], or [samples, steps, k] where k
-            of them are hot at once.
-        missing: such an integer may be negative, for a vector of zeros.
-        repeat: the input is one vector [samples, features], fed this many times.
-        by_hand: whether the steps have a gradient of their own, where none is skipped.
+        symbols: if given, the input is integers below this number instead of their
+            one-hot encoding: [samples, steps], or [samples, steps, k] if k of them are hot
+            at once.
+        missing: whether such an integer may be negative, for a vector of zeros.
+        repeat: if given, the input is one vector [samples, features], fed this many times.
+        custom_gradient: whether to use the hand-written gradient instead of automatic
+            differentiation; it does not apply if steps may be skipped.
 
-    Called with `initial_state` [h, c] it returns (y, h, c), else y. Where
-    `present` [samples, steps] is false, the step leaves state and output as
-    they are, as with Keras' Masking.
+    Called with `initial_state` [h, c] the layer returns (y, h, c), else y. Where
+    `present` [samples, steps] is false, the step changes neither state nor output, as
+    with Keras' Masking.
     """
 
     def __init__(
@@ -112,10 +73,10 @@ class UnrolledLSTM(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
         symbols: int | None = None,
         missing: bool = False,
         repeat: int | None = None,
-        by_hand: bool = True,
+        custom_gradient: bool = True,
     ) -> None:
         super().__init__()
-        self.by_hand = by_hand
+        self.custom_gradient = custom_gradient
         self.units = units
         self.return_sequences = return_sequences
         self.symbols = symbols
@@ -125,21 +86,18 @@ class UnrolledLSTM(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
     def build(
         self, x_shape: Any, initial_state_shape: Any = None, present_shape: Any = None
     ) -> None:
-        """Create the weights, by the names that Keras gives them."""
+        """Create the weights, with Keras' names."""
         self.steps: int = self.repeat or x_shape[1]
         features = self.symbols or x_shape[-1]
         width = 4 * self.units
-        # What they are at first comes from outside; to draw it here would take compiling.
-        self.kernel = self.add_weight((features, width), nothing, name="kernel")
-        self.recurrent_kernel = self.add_weight(
-            (self.units, width), nothing, name="recurrent_kernel"
-        )
-        self.bias = self.add_weight((width,), nothing, name="bias")
+        self.kernel = self.add_weight((features, width), zeros, name="kernel")
+        self.recurrent_kernel = self.add_weight((self.units, width), zeros, name="recurrent_kernel")
+        self.bias = self.add_weight((width,), zeros, name="bias")
 
     def compute_output_shape(
         self, x_shape: Any, initial_state_shape: Any = None, present_shape: Any = None
     ) -> Any:
-        """Return the shape of y, and of h and c where the state is carried."""
+        """Return the shape of y, and of h and c if there is an initial state."""
         steps = self.repeat or x_shape[1]
         state = (x_shape[0], self.units)
         y = (x_shape[0], steps, self.units) if self.return_sequences else state
@@ -149,20 +107,20 @@ class UnrolledLSTM(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
         self, x: Tensor, initial_state: list[Tensor] | None = None, present: Tensor = None
     ) -> Tensor:
         """Run all steps; see the class."""
-        inputs = self._projected(x)
-        if self.by_hand and present is None:
+        inputs = self._project(x)
+        if self.custom_gradient and present is None:
             y, h, c = self._recurrent(inputs, initial_state)
         else:
             y, h, c = self._unrolled(inputs, initial_state, present)
         return y if initial_state is None else (y, h, c)
 
-    def _projected(self, x: Tensor) -> Tensor:
+    def _project(self, x: Tensor) -> Tensor:
         """Return x times the kernel plus bias, for all steps."""
         if not self.symbols:
             return ops.matmul(x, self.kernel) + self.bias
         if self.missing:
-            there = ops.cast(ops.expand_dims(x >= 0, -1), "float32")
-            rows = ops.take(self.kernel, ops.maximum(x, 0), axis=0) * there
+            present = ops.cast(ops.expand_dims(x >= 0, -1), "float32")
+            rows = ops.take(self.kernel, ops.maximum(x, 0), axis=0) * present
         else:
             rows = ops.take(self.kernel, x, axis=0)
         if len(x.shape) == 3:
@@ -170,14 +128,14 @@ class UnrolledLSTM(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
         return rows + self.bias
 
     def _recurrent(self, inputs: Tensor, initial_state: Any) -> tuple[Tensor, Tensor, Tensor]:
-        """Return y, and the last h and c (None where it is not carried)."""
+        """Return y, and the last h and c; c is None without an initial state."""
         run = recurrence(
             repeat=self.repeat,
             sequences=self.return_sequences,
             carried=initial_state is not None,
         )
         steps_first = inputs if self.repeat else ops.transpose(inputs, (1, 0, 2))
-        # A tensor: TensorFlow takes no variable for an argument with a gradient by hand.
+        # Now a tensor: TensorFlow's custom gradients do not take variables as arguments.
         kernel = ops.reshape(self.recurrent_kernel, (self.units, -1))
         outputs, c = run(steps_first, kernel, *(initial_state or []))
         h = outputs[-1]
@@ -186,7 +144,7 @@ class UnrolledLSTM(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
     def _unrolled(
         self, inputs: Tensor, initial_state: Any, present: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Do as `_recurrent`, left to differentiation; steps may be skipped."""
+        """Do as `_recurrent`, for automatic differentiation; steps may be skipped."""
         h, c = initial_state or (None, None)
         if present is not None and h is None:
             h = c = ops.zeros((inputs.shape[0], self.units))
@@ -198,7 +156,7 @@ class UnrolledLSTM(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
         return ops.stack(outputs, axis=1) if self.return_sequences else h, h, c
 
     def _step(self, z: Tensor, h: Tensor, c: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        """Make one step from the projected input z; h and c are None at zero."""
+        """Return h and c after a step with projected input z; None stands for a zero state."""
         before = h, c
         if h is not None:
             z = z + ops.matmul(h, self.recurrent_kernel)
@@ -208,5 +166,127 @@ class UnrolledLSTM(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
         h = ops.sigmoid(o) * ops.tanh(c)
         if present is None:
             return h, c
-        there = ops.expand_dims(present, -1)
-        return ops.where(there, h, before[0]), ops.where(there, c, before[1])
+        mask = ops.expand_dims(present, -1)
+        return ops.where(mask, h, before[0]), ops.where(mask, c, before[1])
+
+
+class _Step(NamedTuple):
+    """A step's values for the backward pass: its gates, c before it, and tanh of c after it."""
+
+    gates: Tensor
+    before: Tensor
+    tanh: Tensor
+
+
+def recurrence(
+    *, repeat: int | None, sequences: bool, carried: bool
+) -> Callable[..., tuple[list[Tensor], Tensor]]:
+    """Return a function that runs an LSTM's steps, with a custom gradient.
+
+    It takes the projected inputs, [steps, samples, 4 units], or [samples, 4 units] to be
+    fed `repeat` times; the recurrent kernel [units, 4 units]; and, if the state is
+    `carried`, the initial h and c, [samples, units] each. Without these the state is zero
+    and is not multiplied. It returns a list of outputs, [samples, units] each, of every
+    step with `sequences`, else of the last; and the last c, None if it is not carried.
+    """
+    # All results in one tensor: Keras' custom_gradient on torch takes no more.
+    stacked = ops.custom_gradient(_steps(repeat, sequences, carried))
+
+    def run(inputs: Tensor, kernel: Tensor, *state: Tensor) -> tuple[list[Tensor], Tensor]:
+        y = stacked(inputs, kernel, *state)
+        *outputs, last = ops.unstack(y, y.shape[0], axis=0)
+        return (outputs, last) if carried else ([*outputs, last], None)
+
+    return run
+
+
+def _steps(repeat: int | None, sequences: bool, carried: bool) -> Callable[..., Any]:
+    def run(inputs: Tensor, kernel: Tensor, *state: Tensor) -> tuple[Tensor, Callable[..., Any]]:
+        h_before, c = state or (None, None)
+        h, hs, steps = h_before, [], []
+        for number in range(repeat or inputs.shape[0]):
+            z = inputs if repeat else inputs[number]
+            if h is not None:
+                z = z + ops.matmul(h, kernel)
+            gates = _activate(z)
+            i, f, g, o = _split_gates(gates)
+            before = c
+            c = i * g if c is None else f * c + i * g
+            tanh = ops.tanh(c)
+            h = o * tanh
+            hs.append(h)
+            steps.append(_Step(gates, before, tanh))
+        outputs = hs if sequences else hs[-1:]
+        y = ops.stack([*outputs, c] if carried else outputs, axis=0)
+
+        def gradient(*args: Tensor, upstream: Tensor = None) -> tuple[Tensor, ...]:
+            dy = args[0] if upstream is None else upstream  # as the backend passes it
+            douts = list(ops.unstack(dy, dy.shape[0], axis=0))
+            dhs = [None] * (len(hs) - len(outputs)) + douts[: len(outputs)]
+            dzs, dh, dc = _backward(kernel, h_before, steps, dhs, douts[-1] if carried else None)
+            dinputs = sum(dzs[1:], dzs[0]) if repeat else ops.stack(dzs, axis=0)
+            dkernel = _kernel_gradient(kernel, h_before, hs, dzs)
+            return (dinputs, dkernel, dh, dc) if state else (dinputs, dkernel)
+
+        return y, gradient
+
+    return run
+
+
+def _backward(
+    kernel: Tensor, h_before: Tensor, steps: list[_Step], dhs: list[Tensor], dc: Tensor
+) -> tuple[list[Tensor], Tensor, Tensor]:
+    """Return the gradients of each step's z, and of the first h and c; None for a zero state."""
+    units = kernel.shape[0]
+    # The derivative of a sigmoid a is (1 - a) a, that of a tanh a is (1 - a) (a + 1).
+    shift = ops.convert_to_tensor(_by_gate(units, 0.0, 1.0))
+    transposed = ops.transpose(kernel)
+    dzs: list[Tensor] = []
+    dh = None
+    for step, dout in reversed(list(zip(steps, dhs, strict=True))):
+        i, f, g, o = _split_gates(step.gates)
+        dh = _sum(dh, dout)
+        dc = _sum(dc, dh * o * (1.0 - step.tanh * step.tanh))
+        dforget = ops.zeros_like(dc) if step.before is None else dc * step.before
+        dgates = ops.concatenate([dc * g, dforget, dc * i, dh * step.tanh], axis=-1)
+        dzs.insert(0, dgates * (1.0 - step.gates) * (step.gates + shift))
+        has_before = len(dzs) < len(steps) or h_before is not None
+        dh = ops.matmul(dzs[0], transposed) if has_before else None
+        dc = dc * f if has_before else None
+    return dzs, dh, dc
+
+
+def _kernel_gradient(kernel: Tensor, h_before: Tensor, hs: list[Tensor], dzs: list[Tensor]) -> Any:
+    """Return the recurrent kernel's gradient: one product over all steps with a state."""
+    if h_before is not None:
+        before, after = [h_before, *hs[:-1]], dzs
+    else:
+        before, after = hs[:-1], dzs[1:]
+    if not before:
+        return ops.zeros_like(kernel)
+    return ops.matmul(ops.transpose(ops.concatenate(before)), ops.concatenate(after))
+
+
+def _activate(z: Tensor) -> Tensor:
+    """Return all gates [samples, 4 units] in one pass: sigmoid(z) = tanh(z / 2) / 2 + 1/2."""
+    units = z.shape[-1] // 4
+    # As tensors: traced on torch, the product of a tensor and an array becomes a constant.
+    scale = ops.convert_to_tensor(_by_gate(units, 0.5, 1.0))
+    shift = ops.convert_to_tensor(_by_gate(units, 0.5, 0.0))
+    return ops.tanh(z * scale) * scale + shift
+
+
+def _by_gate(units: int, sigmoid: float, tanh: float) -> Any:
+    """Return a value for each column of z: one for sigmoid gates, one for the tanh gate."""
+    return np.repeat(np.array([sigmoid, sigmoid, tanh, sigmoid], np.float32), units)
+
+
+def _split_gates(gates: Tensor) -> list[Tensor]:
+    units = gates.shape[-1] // 4
+    return [gates[:, i * units : (i + 1) * units] for i in range(4)]
+
+
+def _sum(a: Tensor, b: Tensor) -> Tensor:
+    if a is None or b is None:
+        return b if a is None else a
+    return a + b

@@ -1,20 +1,48 @@
-"""A network as a list of its layers, for programs that do without Keras."""
+"""A network as a list of its layers, without Keras, and the arithmetic of each layer.
+
+Operations are counted by closed form: the matrix products of the network as it is
+written, forward and backward, a multiplication and an addition each (as in Kaplan et al.
+2020). One-hot inputs count as multiplied, even where an engine looks them up, and so does
+a zero state. Elementwise operations, the optimizer, and the gradients of the network's
+input and first state do not count.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-import numpy as np
-
-from echobench.core import flops
 from echobench.core.architectures import Form, Network
 from echobench.core.coding import Coding, Linear, OneHot
-from echobench.core.experiment import BETA_2, EPSILON, Experiment
-from echobench.core.sequences import Floats
+from echobench.core.experiment import BETA_2, EPSILON, Experiment, Shapes
 from echobench.core.task import Recipe, Task
-from echobench.core.weights import initial_weights
 from echobench.errors import UnsupportedError
+
+
+def lstm_flops(steps: int, features: int, units: int, *, first: bool) -> int:
+    """Return the operations of an LSTM for one sample.
+
+    It is `first` if no layer before it has weights: no gradient of its input is needed.
+    """
+    recurrent = units * 4 * units
+    inputs = _product_flops(steps * features * 4 * units, first=first)
+    # The gradient of the first state, one of the first step's three products, is not needed.
+    return inputs + _product_flops(steps * recurrent, first=False) - 2 * recurrent
+
+
+def dense_flops(steps: int, features: int, width: int, *, first: bool) -> int:
+    """Return the operations of a dense layer applied at each of `steps`, for one sample."""
+    return _product_flops(steps * features * width, first=first)
+
+
+def attention_flops(queries: int, steps: int, units: int) -> int:
+    """Return the operations of dot-product attention, for one sample."""
+    return 2 * _product_flops(queries * steps * units, first=False)
+
+
+def _product_flops(multiplications: int, *, first: bool) -> int:
+    """Count a matrix product forward, its gradient of the weights, and of the input."""
+    return 2 * multiplications * (2 if first else 3)
 
 
 @dataclass(frozen=True)
@@ -22,10 +50,10 @@ class Lstm:
     """An LSTM with Keras' weights, gates in the order input, forget, cell, output.
 
     Attributes:
-        steps: how many it makes.
-        features: of its input at each step.
+        steps: length of the sequence.
+        features: width of its input at each step.
         units: width of its state.
-        sequences: whether it gives the output of every step, or of the last.
+        sequences: whether it returns the output of every step, or only the last.
         repeat: whether its input is one vector, fed at every step.
     """
 
@@ -35,15 +63,28 @@ class Lstm:
     sequences: bool
     repeat: bool
 
+    def weight_shapes(self) -> Shapes:
+        """Return kernel, recurrent kernel and bias."""
+        gates = 4 * self.units
+        return [
+            ("kernel", (self.features, gates)),
+            ("recurrent_kernel", (self.units, gates)),
+            ("lstm_bias", (gates,)),
+        ]
+
+    def flops(self, *, first: bool) -> int:
+        """Return the operations of an update for one sample."""
+        return lstm_flops(self.steps, self.features, self.units, first=first)
+
 
 @dataclass(frozen=True)
 class Output:
-    """The output layer: one for every step, or one that gives all steps at once.
+    """The output layer: applied at every step, or giving all steps at once.
 
     Attributes:
-        steps: that are asked for.
-        features: of its input.
-        width: of the output of a step.
+        steps: steps of the output.
+        features: width of its input.
+        width: width of the output at a step.
         at_once: whether its input is one vector, [samples, features].
     """
 
@@ -52,103 +93,113 @@ class Output:
     width: int
     at_once: bool
 
+    def weight_shapes(self) -> Shapes:
+        """Return kernel and bias."""
+        width = self.width * (self.steps if self.at_once else 1)
+        return [("kernel", (self.features, width)), ("bias", (width,))]
+
+    def flops(self, *, first: bool) -> int:
+        """Return the operations of an update for one sample."""
+        # At once or step by step, the product has as many multiplications.
+        return dense_flops(self.steps, self.features, self.width, first=first)
+
 
 Layers = list[Lstm | Output]
 
 
 def keras_epsilon(updates: Any) -> Any:
-    """Return the epsilon with which another Adam makes the updates that Keras' makes.
+    """Return the epsilon that makes torch's or optax's Adam take the steps of Keras'.
 
-    Keras adds it to the root of the second moment before that is corrected for its bias
-    (Kingma and Ba 2015, "epsilon hat"), torch and optax after.
+    Keras adds epsilon to the root of the second moment before the bias correction
+    ("epsilon hat" in Kingma and Ba 2015), torch and optax after it.
 
     Args:
-        updates: how many were made, this one included; a number or an array.
+        updates: number of the update, from 1; a number or an array.
     """
     return EPSILON / (1.0 - BETA_2**updates) ** 0.5
 
 
-class Place:
-    """What a layer hands to the next: its shape, and nothing that could be computed with."""
+class SymbolicOutput:
+    """The output of a layer in an outline: its shape, without values."""
 
     def __init__(self, steps: int, features: int) -> None:
         self.steps = steps
         self.features = features
 
     def __getitem__(self, key: object) -> NoReturn:
-        """Raise UnsupportedError: parts of a layer's output have no place in a chain."""
+        """Raise UnsupportedError: an outline cannot express a part of a layer's output."""
         raise UnsupportedError("written for a chain of LSTMs and an output, which this task is not")
 
 
 class OutlineForm(Form):
-    """Writes down a chain of LSTMs that ends with an output layer.
+    """Records the layers of a network that is a chain of LSTMs with an output layer.
 
     Raises:
-        UnsupportedError: the network is no such chain: it masks, or it attends.
+        UnsupportedError: the network is not such a chain: it masks, or it attends.
     """
 
     def __init__(self, coding: Coding, carry: bool) -> None:
         super().__init__(coding, carry)
         self._layers: Layers = []
-        self._last: Place | None = None
+        self._last: SymbolicOutput | None = None
 
-    def input(self, steps: int) -> Place:
+    def input(self, steps: int) -> SymbolicOutput:
         """Begin the chain."""
-        return self._next(Place(steps, self.coding.width))
+        return self._next(SymbolicOutput(steps, self.coding.width))
 
-    def masked(self, x: Place) -> NoReturn:
+    def skip_missing(self, x: SymbolicOutput) -> NoReturn:
         """Raise UnsupportedError."""
         raise UnsupportedError("written for inputs without a mask")
 
-    def as_features(self, x: Place) -> Place:
-        """Take the steps for features."""
-        return self._next(Place(1, x.steps * x.features), x)
+    def steps_as_features(self, x: SymbolicOutput) -> SymbolicOutput:
+        """Record a change of shape."""
+        return self._next(SymbolicOutput(1, x.steps * x.features), x)
 
     def lstm(
-        self, x: Place, units: int, *, sequences: bool = False, repeat: int | None = None
-    ) -> Place:
-        """Write an LSTM down."""
+        self, x: SymbolicOutput, units: int, *, sequences: bool = False, repeat: int | None = None
+    ) -> SymbolicOutput:
+        """Record an LSTM."""
         steps = repeat or x.steps
         self._layers.append(Lstm(steps, x.features, units, sequences, repeat is not None))
-        return self._next(Place(steps if sequences else 1, units), x)
+        return self._next(SymbolicOutput(steps if sequences else 1, units), x)
 
-    def attended(self, queries: Place, values: Place) -> NoReturn:
+    def attention(self, queries: SymbolicOutput, values: SymbolicOutput) -> NoReturn:
         """Raise UnsupportedError."""
         raise UnsupportedError("written for networks without attention")
 
-    def output_per_step(self, x: Place) -> Place:
-        """Write the output layer down."""
+    def output_per_step(self, x: SymbolicOutput) -> SymbolicOutput:
+        """Record the output layer."""
         self._layers.append(Output(x.steps, x.features, self.coding.width, at_once=False))
         return self._next(x, x)
 
-    def output_at_once(self, x: Place, steps: int) -> Place:
-        """Write the output layer down."""
+    def output_at_once(self, x: SymbolicOutput, steps: int) -> SymbolicOutput:
+        """Record the output layer."""
         self._layers.append(Output(steps, x.features, self.coding.width, at_once=True))
         return self._next(x, x)
 
-    def network(self, y: Place) -> Network:
-        """Return the layers."""
+    def network(self, y: SymbolicOutput) -> Network:
+        """Return the recorded layers."""
         units = [layer.units for layer in self._layers if isinstance(layer, Lstm)]
         return Network(self._layers, [u for u in units for _ in "hc"] if self.carry else [])
 
-    def _next(self, place: Place, x: Place | None = None) -> Place:
+    def _next(self, output: SymbolicOutput, x: SymbolicOutput | None = None) -> SymbolicOutput:
         if x is not self._last:
             raise UnsupportedError("written for a chain of layers, which this network is not")
-        self._last = place
-        return place
+        self._last = output
+        return output
 
 
 class NativeProgram(Experiment):
-    """An experiment whose network is an outline, for a framework's own layers.
+    """The experiment that a `NativeBackend` gets: its network is a list of layers.
 
     Attributes:
-        layers: in order.
-        width: of a one-hot token.
-        scale: the largest token where tokens are numbers in 0..1; None where they are one-hot.
+        layers: `Lstm` and `Output` descriptions, in order.
+        width: width of a token as the network sees it.
+        scale: the largest token where tokens are scaled to 0..1; None where they are one-hot.
 
     Raises:
-        UnsupportedError: the task's network is no chain, or not written with forms alone; or
-            tokens may be missing, or are coded in a way of the task's own.
+        UnsupportedError: the network is not a chain of LSTMs and an output, or mixes in layers
+            of Keras' own; or tokens may be missing, or are coded in a way of the task's own.
     """
 
     def __init__(self, task: Task, recipe: Recipe) -> None:
@@ -164,37 +215,17 @@ class NativeProgram(Experiment):
             self.layers: Layers = task.network(form, recipe.units).model
         except UnsupportedError:
             raise
-        # A network that mixes in layers of Keras' own fails in as many ways as Keras knows.
+        # A network that mixes in layers of Keras' own can raise anything that Keras raises.
         except Exception as error:
             raise UnsupportedError(
                 f"task {task.name!r} cannot be outlined: {' '.join(str(error).split())}"
             ) from error
 
-    def initial_weights(self, rng: np.random.Generator) -> list[Floats]:
-        """Draw what Keras' form of this network would: the same bytes in the same order."""
-        shapes: list[tuple[str, tuple[int, ...]]] = []
-        for layer in self.layers:
-            if isinstance(layer, Lstm):
-                gates = 4 * layer.units
-                shapes += [
-                    ("kernel", (layer.features, gates)),
-                    ("recurrent_kernel", (layer.units, gates)),
-                    ("lstm_bias", (gates,)),
-                ]
-            else:
-                width = layer.width * (layer.steps if layer.at_once else 1)
-                shapes += [("kernel", (layer.features, width)), ("bias", (width,))]
-        return initial_weights(shapes, rng)
+    def weight_shapes(self) -> Shapes:
+        """Return the shapes of the layers' weights: those of Keras' form of this network."""
+        return [shape for layer in self.layers for shape in layer.weight_shapes()]
 
     def update_flops(self) -> int:
-        """Return the operations of the network as it is written; see `flops`."""
-        total = 0
-        for place, layer in enumerate(self.layers):
-            if isinstance(layer, Lstm):
-                total += flops.lstm(layer.steps, layer.features, layer.units, first=place == 0)
-            else:
-                steps, width = layer.steps, layer.width
-                if layer.at_once:
-                    steps, width = 1, steps * width
-                total += flops.dense(steps, layer.features, width, first=place == 0)
-        return self.samples * total
+        """Return the floating-point operations of one update, by closed form."""
+        flops = (layer.flops(first=i == 0) for i, layer in enumerate(self.layers))
+        return self.samples * sum(flops)

@@ -1,11 +1,12 @@
-"""One epoch of training as a pure function: what the fused engines compile.
+"""One epoch of training as a pure function, for the fused engines to compile.
 
-Written once with `keras.ops`, so that it means the same on every backend; a
-backend adds what only it can: the gradient, the loop, the compiler.
+It is written once, with `keras.ops`, and so means the same on every backend; a backend
+adds the gradient, the loop and the compiler.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,25 +14,24 @@ import keras
 import numpy as np
 from keras import ops
 
-from echobench.core import flops
 from echobench.core.architectures import Network
-from echobench.core.experiment import BETA_1, BETA_2, EPSILON, Experiment
+from echobench.core.coding import Tensor
+from echobench.core.experiment import BETA_1, BETA_2, EPSILON, Experiment, Shapes
 from echobench.core.forms import FusedForm
 from echobench.core.layers import UnrolledLSTM
+from echobench.core.outline import attention_flops, dense_flops, lstm_flops
 from echobench.core.sequences import Floats
 from echobench.core.task import Recipe, Task
-from echobench.core.weights import initial_weights
 
-Tensor = Any
 ValueAndGrad = Callable[[Callable[..., Any], list[Tensor]], tuple[Any, list[Tensor]]]
-"""Takes f and parameters; returns (f(parameters), gradient), where f gives (loss, more)."""
+"""Takes f and parameters; returns (f(parameters), gradient), where f returns (loss, aux)."""
 
 MOST_UNROLLED = 7
-"""Updates of an epoch up to which they are compiled as one block, one after the other."""
+"""The most updates of an epoch that are compiled as one block, one after the other."""
 
 
 class Learner(NamedTuple):
-    """All that training changes: parameters, Adam's two moments, updates done (float)."""
+    """The state of training: parameters, Adam's two moments, number of updates (a float)."""
 
     parameters: list[Tensor]
     first_moments: list[Tensor]
@@ -40,37 +40,37 @@ class Learner(NamedTuple):
 
 
 class Program(Experiment):
-    """The mathematics of one cell, in Keras.
+    """An experiment whose network, loss and optimizer are written in Keras.
 
-    Args:
-        task: what is echoed.
-        recipe: how it is trained.
-        by_hand: whether an LSTM's steps have a gradient of their own.
+    For `custom_gradient` see `Backend`.
 
     Attributes:
-        rounds: equal blocks that an epoch consists of: one, or as many as batches
-            where these are too many to compile one after the other.
+        rounds: number of equal blocks that an epoch is divided into: one, or one for each
+            batch if the batches are too many to compile one after the other.
+        network: the network in `FusedForm`.
     """
 
-    def __init__(self, task: Task, recipe: Recipe, *, by_hand: bool = True) -> None:
+    def __init__(self, task: Task, recipe: Recipe, *, custom_gradient: bool = True) -> None:
         super().__init__(task, recipe)
         self.rounds = 1 if self.batches <= MOST_UNROLLED else self.batches
-        form = FusedForm(task.coding, self.carries, task.has_missing, by_hand=by_hand)
+        form = FusedForm(
+            task.coding, self.carries, task.has_missing, custom_gradient=custom_gradient
+        )
         self.network: Network = task.network(form, recipe.units)
         self._constants = [v.value for v in self.network.model.non_trainable_variables]
 
-    def initial_weights(self, rng: np.random.Generator) -> list[Floats]:
-        """Draw the weights of a seed, in the model's order."""
+    def weight_shapes(self) -> Shapes:
+        """Return the shapes of the model's trainable variables, in its order."""
         shapes = []
         for layer in self.network.model.layers:
             for variable in layer.trainable_variables:
                 recurrent = isinstance(layer, UnrolledLSTM | keras.layers.LSTM)
                 name = "lstm_bias" if recurrent and variable.name == "bias" else variable.name
                 shapes.append((name, tuple(variable.shape)))
-        return initial_weights(shapes, rng)
+        return shapes
 
     def start(self, weights: list[Floats]) -> Learner:
-        """Return a learner that has learnt nothing yet, on the host."""
+        """Return the initial state of training, NumPy arrays."""
         return Learner(
             list(weights),
             [np.zeros_like(w) for w in weights],
@@ -79,7 +79,7 @@ class Program(Experiment):
         )
 
     def start_states(self) -> list[Tensor]:
-        """Return the states that `advance` takes for the first block; none where it needs none."""
+        """Return the recurrent states for the first block; empty if an epoch is one block."""
         return [] if self.rounds == 1 else self._zero_states(self.samples)
 
     def advance(
@@ -90,20 +90,20 @@ class Program(Experiment):
         block: Tensor,
         value_and_grad: ValueAndGrad,
     ) -> tuple[Learner, list[Tensor], Tensor, Tensor]:
-        """Train one of an epoch's `rounds` blocks: its batches once, in order.
+        """Train one of an epoch's `rounds` blocks: each of its batches once, in order.
 
-        The state is carried from batch to batch, and zero at the epoch's start.
+        The recurrent state is carried from batch to batch, and zero at the epoch's start.
 
         Args:
-            learner: before.
-            states: what the block before gave; `start_states` for the first.
-            rows: fresh integers of this epoch [sequences, length].
-            block: which block, 0 to rounds-1.
-            value_and_grad: the backend's.
+            learner: state of training before the block.
+            states: recurrent states from the previous block, or `start_states`.
+            rows: this epoch's integers [sequences, length].
+            block: number of the block, 0 to rounds-1; may be a tensor.
+            value_and_grad: the backend's function for value and gradient.
 
         Returns:
-            The learner and the states after, and loss and accuracy of each
-            update, before it was made: [batches / rounds].
+            The state of training and the recurrent states after the block; loss and
+            accuracy of each update, computed before it: [batches / rounds] each.
         """
         self.traces += 1
         if self.rounds == 1:
@@ -114,34 +114,33 @@ class Program(Experiment):
             states = [state * ops.cast(block > 0, "float32") for state in states]
         losses, accuracies = [], []
         for index in indices:
-            x, y = map(_spread, self._frame(rows, index))
+            x, y = map(_distribute, self._frame(rows, index))
 
             def loss_of(
                 parameters: list[Tensor], x: Tensor = x, y: Tensor = y, states: Any = states
             ) -> tuple[Tensor, Any]:
                 outputs, after = self._forward(parameters, x, states)
                 coding = self.task.coding
-                right = ops.cast(ops.cast(coding.decode(outputs), "int32") == y, "float32")
+                correct = ops.cast(ops.cast(coding.decode(outputs), "int32") == y, "float32")
                 present = ops.cast(y >= 0, "float32") if self.task.has_missing else None
                 loss = _mean(coding.losses(y, outputs), present, 0.0)
-                return loss, (after, _mean(right, present, 1.0))
+                return loss, (after, _mean(correct, present, 1.0))
 
-            (loss, (states, right)), gradients = value_and_grad(loss_of, learner.parameters)
+            (loss, (states, accuracy)), gradients = value_and_grad(loss_of, learner.parameters)
             learner = self._adam(learner, gradients)
             losses.append(loss)
-            accuracies.append(right)
+            accuracies.append(accuracy)
         after = [] if self.rounds == 1 else states
         return learner, after, ops.stack(losses), ops.stack(accuracies)
 
     def predict(self, parameters: list[Tensor], rows: Tensor) -> Tensor:
-        """Echo fresh rows [count, length] as the task says; the state starts at zero for each.
+        """Answer rows [count, length] with tokens [count, samples, n_out].
 
-        Returns:
-            Integers [count, samples, n_out].
+        The recurrent state starts at zero for each row.
         """
         self.traces += 1
         count = rows.shape[0]
-        if not self.network.state_units:  # nothing goes from batch to batch: all at once
+        if not self.network.state_units:  # no state from batch to batch: all samples at once
             outputs, _ = self._forward(parameters, _gather(rows, self.task.framing.inputs), [])
             answers = self.task.coding.decode(outputs)
             return ops.reshape(answers, (count, *self.task.framing.targets.shape))
@@ -155,20 +154,19 @@ class Program(Experiment):
         return ops.concatenate(batches, axis=1)
 
     def update_flops(self) -> int | None:
-        """Return the operations of the network as it is written; see `flops`."""
-        return flops.of_model(self.network.model, self.samples)
+        """Return the floating-point operations of one update; None if they are not known."""
+        return model_flops(self.network.model, self.samples)
 
     def kernels(self) -> list[str]:
-        """Return how each LSTM of the network runs."""
+        """Return how each LSTM of the network runs, for the record."""
         return [*filter(None, map(_kernel, self.network.model.layers))]
 
     def _frame(self, rows: Tensor, batch: Any) -> tuple[Tensor, Tensor]:
-        """Gather one batch of samples: x [sequences * batch, n_in], y [.., n_out]."""
+        """Gather a batch: x [sequences * batch, n_in], y [sequences * batch, n_out]."""
         if self.rounds == 1 or isinstance(batch, int):
             return _gather(rows, self.inputs[batch]), _gather(rows, self.targets[batch])
-        places = (ops.take(table, batch, axis=0) for table in (self.inputs, self.targets))
-        x, y = (_gather(rows, place) for place in places)
-        return x, y
+        inputs, targets = (ops.take(t, batch, axis=0) for t in (self.inputs, self.targets))
+        return _gather(rows, inputs), _gather(rows, targets)
 
     def _forward(
         self, parameters: list[Tensor], x: Tensor, states: list[Tensor]
@@ -182,7 +180,7 @@ class Program(Experiment):
         return [ops.zeros((samples, units)) for units in self.network.state_units]
 
     def _rate(self, step: Tensor) -> Tensor:
-        """Return the learning rate of update `step` (0 for the first); see Recipe."""
+        """Return the learning rate of update `step`, from 0, as `Recipe.rate` does."""
         recipe = self.recipe
         rate: Tensor = recipe.learning_rate
         if recipe.decay:
@@ -194,7 +192,7 @@ class Program(Experiment):
         return rate
 
     def _adam(self, learner: Learner, gradients: list[Tensor]) -> Learner:
-        """Make one update of Adam, in Keras' form; Kingma and Ba 2015."""
+        """Apply one update of Adam in Keras' form; Kingma and Ba 2015."""
         if self.recipe.clip:
             norm = ops.sqrt(sum(ops.sum(g * g) for g in gradients))
             scale = self.recipe.clip / ops.maximum(norm, self.recipe.clip)
@@ -213,29 +211,62 @@ class Program(Experiment):
 
 
 def _kernel(layer: Any) -> str | None:
-    """Return how an LSTM of the fused form runs; None for another layer."""
+    """Return how an LSTM runs; None for another layer."""
     if isinstance(layer, UnrolledLSTM):
         return f"{layer.steps} steps unrolled"
     return "a loop over steps" if isinstance(layer, keras.layers.LSTM) else None
 
 
-def _spread(samples: Tensor) -> Tensor:
-    """Return samples in equal parts on all devices, where training goes over several."""
-    spread = keras.distribution.distribution()
-    if spread is None:
+def _distribute(samples: Tensor) -> Tensor:
+    """Divide samples equally among the devices, if training uses several."""
+    distribution = keras.distribution.distribution()
+    if distribution is None:
         return samples
-    return keras.distribution.distribute_tensor(samples, spread.get_data_layout(samples.shape))
+    layout = distribution.get_data_layout(samples.shape)
+    return keras.distribution.distribute_tensor(samples, layout)
 
 
-def _gather(rows: Tensor, places: Any) -> Tensor:
-    """Return the tokens of rows [count, length] at places [samples, n]: [count * samples, n]."""
-    tokens = ops.take(rows, ops.reshape(places, (-1,)), axis=1)
-    return ops.reshape(tokens, (-1, places.shape[1]))
+def _gather(rows: Tensor, positions: Any) -> Tensor:
+    """Return rows [count, length] at positions [samples, n], as [count * samples, n]."""
+    tokens = ops.take(rows, ops.reshape(positions, (-1,)), axis=1)
+    return ops.reshape(tokens, (-1, positions.shape[1]))
 
 
-def _mean(values: Tensor, weights: Tensor | None, nothing: float) -> Tensor:
-    """Return the mean, weighted where there are weights; what `nothing` says of nothing."""
+def _mean(values: Tensor, weights: Tensor | None, empty: float) -> Tensor:
+    """Return the mean, weighted if weights are given; `empty` if all weights are zero."""
     if weights is None:
         return ops.mean(values)
     total = ops.sum(weights)
-    return ops.where(total > 0, ops.sum(values * weights) / ops.maximum(total, 1.0), nothing)
+    return ops.where(total > 0, ops.sum(values * weights) / ops.maximum(total, 1.0), empty)
+
+
+def model_flops(model: Any, samples: int) -> int | None:
+    """Return the operations of one update of a Keras model, in any form; see `outline`.
+
+    None if a layer of an unknown kind has weights.
+    """
+    total, first = 0, True
+    for layer in model.layers:
+        flops = _layer_flops(layer, first=first)
+        if flops is None:
+            return None
+        total += flops
+        first = first and not layer.trainable_variables
+    return samples * total
+
+
+def _layer_flops(layer: Any, *, first: bool) -> int | None:
+    if isinstance(layer, UnrolledLSTM):
+        return lstm_flops(layer.steps, layer.kernel.shape[0], layer.units, first=first)
+    if isinstance(layer, keras.layers.LSTM):
+        entry = layer.input[0] if isinstance(layer.input, list) else layer.input
+        features = layer.cell.kernel.shape[0]
+        return lstm_flops(entry.shape[1], features, layer.units, first=first)
+    if isinstance(layer, keras.layers.TimeDistributed):
+        return dense_flops(layer.output.shape[1], *layer.layer.kernel.shape, first=first)
+    if isinstance(layer, keras.layers.Dense):
+        return dense_flops(math.prod(layer.output.shape[1:-1]), *layer.kernel.shape, first=first)
+    if isinstance(layer, keras.layers.Attention):
+        queries, values = (tensor.shape for tensor in layer.input[:2])
+        return attention_flops(queries[1], values[1], values[2])
+    return None if layer.trainable_variables else 0

@@ -1,138 +1,99 @@
-"""Many seeds of one cell in one program: each trains as if it were alone.
+"""Many seeds of one cell in one program, each trained as if it were alone.
 
-Every replicate runs the very loop that a single trial runs (`training.train`), in a
-thread of its own. Where that loop would train, it waits until all replicates that are
-still at it wait too; then one program trains them all, side by side.
+Every replicate runs the same loop as a single trial (`training.train`), in a thread of
+its own. Where that loop trains, it waits until all unfinished replicates wait too; then
+one program trains them all, side by side.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
-from typing import Any, Protocol
 
 import numpy as np
 
+from echobench.core.backend import ReplicatedTrainer
 from echobench.core.sequences import Floats, Integers
 
 
-class ReplicatedTrainer(Protocol):
-    """Training of R networks at once. Every method returns when the device is done."""
-
-    def reset(self, weights: Sequence[list[Floats]]) -> None:
-        """Forget everything and start from these weights, a list for each replicate."""
-
-    def train(self, rows: Integers) -> tuple[Floats, Floats]:
-        """Train each replicate on its rows [R, epochs, sequences, length].
-
-        Returns:
-            Loss and accuracy of every update, each [R, epochs, batches].
-        """
-
-    def weights(self) -> list[list[Floats]]:
-        """Return the weights of each replicate now, in the model's order."""
-
-    def path(self) -> dict[str, Any]:
-        """Return the path really taken; see `Trainer.path`."""
-
-
 class Lockstep:
-    """Has replicates wait for each other, and trains them together.
+    """Makes replicates wait for each other, and trains them together.
 
-    Args:
-        trainer: of `count` replicates, reset.
-        count: how many there are.
+    The trainer, of `count` replicates, has been reset.
 
     Attributes:
-        dispatches: epochs and seconds of each dispatch.
+        dispatches: epochs and seconds of each call of the trainer.
     """
 
     def __init__(self, trainer: ReplicatedTrainer, count: int) -> None:
         self._trainer = trainer
         self._count = count
         self._rows: dict[int, Integers] = {}
-        self._seen: dict[int, tuple[Floats, Floats]] = {}
+        self._results: dict[int, tuple[Floats, Floats]] = {}
         self._weights: list[list[Floats]] | None = None
         self._active = set(range(count))
         self._turn = threading.Condition()
         self._error: BaseException | None = None
         self.dispatches: list[tuple[int, float]] = []
 
-    def slot(self, number: int) -> Slot:
-        """Return the trainer that replicate `number` takes for its own."""
-        return Slot(self, number)
+    def trainer(self, number: int) -> ReplicateTrainer:
+        """Return the trainer for replicate `number`, from 0."""
+        return ReplicateTrainer(self, number)
 
     def leave(self, number: int) -> None:
-        """Note that a replicate is done; the others no longer wait for it."""
+        """Mark a replicate as finished; the others no longer wait for it."""
         with self._turn:
             self._active.discard(number)
             self._train_if_all_wait()
 
     def train(self, number: int, rows: Integers) -> tuple[Floats, Floats]:
-        """Train a replicate, when all others that are at it are here as well."""
+        """Train a replicate as soon as all unfinished replicates have called this."""
         with self._turn:
             self._rows[number] = rows
             self._train_if_all_wait()
-            self._turn.wait_for(lambda: number in self._seen or self._error is not None)
+            self._turn.wait_for(lambda: number in self._results or self._error is not None)
             if self._error is not None:
                 raise self._error
-            return self._seen.pop(number)
+            return self._results.pop(number)
 
     def weights(self, number: int) -> list[Floats]:
-        """Return the weights of a replicate now."""
+        """Return the current weights of a replicate."""
         with self._turn:
             if self._weights is None:
                 self._weights = self._trainer.weights()
             return self._weights[number]
 
-    def path(self) -> dict[str, Any]:
-        """Return the path that the program takes."""
-        return self._trainer.path()
-
     def _train_if_all_wait(self) -> None:
         if not self._active or self._rows.keys() != self._active:
             return
         try:
-            # All ask for the same: they keep to one cadence. Who has left trains on nothing.
+            # All bring as many rows, having one cadence. A finished replicate trains on zeros.
             blank = np.zeros_like(next(iter(self._rows.values())))
-            rows = np.stack([self._rows.get(place, blank) for place in range(self._count)])
+            rows = np.stack([self._rows.get(number, blank) for number in range(self._count)])
             start = time.monotonic()
             losses, accuracies = self._trainer.train(rows)
             self.dispatches.append((rows.shape[1], time.monotonic() - start))
         except BaseException as error:
-            self._error = error  # each replicate's thread raises it
+            self._error = error  # raised again in each replicate's thread
             self._turn.notify_all()
             raise
-        self._seen = {place: (losses[place], accuracies[place]) for place in self._rows}
+        self._results = {number: (losses[number], accuracies[number]) for number in self._rows}
         self._rows = {}
         self._weights = None
         self._turn.notify_all()
 
 
-class Slot:
-    """One replicate's trainer: see `Trainer`."""
+class ReplicateTrainer:
+    """The trainer of one replicate. It has no reset: all replicates are reset together."""
 
     def __init__(self, lockstep: Lockstep, number: int) -> None:
         self._lockstep = lockstep
         self._number = number
 
-    def reset(self, weights: list[Floats]) -> None:
-        """Raise: all are reset together, before the first."""
-        raise NotImplementedError("replicates are reset together")
-
     def train(self, rows: Integers) -> tuple[Floats, Floats]:
-        """Train in lockstep with the others."""
+        """Train together with the others; see `Trainer.train`."""
         return self._lockstep.train(self._number, rows)
 
-    def first_losses(self, rows: Integers) -> Floats:
-        """Train as `train` does, and return the loss of every update."""
-        return self.train(rows)[0].reshape(-1)
-
     def weights(self) -> list[Floats]:
-        """Return this replicate's weights now."""
+        """Return this replicate's current weights."""
         return self._lockstep.weights(self._number)
-
-    def path(self) -> dict[str, Any]:
-        """Return the path that the program takes."""
-        return self._lockstep.path()

@@ -1,7 +1,7 @@
-"""Random integer sequences: drawn, and framed into samples.
+"""Draw random integer sequences and frame them into samples.
 
-Everything here is NumPy (and pandas, for the tutorial's own framing). Inside a
-compiled loop the same framing is a gather with the index tables made here.
+This is NumPy, and pandas for the tutorial's own framing. A compiled loop frames with
+a gather, from the index tables of `Framing`.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ Integers = NDArray[np.int64]
 Floats = NDArray[np.float32]
 
 MISSING = -1
-"""The token that is not there: it is never asked for, and an input may be told to skip it."""
+"""Stands for a missing token: never a target that counts; as an input it may be skipped."""
 
 STREAMS = ("weights", "train", "screen", "certify", "measure", "samples", "parity", "predict")
 
 
 def stream(seed: int, name: str) -> np.random.Generator:
-    """Return the counter-based generator of one purpose.
+    """Return the counter-based random generator for one purpose.
 
-    Streams of one seed are independent of each other, so that no evaluation
-    sequence comes from the training stream. The bytes depend on seed and name
-    alone: they are the same on every backend.
+    Streams of one seed are independent of each other, so that evaluation never draws
+    from the training stream. The bytes depend on seed and name alone: they are the
+    same on every backend.
 
     Args:
         seed: the trial's seed, 0 or more.
@@ -36,11 +36,10 @@ def stream(seed: int, name: str) -> np.random.Generator:
 
 
 def generate(rng: np.random.Generator, count: int, length: int, symbols: int) -> Integers:
-    """Draw `count` sequences of `length` integers, uniform in 0..symbols-1.
+    """Draw uniform integers in 0..symbols-1, shape [count, length].
 
-    Returns:
-        Integers of shape [count, length]. Drawing twice 5 gives the same rows
-        as drawing once 10, so chunking does not change the experiment.
+    Drawing 5 rows twice gives the same rows as drawing 10 once, so that the size of a
+    chunk does not change the experiment.
     """
     return rng.integers(0, symbols, size=(count, length), dtype=np.int64)
 
@@ -50,20 +49,20 @@ def to_supervised(
 ) -> tuple[Integers, Integers]:
     """Frame one sequence as the tutorial does, with pandas.
 
-    The sequence is shifted into rows of `n_in` consecutive observations, rows
-    with missing values are dropped, and y is the oldest `n_out` of each row.
+    The sequence is shifted into rows of `n_in` consecutive observations, rows with
+    missing values are dropped, and y is the oldest `n_out` observations of each row.
 
     Args:
         sequence: integers of shape [length].
         n_in: integers in a row.
-        n_out: integers asked for, at most n_in.
-        keep_missing: keep the rows with missing values, as `MISSING`.
+        n_out: integers to echo, at most n_in.
+        keep_missing: keep rows with missing values, these as `MISSING`.
 
     Returns:
         X of shape [samples, n_in] and y of shape [samples, n_out], where
-        samples = len(sequence) - n_in + 1, or len(sequence) with the missing kept.
+        samples = len(sequence) - n_in + 1, or len(sequence) with `keep_missing`.
     """
-    import pandas as pd  # here: pandas is slow to import, and the fused engines do without
+    import pandas as pd  # slow to import, and the fused engines do not need it
 
     column = pd.Series(sequence)
     shifted = pd.concat([column.shift(n_in - 1 - step) for step in range(n_in)], axis=1)
@@ -74,11 +73,11 @@ def to_supervised(
 
 @dataclass(frozen=True)
 class Framing:
-    """Which places of a sequence are seen and which are asked for.
+    """Which positions of a row are a sample's inputs, and which its targets.
 
     Attributes:
-        inputs: places in the sequence, integers of shape [samples, n_in].
-        targets: places in the sequence, integers of shape [samples, n_out].
+        inputs: positions in the row, integers [samples, n_in].
+        targets: positions in the row, integers [samples, n_out].
     """
 
     inputs: Integers
@@ -86,17 +85,14 @@ class Framing:
 
     @classmethod
     def shifted(cls, length: int, n_in: int, n_out: int) -> Framing:
-        """Return the tutorial's framing: windows, of which the oldest `n_out` are asked for.
+        """Return the tutorial's framing: all windows of `n_in` integers in `length`.
 
-        Args:
-            length: integers in a sequence, at least n_in.
-            n_in: integers in a window.
-            n_out: integers asked for, at most n_in.
+        The oldest `n_out` integers of a window are its targets.
         """
         starts = np.arange(length - n_in + 1)[:, np.newaxis]
         return cls(starts + np.arange(n_in), starts + np.arange(n_out))
 
     @property
     def samples(self) -> int:
-        """Samples that one sequence gives."""
+        """Samples in one row."""
         return len(self.inputs)

@@ -1,8 +1,8 @@
-"""The target, 100%, certified: see docs/method.md."""
+"""Score a network on fresh sequences, and certify the target of 100%; see docs/method.md."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,24 +10,24 @@ import numpy as np
 from echobench.core.sequences import MISSING, Integers
 from echobench.core.task import Task
 
-Echo = Callable[[Integers], Integers]
-"""Takes rows [count, length] and returns the network's answers [count, samples, n_out]."""
+Predict = Callable[[Integers], Integers]
+"""Takes rows [count, length]; returns the network's answers [count, samples, n_out]."""
 
 BLOCK = 50
-"""Sequences in one call of the network: one shape, so one compilation."""
+"""Sequences in one call of the network: a single shape, so that it is compiled once."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """How a network did on fresh sequences.
+    """A network's errors on fresh sequences.
 
     Attributes:
-        sequences: sequences tried; the independent unit, since windows overlap.
-        wrong_sequences: of these, with at least one wrong token.
-        tokens: tokens asked for; missing ones are not.
-        wrong_tokens: of these, answered wrong.
-        echo: what was expected and what came, [n_out] each: of the samples of the first
-            sequence the first of which most is asked.
+        sequences: number of sequences; the independent unit, since windows overlap.
+        wrong_sequences: sequences with at least one wrong token.
+        tokens: number of targets, missing ones excluded.
+        wrong_tokens: targets that were answered wrong.
+        echo: expected and predicted tokens, [n_out] each, of the sample with the most
+            targets in the first sequence.
     """
 
     sequences: int
@@ -38,7 +38,7 @@ class Score:
 
     @property
     def accuracy(self) -> float:
-        """Share of tokens that are right."""
+        """Share of targets that are answered right."""
         return 1.0 - self.wrong_tokens / self.tokens
 
     @property
@@ -48,57 +48,59 @@ class Score:
 
     @property
     def error_bound(self) -> float | None:
-        """Upper bound, at 95% confidence, of the sequence error rate: the rule of three.
+        """Upper bound of the sequence error rate at 95% confidence: the rule of three.
 
-        None when a token was wrong: the rule holds for clean sets only.
+        None if a token was wrong: the rule holds for sets without an error only.
         """
         return None if self.wrong_tokens else 3.0 / self.sequences
 
 
-def score(task: Task, echo: Echo, rng: np.random.Generator, sequences: int) -> Score:
-    """Try the network on fresh sequences, all of them."""
-    return _total(_blocks(task, echo, rng, sequences))
+def score(task: Task, predict: Predict, rng: np.random.Generator, sequences: int) -> Score:
+    """Score the network on `sequences` fresh sequences."""
+    return _total(list(_scores(task, predict, rng, sequences)))
 
 
-def certify(task: Task, echo: Echo, rng: np.random.Generator, sequences: int) -> Score:
-    """Try the network on fresh sequences until one goes wrong.
+def certify(task: Task, predict: Predict, rng: np.random.Generator, sequences: int) -> Score:
+    """Score the network on fresh sequences, and stop after a block with an error.
 
     Returns:
-        A clean score over exactly `sequences`, which certifies; or one that
-        ends with the block in which a token was wrong.
+        A score without errors over exactly `sequences`, which is the certificate; or one
+        that ends with the block in which a token was wrong.
     """
-    seen = []
-    for block in _blocks(task, echo, rng, sequences):
-        seen.append(block)
+    blocks = []
+    for block in _scores(task, predict, rng, sequences):
+        blocks.append(block)
         if block.wrong_tokens:
             break
-    return _total(seen)
+    return _total(blocks)
 
 
-def _blocks(task: Task, echo: Echo, rng: np.random.Generator, sequences: int) -> Iterator[Score]:
+def _scores(
+    task: Task, predict: Predict, rng: np.random.Generator, sequences: int
+) -> Iterator[Score]:
+    """Score the network block by block."""
     for start in range(0, sequences, BLOCK):
         rows = task.sample(rng, BLOCK)
-        wanted = min(BLOCK, sequences - start)
+        count = min(BLOCK, sequences - start)
         expected = task.expected(rows)
-        asked = (expected != MISSING)[:wanted]
-        answers = echo(rows)
-        wrong = (answers != expected)[:wanted] & asked
-        fullest = asked[0].sum(axis=1).argmax()
+        is_target = (expected != MISSING)[:count]
+        answers = predict(rows)
+        wrong = (answers != expected)[:count] & is_target
+        fullest = is_target[0].sum(axis=1).argmax()
         yield Score(
-            sequences=wanted,
+            sequences=count,
             wrong_sequences=int(wrong.any(axis=(1, 2)).sum()),
-            tokens=int(asked.sum()),
+            tokens=int(is_target.sum()),
             wrong_tokens=int(wrong.sum()),
             echo=(expected[0, fullest].tolist(), answers[0, fullest].tolist()),
         )
 
 
-def _total(blocks: Iterable[Score]) -> Score:
-    found = list(blocks)
+def _total(blocks: Sequence[Score]) -> Score:
     return Score(
-        sequences=sum(block.sequences for block in found),
-        wrong_sequences=sum(block.wrong_sequences for block in found),
-        tokens=sum(block.tokens for block in found),
-        wrong_tokens=sum(block.wrong_tokens for block in found),
-        echo=found[0].echo,
+        sequences=sum(block.sequences for block in blocks),
+        wrong_sequences=sum(block.wrong_sequences for block in blocks),
+        tokens=sum(block.tokens for block in blocks),
+        wrong_tokens=sum(block.wrong_tokens for block in blocks),
+        echo=blocks[0].echo,
     )

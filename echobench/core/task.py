@@ -1,4 +1,4 @@
-"""What a task plugin provides: the data, the framing, the network, the recipes."""
+"""What a task plugin provides: data, framing, network and recipes."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 
 class Recipe(BaseModel):
-    """How a network is trained; what the two divisions differ in.
+    """How a network is trained; the two divisions differ in their recipes.
 
     Attributes:
         units: width of each recurrent layer.
         batch: samples of one sequence in an update; divides the samples of a
             sequence.
-        stateful: whether the state is carried from batch to batch inside a
-            sequence, and reset after it; else every sample starts at zero.
+        stateful: whether the state is carried from batch to batch within a
+            sequence and reset after it; if not, it starts at zero in every batch.
         sequences: sequences trained side by side in one update.
         learning_rate: peak learning rate of Adam (betas 0.9 and 0.999, epsilon 1e-7).
-        warmup: updates over which the rate rises linearly from zero; 0 for none.
-        decay: updates after the warm-up over which it falls to zero along a
+        warmup: updates over which the rate rises linearly from zero; 0 for no warm-up.
+        decay: updates after the warm-up over which the rate falls to zero along a
             cosine; 0 keeps it constant.
-        clip: largest norm of all gradients together, to which longer ones are
-            scaled down; 0 for none.
+        clip: largest global norm of the gradients; longer ones are scaled down to it.
+            0 for no clipping.
         epochs: the tutorial's number of epochs; the default budget is ten times that.
         evaluate_every: epochs between evaluations.
     """
@@ -54,7 +54,7 @@ class Recipe(BaseModel):
     evaluate_every: int = Field(ge=1)
 
     def rate(self, step: int) -> float:
-        """Return the learning rate of an update, the first being number 0."""
+        """Return the learning rate of update `step`, from 0."""
         if step < self.warmup:
             return self.learning_rate * step / self.warmup
         done = min(1.0, (step - self.warmup) / self.decay) if self.decay else 0.0
@@ -62,18 +62,19 @@ class Recipe(BaseModel):
 
 
 class Task(BaseModel, ABC):
-    """A task: its fields are its parameters (`--task name[field=value]`).
+    """A task; its pydantic fields are its parameters (`--task name[field=value]`).
 
-    A subclass gives `name`, `recipes`, `framing`, `sample` and `network`. A row
-    is all that one sequence holds, inputs and answers; the framing says which
-    of its places a network sees and which it is asked for.
+    A subclass defines `name`, `recipes`, `framing`, `sample` and `network`. A row holds
+    one sequence, inputs and answers; the framing tells which of its positions the
+    network sees and which it must answer. For windows of one sequence, derive from
+    `EchoTask` instead.
 
     Attributes:
-        name: what `--task` takes.
-        recipes: `closed` and, where there is one, `open`.
-        has_missing: whether rows may hold `MISSING`: no token. As a target it
-            counts neither in the loss nor in the accuracy.
-        symbols: tokens are 0..symbols-1.
+        name: the name that `--task` takes.
+        recipes: the recipes by division: `closed` and, optionally, `open`.
+        has_missing: whether rows may hold `MISSING`. A missing target counts
+            neither in the loss nor in the accuracy.
+        symbols: number of symbols; they are the tokens 0..symbols-1.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
@@ -86,49 +87,60 @@ class Task(BaseModel, ABC):
     @property
     @abstractmethod
     def framing(self) -> Framing:
-        """Which places of a sampled row are seen and which are asked for."""
+        """The positions of a row that are inputs, and those that are targets."""
 
     @abstractmethod
     def sample(self, rng: np.random.Generator, count: int) -> Integers:
-        """Draw `count` rows of integers, shape [count, length]."""
+        """Draw `count` rows from `rng` alone: int64 [count, length].
+
+        Drawing in parts must give the same rows as drawing at once.
+        """
 
     @abstractmethod
     def network(self, form: Form, units: int) -> Network:
-        """Build the network; called in a worker, after Keras was imported."""
+        """Build the network with the methods of `form`; called in a worker.
+
+        Shapes: [samples, n_in, width] to [samples, n_out, width], where n_in and n_out
+        are the framing's and `width` is the coding's.
+
+        Args:
+            form: makes the layers.
+            units: width of each recurrent layer, from the recipe.
+        """
 
     @property
     def vocabulary(self) -> int:
-        """Tokens that rows hold: 0..vocabulary-1; more than `symbols` where there are blanks."""
+        """Number of tokens, 0..vocabulary-1: `symbols`, and more in a task with blanks or marks."""
         return self.symbols
 
     @property
     def coding(self) -> Coding:
-        """How tokens are represented; one-hot by default."""
+        """The representation of tokens; one-hot by default."""
         return OneHot(self.vocabulary)
 
     def recipe(self, division: str) -> Recipe | None:
-        """Return the recipe of a division for these parameters, or None without one."""
+        """Return the recipe of a division for these parameters, or None if it has none."""
         return self.recipes.get(division)
 
     def supervised(self, row: Integers) -> tuple[Integers, Integers]:
-        """Frame one row on the host: X [samples, n_in] and y [samples, n_out]."""
+        """Frame one row on the host: x [samples, n_in] and y [samples, n_out]."""
         return row[self.framing.inputs], row[self.framing.targets]
 
     def expected(self, rows: Integers) -> Integers:
-        """Return the right answers to rows [count, length]: [count, samples, n_out]."""
+        """Return the right answers to rows [count, length], int64 [count, samples, n_out]."""
         answers: Integers = rows[:, self.framing.targets]
         return answers
 
-    def shown(self, rng: np.random.Generator, count: int) -> Integers:
-        """Return `count` rows whose echo is shown at the end of a trial; sampled by default."""
+    def sample_for_display(self, rng: np.random.Generator, count: int) -> Integers:
+        """Return rows, of which a trial's end shows the first; those of `sample` by default."""
         return self.sample(rng, count)
 
     def spell(self, token: int) -> int | str | None:
-        """Return a token as people read it; None where it is missing."""
+        """Return a token as people read it; None for `MISSING`."""
         return None if token == MISSING else token
 
     def source_hash(self) -> str:
-        """Return a digest of all that defines the task but parameters and recipe: its version."""
+        """Return the task's version: a digest of the source of its module."""
         source = inspect.getsource(inspect.getmodule(type(self)) or type(self))
         return hashlib.sha256(source.encode()).hexdigest()[:12]
 
@@ -138,7 +150,7 @@ class Task(BaseModel, ABC):
 
 
 class EchoTask(Task):
-    """Echo the oldest `n_out` (all by default) of `n_in` integers; the tutorial's framing.
+    """Echo the oldest `n_out` of the `n_in` integers in a window: the tutorial's task.
 
     ::
 
@@ -146,11 +158,17 @@ class EchoTask(Task):
         window     7 3 9 1 4            (n_in, shifted by one for each sample)
         target     7 3                  (the oldest n_out of the window)
 
-    The network is the tutorial's: sequence to sequence where all is asked for
-    (the whole echo), encoder and decoder where less is (the partial echo).
+    The network is the tutorial's: sequence to sequence if the target is the window (the
+    whole echo), encoder and decoder if it is shorter (the partial echo).
 
     Attributes:
-        partial_recipes: the partial echo's, in a task that does both.
+        length: integers in a sequence, at least n_in.
+        n_in: integers in a window.
+        n_out: targets of a window, at most n_in; None for n_in.
+        partial_recipes: recipes of the partial echo, if they differ from `recipes`.
+
+    Raises:
+        ValueError: n_out > n_in, or length < n_in.
     """
 
     partial_recipes: ClassVar[dict[str, Recipe] | None] = None
@@ -160,26 +178,26 @@ class EchoTask(Task):
 
     @model_validator(mode="after")
     def _check_framing(self) -> EchoTask:
-        if self.asked > self.n_in:
-            raise ValueError(f"expected n_out <= n_in={self.n_in}; received n_out={self.asked}")
+        if self.n_targets > self.n_in:
+            raise ValueError(f"expected n_out <= n_in={self.n_in}; received n_out={self.n_targets}")
         if self.length < self.n_in:
             raise ValueError(f"expected length >= n_in={self.n_in}; received length={self.length}")
         return self
 
     @property
-    def asked(self) -> int:
-        """How many are asked for: `n_out`, or all."""
+    def n_targets(self) -> int:
+        """Targets of a window: `n_out`, or `n_in` if it is None."""
         return self.n_in if self.n_out is None else self.n_out
 
     @property
     def is_partial(self) -> bool:
-        """Whether less is asked for than is seen."""
-        return self.asked < self.n_in
+        """Whether there are fewer targets than inputs."""
+        return self.n_targets < self.n_in
 
     @cached_property
     def framing(self) -> Framing:
-        """Return the tutorial's windows."""
-        return Framing.shifted(self.length, self.n_in, self.asked)
+        """The tutorial's windows."""
+        return Framing.shifted(self.length, self.n_in, self.n_targets)
 
     def recipe(self, division: str) -> Recipe | None:
         """Return the recipe of the whole or of the partial echo."""
@@ -187,17 +205,17 @@ class EchoTask(Task):
         return (recipes or self.recipes).get(division)
 
     def sample(self, rng: np.random.Generator, count: int) -> Integers:
-        """Draw uniform random sequences, shape [count, length]."""
+        """Draw uniform random sequences, int64 [count, length]."""
         return sequences.generate(rng, count, self.length, self.symbols)
 
     def supervised(self, row: Integers) -> tuple[Integers, Integers]:
         """Frame one sequence with pandas, as the tutorial does."""
-        return sequences.to_supervised(row, self.n_in, self.asked)
+        return sequences.to_supervised(row, self.n_in, self.n_targets)
 
     def network(self, form: Form, units: int) -> Network:
         """Build the tutorial's network for the whole or for the partial echo."""
         from echobench.core.architectures import encoder_decoder, sequence_to_sequence
 
         if self.is_partial:
-            return encoder_decoder(form, self.n_in, self.asked, units)
+            return encoder_decoder(form, self.n_in, self.n_targets, units)
         return sequence_to_sequence(form, self.n_in, units)

@@ -1,4 +1,4 @@
-"""One trial's training, to be read in one sitting: train, evaluate, certify, stop."""
+"""The training of one trial: train, evaluate, certify, stop."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from echobench.core import target
 from echobench.core.backend import Predictor, Trainer
 from echobench.core.clock import Ledger
+from echobench.core.replicates import ReplicateTrainer
 from echobench.core.sequences import Floats, Integers, stream
 from echobench.core.target import Score
 from echobench.core.task import Recipe, Task
@@ -20,15 +21,15 @@ from echobench.errors import TrainingError
 
 @dataclass(frozen=True)
 class Limits:
-    """When to stop, and how closely to look.
+    """When to stop training, and how much to evaluate.
 
     Attributes:
-        max_epochs: the budget; a trial that ends with it is missed.
-        deadline: on the monotonic clock; a trial that ends with it timed out.
-        dispatch: most epochs between two looks at the clock.
-        screen: fresh sequences of an evaluation.
-        certify: fresh sequences that certify.
-        sustain: evaluations after the hit, to see whether it lasts.
+        max_epochs: the budget; a trial that spends it without a hit has missed.
+        deadline: on the monotonic clock; a trial that passes it without a hit timed out.
+        dispatch: the most epochs of one call of the trainer; the clock is read after it.
+        screen: fresh sequences in an evaluation.
+        certify: fresh sequences in a certification.
+        sustain: evaluations after the hit, to see whether 100% lasts.
     """
 
     max_epochs: int
@@ -41,7 +42,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One look at the network during training, at the recipe's cadence."""
+    """A score during training, after every `evaluate_every` epochs."""
 
     epoch: int
     train_s: float
@@ -50,26 +51,26 @@ class Evaluation:
 
 
 @dataclass
-class Outcome:
-    """What came of it.
+class TrainingOutcome:
+    """The result of a trial's training. Times are in seconds.
 
     Attributes:
         status: `reached`, `missed` or `timeout`.
-        epochs: epochs trained.
-        hit_epoch, hit_s: the evaluation that was then certified, in epochs and
-            in seconds of training; None where there was none.
-        hit_wall_s: seconds from the process's start to the certificate.
-        last_miss_s: training time at the last evaluation that missed before
-            the hit, 0 if none did: the true hit lies between.
-        weights: at the hit, or at the end where there was none.
-        first_lucky_epoch: first epoch whose own fresh sequences came out all
-            right while being trained on: the tutorial's 100%.
-        at_tutorial: score after the tutorial's own number of epochs.
+        epochs: epochs trained up to the hit or the end.
+        hit_epoch, hit_s: epoch and training time of the evaluation that was then certified
+            (the hit); None without a hit.
+        hit_wall_s: time from the start of the process to the certificate.
+        last_miss_s: training time of the last evaluation with an error before the hit, 0 if
+            there was none; the target was reached between the two.
+        weights: weights at the hit, or at the end.
+        first_lucky_epoch: the first epoch with a training accuracy of 100% on its own fresh
+            sequences, which is the tutorial's criterion.
+        at_tutorial: score after the tutorial's number of epochs.
         final: score on fresh sequences at the end; the certificate if reached.
-        failed_certifications: screenings without error that were then refuted.
-        evaluations: all of them up to the hit, in order.
-        after_hit: those with which training went on after it.
-        seconds_per_epoch: of each dispatch in steady training, warm-up discarded.
+        failed_certifications: screenings without an error whose certification failed.
+        evaluations: all evaluations up to the hit, in order.
+        after_hit: evaluations while training continued after the hit.
+        seconds_per_epoch: of each call of the trainer, warm-up excluded.
     """
 
     status: str = "missed"
@@ -89,11 +90,11 @@ class Outcome:
 
     @property
     def sustained_s(self) -> float | None:
-        """Training time of the evaluation from which on none missed, to the last one.
+        """Training time of the first evaluation after which none had an error.
 
-        The hit's own where 100% lasted; None where the last one missed, or nothing was hit.
+        `hit_s` if 100% lasted; None if the last evaluation had an error, or without a hit.
         """
-        misses = [place for place, e in enumerate(self.after_hit) if e.score.wrong_tokens]
+        misses = [i for i, e in enumerate(self.after_hit) if e.score.wrong_tokens]
         if not misses:
             return self.hit_s
         later = self.after_hit[misses[-1] + 1 :]
@@ -104,58 +105,47 @@ def train(
     task: Task,
     recipe: Recipe,
     seed: int,
-    trainer: Trainer,
+    trainer: Trainer | ReplicateTrainer,
     predictor: Predictor,
     limits: Limits,
     ledger: Ledger,
-    progress: Callable[[float, int, float], None],
-    looked: Callable[[Evaluation, list[Floats]], None] | None = None,
-) -> Outcome:
+    on_progress: Callable[[float, int, float], None],
+    on_evaluation: Callable[[Evaluation, list[Floats]], None] | None = None,
+) -> TrainingOutcome:
     """Train until the target is certified, the budget is spent or the deadline has passed.
 
-    Args:
-        task: what is echoed.
-        recipe: how.
-        seed: of data and evaluation; the trainer already holds the seed's weights.
-        trainer: the engine.
-        predictor: the compiled forward pass.
-        limits: budget and sizes.
-        ledger: takes the time of every phase.
-        progress: called with latest accuracy, epoch and seconds per epoch.
-        looked: called with each evaluation and the weights, while no clock of training or
-            evaluation runs.
+    The trainer already has the seed's weights. `on_progress` is called with latest accuracy,
+    epoch and seconds per epoch; `on_evaluation` with each evaluation and the weights, outside
+    the timed phases.
 
     Raises:
         TrainingError: the loss is not a number.
     """
-    data, screening = stream(seed, "train"), stream(seed, "screen")
     certification, measurement = stream(seed, "certify"), stream(seed, "measure")
-    outcome = Outcome()
+    run = _Run(
+        task, recipe, stream(seed, "train"), stream(seed, "screen"), trainer, predictor, limits
+    )
+    outcome = TrainingOutcome()
     accuracy = 0.0
-
-    def echo(rows: Integers) -> Integers:
-        return predictor(trainer.weights(), rows)
-
     while outcome.epochs < limits.max_epochs:
-        stop = _next_stop(outcome.epochs, recipe, limits)
-        report = functools.partial(progress, accuracy)
-        loss = _train_to(stop, task, recipe, data, trainer, limits, ledger, outcome, report)
+        stop = run.next_stop(outcome.epochs)
+        loss = run.train_to(stop, ledger, outcome, functools.partial(on_progress, accuracy))
         if outcome.epochs < stop:
             outcome.status = "timeout"
             break
         if outcome.epochs == recipe.epochs:
             with ledger.phase("eval"):
-                outcome.at_tutorial = target.score(task, echo, measurement, limits.certify)
+                outcome.at_tutorial = target.score(task, run.predict, measurement, limits.certify)
         if outcome.epochs % recipe.evaluate_every == 0 or outcome.epochs == limits.max_epochs:
             with ledger.phase("eval"):
-                screened = target.score(task, echo, screening, limits.screen)
+                screened = run.screen()
             accuracy = screened.accuracy
             outcome.evaluations.append(Evaluation(outcome.epochs, ledger.training, loss, screened))
-            if looked is not None:
-                looked(outcome.evaluations[-1], trainer.weights())
+            if on_evaluation is not None:
+                on_evaluation(outcome.evaluations[-1], trainer.weights())
             if not screened.wrong_tokens:
                 with ledger.phase("eval"):
-                    certificate = target.certify(task, echo, certification, limits.certify)
+                    certificate = target.certify(task, run.predict, certification, limits.certify)
                 if not certificate.wrong_tokens:
                     outcome.status, outcome.final = "reached", certificate
                     outcome.hit_epoch, outcome.hit_s = outcome.epochs, ledger.training
@@ -170,86 +160,92 @@ def train(
     if outcome.status == "reached":
         outcome.last_miss_s = outcome.last_miss_s or 0.0
         with ledger.phase("sustain"):
-            _watch_on(task, recipe, data, screening, trainer, predictor, limits, outcome)
+            run.train_past_hit(outcome)
     else:
         with ledger.phase("eval"):
-            outcome.final = target.score(task, echo, measurement, limits.certify)
+            outcome.final = target.score(task, run.predict, measurement, limits.certify)
     return outcome
 
 
-def _next_stop(epoch: int, recipe: Recipe, limits: Limits) -> int:
-    """Return the epoch of the next evaluation, or of the tutorial's end, or of the budget's."""
-    stops = [_next_cadence(epoch, recipe), limits.max_epochs]
-    if epoch < recipe.epochs:
-        stops.append(recipe.epochs)
-    return min(stops)
+@dataclass(frozen=True)
+class _Run:
+    """What the parts of a training share; `data` and `screening` are random streams."""
+
+    task: Task
+    recipe: Recipe
+    data: np.random.Generator
+    screening: np.random.Generator
+    trainer: Trainer | ReplicateTrainer
+    predictor: Predictor
+    limits: Limits
+
+    @property
+    def predict(self) -> target.Predict:
+        """The network with its current weights."""
+        return functools.partial(self.predictor, self.trainer.weights())
+
+    def screen(self) -> Score:
+        return target.score(self.task, self.predict, self.screening, self.limits.screen)
+
+    def fresh_rows(self, epochs: int) -> Integers:
+        return fresh_rows(self.task, self.recipe, self.data, epochs)
+
+    def next_evaluation(self, epoch: int) -> int:
+        return (epoch // self.recipe.evaluate_every + 1) * self.recipe.evaluate_every
+
+    def next_stop(self, epoch: int) -> int:
+        """Return the epoch of the next evaluation, or of the end of the tutorial or the budget."""
+        stops = [self.next_evaluation(epoch), self.limits.max_epochs]
+        if epoch < self.recipe.epochs:
+            stops.append(self.recipe.epochs)
+        return min(stops)
+
+    def train_to(
+        self,
+        stop: int,
+        ledger: Ledger,
+        outcome: TrainingOutcome,
+        on_progress: Callable[[int, float], None],
+    ) -> float:
+        """Train to epoch `stop` or to the deadline; return the last epoch's mean loss."""
+        loss = float("nan")
+        while outcome.epochs < stop and time.monotonic() < self.limits.deadline:
+            first = outcome.epochs == 0
+            epochs = 1 if first else min(self.limits.dispatch, stop - outcome.epochs)
+            rows = self.fresh_rows(epochs)
+            start = ledger.training
+            with ledger.phase("first_update" if first else "train"):
+                losses, accuracies = self.trainer.train(rows)
+            seconds = (ledger.training - start) / epochs
+            if outcome.epochs > 1:  # the first epoch and the first longer call warm up
+                outcome.seconds_per_epoch.append(seconds)
+            _check_losses(losses, accuracies, outcome)
+            outcome.epochs += epochs
+            loss = float(losses[-1].mean())
+            on_progress(outcome.epochs, seconds)
+        return loss
+
+    def train_past_hit(self, outcome: TrainingOutcome) -> None:
+        """Train on after the hit, evaluating as often, to see whether 100% lasts."""
+        limits = self.limits
+        epoch, trained = outcome.epochs, outcome.hit_s or 0.0
+        loss = float("nan")
+        while len(outcome.after_hit) < limits.sustain and epoch < limits.max_epochs:
+            stop = min(self.next_evaluation(epoch), limits.max_epochs)
+            while epoch < stop and time.monotonic() < limits.deadline:
+                epochs = min(limits.dispatch, stop - epoch)
+                rows = self.fresh_rows(epochs)
+                start = time.monotonic()
+                losses, _ = self.trainer.train(rows)
+                trained += time.monotonic() - start
+                epoch, loss = epoch + epochs, float(losses[-1].mean())
+            if epoch < stop:
+                return  # out of time; the certificate stands
+            outcome.after_hit.append(Evaluation(epoch, trained, loss, self.screen()))
 
 
-def _next_cadence(epoch: int, recipe: Recipe) -> int:
-    return (epoch // recipe.evaluate_every + 1) * recipe.evaluate_every
-
-
-def _train_to(
-    stop: int,
-    task: Task,
-    recipe: Recipe,
-    data: np.random.Generator,
-    trainer: Trainer,
-    limits: Limits,
-    ledger: Ledger,
-    outcome: Outcome,
-    progress: Callable[[int, float], None],
-) -> float:
-    """Train to epoch `stop`, or to the deadline; return the last epoch's loss."""
-    loss = float("nan")
-    while outcome.epochs < stop and time.monotonic() < limits.deadline:
-        first = outcome.epochs == 0
-        epochs = 1 if first else min(limits.dispatch, stop - outcome.epochs)
-        rows = fresh_rows(task, recipe, data, epochs)
-        start = ledger.training
-        with ledger.phase("first_update" if first else "train"):
-            losses, accuracies = trainer.train(rows)
-        seconds = (ledger.training - start) / epochs
-        if outcome.epochs > 1:  # the first dispatches warm up
-            outcome.seconds_per_epoch.append(seconds)
-        _look_at(losses, accuracies, outcome)
-        outcome.epochs += epochs
-        loss = float(losses[-1].mean())
-        progress(outcome.epochs, seconds)
-    return loss
-
-
-def _watch_on(
-    task: Task,
-    recipe: Recipe,
-    data: np.random.Generator,
-    screening: np.random.Generator,
-    trainer: Trainer,
-    predictor: Predictor,
-    limits: Limits,
-    outcome: Outcome,
-) -> None:
-    """Train on after the hit, at the same cadence: does 100% last?"""
-    epoch, trained = outcome.epochs, outcome.hit_s or 0.0
-    loss = float("nan")
-    while len(outcome.after_hit) < limits.sustain and epoch < limits.max_epochs:
-        stop = min(_next_cadence(epoch, recipe), limits.max_epochs)
-        while epoch < stop and time.monotonic() < limits.deadline:
-            epochs = min(limits.dispatch, stop - epoch)
-            rows = fresh_rows(task, recipe, data, epochs)
-            start = time.monotonic()
-            losses, _ = trainer.train(rows)
-            trained += time.monotonic() - start
-            epoch, loss = epoch + epochs, float(losses[-1].mean())
-        if epoch < stop:
-            return  # out of time; what was certified stays
-        echo = functools.partial(predictor, trainer.weights())
-        seen = target.score(task, echo, screening, limits.screen)
-        outcome.after_hit.append(Evaluation(epoch, trained, loss, seen))
-
-
-def _look_at(losses: Floats, accuracies: Floats, outcome: Outcome) -> None:
-    """Refuse a loss that is not a number; remember the first lucky epoch."""
+def _check_losses(losses: Floats, accuracies: Floats, outcome: TrainingOutcome) -> None:
+    """Raise TrainingError for a loss that is not finite; note the first lucky epoch."""
     bad = ~np.isfinite(losses).all(axis=1)
     if bad.any():
         epoch = outcome.epochs + int(bad.argmax()) + 1
@@ -260,6 +256,6 @@ def _look_at(losses: Floats, accuracies: Floats, outcome: Outcome) -> None:
 
 
 def fresh_rows(task: Task, recipe: Recipe, rng: np.random.Generator, epochs: int) -> Integers:
-    """Draw the sequences of `epochs` epochs: [epochs, sequences, length]."""
+    """Draw training rows, integers [epochs, sequences, length]."""
     rows = task.sample(rng, epochs * recipe.sequences)
     return rows.reshape(epochs, recipe.sequences, -1)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from echobench.core import typed
+from echobench.core import spelling
 from echobench.core.backend import Backend
 from echobench.core.sequences import MISSING
-from echobench.core.typed import Token
+from echobench.core.spelling import Token
 from echobench.errors import EchobenchError, StorageError, UsageError
 from echobench.harness import launch, validation
 from echobench.harness.saved_networks import SavedNetwork
@@ -208,7 +208,7 @@ def echo_words(
         EchobenchError: the backend failed; with the reason.
     """
     task = plugins.task(model.trial.task).value(**model.trial.parameters)
-    asked = typed.read(task, words)
+    asked = spelling.read_sample(task, words)
     setting = Setting(device="cpu", threads=1, timeout_s=ECHO_TIMEOUT_S)
     heard = Heard(model=str(model.path.resolve()), tokens=asked.tokens.tolist())
     trial = _trial_on(model, provided, setting, plugins)
@@ -224,8 +224,8 @@ def echo_words(
         for line in result.get("log_tail", []):
             error.add_note(f"      | {line}")
         raise error
-    names = typed.names(task)
-    numbered = typed.numbered(names)
+    names = spelling.token_names(task)
+    numbered = spelling.are_numbers(names)
     certainty = result["certainty"] or {"called": None, "values": None}
 
     def spelled(token: int) -> Token:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.text import Text
 
-from echobench.core.typed import DOT, Token
+from echobench.core.spelling import DOT, Token
 from echobench.text import plain
 from echobench.trial.record import Sample
 

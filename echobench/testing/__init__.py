@@ -1,4 +1,4 @@
-"""The conformance kit: does a task or a backend keep the rules? For plugin authors' tests.
+"""The conformance kit: checks of tasks and backends, for plugin authors' tests.
 
 ::
 
@@ -7,11 +7,11 @@
     def test_my_task():
         assert_task("my-task")
 
-It imports no framework: what needs one runs in worker processes.
+It imports no framework: checks that need one run in worker processes.
 """
 
 from echobench.testing.backends import assert_backend, check_backend
-from echobench.testing.findings import Finding
+from echobench.testing.checks import CheckResult
 from echobench.testing.tasks import assert_task, check_task
 
-__all__ = ["Finding", "assert_backend", "assert_task", "check_backend", "check_task"]
+__all__ = ["CheckResult", "assert_backend", "assert_task", "check_backend", "check_task"]

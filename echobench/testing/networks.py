@@ -12,8 +12,19 @@ import numpy as np
 from echobench.core.backend import Backend
 from echobench.core.task import Recipe, Task
 from echobench.plugin.manager import Plugins
-from echobench.testing.findings import FaultError, Finding, SkipError, all_well, made, skipped
-from echobench.testing.running import Say, differing, parity, probed, quick_trial
+from echobench.testing.checks import (
+    CheckResult,
+    FaultError,
+    Say,
+    SkipError,
+    check_parity,
+    differing,
+    none_failed,
+    quick_trial,
+    run_check,
+    run_probe,
+    skip_checks,
+)
 from echobench.worker import probes
 
 WORKER_CHECKS = ("same data", "network", "loss", "shuffled answers", "parity", "cost")
@@ -26,44 +37,47 @@ def check_in_workers(
     backends: Sequence[Backend],
     plugins: Plugins,
     say: Say,
-) -> list[Finding]:
-    """Make the checks that need a framework, each in a worker."""
+) -> list[CheckResult]:
+    """Run the checks of a task that need a framework.
+
+    The data are drawn on all backends; the first that trains trains every recipe.
+    """
     training = next((backend for backend in backends if backend.trains), None)
-    found: dict[str, Any] = {}
+    measured: dict[str, Any] = {}
 
     def network() -> str:
         if training is None:
             raise SkipError("no backend that trains was chosen or is installed")
         say(f"{task.name}: building, timing and shuffling on {training.name}")
         trial = quick_trial(selector, training.name, plugins)
-        found.update(probed("network", trial, plugins, recipes))
-        return _network(found)
+        measured.update(run_probe("network", trial, plugins, recipes))
+        return _network(measured)
 
     def same_data() -> str:
         others = [backend for backend in backends if backend is not training]
         if others:
             say(f"{task.name}: drawing its data on {', '.join(b.name for b in others)}")
-        return _same_data(selector, task, found.get("digest"), training, others, plugins)
+        return _same_data(selector, task, measured.get("digest"), training, others, plugins)
 
-    built = made("network", network)
-    drawn = made("same data", same_data)
-    if "recipes" not in found:
-        why = built.found if built.status == "skipped" else "first mend the network"
-        return [drawn, built, *skipped(WORKER_CHECKS[2:], why)]
-    assert training is not None  # it gave what was found
-    findings = [
-        drawn,
+    built = run_check("network", network)
+    same = run_check("same data", same_data)
+    if "recipes" not in measured:
+        why = built.found if built.status == "skipped" else "fix the network first"
+        return [same, built, *skip_checks(WORKER_CHECKS[2:], why)]
+    assert training is not None  # the measurements are from it
+    results = [
+        same,
         built,
-        made("loss", lambda: _loss(found)),
-        made("shuffled answers", lambda: _shuffled(found)),
+        run_check("loss", lambda: _loss(measured)),
+        run_check("shuffled answers", lambda: _shuffled(measured)),
     ]
-    if all_well(findings):
+    if none_failed(results):
         say(f"{task.name}: comparing the engines in a quick trial on {training.name}")
         trial = quick_trial(selector, training.name, plugins)
-        findings.append(made("parity", lambda: parity(trial, plugins)))
+        results.append(run_check("parity", lambda: check_parity(trial, plugins)))
     else:
-        findings += skipped(["parity"], "first mend what failed above")
-    return [*findings, made("cost", lambda: _cost(found, recipes, training.name))]
+        results += skip_checks(["parity"], "fix what failed above first")
+    return [*results, run_check("cost", lambda: _cost(measured, recipes, training.name))]
 
 
 def _same_data(
@@ -74,54 +88,54 @@ def _same_data(
     others: Sequence[Backend],
     plugins: Plugins,
 ) -> str:
-    """Check that a seed gives the same rows in this process and in each backend's worker."""
+    """Check that a seed gives the same rows here and in each backend's worker."""
 
-    def drawn(backend: Backend) -> tuple[str, Any]:
+    def digest(backend: Backend) -> tuple[str, Any]:
         trial = quick_trial(selector, backend.name, plugins)
-        return backend.name, probed("data", trial, plugins)["digest"]
+        return backend.name, run_probe("data", trial, plugins)["digest"]
 
     digests: list[tuple[str, Any]] = [("this process", probes.digest(task))]
     if known is not None and training is not None:
         digests.append((training.name, known))
     with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
-        digests += pool.map(drawn, others)
+        digests += pool.map(digest, others)
     other = differing(digests)
     if other:
         raise FaultError(
             f"seed 0 gives other rows on {', '.join(other)} than in this process",
-            "draw only from the `rng` given to sample; keep off hash(), sets, the clock, "
-            "np.random and the frameworks",
+            "draw only from the `rng` given to sample; do not use hash(), sets, the clock, "
+            "np.random or a framework",
         )
     return f"seed 0 gives the same rows in {', '.join(name for name, _ in digests)}"
 
 
-def _network(found: dict[str, Any]) -> str:
+def _network(measured: dict[str, Any]) -> str:
     """Check the output's shape, and that all forms have the same weights."""
-    for form, shape in found["shapes"].items():
-        if shape != found["expected"]:
+    for form, shape in measured["shapes"].items():
+        if shape != measured["expected"]:
             raise FaultError(
                 f"{form}: the output is [samples, {', '.join(map(str, shape))}]; expected "
-                f"[samples, {', '.join(map(str, found['expected']))}]",
+                f"[samples, {', '.join(map(str, measured['expected']))}]",
                 "it must answer n_out tokens (framing.targets.shape[1]), coding.width wide each",
             )
-    other = differing(found["weights"].items())
+    other = differing(measured["weights"].items())
     if other:
         raise FaultError(
             f"{', '.join(other)} has other weights than FusedForm",
             "build the same layers in the same order, whatever the form",
         )
-    count, width = found["expected"]
-    return f"{_count(found):,} weights, {count} tokens of {width} out, in every form"
+    count, width = measured["expected"]
+    return f"{_count(measured):,} weights, {count} tokens of {width} out, in every form"
 
 
-def _count(found: dict[str, Any]) -> int:
-    return sum(int(np.prod(shape)) for shape in found["weights"]["FusedForm"])
+def _count(measured: dict[str, Any]) -> int:
+    return sum(int(np.prod(shape)) for shape in measured["weights"]["FusedForm"])
 
 
-def _loss(found: dict[str, Any]) -> str:
+def _loss(measured: dict[str, Any]) -> str:
     """Check that the first losses are finite."""
     firsts = []
-    for division, seen in found["recipes"].items():
+    for division, seen in measured["recipes"].items():
         if not np.isfinite(seen["losses"]).all():
             raise FaultError(
                 f"the {division} recipe's first loss is {seen['losses'][0]}",
@@ -131,29 +145,29 @@ def _loss(found: dict[str, Any]) -> str:
     return f"finite; at the first update {', '.join(firsts)}"
 
 
-def _shuffled(found: dict[str, Any]) -> str:
-    """Check that the answers of other sequences are not learnt."""
-    came = found["shuffled"]
-    if came["status"] == "reached":
+def _shuffled(measured: dict[str, Any]) -> str:
+    """Check that the network does not learn the answers to other sequences."""
+    shuffled = measured["shuffled"]
+    if shuffled["status"] == "reached":
         raise FaultError(
-            f"the network learns the answers of other sequences in {came['updates']} updates at "
-            "most: they do not depend on its input",
-            "ask for what only the input tells: are the answers always the same, or is the row?",
+            f"the network learns the answers of other sequences within {shuffled['updates']} "
+            "updates: they do not depend on its input",
+            "choose targets that follow from the input: are targets or rows always the same?",
         )
     return (
-        f"the answers of other sequences are not learnt: {came['accuracy']:.0%} of tokens right "
-        f"after {came['updates']} updates"
+        f"the answers of other sequences are not learnt: {shuffled['accuracy']:.0%} of tokens "
+        f"right after {shuffled['updates']} updates"
     )
 
 
-def _cost(found: dict[str, Any], recipes: dict[str, Recipe], backend: str) -> str:
-    """Say what the recipes cost."""
+def _cost(measured: dict[str, Any], recipes: dict[str, Recipe], backend: str) -> str:
+    """Report the time of each recipe; never fails."""
     costs = []
-    for division, seen in found["recipes"].items():
+    for division, seen in measured["recipes"].items():
         seconds = seen["seconds_per_update"]
         epochs = recipes[division].epochs
         costs.append(
             f"{division} {seconds * 1e3:.3g} ms an update, "
             f"{seconds * seen['batches'] * epochs:.3g} s for {epochs:,} epochs"
         )
-    return f"on {backend}: {_count(found):,} weights; {'; '.join(costs)}"
+    return f"on {backend}: {_count(measured):,} weights; {'; '.join(costs)}"

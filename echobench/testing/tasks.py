@@ -1,4 +1,4 @@
-"""Does a task keep the rules? First what NumPy can tell, then what takes workers."""
+"""Check a task: its data here, with NumPy; its network in workers."""
 
 from __future__ import annotations
 
@@ -16,30 +16,34 @@ from echobench.core.task import Task
 from echobench.errors import UsageError
 from echobench.harness.plan import resolve
 from echobench.plugin.manager import Plugins
-from echobench.testing.findings import (
+from echobench.testing.checks import (
+    CheckResult,
     FaultError,
-    Finding,
-    all_well,
-    assert_well,
-    made,
-    skipped,
+    Say,
+    assert_none_failed,
+    check_imports,
+    no_progress,
+    none_failed,
+    run_check,
+    skip_checks,
+    usable_backends,
 )
 from echobench.testing.networks import WORKER_CHECKS, check_in_workers
-from echobench.testing.running import Say, no_framework, silent, usable
 from echobench.trial.selectors import default_recipe
 from echobench.trial.trial import DIVISIONS
 
 DRAWN = 1000
+"""Rows drawn by a check."""
 TRAINED, EVALUATED = 10_000, 1000
-"""Rows drawn of the training stream, and of each evaluation stream."""
+"""Rows drawn from the training stream, and from each evaluation stream."""
 EVALUATIONS = ("screen", "certify", "measure")
 
 
 def assert_task(
     selector: str, *, backends: Sequence[str] = (), plugins: Sequence[Path | str] = ()
 ) -> None:
-    """Raise AssertionError that lists what is wrong with a task, if anything; see `check_task`."""
-    assert_well(selector, check_task(selector, backends=backends, plugins=plugins))
+    """Raise AssertionError with the checks that a task fails, if any; see `check_task`."""
+    assert_none_failed(selector, check_task(selector, backends=backends, plugins=plugins))
 
 
 def check_task(
@@ -47,24 +51,24 @@ def check_task(
     *,
     backends: Sequence[str] = (),
     plugins: Sequence[Path | str] = (),
-    say: Say = silent,
-) -> list[Finding]:
+    say: Say = no_progress,
+) -> list[CheckResult]:
     """Check a task; about half a minute, since each backend is started once.
 
     Args:
         selector: the task as `--task` takes it.
-        backends: on which its data is drawn; trained on the first that trains.
-            All that are usable, the reference first, where none is named.
+        backends: backends to draw the data on; the first that trains also trains the
+            network. Default: all that are installed, the reference first.
         plugins: files of plugins that are not installed.
-        say: told what is being done, where that takes longer than a second.
+        say: takes a line of progress for whatever takes longer than a second.
 
     Returns:
-        A finding for each check. Those that need workers are skipped where an
-        earlier one failed, and would but repeat it.
+        A result for each check. Checks that need workers are skipped if an earlier
+        one failed.
 
     Raises:
-        UsageError: no such task, parameter or backend, or a backend that was named
-            cannot be used here.
+        UsageError: unknown task, parameter or backend, or a named backend is not
+            installed.
     """
     loaded = Plugins([Path(plugin) for plugin in plugins])
     name = selector.partition("[")[0].strip()
@@ -72,37 +76,37 @@ def check_task(
     chosen = _chosen(backends, loaded)
 
     say(f"{name}: loading it in a fresh process")
-    findings = [made("imports", lambda: no_framework(provided.plugin, loaded, name))]
-    findings.append(made("recipes", lambda: _recipes(provided.value)))
-    if findings[-1].status == "failed":
-        return findings
-    # What was asked for, not the task, is at fault from here on: a usage error.
+    results = [run_check("imports", lambda: check_imports(provided.plugin, loaded, name))]
+    results.append(run_check("recipes", lambda: _recipes(provided.value)))
+    if results[-1].status == "failed":
+        return results
+    # A selector that does not resolve is a usage error, not a fault of the task.
     _, task, recipe = resolve(selector, "closed", loaded)
-    findings.append(made("parameters", lambda: _parameters(task)))
-    data = [made("data", lambda: _data(task))]
-    if all_well(data):
-        data.append(made("framing", lambda: _framing(task)))
-    if all_well(data):
+    results.append(run_check("parameters", lambda: _parameters(task)))
+    data = [run_check("data", lambda: _data(task))]
+    if none_failed(data):
+        data.append(run_check("framing", lambda: _framing(task)))
+    if none_failed(data):
         data += [
-            made("answers", lambda: _answers(task)),
-            made("chunks", lambda: _chunks(task)),
-            made("fresh rows", lambda: _fresh_rows(task)),
-            made("oracle", lambda: _oracle(task)),
+            run_check("answers", lambda: _answers(task)),
+            run_check("chunks", lambda: _chunks(task)),
+            run_check("fresh rows", lambda: _fresh_rows(task)),
+            run_check("oracle", lambda: _oracle(task)),
         ]
-    findings += data
-    if not all_well(findings):
-        return [*findings, *skipped(WORKER_CHECKS, "first mend what failed above")]
+    results += data
+    if not none_failed(results):
+        return [*results, *skip_checks(WORKER_CHECKS, "fix what failed above first")]
     recipes = {"closed": recipe}
     opened = default_recipe(task, "open")
     if opened is not None:
         recipes["open"] = opened
-    return [*findings, *check_in_workers(selector, task, recipes, chosen, loaded, say)]
+    return [*results, *check_in_workers(selector, task, recipes, chosen, loaded, say)]
 
 
 def _chosen(names: Sequence[str], plugins: Plugins) -> list[Backend]:
-    """Return the backends that were asked for, or all that are usable."""
+    """Return the named backends, or all that are installed."""
     if not names:
-        return usable(plugins, training=False)
+        return usable_backends(plugins, training=False)
     chosen = [plugins.backend(name).value for name in dict.fromkeys(names)]
     for backend in chosen:
         missing = backend.why_unavailable()
@@ -112,7 +116,7 @@ def _chosen(names: Sequence[str], plugins: Plugins) -> list[Backend]:
 
 
 def _recipes(kind: type[Task]) -> str:
-    """Check that there is a closed recipe, and that each batch divides the samples."""
+    """Check that there is a closed recipe, and that each recipe's batch divides the samples."""
     task = kind()
     samples = task.framing.samples
     if task.recipe("closed") is None:
@@ -129,16 +133,16 @@ def _recipes(kind: type[Task]) -> str:
                 "samples of a sequence",
                 f"choose one of {', '.join(divisors)}",
             )
-    strange = sorted(set(kind.recipes) - set(DIVISIONS))
-    if strange:
+    unknown = sorted(set(kind.recipes) - set(DIVISIONS))
+    if unknown:
         raise FaultError(
-            f"there are recipes for {', '.join(strange)}", f"name them {' or '.join(DIVISIONS)}"
+            f"there are recipes for {', '.join(unknown)}", f"name them {' or '.join(DIVISIONS)}"
         )
     return f"{samples} samples a sequence; {', '.join(sorted(kind.recipes))}"
 
 
 def _parameters(task: Task) -> str:
-    """Check that nonsense is refused by every integer field, and that no other name is taken."""
+    """Check that integer fields refuse invalid values, and that unknown names are refused."""
     kind = type(task)
     whole_numbers = [
         name
@@ -169,7 +173,7 @@ def _accepts(kind: type[Task], values: dict[str, Any]) -> bool:
 
 
 def _data(task: Task) -> str:
-    """Check shape, type and range of what is drawn."""
+    """Check shape, type and range of the drawn rows."""
     rows: Any = task.sample(stream(0, "train"), DRAWN)
     if not isinstance(rows, np.ndarray) or rows.dtype != np.int64:
         kind = rows.dtype if isinstance(rows, np.ndarray) else type(rows).__name__
@@ -194,46 +198,48 @@ def _data(task: Task) -> str:
 
 
 def _framing(task: Task) -> str:
-    """Check that the framing's places lie in a row."""
+    """Check that the framing's positions lie within a row."""
     length = task.sample(stream(0, "train"), 1).shape[1]
     inputs, targets = task.framing.inputs, task.framing.targets
-    for name, places in (("inputs", inputs), ("targets", targets)):
-        if places.ndim != 2 or not np.issubdtype(places.dtype, np.integer) or not places.size:
+    for name, positions in (("inputs", inputs), ("targets", targets)):
+        if (
+            positions.ndim != 2
+            or not np.issubdtype(positions.dtype, np.integer)
+            or not positions.size
+        ):
             raise FaultError(
-                f"framing.{name} is {places.dtype} of shape {places.shape}",
+                f"framing.{name} is {positions.dtype} of shape {positions.shape}",
                 "give integers of shape [samples, n]",
             )
-        if places.min() < 0 or places.max() >= length:
+        if positions.min() < 0 or positions.max() >= length:
             raise FaultError(
-                f"framing.{name} points to places {places.min()} to {places.max()} of a row of "
-                f"{length}",
-                f"rows have places 0 to {length - 1}: make framing and sample agree",
+                f"framing.{name} points to positions {positions.min()} to {positions.max()} of a "
+                f"row of {length}",
+                f"rows have positions 0 to {length - 1}: make framing and sample agree",
             )
     if len(inputs) != len(targets):
         raise FaultError(
-            f"{len(inputs)} samples are seen, {len(targets)} are asked for",
-            "framing.inputs and framing.targets need as many rows",
+            f"there are {len(inputs)} samples of inputs and {len(targets)} of targets",
+            "give framing.inputs and framing.targets the same number of rows",
         )
     return (
-        f"{len(inputs)} samples, {inputs.shape[1]} tokens seen and {targets.shape[1]} asked for "
-        "in each"
+        f"{len(inputs)} samples, each of {inputs.shape[1]} input tokens and {targets.shape[1]} "
+        "target tokens"
     )
 
 
 def _answers(task: Task) -> str:
-    """Check that host framing, framing tables and answers agree."""
+    """Check that `supervised`, `expected` and the framing agree."""
     rows = task.sample(stream(0, "train"), 20)
     expected = task.expected(rows)
     for row, answers in zip(rows, expected, strict=True):
-        seen, asked = task.supervised(row)
-        if not np.array_equal(seen, row[task.framing.inputs]):
+        x, y = task.supervised(row)
+        if not np.array_equal(x, row[task.framing.inputs]):
             raise FaultError(
-                "supervised frames other inputs than `framing` does",
+                "supervised gives other inputs than `framing`",
                 "leave supervised out, or make it agree with the framing's tables",
             )
-        if not np.array_equal(asked, row[task.framing.targets]) or not np.array_equal(
-            asked, answers
-        ):
+        if not np.array_equal(y, row[task.framing.targets]) or not np.array_equal(y, answers):
             raise FaultError(
                 "expected, supervised and `framing` do not give the same answers",
                 "leave expected and supervised out, or make them agree with the framing's tables",
@@ -242,7 +248,7 @@ def _answers(task: Task) -> str:
 
 
 def _chunks(task: Task) -> str:
-    """Check that rows do not depend on how many are drawn at once."""
+    """Check that drawing rows in parts gives the same rows as drawing them at once."""
     at_once = task.sample(stream(0, "train"), 10)
     rng = stream(0, "train")
     in_parts = np.concatenate([task.sample(rng, count) for count in (1, 7, 2)])
@@ -255,7 +261,7 @@ def _chunks(task: Task) -> str:
 
 
 def _fresh_rows(task: Task) -> str:
-    """Check that evaluation does not draw what training drew."""
+    """Check that no evaluation row was a training row."""
     trained = _distinct(task.sample(stream(0, "train"), TRAINED))
     for name in EVALUATIONS:
         evaluated = _distinct(task.sample(stream(0, name), EVALUATED))
@@ -275,11 +281,11 @@ def _distinct(rows: Integers) -> set[bytes]:
 
 
 def _oracle(task: Task) -> str:
-    """Check that the right answers score 100%, and the wrong ones do not."""
-    asked = task.expected(task.sample(stream(0, "screen"), DRAWN)) != MISSING
-    if not asked.any(axis=(1, 2)).all():
+    """Check that the right answers score 100%."""
+    has_target = task.expected(task.sample(stream(0, "screen"), DRAWN)) != MISSING
+    if not has_target.any(axis=(1, 2)).all():
         raise FaultError(
-            "there are rows of which nothing is asked",
+            "there are rows without a target",
             "every row needs a target that is not MISSING",
         )
     right = target.score(task, task.expected, stream(0, "screen"), DRAWN)

@@ -1,4 +1,7 @@
-"""The checks that need a framework: they run in a worker, and return plain data."""
+"""Measurements for the conformance kit that need a framework.
+
+Each runs in a worker and returns data that fits into JSON.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,9 @@ from echobench.core.backend import Backend
 from echobench.core.clock import Ledger
 from echobench.core.coding import Coding
 from echobench.core.sequences import Framing, Integers, stream
+from echobench.core.target import BLOCK
 from echobench.core.task import Recipe, Task
+from echobench.core.training import Limits, fresh_rows, train
 from echobench.trial.job import Job
 
 if TYPE_CHECKING:
@@ -23,16 +28,17 @@ if TYPE_CHECKING:
 
 SHUFFLED_UPDATES = 300
 SHUFFLED_RATE = 0.02
-"""Enough to learn answers that are always the same; others cannot be learnt."""
+"""Updates and learning rate that suffice to learn answers that are always the same."""
 SHUFFLED_SCREEN, SHUFFLED_CERTIFY = 50, 1000
 SHUFFLED_LIMIT_S = 30.0
 TIMED_UPDATES = 50
 TIMED_DISPATCHES = 5
 ENGINE_EPOCHS, SHORT_EPOCHS = 5, 3
+"""Epochs of a full and of a short call of `Trainer.train`."""
 
 
 def data(job: Job, task: Task, backend: Backend) -> dict[str, Any]:
-    """Return the digest of the task's data."""
+    """Return the `digest` of the task's data."""
     return {"digest": digest(task)}
 
 
@@ -45,14 +51,15 @@ def digest(task: Task) -> str:
 
 
 def network(job: Job, task: Task, backend: Backend) -> dict[str, Any]:
-    """Build the network in all its forms, make updates, learn shuffled answers.
+    """Build the network in all forms, train it for some updates, and on shuffled answers.
 
     Returns:
-        The data's digest, `expected` and `shapes` of the output and the number
-        of weights by form; where these are right, `recipes` with first losses
-        and times by division, and what came of the shuffled answers.
+        `digest` of the data; the `expected` shape of the output, its `shapes` and the shapes
+        of the `weights` by form. If the output's shapes are right, also `recipes`: first
+        losses and times by division; and `shuffled`: the outcome on shuffled answers.
     """
-    from echobench.core.forms import FusedForm, PlainForm, StatefulForm
+    from echobench.core.fit import StatefulForm
+    from echobench.core.forms import FusedForm, PlainForm
 
     recipe = job.trial.recipe
     samples = recipe.batch * recipe.sequences
@@ -63,7 +70,7 @@ def network(job: Job, task: Task, backend: Backend) -> dict[str, Any]:
         "StatefulForm": StatefulForm(coding, samples, recipe.stateful, **backend.lstm_options),
     }
     built = {name: task.network(form, recipe.units).model for name, form in forms.items()}
-    found: dict[str, Any] = {
+    measured: dict[str, Any] = {
         "digest": digest(task),
         "expected": [task.framing.targets.shape[1], coding.width],
         "shapes": {name: list(model.output_shape[1:]) for name, model in built.items()},
@@ -72,17 +79,17 @@ def network(job: Job, task: Task, backend: Backend) -> dict[str, Any]:
             for name, model in built.items()
         },
     }
-    if any(shape != found["expected"] for shape in found["shapes"].values()):
-        return found
-    found["recipes"] = {
-        division: _measured(backend.program(task, recipe), backend)
+    if any(shape != measured["expected"] for shape in measured["shapes"].values()):
+        return measured
+    measured["recipes"] = {
+        division: _measure(backend.program(task, recipe), backend)
         for division, recipe in job.recipes.items()
     }
-    return {**found, "shuffled": _shuffled_outcome(task, recipe, backend)}
+    return {**measured, "shuffled": _train_shuffled(task, recipe, backend)}
 
 
-def _measured(program: Any, backend: Backend) -> dict[str, Any]:
-    """Return first losses, updates of an epoch and seconds per update."""
+def _measure(program: Any, backend: Backend) -> dict[str, Any]:
+    """Train for some updates; return first losses, updates per epoch and seconds per update."""
     epochs = -(-TIMED_UPDATES // program.batches)
     rows = _rows(program, epochs)
     trainer = backend.trainer(program, epochs)
@@ -101,15 +108,12 @@ def _measured(program: Any, backend: Backend) -> dict[str, Any]:
 
 
 def _rows(program: Any, epochs: int) -> Integers:
-    from echobench.core.training import fresh_rows
-
     return fresh_rows(program.task, program.recipe, stream(0, "parity"), epochs)
 
 
-def _shuffled_outcome(task: Task, recipe: Recipe, backend: Backend) -> dict[str, Any]:
-    """Train on the answers of other sequences; return status and accuracy."""
+def _train_shuffled(task: Task, recipe: Recipe, backend: Backend) -> dict[str, Any]:
+    """Train on the answers to other sequences; return status, accuracy and updates."""
     from echobench.core.program import Program
-    from echobench.core.training import Limits, train
 
     batches = task.framing.samples // recipe.batch
     epochs = -(-SHUFFLED_UPDATES // batches)
@@ -146,7 +150,7 @@ def _shuffled_outcome(task: Task, recipe: Recipe, backend: Backend) -> dict[str,
 
 
 def shuffled(task: Task) -> Task:
-    """Return a task that shows one sequence and asks for the answers of another."""
+    """Return a task that shows one sequence and asks for the answers to another."""
 
     class Shuffled(Task):
         name: ClassVar[str] = "shuffled"
@@ -172,57 +176,54 @@ def shuffled(task: Task) -> Task:
 
 
 def engine(job: Job, task: Task, backend: Backend) -> dict[str, Any]:
-    """Drive a backend's trainer and predictor.
+    """Run a backend's trainer and predictor.
 
     Returns:
-        Kinds of device, facts as JSON (or why not), shapes of what is returned,
-        losses of a full dispatch twice and of a short one, answers twice.
+        `devices`; `facts` as JSON, or the error; and if the backend trains: losses of two
+        full calls and of a short one, the shapes of losses, accuracies and weights, and
+        whether two calls of the predictor give the same `answers`.
     """
-    found: dict[str, Any] = {"devices": [*map(str, backend.devices())]}
+    measured: dict[str, Any] = {"devices": [*map(str, backend.devices())]}
     if not backend.trains:
-        return {**found, "facts": _as_json(backend.facts())}
-    from echobench.core.target import BLOCK
-
+        return {**measured, "facts": _as_json(backend.facts())}
     program = backend.program(task, job.trial.recipe)
     weights = program.initial_weights(stream(0, "weights"))
     rows = _rows(program, ENGINE_EPOCHS)
     trainer = backend.trainer(program, ENGINE_EPOCHS)
-    runs = []
+    run_losses = []
     for epochs in (ENGINE_EPOCHS, ENGINE_EPOCHS, SHORT_EPOCHS):
         trainer.reset(weights)
         losses, accuracies = trainer.train(rows[:epochs])
-        runs.append(np.asarray(losses).tolist())
-        found.setdefault("shapes", []).append([np.shape(losses), np.shape(accuracies)])
-    asked = task.sample(stream(0, "screen"), BLOCK)
+        run_losses.append(np.asarray(losses).tolist())
+        measured.setdefault("shapes", []).append([np.shape(losses), np.shape(accuracies)])
+    questions = task.sample(stream(0, "screen"), BLOCK)
     predictor = backend.predictor(program)
-    given = [np.asarray(predictor(weights, asked)) for _ in range(2)]
+    first, second = (np.asarray(predictor(weights, questions)) for _ in range(2))
     return {
-        **found,
+        **measured,
         "batches": program.batches,
-        "losses": runs,
+        "losses": run_losses,
         "same_weights_shapes": [list(w.shape) for w in trainer.weights()]
         == [list(w.shape) for w in weights],
-        "answers": given[0].tolist(),
-        "answers_dtype": str(given[0].dtype),
-        "answers_shape": list(given[0].shape),
-        "expected_shape": list(task.expected(asked).shape),
-        "answers_repeat": bool(np.array_equal(given[0], given[1])),
+        "answers": first.tolist(),
+        "answers_dtype": str(first.dtype),
+        "answers_shape": list(first.shape),
+        "expected_shape": list(task.expected(questions).shape),
+        "answers_repeat": bool(np.array_equal(first, second)),
         "facts": _as_json(backend.facts()),
     }
 
 
 def answers(job: Job, task: Task, backend: Backend) -> dict[str, Any]:
-    """Return the answers of an untrained network, to the rows that `engine` asks."""
-    from echobench.core.target import BLOCK
-
+    """Return an untrained network's answers to the rows that `engine` uses."""
     program = backend.program(task, job.trial.recipe)
     weights = program.initial_weights(stream(0, "weights"))
-    given = backend.predictor(program)(weights, task.sample(stream(0, "screen"), BLOCK))
-    return {"answers": given.tolist()}
+    predictor = backend.predictor(program)
+    return {"answers": predictor(weights, task.sample(stream(0, "screen"), BLOCK)).tolist()}
 
 
 def _as_json(facts: Any) -> dict[str, Any]:
-    """Return `{"json": ...}`, or `{"error": ...}` where JSON has no such thing."""
+    """Return `{"json": facts}`, or `{"error": message}` if they cannot be written as JSON."""
     try:
         return {"json": json.loads(json.dumps(facts, allow_nan=False))}
     except (TypeError, ValueError) as error:
@@ -235,4 +236,4 @@ PROBES: dict[str, Callable[[Job, Task, Backend], dict[str, Any]]] = {
     "engine": engine,
     "answers": answers,
 }
-"""By the name that a job gives."""
+"""Probes by the name that a job gives."""

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from echobench.core.backend import Backend
+from echobench.core.backend import Backend, ReplicatedTrainer
 from echobench.core.clock import Ledger
-from echobench.core.replicates import Lockstep, ReplicatedTrainer
+from echobench.core.replicates import Lockstep
 from echobench.core.sequences import Floats, stream
 from echobench.core.target import BLOCK
 from echobench.core.task import Task
@@ -76,7 +76,15 @@ def learn_together(
         own = Ledger(ledger.started)  # its times are those of all, and not kept
         try:
             outcome = train(
-                task, trial.recipe, seed, lockstep.slot(place), predictor, limits, own, told, looked
+                task,
+                trial.recipe,
+                seed,
+                lockstep.trainer(place),
+                predictor,
+                limits,
+                own,
+                told,
+                looked,
             )
         except TrainingError as error:
             return {"status": "failed", "reason": str(error)}

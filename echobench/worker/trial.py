@@ -9,14 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from echobench.core.backend import Backend, Predictor, Trainer
+from echobench.core.backend import Backend, Predictor, ReplicatedTrainer, Trainer
 from echobench.core.clock import Ledger
 from echobench.core.experiment import Experiment
-from echobench.core.replicates import ReplicatedTrainer
 from echobench.core.sequences import Floats, stream
 from echobench.core.target import BLOCK
 from echobench.core.task import Task
-from echobench.core.training import Evaluation, Limits, Outcome, fresh_rows, train
+from echobench.core.training import Evaluation, Limits, TrainingOutcome, fresh_rows, train
 from echobench.errors import TrainingError
 from echobench.machine import facts, privacy
 from echobench.store.appending import replace_file
@@ -194,7 +193,7 @@ def path_of(trial: Trial, trainer: Trainer | ReplicatedTrainer, backend: Backend
     """Return the path really taken, as far as it is known at any time after training."""
     return {
         **backend.facts(),
-        **trainer.path(),
+        **trainer.execution(),
         "affinity": facts.affinity(),
         "device": backend.devices(),
         "evaluate_every": trial.recipe.evaluate_every,
@@ -215,7 +214,9 @@ def _build(trial: Trial, task: Task, backend: Backend) -> Built:
     return Built(program, trainer, backend.predictor(program), dispatch)
 
 
-def outcome_fields(outcome: Outcome, batches: int, task: Task, trial: Trial) -> dict[str, Any]:
+def outcome_fields(
+    outcome: TrainingOutcome, batches: int, task: Task, trial: Trial
+) -> dict[str, Any]:
     """Return the record's fields for what training gave."""
     final, hit = outcome.final, outcome.hit_epoch
     assert final is not None  # `train` ends with a score, whatever its status
@@ -276,6 +277,6 @@ def samples(
     task: Task, predictor: Predictor, weights: list[Floats], seed: int
 ) -> list[dict[str, list[Any]]]:
     """Echo one new sequence, sample by sample, as the tutorial does at its end."""
-    rows = task.shown(stream(seed, "samples"), BLOCK)  # the shape that is compiled
+    rows = task.sample_for_display(stream(seed, "samples"), BLOCK)  # the shape that is compiled
     pairs = zip(task.expected(rows)[0].tolist(), predictor(weights, rows)[0].tolist(), strict=True)
     return [_spelt(task, *pair) for pair in pairs]

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from echobench import Backend
-    from echobench.core.backend import Predictor, Trainer
+    from echobench.core.backend import Predictor, ReplicatedTrainer, Trainer
     from echobench.core.program import Learner, Program
-    from echobench.core.replicates import ReplicatedTrainer
     from echobench.core.sequences import Floats, Integers
 
 
@@ -144,7 +143,7 @@ class _ReplicatedTrainer:
             for place in range(self._count // self._shares)
         ]
 
-    def path(self) -> dict[str, Any]:
+    def execution(self) -> dict[str, Any]:
         size = self._count // self._shares
         engine = f"fori_loop over epochs, {self._shares} x {size} replicates under vmap"
         return {"engine": engine, "jit": True, "lstm": self._program.kernels()}
@@ -163,7 +162,7 @@ class _Trainer(JaxLoop):
     def weights(self) -> list[Floats]:
         return [np.asarray(p) for p in self.learner.parameters]
 
-    def path(self) -> dict[str, Any]:
+    def execution(self) -> dict[str, Any]:
         kernels = self._program.kernels()
         return {"engine": "fori_loop over epochs", "jit": True, "lstm": kernels}
 

@@ -134,7 +134,7 @@ class _Trainer:
     def weights(self) -> list[Floats]:
         return [p.numpy() for p in self._learner.parameters]
 
-    def path(self) -> dict[str, Any]:
+    def execution(self) -> dict[str, Any]:
         kernels = self._program.kernels()
         return {"engine": "while_loop over epochs", "jit": True, "lstm": kernels}
 

@@ -31,7 +31,7 @@ class Torch(OnTorch):
     # The fused kernel fails in the backward pass of a stateful LSTM.
     lstm_options: ClassVar[dict[str, Any]] = {"use_cudnn": False}
     # What inductor makes of the gradient by hand is a tenth slower than of its own.
-    by_hand: ClassVar[bool] = False
+    custom_gradient: ClassVar[bool] = False
 
     def trainer(self, program: Program, chunk: int) -> Trainer:
         """Return a Python loop over the compiled graph of one block of updates."""
@@ -104,7 +104,7 @@ class _Trainer:
     def weights(self) -> list[Floats]:
         return [p.cpu().numpy().copy() for p in self._learner.parameters]
 
-    def path(self) -> dict[str, Any]:
+    def execution(self) -> dict[str, Any]:
         from torch._dynamo.utils import counters
 
         return {

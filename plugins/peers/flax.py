@@ -197,7 +197,7 @@ class _Trainer(JaxLoop):
     def weights(self) -> list[Floats]:
         return _weights(self._program, self.learner[0])
 
-    def path(self) -> dict[str, Any]:
+    def execution(self) -> dict[str, Any]:
         steps = [layer.steps for layer in self._program.layers if isinstance(layer, Lstm)]
         unrolled = [n if n <= LONGEST_UNROLLED else 1 for n in steps]
         kernels = [f"nn.RNN, {n} steps unrolled" for n in unrolled]

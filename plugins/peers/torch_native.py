@@ -196,7 +196,7 @@ class _Trainer:
     def weights(self) -> list[Floats]:
         return self._network.weights()
 
-    def path(self) -> dict[str, Any]:
+    def execution(self) -> dict[str, Any]:
         kernels = ["torch.nn.LSTM" for layer in self._program.layers if isinstance(layer, Lstm)]
         return {"engine": "an eager loop over batches", "jit": False, "lstm": kernels}
 

@@ -44,7 +44,7 @@ class Attention(EchoTask):
         """Build encoder, decoder and attention."""
         from echobench.core.architectures import attention_encoder_decoder
 
-        return attention_encoder_decoder(form, self.n_in, self.asked, units)
+        return attention_encoder_decoder(form, self.n_in, self.n_targets, units)
 
 
 @hookimpl

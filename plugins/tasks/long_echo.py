@@ -40,7 +40,7 @@ class LongEcho(EchoTask):
         """Build encoder and decoder."""
         from echobench.core.architectures import encoder_decoder
 
-        return encoder_decoder(form, self.n_in, self.asked, units)
+        return encoder_decoder(form, self.n_in, self.n_targets, units)
 
 
 @hookimpl

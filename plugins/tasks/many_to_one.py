@@ -42,7 +42,7 @@ class ManyToOne(EchoTask):
         """Build LSTM -> one vector."""
         from echobench.core.architectures import many_to_one
 
-        return many_to_one(form, self.n_in, self.asked, units)
+        return many_to_one(form, self.n_in, self.n_targets, units)
 
 
 @hookimpl

@@ -55,7 +55,7 @@ class Masked(EchoTask):
         """Windows that reach back to before the sequence; see `sample`."""
         places = np.arange(self.length)[:, np.newaxis] - self.n_in + 1 + np.arange(self.n_in)
         seen = np.where(places < 0, self.length, places)
-        asked = np.where(places < 0, self.length + 1, places)[:, : self.asked]
+        asked = np.where(places < 0, self.length + 1, places)[:, : self.n_targets]
         return Framing(seen, asked)
 
     def sample(self, rng: np.random.Generator, count: int) -> Integers:
@@ -66,7 +66,7 @@ class Masked(EchoTask):
 
     def supervised(self, row: Integers) -> tuple[Integers, Integers]:
         """Frame one sequence with pandas, and keep what is missing."""
-        x, y = to_supervised(row[: self.length], self.n_in, self.asked, keep_missing=True)
+        x, y = to_supervised(row[: self.length], self.n_in, self.n_targets, keep_missing=True)
         return np.where(x == MISSING, row[self.length], x), y
 
     def network(self, form: Form, units: int) -> Network:
@@ -75,7 +75,7 @@ class Masked(EchoTask):
 
         masked = self.how == "mask"
         if self.is_partial:
-            return encoder_decoder(form, self.n_in, self.asked, units, masked=masked)
+            return encoder_decoder(form, self.n_in, self.n_targets, units, masked=masked)
         return sequence_to_sequence(form, self.n_in, units, masked=masked)
 
 

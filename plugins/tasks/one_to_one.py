@@ -42,7 +42,7 @@ class OneToOne(EchoTask):
         """Build LSTM over one step -> one vector."""
         from echobench.core.architectures import one_to_one
 
-        return one_to_one(form, self.n_in, self.asked, units)
+        return one_to_one(form, self.n_in, self.n_targets, units)
 
 
 @hookimpl

@@ -41,7 +41,7 @@ class Partial(EchoTask):
         """Build encoder and decoder, even where all is asked for."""
         from echobench.core.architectures import encoder_decoder
 
-        return encoder_decoder(form, self.n_in, self.asked, units)
+        return encoder_decoder(form, self.n_in, self.n_targets, units)
 
 
 @hookimpl

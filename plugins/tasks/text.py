@@ -125,7 +125,7 @@ class Text(EchoTask):
         """Draw tokens of the vocabulary, uniformly, shape [count, length]."""
         return generate(rng, count, self.length, self.vocabulary)
 
-    def shown(self, rng: np.random.Generator, count: int) -> Integers:
+    def sample_for_display(self, rng: np.random.Generator, count: int) -> Integers:
         """Return stretches of the text itself, the first from its start."""
         text = np.resize(self.encode(self.words), max(len(self.words), 2 * self.length))
         starts = rng.integers(0, len(text) - self.length + 1, size=count)

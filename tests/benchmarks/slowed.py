@@ -47,8 +47,8 @@ class _Trainer:
             pass
         return found
 
-    def path(self) -> dict[str, Any]:
-        return {**self._trainer.path(), "slower": SLOWER}
+    def execution(self) -> dict[str, Any]:
+        return {**self._trainer.execution(), "slower": SLOWER}
 
 
 @hookimpl

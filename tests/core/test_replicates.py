@@ -33,7 +33,7 @@ class Summing:
     def weights(self) -> list[list[Any]]:
         return [[np.array(total)] for total in self.sums]
 
-    def path(self) -> dict[str, Any]:
+    def execution(self) -> dict[str, Any]:
         return {}
 
 
@@ -43,8 +43,8 @@ def run(lockstep: Lockstep, rounds: list[int]) -> list[list[float]]:
         try:
             for _ in range(rounds[place]):
                 rows = np.full((2, 1, 3), place + 1)
-                losses, _ = lockstep.slot(place).train(rows)
-                assert float(lockstep.slot(place).weights()[0]) == losses[-1, 0]
+                losses, _ = lockstep.trainer(place).train(rows)
+                assert float(lockstep.trainer(place).weights()[0]) == losses[-1, 0]
                 seen.append(float(losses[-1, 0]))
         finally:
             lockstep.leave(place)

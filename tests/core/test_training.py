@@ -13,7 +13,7 @@ import pytest
 from echobench.core.clock import Ledger
 from echobench.core.sequences import Floats, Integers, stream
 from echobench.core.task import Recipe, Task
-from echobench.core.training import Evaluation, Limits, Outcome, train
+from echobench.core.training import Evaluation, Limits, TrainingOutcome, train
 from echobench.errors import TrainingError
 from echobench.plugin.manager import Plugins
 
@@ -46,7 +46,7 @@ class Learner:
     def weights(self) -> list[Floats]:
         return []
 
-    def path(self) -> dict[str, Any]:
+    def execution(self) -> dict[str, Any]:
         return {}
 
     def predict(self, weights: list[Floats], rows: Integers) -> Integers:
@@ -62,7 +62,7 @@ def task(plugins: Plugins) -> Task:
 
 def run(
     learner: Learner, *, max_epochs: int = 100, seconds: float = 60.0, sustain: int = 0
-) -> Outcome:
+) -> TrainingOutcome:
     deadline = time.monotonic() + seconds
     limits = Limits(max_epochs, deadline, dispatch=4, screen=50, certify=100, sustain=sustain)
     ledger = Ledger(time.monotonic())

@@ -204,7 +204,7 @@ class TestText:
     ) -> None:
         words = [f"w{k % 40}" for k in range(90)]
         task = self.make(plugins, tmp_path, " ".join(words))
-        shown = task.shown(stream(0, "samples"), 50)
+        shown = task.sample_for_display(stream(0, "samples"), 50)
         spelt = [[task.spell(int(token)) for token in row] for row in shown]
         windows = [words[at : at + 25] for at in range(66)]
         assert spelt[0] == words[:25]
@@ -226,7 +226,7 @@ class TestText:
 
     def test_one_short_line_is_enough(self, plugins: Plugins, tmp_path: Path) -> None:
         task = self.make(plugins, tmp_path, "How are you ?")
-        assert task.shown(stream(0, "samples"), 2).shape == (2, 25)
+        assert task.sample_for_display(stream(0, "samples"), 2).shape == (2, 25)
 
     def test_another_text_is_another_version(self, plugins: Plugins, tmp_path: Path) -> None:
         one = self.make(plugins, tmp_path, "a b").source_hash()

@@ -15,10 +15,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from echobench.core import flops
 from echobench.core.forms import FusedForm, PlainForm
 from echobench.core.outline import NativeProgram
-from echobench.core.program import Program
+from echobench.core.program import Program, model_flops
 from echobench.core.sequences import stream
 from echobench.harness.plan import resolve
 from echobench.plugin.manager import Plugins
@@ -32,7 +31,7 @@ def main(selectors: list[str]) -> None:
         _, task, recipe = resolve(selector, "open", plugins)
         plain = task.network(PlainForm(task.coding, carry=False), recipe.units).model
         fused = task.network(FusedForm(task.coding, False, task.has_missing), recipe.units).model
-        forms = [flops.of_model(model, SAMPLES) for model in (plain, fused)]
+        forms = [model_flops(model, SAMPLES) for model in (plain, fused)]
         torch = keras.backend.backend() == "torch"
         found[selector] = [*forms, by_torch(plain) if torch else by_xla(fused)]
     print(json.dumps(found))

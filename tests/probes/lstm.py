@@ -40,9 +40,9 @@ def main(path: str) -> None:
             for shape in ((FEATURES, 4 * UNITS), (UNITS, 4 * UNITS), (4 * UNITS,))
         ]
         options = {"initial_state": [*map(ops.convert_to_tensor, state)]} if carried else {}
-        by_hand, left_alone = ours
+        custom_gradient, left_alone = ours
         for label, layer, given in (
-            ("ours by hand", by_hand, x),
+            ("ours by hand", custom_gradient, x),
             ("ours left alone", left_alone, x),
             ("theirs", theirs, encoded),
         ):
@@ -70,9 +70,9 @@ def layers(sequences: bool, carried: bool, kind: str) -> tuple[list[Any], Any]:
             symbols=symbols,
             missing=kind == "missing",
             repeat=repeat,
-            by_hand=by_hand,
+            custom_gradient=custom_gradient,
         )
-        for by_hand in (True, False)
+        for custom_gradient in (True, False)
     ]
     theirs = keras.layers.LSTM(UNITS, return_sequences=sequences, return_state=carried)
     return ours, theirs

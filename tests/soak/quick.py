@@ -95,7 +95,7 @@ class _Trainer:
     def weights(self) -> list[Floats]:
         return self._weights
 
-    def path(self) -> dict[str, Any]:
+    def execution(self) -> dict[str, Any]:
         return {"engine": "none", "jit": False, "lstm": []}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from echobench.errors import UsageError
-from echobench.testing import Finding, assert_backend, check_backend
+from echobench.testing import CheckResult, assert_backend, check_backend
 from tests.cli.test_cli import WRONG_BACKEND
 from tests.conftest import Command
 
@@ -29,14 +29,14 @@ def echobench_backends():
 """
 
 
-def checked(folder: Path, body: str) -> dict[str, Finding]:
+def checked(folder: Path, body: str) -> dict[str, CheckResult]:
     path = folder / "odd.py"
     path.write_text(BACKEND.format(body=body.replace("\n", "\n    ")))
     found = check_backend("odd", tasks=[SMALL], plugins=[path])
     return {finding.name: finding for finding in found}
 
 
-def failures(found: dict[str, Finding]) -> set[str]:
+def failures(found: dict[str, CheckResult]) -> set[str]:
     return {name for name, finding in found.items() if finding.status == "failed"}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from echobench.errors import UsageError
-from echobench.testing import Finding, assert_task, check_task
+from echobench.testing import CheckResult, assert_task, check_task
 from tests.conftest import Command
 from tests.test_public import FRAMEWORKS
 
@@ -38,7 +38,7 @@ def echobench_tasks():
 """
 
 
-def checked(folder: Path, body: str = "pass", top: str = "") -> dict[str, Finding]:
+def checked(folder: Path, body: str = "pass", top: str = "") -> dict[str, CheckResult]:
     """Check a task that is well but for what is given; return findings by name."""
     path = folder / "short.py"
     path.write_text(TASK.format(body=body.replace("\n", "\n    "), top=top))
@@ -46,7 +46,7 @@ def checked(folder: Path, body: str = "pass", top: str = "") -> dict[str, Findin
     return {finding.name: finding for finding in found}
 
 
-def failures(found: dict[str, Finding]) -> set[str]:
+def failures(found: dict[str, CheckResult]) -> set[str]:
     return {name for name, finding in found.items() if finding.status == "failed"}
 
 
@@ -103,8 +103,8 @@ def failures(found: dict[str, Finding]) -> set[str]:
             "@property\ndef framing(self):\n"
             "    return Framing(np.arange(6)[:, None] + np.arange(3), np.full((6, 3), 8))",
             "framing",
-            "framing.targets points to places 8 to 8 of a row of 8",
-            "places 0 to 7",
+            "framing.targets points to positions 8 to 8 of a row of 8",
+            "positions 0 to 7",
         ),
         (
             "def supervised(self, row):\n    x, y = super().supervised(row)\n    return x, y + 1",

@@ -19,9 +19,9 @@ from echobench.analysis.footnotes import chosen, footnotes
 from echobench.analysis.frame import frame
 from echobench.analysis.scaling import curves, remarks
 from echobench.errors import UsageError
-from echobench.machine.privacy import redact
 from echobench.harness.plan import Selection
 from echobench.harness.studies import answers, measurements, plan_study
+from echobench.machine.privacy import redact
 from echobench.plugin.manager import Plugins
 from echobench.present.page import data
 from echobench.present.page.cells import Cell, Group, groups

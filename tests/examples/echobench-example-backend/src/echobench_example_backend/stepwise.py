@@ -93,7 +93,7 @@ class _Trainer:
     def weights(self) -> list[Floats]:
         return [np.asarray(parameter) for parameter in self._learner.parameters]
 
-    def path(self) -> dict[str, Any]:
+    def execution(self) -> dict[str, Any]:
         kernels = self._program.kernels()
         return {"engine": "a call for each block of updates", "jit": True, "lstm": kernels}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from echobench.core import typed
+from echobench.core import spelling
 from echobench.core.sequences import MISSING
 from echobench.errors import UsageError
 from echobench.harness.plan import resolve
@@ -20,12 +20,12 @@ def test_a_drawn_sample_typed_again_expects_what_the_task_does(
     selector: str, plugins: Plugins
 ) -> None:
     _, task, _ = resolve(selector, "open", plugins)
-    names = typed.names(task)
+    names = spelling.token_names(task)
     rows = task.sample(np.random.default_rng(7), 3)
     for row, answers in zip(rows, task.expected(rows), strict=True):
         for place, expected in zip(task.framing.inputs, answers, strict=True):
-            words = [names[t] if t != MISSING else typed.DOT for t in row[place].tolist()]
-            found = typed.read(task, words)
+            words = [names[t] if t != MISSING else spelling.DOT for t in row[place].tolist()]
+            found = spelling.read_sample(task, words)
             np.testing.assert_array_equal(found.tokens, row[place])
             np.testing.assert_array_equal(found.expected[found.known], expected[found.known])
             # Of an echo of what is seen all is known.
@@ -35,7 +35,7 @@ def test_a_drawn_sample_typed_again_expects_what_the_task_does(
 def test_what_is_drawn_beside_the_input_is_not_known(plugins: Plugins) -> None:
     _, task, _ = resolve("associative-recall", "open", plugins)
     words = ["1", "9", "2", "10", "3", "11", "4", "12", "28", "28", "2"]
-    assert not typed.read(task, words).known.any()
+    assert not spelling.read_sample(task, words).known.any()
 
 
 @pytest.mark.parametrize(
@@ -55,11 +55,11 @@ def test_what_is_no_input_is_named(
 ) -> None:
     _, task, _ = resolve(selector, "open", plugins)
     with pytest.raises(UsageError, match=message):
-        typed.read(task, words.split())
+        spelling.read_sample(task, words.split())
 
 
 def test_a_word_of_a_text_is_typed_as_it_is(plugins: Plugins) -> None:
     _, task, _ = resolve("text", "open", plugins)
     words = ["you", "are", "How", "?", "?"]
-    expected = typed.read(task, words).expected.tolist()
+    expected = spelling.read_sample(task, words).expected.tolist()
     assert [*map(task.spell, expected)] == words

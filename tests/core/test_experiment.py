@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from echobench.core.weights import initial_weights
+from echobench.core.experiment import initial_weights
 
 
 def test_the_kinds_of_weights() -> None:

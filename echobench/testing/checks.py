@@ -1,0 +1,219 @@
+"""Run checks and collect their results; the checks that tasks and backends share."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from echobench.core.backend import Backend
+from echobench.core.task import Recipe
+from echobench.harness import launch
+from echobench.harness.matrix import Matrix, Watcher
+from echobench.harness.plan import Selection, plan
+from echobench.machine import facts
+from echobench.plugin.manager import Plugins
+from echobench.store.folder import Store
+from echobench.trial.job import Job, JobOptions
+from echobench.trial.trial import Trial
+
+Say = Callable[[str], None]
+"""Takes a line of progress, for whatever takes longer than a second."""
+TIMEOUT_S = 300.0
+"""Time limit of each worker."""
+
+_LIST_IMPORTS = """
+import contextlib, json, sys
+from echobench.plugin.manager import Plugins
+
+plugin, task = sys.argv[1:]
+plugins = Plugins.named([plugin])
+if task:
+    with contextlib.suppress(Exception):  # the other checks report what it raises
+        plugins.task(task).value().framing
+print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+"""
+
+
+class CheckResult(BaseModel):
+    """The result of one check.
+
+    Attributes:
+        name: the check's name.
+        status: `skipped` if the check could not be made; `found` then gives the reason.
+        found: what the check observed.
+        advice: what to change; empty unless the check failed.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    status: Literal["passed", "failed", "skipped"]
+    found: str
+    advice: str = ""
+
+
+class FaultError(Exception):
+    """Raised by a check that fails: what it observed, and what to change."""
+
+    def __init__(self, found: str, advice: str) -> None:
+        super().__init__(found)
+        self.found, self.advice = found, advice
+
+
+class SkipError(Exception):
+    """Raised by a check that cannot be made here; the message is the reason."""
+
+
+def run_check(name: str, check: Callable[[], str]) -> CheckResult:
+    """Run a check that returns what it observed, or raises FaultError or SkipError."""
+    try:
+        return CheckResult(name=name, status="passed", found=check())
+    except FaultError as fault:
+        return CheckResult(name=name, status="failed", found=fault.found, advice=fault.advice)
+    except SkipError as skip:
+        return CheckResult(name=name, status="skipped", found=str(skip))
+    except Exception as error:  # the check calls the plugin's code, which may raise anything
+        found = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        advice = "the plugin raised this exception; fix it"
+        return CheckResult(name=name, status="failed", found=found, advice=advice)
+
+
+def skip_checks(names: Sequence[str], why: str) -> list[CheckResult]:
+    """Return a skipped result for each name."""
+    return [CheckResult(name=name, status="skipped", found=why) for name in names]
+
+
+def none_failed(results: Sequence[CheckResult]) -> bool:
+    """Return whether no check failed; skipped ones do not count."""
+    return not any(result.status == "failed" for result in results)
+
+
+def assert_none_failed(subject: str, results: Sequence[CheckResult]) -> None:
+    """Raise AssertionError with all failures, one a line, if any check failed."""
+    failures = [result for result in results if result.status == "failed"]
+    if failures:
+        lines = [f"{f.name}: {f.found} -> {f.advice}" for f in failures]
+        raise AssertionError("\n".join([f"{subject} does not keep the rules:", *lines]))
+
+
+def no_progress(_: str) -> None:
+    """Discard lines of progress."""
+
+
+def check_imports(plugin: str, plugins: Plugins, task: str = "") -> str:
+    """Check that loading a plugin in a fresh process imports no framework.
+
+    Args:
+        plugin: the plugin's origin (`Provided.plugin`).
+        plugins: all plugins; the frameworks are those that their backends require.
+        task: name of a task that is instantiated and framed as well, as every plan does.
+    """
+    command = [sys.executable, "-c", _LIST_IMPORTS, plugin, task]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise FaultError(
+            f"it cannot be loaded in a fresh process: {last}",
+            "it must load by itself, whatever other modules did before",
+        )
+    frameworks = {"keras"}.union(*(p.value.requires for p in plugins.backends.values()))
+    imported = sorted(frameworks & set(json.loads(done.stdout.splitlines()[-1])))
+    if imported:
+        raise FaultError(
+            f"loading it imports {', '.join(imported)}",
+            "import frameworks inside the functions that need them: every echobench command "
+            "loads every plugin",
+        )
+    return "loading it imports no framework"
+
+
+def usable_backends(plugins: Plugins, *, training: bool = True) -> list[Backend]:
+    """Return the Keras backends that are installed, the reference first.
+
+    Args:
+        plugins: the loaded plugins.
+        training: only backends that train.
+    """
+    usable = [
+        backend
+        for backend in (provided.value for _, provided in sorted(plugins.backends.items()))
+        if backend.uses_keras and backend.why_unavailable() is None
+        if backend.trains or not training
+    ]
+    return sorted(usable, key=lambda backend: not backend.reference)
+
+
+def quick_trial(selector: str, backend: str, plugins: Plugins) -> Trial:
+    """Return the quick trial of a task's closed recipe on a backend."""
+    selection = Selection(
+        tasks=[selector],
+        backends=[backend],
+        threads=facts.usable_cores(),
+        timeout_s=TIMEOUT_S,
+        quick=True,
+    )
+    return plan(selection, plugins)[0]
+
+
+def run_probe(
+    probe: str, trial: Trial, plugins: Plugins, recipes: dict[str, Recipe] | None = None
+) -> dict[str, Any]:
+    """Run a probe (`echobench.worker.probes`) in a worker; return its measurements.
+
+    Raises:
+        FaultError: the worker did not finish.
+    """
+    with tempfile.TemporaryDirectory(prefix="echobench-check-") as folder:
+        backend = plugins.backend(trial.backend).value
+        job = Job(kind="probe", trials=[trial], probe=probe, recipes=recipes or {})
+        (fields,) = launch.work(job, backend, Path(folder) / "log")
+    if "reason" in fields:
+        raise FaultError(
+            f"on {trial.backend}: {fields['reason']}",
+            f"reproduce it with: echobench run --quick --backend {trial.backend} "
+            f"--task '{trial.label}'",
+        )
+    return fields
+
+
+def check_parity(trial: Trial, plugins: Plugins) -> str:
+    """Check the parity gate in a quick trial, run as `echobench run --quick` runs it."""
+    with tempfile.TemporaryDirectory(prefix="echobench-check-") as folder:
+        store = Store(Path(folder), quick=True)
+        options = JobOptions(command=["echobench", "check"])
+        matrix = Matrix(plugins=plugins, store=store, options=options)
+        (record,) = matrix.run([trial], Watcher())
+    if record.status == "unsupported":
+        raise SkipError(str(record.reason))
+    if record.status == "failed" or record.parity is None:
+        tail = record.log_tail[-1] if record.log_tail else ""
+        raise FaultError(
+            f"on {trial.backend}: {record.status}, {record.reason} {tail}".strip(),
+            f"reproduce it with: echobench run --quick --task '{trial.label}'",
+        )
+    if record.parity.passed is None:
+        raise SkipError("the reference gave no losses to compare with; is its backend installed?")
+    found = (
+        f"{trial.backend} {trial.engine} and {record.parity.reference}: the first "
+        f"{record.parity.updates} losses differ by {record.parity.largest_difference:.1e} at most"
+    )
+    if not record.parity.passed:
+        raise FaultError(
+            f"{found}; expected {record.parity.tolerance:.0e}",
+            "the two do not compute the same: compare weights, learning rate, carried state, "
+            "masks and the order of layers",
+        )
+    return found
+
+
+def differing(values: Iterable[tuple[str, Any]]) -> list[str]:
+    """Return the names whose value differs from the first one's."""
+    first, *others = list(values)
+    return [name for name, value in others if value != first[1]]
