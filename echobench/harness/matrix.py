@@ -106,7 +106,7 @@ class Matrix:
             with contextlib.closing(_executed(executor, jobs, site)) as finished:
                 for job, records in finished:
                     self._store(job, records)
-                    share.give(job.trials)
+                    share.release(job.trials)
                     for trial, record in zip(job.trials, records, strict=True):
                         watcher.finished(trial, record)
                         yield record
@@ -134,7 +134,7 @@ class Matrix:
         reference = None
         if self.gate and backend.trains and backend.why_unavailable() is None:
             computing = Progress(phase="reference")
-            reference = self._references.of(
+            reference = self._references.get(
                 trial, locks, lambda: watcher.progressed(trial, computing)
             )
         compiled = self.store.folder / "compiled" / file_name(trial.backend)

@@ -1,4 +1,4 @@
-"""Observers beside the display: told the same, and kept from doing harm."""
+"""Call observers beside the display; an observer that fails harms no trial."""
 
 from __future__ import annotations
 
@@ -14,19 +14,18 @@ from echobench.trial.trial import Trial
 
 
 def observed(watcher: Watcher, observers: Sequence[Observer], results: Path) -> Watcher:
-    """Return a watcher that tells `watcher`, then every observer.
+    """Return a watcher that calls `watcher`, then every observer.
 
-    An observer that raises is named on stderr and told nothing more: what it
-    does with a trial is its own affair, and the trial goes on.
+    An observer that raises is named on stderr and not called again; the trial goes on.
     """
-    listening = list(observers)
+    working = list(observers)
 
-    def tell(call: Callable[[Observer], None]) -> None:
-        for observer in list(listening):
+    def call_each(call: Callable[[Observer], None]) -> None:
+        for observer in list(working):
             try:
                 call(observer)
             except Exception as error:
-                listening.remove(observer)
+                working.remove(observer)
                 message = " ".join(str(error).split())
                 say(
                     f"observer {observer.name!r} is left out from here on: "
@@ -35,14 +34,14 @@ def observed(watcher: Watcher, observers: Sequence[Observer], results: Path) -> 
 
     def started(number: int, trial: Trial) -> None:
         watcher.started(number, trial)
-        tell(lambda observer: observer.trial_started(trial, results))
+        call_each(lambda observer: observer.trial_started(trial, results))
 
     def progressed(trial: Trial, progress: Progress) -> None:
         watcher.progressed(trial, progress)
-        tell(lambda observer: observer.trial_progressed(trial, progress))
+        call_each(lambda observer: observer.trial_progressed(trial, progress))
 
     def finished(trial: Trial, record: Record) -> None:
         watcher.finished(trial, record)
-        tell(lambda observer: observer.trial_finished(trial, record))
+        call_each(lambda observer: observer.trial_finished(trial, record))
 
     return Watcher(started, progressed, finished, watcher.waiting)

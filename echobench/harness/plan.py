@@ -1,4 +1,4 @@
-"""From selectors to cells to trials, in the order in which they run."""
+"""Turn what is asked for into trials, in the order in which they run."""
 
 from __future__ import annotations
 
@@ -27,9 +27,22 @@ from echobench.trial.trial import (
 
 
 class Selection(BaseModel):
-    """What the user asked for; empty lists mean all.
+    """The trials that are asked for; empty lists mean all that are installed.
 
-    Seeds count from `first_seed`: 0, or `FIRST_TUNING_SEED` in a search.
+    Attributes:
+        tasks: NAME or NAME[key=value,...], keys of the task's parameters and of its recipe.
+        backends, engines, divisions: names; each backend's usual engine, the closed division.
+        seeds: number of seeds of each cell, from `first_seed` on.
+        first_seed: 0, or `FIRST_TUNING_SEED` in a search.
+        repeats: runs of each cell and seed.
+        device: `cpu` or `gpu`.
+        threads: of a worker.
+        max_epochs: budget of a trial; ten times its recipe's epochs.
+        timeout_s: limit of a trial, in seconds.
+        cache: whether to keep and use compiled programs.
+        replicates: seeds trained together in one program; 0 for one at a time.
+        devices: over which each batch is split in equal parts.
+        quick: whether these are smoke runs, which are kept apart.
     """
 
     tasks: list[str] = []
@@ -55,34 +68,29 @@ def plan(selection: Selection, plugins: Plugins) -> list[Trial]:
     Repeats of a cell are further cells, so that they lie between the others.
 
     Raises:
-        UsageError: a name, parameter or number that cannot be.
+        UsageError: an unknown name, or a parameter or number out of range.
     """
     for engine in selection.engines:
         _among("engine", engine, ENGINES)
     for division in selection.divisions:
         _among("division", division, DIVISIONS)
-    if selection.seeds < 1:
-        raise UsageError(f"--seeds: expected 1 or more; received {selection.seeds}")
+    for option in ("seeds", "repeats", "devices", "threads", "max_epochs"):
+        number = getattr(selection, option)
+        if number is not None and number < 1:
+            name = option.replace("_", "-")
+            raise UsageError(f"--{name}: expected 1 or more; received {number}")
     if not selection.first_seed and selection.seeds > FIRST_TUNING_SEED:
         raise UsageError(
             f"--seeds: expected at most {FIRST_TUNING_SEED:,}, the first seed of searches; "
             f"received {selection.seeds:,}"
         )
-    if selection.repeats < 1:
-        raise UsageError(f"--repeats: expected 1 or more; received {selection.repeats}")
     if selection.replicates < 0 or selection.replicates == 1:
         raise UsageError(f"--replicates: expected 2 or more; received {selection.replicates}")
     if selection.replicates and selection.cache:
         raise UsageError("--replicates and --cache: expected one of them")
-    if selection.devices < 1:
-        raise UsageError(f"--devices: expected 1 or more; received {selection.devices}")
-    if selection.devices > 1 and selection.replicates:
+    if selection.replicates and selection.devices > 1:
         raise UsageError("--devices and --replicates: expected one of them")
-    if selection.threads < 1:
-        raise UsageError(f"--threads: expected 1 or more; received {selection.threads}")
-    if selection.max_epochs is not None and selection.max_epochs < 1:
-        raise UsageError(f"--max-epochs: expected 1 or more; received {selection.max_epochs}")
-    training = sorted(name for name, found in plugins.backends.items() if found.value.trains)
+    training = sorted(name for name, it in plugins.backends.items() if it.value.trains)
     backends = [plugins.backend(name) for name in selection.backends or training]
     selectors = selection.tasks or sorted(plugins.tasks)
     tasks = [
@@ -104,28 +112,28 @@ def plan(selection: Selection, plugins: Plugins) -> list[Trial]:
                 f"--devices {selection.devices}: expected a divisor of the {samples} samples in an "
                 f"update of {task.name}; see its batch and sequences"
             )
-    # All but the seed is found out once a cell: versions and sources are read from files.
+    # Once a cell, since versions and sources are read from files.
     firsts = [_trial(selection, 0, *cell) for cell in cells]
     keys = [trial.key for trial in firsts]
     trials = []
     for seed in range(selection.first_seed, selection.first_seed + selection.seeds):
         once: dict[str, Trial] = {}
-        for place in np.random.default_rng(seed).permutation(len(firsts)):
-            once.setdefault(keys[place], firsts[place])
+        for number in np.random.default_rng(seed).permutation(len(firsts)):
+            once.setdefault(keys[number], firsts[number])
         trials += [trial.model_copy(update={"seed": seed}) for trial in once.values()]
     return trials
 
 
 def _engines(selection: Selection, backend: Backend) -> list[str]:
-    """Return the engines asked for that a backend has; without a wish its usual one."""
+    """Return the engines asked for that a backend has; its usual one where none is named."""
     wanted = _unique(selection.engines or backend.engines[:1])
-    found = [engine for engine in wanted if engine in backend.engines]
-    if not found and backend.name in selection.backends:
+    engines = [engine for engine in wanted if engine in backend.engines]
+    if not engines and backend.name in selection.backends:
         raise UsageError(
             f"backend {backend.name!r} has no engine {' or '.join(map(repr, wanted))}; "
             f"it has {', '.join(backend.engines)}"
         )
-    return found
+    return engines
 
 
 def resolve(
@@ -136,7 +144,7 @@ def resolve(
     A key is a parameter of the task or a field of the recipe.
 
     Raises:
-        UsageError: the selector is malformed, or names what is not or cannot be.
+        UsageError: the selector is malformed, or a name or value in it is wrong.
     """
     name, values = parsed("--task", selector)
     provided = plugins.task(name)

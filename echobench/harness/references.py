@@ -1,4 +1,4 @@
-"""What the parity gate compares with: first losses of the reference, computed once a cell."""
+"""The first losses that the parity gate compares with, computed once a cell."""
 
 from __future__ import annotations
 
@@ -21,49 +21,44 @@ from echobench.trial.trial import Trial
 
 
 class References:
-    """The references of trials; they are kept beside the records, in `reference/KEY.json`.
-
-    Args:
-        plugins: where the reference backend is.
-        store: where they are kept.
-    """
+    """The references of trials, kept beside the records in `reference/KEY.json`."""
 
     def __init__(self, plugins: Plugins, store: Store) -> None:
         self._plugins = plugins
         self._store = store
         self._known: dict[str, Reference | None] = {}
 
-    def of(
+    def get(
         self, trial: Trial, locks: FolderLocks, computing: Callable[[], None]
     ) -> Reference | None:
-        """Return the first losses that a trial's must agree with; None where there are none.
+        """Return the first losses that a trial must reproduce; None without a reference backend.
 
-        They come from the tutorial's program on the reference backend, and do not depend on
-        the trial's seed. Of several processes that need them one computes them.
+        They come from the tutorial's program on the reference backend, whatever the trial's
+        seed. Where several processes need them, one computes them.
 
         Args:
             trial: the trial.
             locks: of this process.
-            computing: called when they are not there yet.
+            computing: called before they are computed.
 
         Raises:
-            OSError: they cannot be kept.
+            OSError: they cannot be written.
         """
-        found = self._backend()
-        if found is None:
+        reference_backend = self._backend()
+        if reference_backend is None:
             return None
-        backend, plugin = found
+        backend, plugin = reference_backend
         trial = self._trial(trial, backend, plugin)
         if trial.key not in self._known:
-            self._known[trial.key] = self._found(trial, backend, locks, computing)
+            self._known[trial.key] = self._read_or_compute(trial, backend, locks, computing)
         return self._known[trial.key]
 
     def path(self, trial: Trial) -> Path | None:
         """Return the file of a trial's reference; None where no backend is the reference."""
-        found = self._backend()
-        return None if found is None else self._path(self._trial(trial, *found))
+        backend = self._backend()
+        return None if backend is None else self._path(self._trial(trial, *backend))
 
-    def _found(
+    def _read_or_compute(
         self, trial: Trial, backend: Backend, locks: FolderLocks, computing: Callable[[], None]
     ) -> Reference | None:
         path, lock = self._path(trial), f"reference {trial.key}"
@@ -73,10 +68,10 @@ class References:
             while not locks.acquire([lock]):
                 time.sleep(POLL_S)
             try:
-                kept = _read(path)  # computed by another process meanwhile?
+                kept = _read(path)  # another process may have computed it meanwhile
                 if kept is None:
                     log = self._store.logs / f"reference-{trial.key}.log"
-                    kept = _computed(trial, backend, log)
+                    kept = _compute(trial, backend, log)
                     if kept is not None:
                         replace_file(path, kept.model_dump_json() + "\n")
             finally:
@@ -93,7 +88,7 @@ class References:
         return None
 
     def _trial(self, trial: Trial, backend: Backend, plugin: str) -> Trial:
-        """Return the trial of the reference that another trial is compared with."""
+        """Return the trial whose first losses a trial is compared with."""
         return trial.model_copy(
             update={
                 "backend": backend.name,
@@ -112,7 +107,7 @@ class References:
         )
 
 
-def _computed(trial: Trial, backend: Backend, log: Path) -> Reference | None:
+def _compute(trial: Trial, backend: Backend, log: Path) -> Reference | None:
     """Return the first losses of the tutorial's program; None, with the reason in the log."""
     (result,) = launch.work(Job(kind="reference", trials=[trial]), backend, log)
     with contextlib.suppress(ValidationError):
@@ -121,7 +116,7 @@ def _computed(trial: Trial, backend: Backend, log: Path) -> Reference | None:
 
 
 def _read(path: Path) -> Reference | None:
-    """Return what a file holds; None where it is not there or damaged: it is computed again."""
+    """Return the reference in a file; None where it is missing or damaged, to be computed again."""
     try:
         return Reference.model_validate_json(path.read_bytes())
     except (FileNotFoundError, ValidationError):

@@ -43,7 +43,7 @@ def test_alone_it_is_the_plan_in_order(trials: list[Trial], tmp_path: Path) -> N
         while group := share.take():
             taken += group
             assert share.passed == len(taken)
-            share.give(group)
+            share.release(group)
     assert taken == trials
     assert told == []
 
@@ -66,7 +66,7 @@ def test_what_another_runs_is_waited_for(trials: list[Trial], tmp_path: Path) ->
         share = share_of(trials, tmp_path, locks, told)
         assert share.take() == [third]
         assert share.take() is None  # there is something else to wait for
-        share.give([third])
+        share.release([third])
         later = threading.Timer(0.5, lambda: ended(other, first, tmp_path))
         later.start()
         # It recorded the first, and was killed amid the second, which falls to us.
@@ -99,7 +99,7 @@ def test_replicates_are_claimed_together(plugins: Plugins, tmp_path: Path) -> No
     with FolderLocks(tmp_path) as locks, locked_elsewhere(tmp_path, trials[1].key) as other:
         share = share_of(trials, tmp_path, locks, [])
         assert share.take() == trials[2:]
-        share.give(trials[2:])
+        share.release(trials[2:])
         recorded(trials[0], tmp_path)
         other.kill()
         assert share.take() == [trials[1]]
