@@ -1,12 +1,12 @@
-"""The worker's guard: the process that was started first, and that outlives whatever happens.
+"""Guard a worker: end every process that it starts, whatever happens to it or to the parent.
 
-It forks before anything heavy is imported; the child goes on to be the worker. The guard
-waits, and ends all that the worker has started when the worker has ended, when the parent
-tells it to stop (SIGTERM), or when the parent is gone: a parent that is killed cannot tell,
-but its end of our standard input closes. Then it ends as the worker did.
+The process that the parent starts forks before any heavy import. Its child becomes the
+worker; it becomes the guard, and waits until the worker ends, the parent sends SIGTERM, or
+the parent is gone: a killed parent sends nothing, but its end of our standard input closes.
+Then the guard ends all descendants, and ends as the worker did.
 
-On Linux, what a plugin starts as a daemon stays below the guard too (it is the subreaper), and
-the worker does not outlive the guard. Elsewhere such daemons may escape.
+On Linux a plugin's daemons stay below the guard too (it is the subreaper), and the worker does
+not outlive the guard. Elsewhere such daemons may escape.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from pathlib import Path
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 """Linux' linux/prctl.h."""
 PAUSES_S = (0.001, 0.1)
-"""Between two looks at what is left: the first one, and the longest."""
+"""Between two looks at the descendants: the first pause, and the longest."""
 
 
 def stand(pipe: int, home: str) -> None:
-    """Become the guard; return in the worker alone, which is a child.
+    """Become the guard; return only in its child, the worker.
 
     Args:
-        pipe: the file descriptor for the worker's events.
-        home: the folder of its own, which the guard makes and removes: a parent that is killed
+        pipe: file descriptor for the worker's events.
+        home: the worker's own folder, which the guard makes and removes, as a killed parent
             could not.
     """
     Path(home).mkdir(mode=0o700, exist_ok=True)
-    # What a parent ignores or blocks is inherited.
+    # Ignored and blocked signals are inherited.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
@@ -48,11 +48,11 @@ def stand(pipe: int, home: str) -> None:
         if os.getppid() != guard:
             os._exit(1)
         with contextlib.suppress(OSError):  # not Linux
-            # Where memory runs out, the system takes the worker and not the harness.
+            # Out of memory, the system kills the worker and not the harness.
             Path("/proc/self/oom_score_adj").write_text("1000")
         return
     os.close(pipe)
-    status = int(signal.SIGKILL)  # whatever the parent is to think, if this goes wrong
+    status = int(signal.SIGKILL)  # what the parent sees if this fails
     try:
         status = _watch(worker, home)
     finally:
@@ -60,69 +60,68 @@ def stand(pipe: int, home: str) -> None:
 
 
 def _watch(worker: int, home: str) -> int:
-    """Wait for what makes an end, and make it; return the worker's status, as `wait` has it."""
-    waking = _woken_by(signal.SIGCHLD, signal.SIGTERM)
+    """Wait for a reason to end, end all descendants; return the worker's wait status."""
+    wake_up = _signal_pipe(signal.SIGCHLD, signal.SIGTERM)
     poll = select.poll()
-    poll.register(waking, select.POLLIN)
-    poll.register(0, 0)  # the other end's closing is told whatever is asked for
-    gone = told = False
+    poll.register(wake_up, select.POLLIN)
+    poll.register(0, 0)  # a hang-up is reported without being asked for
+    parent_gone = terminated = False
     while True:
-        _, status = _reaped(worker)
-        if gone or told or status is not None:
+        _, status = _reap(worker)
+        if parent_gone or terminated or status is not None:
             break
         for descriptor, _ in poll.poll():
-            if descriptor == waking:
-                told = signal.SIGTERM in os.read(waking, 4096)
+            if descriptor == wake_up:
+                terminated = signal.SIGTERM in os.read(wake_up, 4096)
             else:
-                gone = True
-    found = _end_descendants(worker)
+                parent_gone = True
+    last_status = _end_descendants(worker)
     try:
         Path(home).rmdir()
     except OSError:
         import shutil  # most workers leave it empty
 
         shutil.rmtree(home, ignore_errors=True)
-    return found if status is None else status
+    return last_status if status is None else status
 
 
-def _woken_by(*numbers: signal.Signals) -> int:
-    """Return a pipe that becomes readable with each of these signals, and tells which."""
-    waking, woken = os.pipe()
-    os.set_blocking(woken, False)
-    signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+def _signal_pipe(*numbers: signal.Signals) -> int:
+    """Return a pipe that yields the number of each of these signals as it comes."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     for number in numbers:
         signal.signal(number, lambda number, frame: None)
-    return waking
+    return reading
 
 
-def _reaped(worker: int) -> tuple[bool, int | None]:
+def _reap(worker: int) -> tuple[bool, int | None]:
     """Reap children that have ended; return whether any are left, and the worker's status."""
     status = None
     while True:
         try:
-            child, found = os.waitpid(-1, os.WNOHANG)
+            child, child_status = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
             return False, status
         if not child:
             return True, status
         if child == worker:
-            status = found
+            status = child_status
 
 
 def _end_descendants(worker: int) -> int:
-    """End all that is below this process; return the worker's status, if it was among them.
+    """End all descendants; return the worker's status, or SIGKILL's if it ended before.
 
-    They are stopped first, until no further one appears: one that is stopped cannot start
-    another while it is looked for.
+    They are stopped first, until no new one appears: a stopped process starts no other.
     """
     status = int(signal.SIGKILL)
     pause, longest = PAUSES_S
     stopped: set[int] = set()
     while True:
-        left, found = _reaped(worker)
-        if found is not None:
-            status = found
-        if not left:
+        any_left, worker_status = _reap(worker)
+        if worker_status is not None:
+            status = worker_status
+        if not any_left:
             return status
         import psutil  # most workers leave nothing behind
 
@@ -144,7 +143,7 @@ def _end(status: int) -> None:
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
         os._exit(code)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # whatever there is to see is the worker's
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the core that matters is the worker's
     with contextlib.suppress(OSError):  # SIGKILL has no handler to be reset
         signal.signal(-code, signal.SIG_DFL)
     os.kill(os.getpid(), -code)

@@ -34,8 +34,8 @@ OPTIONAL = (
     "pydot",
     "sklearn",
 )
-"""What Keras imports wherever it is installed, on any backend. No trial has a use for it, and it
-takes a third of the import: what else an environment holds is not to show in a backend's time."""
+"""Modules that Keras imports wherever they are installed, on any backend. No trial uses them, and
+they take a third of the import: a backend's time must not depend on what else is installed."""
 
 
 def main(pipe: int, started: float) -> int:
@@ -145,7 +145,7 @@ def _in_turn(
 
 
 def _pin(threads: int) -> None:
-    """Keep to as many cores as threads were asked for; XLA counts its threads so."""
+    """Keep to as many cores as the trial has threads, since XLA takes a thread for each core."""
     process = psutil.Process()
     if hasattr(process, "cpu_affinity"):
         process.cpu_affinity(process.cpu_affinity()[:threads])
@@ -159,7 +159,7 @@ def _load(trial: Trial) -> tuple[Task, Backend]:
 
 
 def _unused(backend: Backend) -> set[str]:
-    """Return what Keras would import that this backend does without."""
+    """Return the modules that Keras would import and this backend does not need."""
     if not backend.uses_keras:
         return set()
     return {*OPTIONAL} - {*backend.requires, backend.keras_backend}
@@ -167,10 +167,10 @@ def _unused(backend: Backend) -> set[str]:
 
 @contextmanager
 def hidden(*names: str) -> Iterator[None]:
-    """Have these not be found meanwhile, but for what is imported already."""
+    """Make these modules unimportable in the block, unless they are imported already."""
     absent = [name for name in names if name not in sys.modules]
     for name in absent:
-        sys.modules[name] = None  # type: ignore[assignment] # Python's way to say: not there
+        sys.modules[name] = None  # type: ignore[assignment] # None makes an import fail
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""The parity gate: whether an engine's first losses are the reference's."""
+"""The parity gate: compare an engine's first losses with the reference's."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from echobench.core.sequences import Floats
 from echobench.trial.job import Reference
 
 UPDATES = 20
-"""How many losses are compared."""
+"""Losses that are compared."""
 SEED = 0
-"""Of the weights and rows they are made from, whatever the trial's."""
+"""Seed of the weights and rows, whatever the trial's seed."""
 TOLERANCE = 1e-5
 """Largest relative difference of a loss. Float32 rounding was measured at up to
 1.8e-6 over all first-party cells; an error in the mathematics shows at 1e-4 and more."""
 
 
 def verdict(losses: Floats, reference: Reference | None) -> dict[str, Any]:
-    """Return whether losses agree with the reference's; the record's field `parity`."""
+    """Return the record's field `parity`: whether losses agree with the reference's."""
     if reference is None:
         return {"passed": None}
     difference = float(np.max(np.abs(losses / np.array(reference.losses) - 1.0)))

@@ -1,8 +1,7 @@
-"""Replicates: many seeds of one cell, trained in one program, each certified by itself."""
+"""Train replicates: many seeds of one cell in one program, each certified by itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -22,29 +21,30 @@ from echobench.trial.messages import Progress
 from echobench.worker import parity
 from echobench.worker.trial import (
     LONGEST_DISPATCH,
+    Report,
+    execution,
     limits_of,
-    looks_to,
+    look_reporter,
     outcome_fields,
-    path_of,
-    progress_to,
+    progress_reporter,
     samples,
 )
 
 
 def learn_together(
-    job: Job, task: Task, backend: Backend, ledger: Ledger, tell: Callable[[Progress], None]
+    job: Job, task: Task, backend: Backend, ledger: Ledger, report: Report
 ) -> list[dict[str, Any]]:
     """Train the job's trials side by side; return the fields of a record for each.
 
-    Times belong to all of them together, so that a record keeps none of its own but
-    `seconds_per_update`, its share of an update of all; the phases are in its path.
+    Times belong to all of them together. A record keeps only `seconds_per_update`, its share
+    of an update of all, and the phases of the process in its execution.
 
     Args:
         job: the replicates, and the reference losses.
-        task: the trial's.
-        backend: the trial's, configured.
+        task: their task.
+        backend: their backend, configured.
         ledger: of this process.
-        tell: called with each step of progress.
+        report: called with progress.
 
     Raises:
         UnsupportedError: the engine or the backend trains one seed at a time.
@@ -54,48 +54,48 @@ def learn_together(
     if trial.engine != "fused":
         raise UnsupportedError(f"engine {trial.engine!r} trains one seed at a time")
     dispatch = min(trial.recipe.evaluate_every, LONGEST_DISPATCH)
-    tell(Progress(phase="build"))
+    report(Progress(phase="build"))
     with ledger.phase("build"):
         program = backend.program(task, trial.recipe)
         trainer = backend.replicated_trainer(program, dispatch, count)
         predictor = backend.predictor(program)
         weights = [program.initial_weights(stream(seed, "weights")) for seed in seeds]
-    tell(Progress(phase="compile"))
+    report(Progress(phase="compile"))
     with ledger.phase("compile"):
         predictor(weights[0], task.sample(stream(parity.SEED, "parity"), BLOCK))
         losses = _first_losses(trainer, program, count, dispatch)
     verdict = parity.verdict(losses, job.reference)
     trainer.reset(weights)
     lockstep = Lockstep(trainer, count)
-    limits, progress = limits_of(trial, ledger, dispatch), progress_to(tell)
+    limits, progress = limits_of(trial, ledger, dispatch), progress_reporter(report)
 
-    def one(place: int) -> dict[str, Any]:
-        seed, told = seeds[place], progress if place == 0 else lambda *_: None
-        watched = job.watch and place == 0
-        looked = looks_to(tell, task, predictor, seed, program.batches) if watched else None
-        own = Ledger(ledger.started)  # its times are those of all, and not kept
+    def learn(index: int) -> dict[str, Any]:
+        seed, is_first = seeds[index], index == 0  # the first one's progress stands for all
+        watched = job.watch and is_first
+        looked = look_reporter(report, task, predictor, seed, program.batches) if watched else None
+        own = Ledger(ledger.started)  # not kept: its times are those of all
         try:
             outcome = train(
                 task,
                 trial.recipe,
                 seed,
-                lockstep.trainer(place),
+                lockstep.trainer(index),
                 predictor,
                 limits,
                 own,
-                told,
+                progress if is_first else lambda *_: None,
                 looked,
             )
         except TrainingError as error:
             return {"status": "failed", "reason": str(error)}
         finally:
-            lockstep.leave(place)
+            lockstep.leave(index)
         fields = outcome_fields(outcome, program.batches, task, trial)
         fields["samples"] = samples(task, predictor, outcome.weights, seed)
         return fields
 
     with ledger.phase("train"), ThreadPoolExecutor(count) as pool:
-        found = list(pool.map(one, range(count)))
+        trained = list(pool.map(learn, range(count)))
     steady = [seconds / epochs for epochs, seconds in lockstep.dispatches[2:]]
     share = float(np.median(steady)) / program.batches / count if steady else None
     shared = {
@@ -103,16 +103,16 @@ def learn_together(
         "parity": verdict,
         "peak_memory_bytes": facts.peak_memory_bytes(),
         "path": {
-            **path_of(trial, trainer, backend),
+            **execution(trial, trainer, backend),
             "replicates": count,
             "seconds": ledger.close(),
         },
     }
-    return [{**_without_times(fields), **shared, "seconds_per_update": share} for fields in found]
+    return [{**_without_times(fields), **shared, "seconds_per_update": share} for fields in trained]
 
 
 def _first_losses(trainer: ReplicatedTrainer, program: Any, count: int, dispatch: int) -> Floats:
-    """Compile, and return the first losses of a replicate on the parity gate's rows."""
+    """Compile, and return the last replicate's first losses on the parity gate's rows."""
     weights = program.initial_weights(stream(parity.SEED, "weights"))
     epochs = -(-parity.UPDATES // program.batches)
     rows = fresh_rows(program.task, program.recipe, stream(parity.SEED, "parity"), epochs)
@@ -127,7 +127,7 @@ def _first_losses(trainer: ReplicatedTrainer, program: Any, count: int, dispatch
 
 
 def _without_times(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return a replicate's fields without the times, which were spent on all of them."""
+    """Return a replicate's fields without times, which belong to all replicates."""
     timed = ("_s", "_per_update", "_per_update_quartiles")
     kept = {name: value for name, value in fields.items() if not name.endswith(timed)}
     return {

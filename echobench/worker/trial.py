@@ -1,4 +1,4 @@
-"""A trial: build, compile, pass the parity gate, train to the target, tell."""
+"""Make a trial: build, compile, pass the parity gate, train to the target, report."""
 
 from __future__ import annotations
 
@@ -25,17 +25,18 @@ from echobench.trial.record import Sample
 from echobench.trial.trial import Trial
 from echobench.worker import parity
 
+Report = Callable[[Progress], None]
 LONGEST_DISPATCH = 100
 FIT_DISPATCH = 10
-"""Epochs in one dispatch: of the fused engines, and between looks at the clock of `fit`."""
+"""Most epochs in one dispatch, of the fused engines and of `fit`."""
 ECHOES = 20
-"""Evaluations at which a record keeps an echo."""
+"""Evaluations of which a record keeps an echo."""
 WATCHED = 8
-"""Samples that who watches a trial is told of."""
+"""Samples in a report to who watches a trial."""
 
 
 class Built(NamedTuple):
-    """A trial's program and what runs it."""
+    """A trial's program, and the engine that runs it."""
 
     program: Experiment
     trainer: Trainer
@@ -44,19 +45,19 @@ class Built(NamedTuple):
 
     @property
     def traces(self) -> int:
-        """How often Python went through the network: where it is compiled, once a program."""
+        """How often Python traced the network; a compiled program traces once."""
         return self.program.traces + getattr(self.trainer, "traces", 0)
 
     def first_losses(self, ledger: Ledger, drawn: list[Floats] | None = None) -> Floats:
         """Compile both programs by calling them once, and return the first losses.
 
-        The weights and rows are those of the parity gate, the same for all
-        seeds; nothing of this stays in the trainer.
+        The weights and rows are those of the parity gate, the same for all seeds; `reset`
+        makes the trainer forget them.
 
         Args:
             ledger: takes the time of compiling.
-            drawn: the gate's weights where they are drawn already: of a large network
-                that takes longer than all else.
+            drawn: the gate's weights, if they are drawn already: for a large network,
+                drawing takes longer than the rest.
         """
         program, trainer, predictor, dispatch = self
         rng = stream(parity.SEED, "parity")
@@ -79,7 +80,7 @@ class Built(NamedTuple):
 
 
 def first_losses(trial: Trial, task: Task, backend: Backend, ledger: Ledger) -> list[float]:
-    """Return the first losses of a trial of the reference."""
+    """Return the first losses that the parity gate compares with."""
     return [float(loss) for loss in _build(trial, task, backend).first_losses(ledger)]
 
 
@@ -89,7 +90,7 @@ def learn(
     task: Task,
     backend: Backend,
     ledger: Ledger,
-    tell: Callable[[Progress], None],
+    report: Report,
 ) -> dict[str, Any]:
     """Train to the target or to the end of the budget; return the record's fields.
 
@@ -99,32 +100,34 @@ def learn(
         task: its task.
         backend: its backend, configured.
         ledger: takes the trial's times.
-        tell: called with progress.
+        report: called with progress.
     """
-    tell(Progress(phase="build"))
+    report(Progress(phase="build"))
     with ledger.phase("build"):
         built = _build(trial, task, backend)
         weights = built.program.initial_weights(stream(trial.seed, "weights"))
-    tell(Progress(phase="compile"))
+    report(Progress(phase="compile"))
     gate = weights if trial.seed == parity.SEED else None
     verdict = parity.verdict(built.first_losses(ledger, gate), job.reference)
     program, trainer, predictor, dispatch = built
     compiled = built.traces
     trainer.reset(weights)
-    limits, progress = limits_of(trial, ledger, dispatch), progress_to(tell)
-    looked = looks_to(tell, task, predictor, trial.seed, program.batches) if job.watch else None
+    limits, progress = limits_of(trial, ledger, dispatch), progress_reporter(report)
+    looked = (
+        look_reporter(report, task, predictor, trial.seed, program.batches) if job.watch else None
+    )
     outcome = train(
         task, trial.recipe, trial.seed, trainer, predictor, limits, ledger, progress, looked
     )
     path = job.model_path(trial)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{os.getpid()}-{path.name}")  # Keras asks for the suffix
-        program.plain_model(outcome.weights).save(beside)
-        beside.replace(path)
-        # What `echobench predict` needs to know of it.
-        told = trial.model_copy(update={"plugins": [*map(privacy.redact_plugin, trial.plugins)]})
-        replace_file(path.with_suffix(".json"), told.model_dump_json(indent=2) + "\n")
+        temporary = path.with_name(f".{os.getpid()}-{path.name}")  # Keras asks for the suffix
+        program.plain_model(outcome.weights).save(temporary)
+        temporary.replace(path)
+        # `echobench predict` reads how the network was trained.
+        public = trial.model_copy(update={"plugins": [*map(privacy.redact_plugin, trial.plugins)]})
+        replace_file(path.with_suffix(".json"), public.model_dump_json(indent=2) + "\n")
     return {
         **outcome_fields(outcome, program.batches, task, trial),
         "flops_per_update": program.update_flops(),
@@ -132,18 +135,18 @@ def learn(
         "parity": verdict,
         "peak_memory_bytes": facts.peak_memory_bytes(),
         "path": {
-            **path_of(trial, trainer, backend),
+            **execution(trial, trainer, backend),
             "traces": {"compiling": compiled, "training": built.traces - compiled},
             "busy_cores": ledger.busy_cores,
             "threads": facts.thread_counts(),
         },
-        # Last, so that it holds all that came before.
+        # Closed last, so that it covers everything before.
         **{f"{phase}_s": seconds for phase, seconds in ledger.close().items()},
     }
 
 
 def limits_of(trial: Trial, ledger: Ledger, dispatch: int) -> Limits:
-    """Return when a trial's training stops, and how closely it is looked at."""
+    """Return the budget, the deadline and the evaluation sizes of a trial."""
     return Limits(
         max_epochs=trial.max_epochs,
         deadline=ledger.started + trial.timeout_s,
@@ -154,27 +157,28 @@ def limits_of(trial: Trial, ledger: Ledger, dispatch: int) -> Limits:
     )
 
 
-def progress_to(tell: Callable[[Progress], None]) -> Callable[[float, int, float], None]:
-    """Return what tells of each step of training."""
+def progress_reporter(report: Report) -> Callable[[float, int, float], None]:
+    """Return a function that reports how far training is."""
 
     def progress(accuracy: float, epoch: int, seconds: float) -> None:
-        tell(Progress(phase="train", epoch=epoch, accuracy=accuracy, seconds_per_epoch=seconds))
+        report(Progress(phase="train", epoch=epoch, accuracy=accuracy, seconds_per_epoch=seconds))
 
     return progress
 
 
-def looks_to(
-    tell: Callable[[Progress], None], task: Task, predictor: Predictor, seed: int, batches: int
+def look_reporter(
+    report: Report, task: Task, predictor: Predictor, seed: int, batches: int
 ) -> Callable[[Evaluation, list[Floats]], None]:
-    """Return what tells of each evaluation, and how some samples come out.
+    """Return a function that reports each evaluation with a few echoed samples.
 
-    They are of the sequence that is shown at the end: the first of which most is asked.
+    They are the samples with the most targets, of the sequence that is shown at the end.
     """
 
     def looked(evaluation: Evaluation, weights: list[Floats]) -> None:
-        found = samples(task, predictor, weights, seed)
-        asked = [sum(token is not None for token in one["expected"]) for one in found]
-        fullest = [one for one, count in zip(found, asked, strict=True) if count == max(asked)]
+        echoed = samples(task, predictor, weights, seed)
+        targets = [sum(token is not None for token in each["expected"]) for each in echoed]
+        most = max(targets)
+        fullest = [each for each, count in zip(echoed, targets, strict=True) if count == most]
         score = evaluation.score
         look = Look(
             updates=evaluation.epoch * batches,
@@ -182,15 +186,17 @@ def looks_to(
             loss=evaluation.loss,
             accuracy=score.accuracy,
             exact_match=score.exact_match,
-            samples=[Sample(**one) for one in fullest[:WATCHED]],
+            samples=[Sample(**each) for each in fullest[:WATCHED]],
         )
-        tell(Progress(phase="train", epoch=evaluation.epoch, accuracy=score.accuracy, look=look))
+        report(Progress(phase="train", epoch=evaluation.epoch, accuracy=score.accuracy, look=look))
 
     return looked
 
 
-def path_of(trial: Trial, trainer: Trainer | ReplicatedTrainer, backend: Backend) -> dict[str, Any]:
-    """Return the path really taken, as far as it is known at any time after training."""
+def execution(
+    trial: Trial, trainer: Trainer | ReplicatedTrainer, backend: Backend
+) -> dict[str, Any]:
+    """Return how a trial really ran: engine, compiler, kernels, precision, device, cores."""
     return {
         **backend.facts(),
         **trainer.execution(),
@@ -217,7 +223,7 @@ def _build(trial: Trial, task: Task, backend: Backend) -> Built:
 def outcome_fields(
     outcome: TrainingOutcome, batches: int, task: Task, trial: Trial
 ) -> dict[str, Any]:
-    """Return the record's fields for what training gave."""
+    """Return the record's fields for an outcome of training."""
     final, hit = outcome.final, outcome.hit_epoch
     assert final is not None  # `train` ends with a score, whatever its status
     fields: dict[str, Any] = {
@@ -256,16 +262,16 @@ def outcome_fields(
 
 
 def _point(evaluation: Evaluation) -> dict[str, Any]:
-    told = {name: value for name, value in asdict(evaluation).items() if name != "score"}
+    fields = {name: value for name, value in asdict(evaluation).items() if name != "score"}
     score = evaluation.score
-    return {**told, "accuracy": score.accuracy, "exact_match": score.exact_match}
+    return {**fields, "accuracy": score.accuracy, "exact_match": score.exact_match}
 
 
 def _with_echoes(evaluations: Sequence[Evaluation], task: Task) -> list[dict[str, Any]]:
-    """Return evaluations, an echo at `ECHOES` of them: the first, the last, and evenly between."""
+    """Return evaluations, with an echo at `ECHOES` of them, evenly spaced from first to last."""
     points = [*map(_point, evaluations)]
-    for place in {*np.linspace(0, len(points) - 1, min(len(points), ECHOES)).round().astype(int)}:
-        points[place]["sample"] = _spelt(task, *evaluations[place].score.echo)
+    for index in {*np.linspace(0, len(points) - 1, min(len(points), ECHOES)).round().astype(int)}:
+        points[index]["sample"] = _spelt(task, *evaluations[index].score.echo)
     return points
 
 
