@@ -173,3 +173,12 @@ def test_the_figures_in_its_sentences_are_those_of_the_committed_records(
         f"take {whole} times (`whole`) and {partial} times (`partial`) as many updates",
     ):
         assert sentence in said
+
+
+def test_every_link_between_pages_leads_somewhere() -> None:
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("results/**/*.md")]
+    assert len(pages) > 20
+    for page in pages:
+        for link in re.findall(r"\]\(([^)#\s]*)", page.read_text()):
+            if link and "://" not in link and not link.startswith("mailto:"):
+                assert (page.parent / link).exists(), f"{page.name}: {link}"

@@ -51,44 +51,44 @@ def echo(
     provided = plugins.backend(backend) if backend else predicting.echo_backend(plugins)
     saved = read_network(model, plugins)
     with interrupts.on_interrupt_say("nothing is kept of an echo"):
-        found = predicting.echo_words(saved, tokens or [], provided, plugins)
-    told = {"model": saved.path.name, "task": saved.trial.label, "backend": provided.value.name}
+        sample = predicting.echo_words(saved, tokens or [], provided, plugins)
+    source = {"model": saved.path.name, "task": saved.trial.label, "backend": provided.value.name}
     if as_json:
-        print(json.dumps({**told, **asdict(found)}, indent=2))
+        print(json.dumps({**source, **asdict(sample)}, indent=2))
     else:
-        _show(found, " ".join([told["task"], "on", told["backend"]]))
+        _show(sample, f"{source['task']} on {source['backend']}")
 
 
-def _show(found: EchoedSample, title: str) -> None:
+def _show(sample: EchoedSample, title: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
     from echobench.present.echoes import aligned, signs, token_text
 
     console = Console()
-    given = [at for at, token in enumerate(found.echoed) if token is not None]
-    said = sum(one is not None for one in found.right)
+    given = [at for at, token in enumerate(sample.echoed) if token is not None]
+    judged = sum(right is not None for right in sample.right)
     lines: dict[str, list[str | Text]] = {
-        "heard": [*map(token_text, found.heard)],
-        "expected": [*map(token_text, found.expected)] if said else [],
-        "echoed": [*map(token_text, found.echoed)],
-        "": [*signs(found.right)] if said else [],
+        "heard": [*map(token_text, sample.heard)],
+        "expected": [*map(token_text, sample.expected)] if judged else [],
+        "echoed": [*map(token_text, sample.echoed)],
+        "": [*signs(sample.right)] if judged else [],
     }
-    if found.certainty is not None and found.called is not None:
-        percent = found.called == "confidence"
-        lines[found.called] = [
+    if sample.certainty is not None and sample.called is not None:
+        percent = sample.called == "confidence"
+        lines[sample.called] = [
             "" if at not in given else _percent(value) if percent else f"{value:.2f}"
-            for at, value in enumerate(found.certainty)
+            for at, value in enumerate(sample.certainty)
         ]
     say(title, "", to=sys.stdout)
     console.print(aligned(lines, console.width), highlight=False)
-    if said:
-        right = sum(one is True for one in found.right)
-        print(f"{right} of {said} right")
-    if said < len(given):
-        unknown = len(given) - said
+    if judged:
+        right = sample.right.count(True)
+        print(f"{right} of {judged} right")
+    if judged < len(given):
+        unknown = len(given) - judged
         print(f"of {unknown} the task does not say what is right: it draws them with the input")
-    if found.called == "distance":
+    if sample.called == "distance":
         print("distance: from the integer that it is rounded to; it is no probability")
 
 

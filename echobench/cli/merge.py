@@ -29,19 +29,19 @@ def merge(
     if into.exists() and not into.is_dir():
         raise UsageError(f"--into: expected a folder; received {str(into)!r}")
     files = merge.sources_of(sources, into, plugin or [])
-    done = merge.merge(files, into)
-    for conflict in done.conflicts[:MAX_NAMED]:
+    merged = merge.merge(files, into)
+    for conflict in merged.conflicts[:MAX_NAMED]:
         print(
             f"{conflict}: not the same, of one trial, machine and start; both are there",
             file=sys.stderr,
         )
-    if len(done.conflicts) > MAX_NAMED:
-        print(f"{len(done.conflicts) - MAX_NAMED:,} more like these", file=sys.stderr)
-    old = done.read - done.new
+    if len(merged.conflicts) > MAX_NAMED:
+        print(f"{len(merged.conflicts) - MAX_NAMED:,} more like these", file=sys.stderr)
+    known = merged.read - merged.new
     print(
-        f"{into}: {done.new:,} new records; {old:,} were there already, or twice; "
-        f"{len(done.written):,} files written, {done.removed:,} replaced",
+        f"{into}: {merged.new:,} new records; {known:,} were there already, or twice; "
+        f"{len(merged.written):,} files written, {merged.removed:,} replaced",
         file=sys.stderr,
     )
-    if done.left_out.counts or done.conflicts:
+    if merged.left_out.counts or merged.conflicts:
         raise typer.Exit(1)
