@@ -20,6 +20,7 @@ test: $(VENV)/.all  ## everything installed, formatted, typed and tested
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	# Benchmarks are apart (make bench): tests run side by side, which no timing would stand.
 	$(PYTEST)
 
