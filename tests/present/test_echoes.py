@@ -1,4 +1,4 @@
-"""Tokens below each other, in any width."""
+"""Tokens aligned in columns, at any width."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What figures show, against scipy and pandas on the committed records; the files themselves."""
+"""The figures: their numbers against scipy and pandas on the committed records, and their files."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_no_two_cells_share_a_line_and_parity_counts() -> None:
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-def test_a_figure_names_all_and_says_its_message(
+def test_a_figure_names_every_cell_and_describes_itself_in_words(
     kind: str, matrix: list[Record], tmp_path: Path
 ) -> None:
     panels = panels_of([r for r in matrix if r.task == "whole"])
@@ -97,16 +97,16 @@ def test_a_figure_names_all_and_says_its_message(
     root = ET.fromstring(paths[0].read_text())
     texts = {text.text for text in root.iter(f"{SVG}text")}
     assert {"whole (open)", "whole (closed)", "torch fused", "jax fit"} <= texts
-    title, message = root.find(f"{SVG}title"), root.find(f"{SVG}desc")
+    title, words = root.find(f"{SVG}title"), root.find(f"{SVG}desc")
     assert root.get("role") == "img"
     assert title is not None
     assert title.text
-    assert message is not None
-    assert message.text is not None
+    assert words is not None
+    assert words.text is not None
     for name in ("whole (open)", "whole (closed)"):
-        assert name in message.text
-    # Every figure in the words is one that was recorded, not made up for the drawing.
-    assert re.search(r"\d", message.text) or kind == "break-even"
+        assert name in words.text
+    # The words hold recorded figures.
+    assert re.search(r"\d", words.text) or kind == "break-even"
 
 
 def test_strange_names_are_text_in_every_kind(tmp_path: Path) -> None:

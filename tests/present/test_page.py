@@ -1,4 +1,4 @@
-"""`echobench report`: what the page holds and says, without a browser."""
+"""`echobench report`: the content of the page, without a browser."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def unpacked(text: str) -> Any:
 
 
 def embedded(html: str) -> dict[str, Any]:
-    """Return what a page holds beside its text, by the element's id."""
+    """Return the data embedded in a page, by the element's id."""
     found = re.findall(r'<script type="text/plain" id="([\w-]+)">(.*?)</script>', html)
     return {name: unpacked(text) for name, text in found}
 
 
 def restored(tree: Any, place: int) -> Any:
-    """Do as the page's script does, written from the description of `columns`."""
+    """Invert `columns` as the page's script does, written from its docstring."""
     ((kind, value),) = tree.items()
     if kind == "same":
         return value

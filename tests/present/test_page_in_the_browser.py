@@ -1,7 +1,7 @@
-"""The page as a reader has it: in Chromium, with the mouse, the keyboard, and on a phone.
+"""The page in Chromium: with the mouse, the keyboard, and on a phone.
 
-What an action brings about may come a moment later, so it is waited for with `expect`; read
-at once is only what was there before, or comes together with what has been waited for.
+The effect of an action may appear a moment later, so tests wait for it with `expect`; they
+read at once only what was there before, or what appears together with something awaited.
 """
 
 from __future__ import annotations

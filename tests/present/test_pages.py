@@ -1,4 +1,4 @@
-"""The committed pages of results show what the committed records say."""
+"""The committed pages of results agree with the committed records."""
 
 from __future__ import annotations
 

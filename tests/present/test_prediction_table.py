@@ -1,4 +1,4 @@
-"""The table of predictions, from made-up ones."""
+"""The table of predictions, from made-up predictions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees who watches a trial: a real one, on a real terminal."""
+"""The progress of a real trial, watched on a real terminal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CELL = ("run", "--backend", "jax", "--task", "whole[length=8,symbols=8,n_in=3,un
 
 
 def on_a_terminal(arguments: tuple[str, ...], folder: Path, columns: int, lines: int) -> str:
-    """Run the real command on a terminal of its own; return all that it wrote there."""
+    """Run the real command on a new terminal; return everything that it wrote there."""
     child, terminal = pty.fork()
     if child == 0:
         os.chdir(folder)

@@ -1,4 +1,4 @@
-"""The pytest plugin, by the real pytest and pytest-benchmark."""
+"""The pytest plugin, run by the real pytest and pytest-benchmark."""
 
 from __future__ import annotations
 

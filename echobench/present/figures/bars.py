@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,13 +12,15 @@ from echobench.present.figures.style import (
     COLOURS,
     LineStyles,
     RecordPanels,
+    Value,
+    by_line,
     description,
     figure,
     label,
     legend,
-    measure_lines,
     names_in,
     plain_numbers,
+    require,
     tidy,
 )
 from echobench.trial.record import Record
@@ -48,7 +50,7 @@ def span(records: Sequence[Record]) -> Span | None:
 
 def write_updates(path: Path, panels: RecordPanels) -> None:
     """Write the time of an update: median, smallest and largest over seeds, fastest cell on top."""
-    spans_of = measure_lines(panels, span, "times of updates")
+    spans_of = _measured(panels, span, "times of updates")
     styles = LineStyles(names_in(panels))
     heights = [len(spans) + 1.6 for spans in spans_of.values()]
     words = description(spans_of, _spans_in_words, ", ms an update")
@@ -80,7 +82,7 @@ def write_phases(path: Path, panels: RecordPanels) -> None:
     """Write the mean seconds of each phase of the wall time, stacked."""
     from matplotlib.patches import Patch
 
-    bars_of = measure_lines(panels, phases, "phases of the wall time")
+    bars_of = _measured(panels, phases, "phases of the wall time")
     heights = [len(bars) + 1.8 for bars in bars_of.values()]
     words = description(bars_of, _phases_in_words, "")
     colours = dict(zip(PHASES, PHASE_COLOURS, strict=True))
@@ -110,6 +112,18 @@ def _phases_in_words(bars: Mapping[str, Mapping[str, float]]) -> list[str]:
         total = sum(seconds.values())
         texts.append(f"{name} {total:.3g} s, most of it {longest} ({seconds[longest]:.3g} s)")
     return texts
+
+
+def _measured(
+    panels: RecordPanels, measure: Callable[[Sequence[Record]], Value | None], quantity: str
+) -> dict[str, dict[str, Value]]:
+    """Return a measurement of each line; lines and panels without it are left out."""
+    values = {
+        panel: {name: value for name, value in lines.items() if value is not None}
+        for panel, lines in by_line(panels, measure).items()
+    }
+    require(values.values(), quantity)
+    return {panel: lines for panel, lines in values.items() if lines}
 
 
 def _stacked(drawing: Figure, heights: Sequence[float], **more: Any) -> list[Axes]:

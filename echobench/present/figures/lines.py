@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from echobench.present.figures.style import (
     Panels,
     RecordPanels,
     Value,
+    by_line,
     description,
     figure,
     label,
@@ -51,19 +53,13 @@ def write_learning(path: Path, panels: RecordPanels) -> None:
     """Write accuracy by training time and by updates: median and middle half of the seeds."""
     from matplotlib.lines import Line2D
 
-    curves = {
-        axis: {
-            panel: {name: _thinned(learning(records, axis)) for name, records in lines.items()}
-            for panel, lines in panels.items()
-        }
-        for axis in AXES
-    }
+    curves = {axis: by_line(panels, partial(learning, axis=axis)) for axis in AXES}
     every = [panel.values() for axis in curves.values() for panel in axis.values()]
     require(chain(*every), "evaluations")
     names = names_in(panels)
     styles = LineStyles(names)
     title = "Accuracy on fresh sequences by training time and by updates"
-    words = description(panels, _learning_in_words, ", median accuracy")
+    words = description(curves["updates"], _learning_in_words, ", median accuracy")
     with figure(path, title, words, (7.2, 2.6 * len(panels) + 0.5)) as drawing:
         rows = drawing.subplots(len(panels), len(AXES), squeeze=False, sharey=True)
         for row, name in zip(rows, panels, strict=True):
@@ -76,9 +72,9 @@ def write_learning(path: Path, panels: RecordPanels) -> None:
         legend(drawing, {name: Line2D([], [], **styles(name)) for name in names})
 
 
-def _thinned(curve: Learning | None) -> Learning | None:
+def _thinned(curve: Learning) -> Learning:
     """Return a curve with no more points than can be seen."""
-    if curve is None or len(curve.at) <= MOST_POINTS:
+    if len(curve.at) <= MOST_POINTS:
         return curve
     kept = np.unique(np.geomspace(1, len(curve.at), MOST_POINTS).astype(int) - 1)
     return Learning(*(column[kept] for column in curve))
@@ -88,20 +84,12 @@ def _draw_learning(
     panel: Axes, curves: Mapping[str, Learning | None], styles: LineStyles, *, steps: bool
 ) -> None:
     _share_axis(panel, low=0)
-    drawn = {name: curve for name, curve in curves.items() if curve is not None}
+    drawn = {name: _thinned(curve) for name, curve in curves.items() if curve}
     for name, curve in drawn.items():
-        style = styles(name)
-        shape = "steps-post" if steps else None
+        style, shape = styles(name), "steps-post" if steps else None
         panel.plot(curve.at, curve.median, linewidth=1.4, drawstyle=shape, **style)
-        panel.fill_between(
-            curve.at,
-            curve.low,
-            curve.high,
-            step="post" if steps else None,
-            color=style["color"],
-            alpha=0.15,
-            linewidth=0,
-        )
+        band: dict[str, Any] = {"step": "post" if steps else None, "color": style["color"]}
+        panel.fill_between(curve.at, curve.low, curve.high, alpha=0.15, linewidth=0, **band)
     if drawn:
         panel.set_xscale("log")
         plain_numbers(panel.xaxis)
@@ -111,20 +99,17 @@ def _draw_learning(
     tidy(panel)
 
 
-def _learning_in_words(lines: Mapping[str, Sequence[Record]]) -> list[str]:
+def _learning_in_words(curves: Mapping[str, Learning | None]) -> list[str]:
     return [
         f"{name} ends at {curve.median[-1]:.1%} after {curve.at[-1]:,.0f} updates"
-        for name, records in lines.items()
-        if (curve := learning(records, "updates")) is not None
+        for name, curve in curves.items()
+        if curve
     ]
 
 
 def write_survival(path: Path, panels: RecordPanels, clock: str = "train") -> None:
     """Write the share of seeds at certified 100% by time (Kaplan-Meier), misses marked."""
-    frames = {
-        panel: {name: frame(records) for name, records in lines.items()}
-        for panel, lines in panels.items()
-    }
+    frames = by_line(panels, frame)
     flats = [flat for lines in frames.values() for flat in lines.values()]
     seconds = (len(some) for flat in flats for some in times(flat, clock))
     require(seconds, "times to the target, or to a miss")
@@ -234,16 +219,7 @@ def _write_panels(
     draw: Callable[[Axes, Mapping[str, Value], LineStyles], None],
     labels: tuple[str, str],
 ) -> None:
-    """Write panels side by side, one legend above them.
-
-    Args:
-        path: the file.
-        panels: values by panel and line.
-        title: of the file.
-        words: its description.
-        draw: draws one panel's lines.
-        labels: of the axes.
-    """
+    """Write panels side by side, one legend above them; `draw` draws one panel's lines."""
     from matplotlib.lines import Line2D
 
     columns = 2 if len(panels) == 4 else min(MOST_COLUMNS, len(panels))

@@ -72,17 +72,10 @@ def _draw(panel: Axes, axis: str, lines: Mapping[str, Curve], names: list[str]) 
 def _name_lines(
     panel: Axes, lines: Mapping[str, Curve], names: list[str], low: float, high: float
 ) -> None:
-    """Write each line's name at its end, without overlap.
+    """Write each line's name at its end, without overlap; `low` and `high` are the panel's ends.
 
     The names of lines that reach the largest size stand beside the panel; the name of a
     line that ends earlier stands above its end.
-
-    Args:
-        panel: drawn.
-        lines: seconds by size, by name.
-        names: of all panels' lines.
-        low: milliseconds at the panel's bottom.
-        high: milliseconds at its top.
     """
     last = max(size for line in lines.values() for size in line)
     ends = {name: _height(line, low, high) for name, line in lines.items() if last in line}

@@ -39,7 +39,6 @@ LONGEST = 60
 """Characters of a panel's or line's name, at most."""
 
 Value = TypeVar("Value")
-Measured = TypeVar("Measured")
 Panels: TypeAlias = Mapping[str, Mapping[str, Value]]
 """Values by panel (task and division) and by line (cell)."""
 RecordPanels: TypeAlias = Panels[Sequence[Record]]
@@ -67,25 +66,14 @@ def panels_of(records: Sequence[Record]) -> dict[str, dict[str, list[Record]]]:
     }
 
 
-def measure_lines(
-    panels: RecordPanels, measure: Callable[[Sequence[Record]], Measured | None], quantity: str
-) -> dict[str, dict[str, Measured]]:
-    """Return a measurement of each line; lines and panels without it are left out.
-
-    Args:
-        panels: records by panel and line.
-        measure: returns None where the records do not hold the quantity.
-        quantity: its name, for the error.
-
-    Raises:
-        UsageError: no line holds it.
-    """
-    values = {
-        panel: {n: value for n, records in lines.items() if (value := measure(records)) is not None}
+def by_line(
+    panels: RecordPanels, measure: Callable[[Sequence[Record]], Value]
+) -> dict[str, dict[str, Value]]:
+    """Return a value of each line's records, by panel and line."""
+    return {
+        panel: {name: measure(records) for name, records in lines.items()}
         for panel, lines in panels.items()
     }
-    require(values.values(), quantity)
-    return {panel: lines for panel, lines in values.items() if lines}
 
 
 def require(values: Iterable[object], quantity: str) -> None:
@@ -130,13 +118,9 @@ def form_of(path: Path) -> str:
 
 @contextmanager
 def figure(path: Path, title: str, words: str, size: tuple[float, float]) -> Iterator[Figure]:
-    """Yield an empty figure, and write it to a file afterwards.
+    """Yield an empty figure, `size` inches wide and high, and write it to a file afterwards.
 
-    Args:
-        path: the file, its ending one of `FORMS`.
-        title: stored in the file, not drawn.
-        words: the figure's `description`, stored in the file.
-        size: width and height in inches.
+    Title and words (the `description`) are stored in the file, and not drawn.
 
     Raises:
         UsageError: the file cannot be written.
