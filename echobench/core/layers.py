@@ -135,7 +135,7 @@ class UnrolledLSTM(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
             carried=initial_state is not None,
         )
         steps_first = inputs if self.repeat else ops.transpose(inputs, (1, 0, 2))
-        # Now a tensor: TensorFlow's custom gradients do not take variables as arguments.
+        # As a tensor: TensorFlow's custom gradients take no variables as arguments.
         kernel = ops.reshape(self.recurrent_kernel, (self.units, -1))
         outputs, c = run(steps_first, kernel, *(initial_state or []))
         h = outputs[-1]

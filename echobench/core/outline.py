@@ -64,7 +64,6 @@ class Lstm:
     repeat: bool
 
     def weight_shapes(self) -> Shapes:
-        """Return kernel, recurrent kernel and bias."""
         gates = 4 * self.units
         return [
             ("kernel", (self.features, gates)),
@@ -94,7 +93,6 @@ class Output:
     at_once: bool
 
     def weight_shapes(self) -> Shapes:
-        """Return kernel and bias."""
         width = self.width * (self.steps if self.at_once else 1)
         return [("kernel", (self.features, width)), ("bias", (width,))]
 
@@ -144,41 +142,33 @@ class OutlineForm(Form):
         self._last: SymbolicOutput | None = None
 
     def input(self, steps: int) -> SymbolicOutput:
-        """Begin the chain."""
         return self._next(SymbolicOutput(steps, self.coding.width))
 
     def skip_missing(self, x: SymbolicOutput) -> NoReturn:
-        """Raise UnsupportedError."""
         raise UnsupportedError("written for inputs without a mask")
 
     def steps_as_features(self, x: SymbolicOutput) -> SymbolicOutput:
-        """Record a change of shape."""
         return self._next(SymbolicOutput(1, x.steps * x.features), x)
 
     def lstm(
         self, x: SymbolicOutput, units: int, *, sequences: bool = False, repeat: int | None = None
     ) -> SymbolicOutput:
-        """Record an LSTM."""
         steps = repeat or x.steps
         self._layers.append(Lstm(steps, x.features, units, sequences, repeat is not None))
         return self._next(SymbolicOutput(steps if sequences else 1, units), x)
 
     def attention(self, queries: SymbolicOutput, values: SymbolicOutput) -> NoReturn:
-        """Raise UnsupportedError."""
         raise UnsupportedError("written for networks without attention")
 
     def output_per_step(self, x: SymbolicOutput) -> SymbolicOutput:
-        """Record the output layer."""
         self._layers.append(Output(x.steps, x.features, self.coding.width, at_once=False))
         return self._next(x, x)
 
     def output_at_once(self, x: SymbolicOutput, steps: int) -> SymbolicOutput:
-        """Record the output layer."""
         self._layers.append(Output(steps, x.features, self.coding.width, at_once=True))
         return self._next(x, x)
 
     def network(self, y: SymbolicOutput) -> Network:
-        """Return the recorded layers."""
         units = [layer.units for layer in self._layers if isinstance(layer, Lstm)]
         return Network(self._layers, [u for u in units for _ in "hc"] if self.carry else [])
 
