@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+import pydoc
 import subprocess
 import sys
+
+import pytest
 
 import echobench
 
@@ -80,3 +84,18 @@ def test_what_a_single_trial_says_is_told_without_scipy() -> None:
         "assert disagreement([([1.0], []), ([], [2.0])]) is None\n"
     )
     assert "scipy" not in imported_by(code)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Backend", "EchoTask", "Executor", "Observer", "Recipe", "Study", "Task", "Variant"],
+)
+def test_help_shows_our_own_members_and_no_library_s(name: str) -> None:
+    public = getattr(echobench, name)
+    text = pydoc.plain(pydoc.render_doc(public))
+    assert len(text.splitlines()) < 130
+    head, _, members = text.partition("Method resolution order:")
+    assert inspect.cleandoc(public.__doc__) in inspect.cleandoc(head.replace("\n |  ", "\n"))
+    assert "model_dump" not in members
+    assert "__pydantic" not in members
+    assert "inherited from pydantic" not in members
