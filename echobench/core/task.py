@@ -205,7 +205,7 @@ class EchoTask(Task):
 
     def sample(self, rng: np.random.Generator, count: int) -> Integers:
         """Draw uniform random sequences, int64 [count, length]."""
-        return sequences.generate(rng, count, self.length, self.symbols)
+        return sequences.uniform_sequences(rng, count, self.length, self.symbols)
 
     def supervised(self, row: Integers) -> tuple[Integers, Integers]:
         """Frame one sequence with pandas, as the tutorial does."""

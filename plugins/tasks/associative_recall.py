@@ -18,18 +18,14 @@ right values.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from echobench import Recipe, Task, hookimpl
-from echobench.core.sequences import Framing, Integers
+from echobench import Form, Framing, Integers, Network, Recipe, Task, hookimpl, many_to_one
 
 from ._recipes import open_recipe
-
-if TYPE_CHECKING:
-    from echobench.core.architectures import Form, Network
 
 
 class AssociativeRecall(Task):
@@ -83,8 +79,6 @@ class AssociativeRecall(Task):
 
     def network(self, form: Form, units: int) -> Network:
         """Build an LSTM with one output after the last step."""
-        from echobench.core.architectures import many_to_one
-
         return many_to_one(form, 2 * self.pairs + 3, 1, units)
 
 

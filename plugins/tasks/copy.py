@@ -19,18 +19,24 @@ token is right.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
 
-from echobench import Recipe, Task, hookimpl
-from echobench.core.sequences import Framing, Integers, generate
+from echobench import (
+    Form,
+    Framing,
+    Integers,
+    Network,
+    Recipe,
+    Task,
+    hookimpl,
+    sequence_to_sequence,
+    uniform_sequences,
+)
 
 from ._recipes import open_recipe
-
-if TYPE_CHECKING:
-    from echobench.core.architectures import Form, Network
 
 
 class Copy(Task):
@@ -60,15 +66,13 @@ class Copy(Task):
 
     def sample(self, rng: np.random.Generator, count: int) -> Integers:
         """Draw items, and lay pause, mark and blanks after them."""
-        items = generate(rng, count, self.items, self.symbols)
+        items = uniform_sequences(rng, count, self.items, self.symbols)
         rest = np.full((count, self.blanks + self.items), self.symbols)
         rest[:, self.blanks - 1] = self.symbols + 1
         return np.concatenate([items, rest], axis=1)
 
     def network(self, form: Form, units: int) -> Network:
         """Build an LSTM with an output at each step."""
-        from echobench.core.architectures import sequence_to_sequence
-
         return sequence_to_sequence(form, self.blanks + 2 * self.items, units)
 
 

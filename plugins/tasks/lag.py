@@ -18,18 +18,25 @@ recipe is the tutorial's for the whole echo, on one stream an update.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from echobench import Recipe, Task, hookimpl
-from echobench.core.sequences import MISSING, Framing, Integers, generate
+from echobench import (
+    MISSING,
+    Form,
+    Framing,
+    Integers,
+    Network,
+    Recipe,
+    Task,
+    hookimpl,
+    sequence_to_sequence,
+    uniform_sequences,
+)
 
 from ._recipes import TUTORIAL_WHOLE, open_recipe
-
-if TYPE_CHECKING:
-    from echobench.core.architectures import Form, Network
 
 
 class Lag(Task):
@@ -58,13 +65,11 @@ class Lag(Task):
 
     def sample(self, rng: np.random.Generator, count: int) -> Integers:
         """Draw uniform random streams, each with a missing token at its end."""
-        streams = generate(rng, count, self.length, self.symbols)
+        streams = uniform_sequences(rng, count, self.length, self.symbols)
         return np.concatenate([streams, np.full((count, 1), MISSING)], axis=1)
 
     def network(self, form: Form, units: int) -> Network:
         """Build an LSTM with an output at each step."""
-        from echobench.core.architectures import sequence_to_sequence
-
         return sequence_to_sequence(form, self.length, units)
 
 

@@ -14,16 +14,13 @@ The closed recipe is the tutorial's for the partial echo.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
-from echobench import EchoTask, Recipe, hookimpl
+from echobench import EchoTask, Form, Network, Recipe, encoder_decoder, hookimpl
 
 from ._recipes import TUTORIAL_PARTIAL, open_recipe
-
-if TYPE_CHECKING:
-    from echobench.core.architectures import Form, Network
 
 
 class LongEcho(EchoTask):
@@ -38,8 +35,6 @@ class LongEcho(EchoTask):
 
     def network(self, form: Form, units: int) -> Network:
         """Build encoder and decoder."""
-        from echobench.core.architectures import encoder_decoder
-
         return encoder_decoder(form, self.n_in, self.n_targets, units)
 
 

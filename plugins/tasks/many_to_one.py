@@ -15,14 +15,11 @@ and longer training.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from echobench import EchoTask, Recipe, hookimpl
+from echobench import EchoTask, Form, Network, Recipe, hookimpl, many_to_one
 
 from ._recipes import TUTORIAL_PARTIAL, TUTORIAL_WHOLE, open_recipe
-
-if TYPE_CHECKING:
-    from echobench.core.architectures import Form, Network
 
 
 class ManyToOne(EchoTask):
@@ -40,8 +37,6 @@ class ManyToOne(EchoTask):
 
     def network(self, form: Form, units: int) -> Network:
         """Build LSTM -> one vector."""
-        from echobench.core.architectures import many_to_one
-
         return many_to_one(form, self.n_in, self.n_targets, units)
 
 

@@ -17,17 +17,25 @@ are the tutorial's, in batches that divide 25 samples.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
-from echobench import EchoTask, Recipe, hookimpl
-from echobench.core.sequences import MISSING, Framing, Integers, to_supervised
+from echobench import (
+    MISSING,
+    EchoTask,
+    Form,
+    Framing,
+    Integers,
+    Network,
+    Recipe,
+    encoder_decoder,
+    hookimpl,
+    sequence_to_sequence,
+    to_supervised,
+)
 
 from ._recipes import TUTORIAL_PARTIAL, TUTORIAL_WHOLE, open_recipe
-
-if TYPE_CHECKING:
-    from echobench.core.architectures import Form, Network
 
 
 class Masked(EchoTask):
@@ -71,8 +79,6 @@ class Masked(EchoTask):
 
     def network(self, form: Form, units: int) -> Network:
         """Build the tutorial's network, with a Masking layer where it is asked for."""
-        from echobench.core.architectures import encoder_decoder, sequence_to_sequence
-
         masked = self.how == "mask"
         if self.is_partial:
             return encoder_decoder(form, self.n_in, self.n_targets, units, masked=masked)

@@ -15,14 +15,11 @@ training.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from echobench import EchoTask, Recipe, hookimpl
+from echobench import EchoTask, Form, Network, Recipe, hookimpl, one_to_one
 
 from ._recipes import TUTORIAL_PARTIAL, TUTORIAL_WHOLE, open_recipe
-
-if TYPE_CHECKING:
-    from echobench.core.architectures import Form, Network
 
 
 class OneToOne(EchoTask):
@@ -40,8 +37,6 @@ class OneToOne(EchoTask):
 
     def network(self, form: Form, units: int) -> Network:
         """Build LSTM over one step -> one vector."""
-        from echobench.core.architectures import one_to_one
-
         return one_to_one(form, self.n_in, self.n_targets, units)
 
 

@@ -14,16 +14,13 @@ all 21 samples of a sequence in one update, 5,000 epochs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
-from echobench import EchoTask, Recipe, hookimpl
+from echobench import EchoTask, Form, Network, Recipe, encoder_decoder, hookimpl
 
 from ._recipes import TUTORIAL_PARTIAL, open_recipe
-
-if TYPE_CHECKING:
-    from echobench.core.architectures import Form, Network
 
 
 class Partial(EchoTask):
@@ -39,8 +36,6 @@ class Partial(EchoTask):
 
     def network(self, form: Form, units: int) -> Network:
         """Build encoder and decoder, even where all is asked for."""
-        from echobench.core.architectures import encoder_decoder
-
         return encoder_decoder(form, self.n_in, self.n_targets, units)
 
 

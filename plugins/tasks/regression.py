@@ -17,8 +17,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from echobench import EchoTask, Recipe, hookimpl
-from echobench.core.coding import Coding, Linear
+from echobench import Coding, EchoTask, Linear, Recipe, hookimpl
 
 from ._recipes import TUTORIAL_PARTIAL, TUTORIAL_WHOLE, open_recipe
 

@@ -17,18 +17,25 @@ is what the tutorial's readers asked for.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from echobench import Recipe, Task, hookimpl
-from echobench.core.sequences import MISSING, Framing, Integers
+from echobench import (
+    MISSING,
+    Form,
+    Framing,
+    Integers,
+    Network,
+    Recipe,
+    Task,
+    attention_encoder_decoder,
+    encoder_decoder,
+    hookimpl,
+)
 
 from ._recipes import TUTORIAL_PARTIAL, open_recipe
-
-if TYPE_CHECKING:
-    from echobench.core.architectures import Form, Network
 
 
 class Reverse(Task):
@@ -69,12 +76,8 @@ class Reverse(Task):
 
     def network(self, form: Form, units: int) -> Network:
         """Build encoder and decoder, with or without attention."""
-        from echobench.core import architectures
-
-        kind = "attention_encoder_decoder" if self.attention else "encoder_decoder"
-        build = getattr(architectures, kind)
-        network: Network = build(form, self.longest, self.longest, units, masked=True)
-        return network
+        build = attention_encoder_decoder if self.attention else encoder_decoder
+        return build(form, self.longest, self.longest, units, masked=True)
 
 
 @hookimpl

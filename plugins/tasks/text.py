@@ -27,8 +27,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from echobench import EchoTask, Recipe, hookimpl
-from echobench.core.sequences import MISSING, Integers, generate
+from echobench import MISSING, EchoTask, Integers, Recipe, hookimpl, uniform_sequences
 
 from ._recipes import TUTORIAL_PARTIAL, TUTORIAL_WHOLE, open_recipe
 
@@ -123,7 +122,7 @@ class Text(EchoTask):
 
     def sample(self, rng: np.random.Generator, count: int) -> Integers:
         """Draw tokens of the vocabulary, uniformly, shape [count, length]."""
-        return generate(rng, count, self.length, self.vocabulary)
+        return uniform_sequences(rng, count, self.length, self.vocabulary)
 
     def sample_for_display(self, rng: np.random.Generator, count: int) -> Integers:
         """Return stretches of the text itself, the first from its start."""

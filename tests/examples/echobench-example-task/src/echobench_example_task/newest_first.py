@@ -10,16 +10,11 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from echobench import Recipe, Task, hookimpl
-from echobench.core.sequences import Framing, Integers
-
-if TYPE_CHECKING:
-    from echobench.core.architectures import Form, Network
+from echobench import Form, Framing, Integers, Network, Recipe, Task, hookimpl
 
 
 class NewestFirst(Task):
