@@ -9,7 +9,7 @@ r"""Echo a long window: encoder and decoder with attention.
                      \____all states____> attention --> one output a step
 
 The decoder sees every state of the encoder, through Keras' own dot-product
-attention, so the window is not squeezed through one vector. Bahdanau et al.,
+attention, so the window need not fit into one vector. Bahdanau et al.,
 "Neural Machine Translation by Jointly Learning to Align and Translate", 2015;
 the attention after the decoder is that of Luong et al., "Effective Approaches
 to Attention-based Neural Machine Translation", 2015. The closed recipe is the

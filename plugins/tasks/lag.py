@@ -7,11 +7,11 @@
     target      .   .   .   7   3   9 ...      (lag = 3)
     network     LSTM, one output a step
 
-The network must hold a sliding window of `lag` tokens and hand out the oldest;
-the first `lag` answers do not exist (`.`) and are not asked for. The linear
+The network must keep a sliding window of `lag` tokens and put out the oldest; the first
+`lag` targets are missing (`.`). The linear
 form of the task measures the memory capacity of a network in Jaeger, "Short
 term memory in echo state networks", GMD report 152, 2002; here tokens replace
-real numbers, and the metric is the share of tokens that are right. The closed
+real numbers, and the metric is the share of correct tokens. The closed
 recipe is the tutorial's for the whole echo, on one stream an update.
 """
 
@@ -59,12 +59,12 @@ class Lag(Task):
 
     @cached_property
     def framing(self) -> Framing:
-        """One sample a stream; the answers before its start are the row's last place."""
-        places = np.arange(self.length)[np.newaxis]
-        return Framing(places, np.where(places < self.lag, self.length, places - self.lag))
+        """One sample a row: the stream; its last position is the missing token."""
+        steps = np.arange(self.length)[np.newaxis]
+        return Framing(steps, np.where(steps < self.lag, self.length, steps - self.lag))
 
     def sample(self, rng: np.random.Generator, count: int) -> Integers:
-        """Draw uniform random streams, each with a missing token at its end."""
+        """Draw uniform random streams, a missing token after each, [count, length + 1]."""
         streams = uniform_sequences(rng, count, self.length, self.symbols)
         return np.concatenate([streams, np.full((count, 1), MISSING)], axis=1)
 

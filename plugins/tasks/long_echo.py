@@ -7,8 +7,8 @@
     target                       | 7   3   9 ...  2
     network     encoder LSTM ----vector---> decoder LSTM, one output a step
 
-All that the decoder gets of the window is one vector, so its width bounds what
-can be echoed. `n_in` and `n_out` go up to 25, all of the tutorial's sequence.
+All that the decoder sees of the window is one vector, whose width limits how much can
+be echoed. `n_in` and `n_out` go up to 25, the tutorial's whole sequence.
 The closed recipe is the tutorial's for the partial echo.
 """
 

@@ -7,10 +7,9 @@
     target      7 3 9 1 4      (one vector of n_out * symbols, a softmax for each token)
     network     LSTM, one step -> Dense -> softmax for each token
 
-There is nothing to remember: the LSTM makes one step from a zero state. `n_out`
-less than `n_in` asks for the partial echo. The closed recipes are the
-tutorial's for the sequences; its author expects larger networks and longer
-training.
+There is nothing to remember: the LSTM makes one step from a zero state. If `n_out` is
+less than `n_in`, the task is the partial echo. The closed recipes are the tutorial's
+for the sequences; its author expects larger networks and longer training.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class OneToOne(EchoTask):
     }
 
     def network(self, form: Form, units: int) -> Network:
-        """Build LSTM over one step -> one vector."""
+        """Build an LSTM of one step with one output vector."""
         return one_to_one(form, self.n_in, self.n_targets, units)
 
 
