@@ -196,6 +196,10 @@ def _paragraph(member: griffe.Object) -> str:
 
 
 def _parsed(member: griffe.Object) -> list[griffe.DocstringSection]:
+    if member.docstring is None and isinstance(member.parent, griffe.Class):
+        # A method that overrides a described one needs no docstring of its own.
+        bases = (base.members.get(member.name) for base in member.parent.mro())
+        member = next((_target(base) for base in bases if base and base.docstring), member)
     if member.docstring is None:
         raise ValueError(f"{member.path} has no docstring")
     return member.docstring.parsed

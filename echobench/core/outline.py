@@ -64,6 +64,7 @@ class LSTMLayer:
     repeat: bool
 
     def weight_shapes(self) -> Shapes:
+        """Return the shapes of kernel, recurrent kernel and bias."""
         gates = 4 * self.units
         return [
             ("kernel", (self.features, gates)),
@@ -98,6 +99,7 @@ class OutputLayer:
         return self.width * (self.steps if self.at_once else 1)
 
     def weight_shapes(self) -> Shapes:
+        """Return the shapes of kernel and bias."""
         return [("kernel", (self.features, self.units)), ("bias", (self.units,))]
 
     def flops(self, *, first: bool) -> int:
