@@ -39,8 +39,8 @@ class NewestFirst(Task):
     @cached_property
     def framing(self) -> Framing:
         """One sample a row."""
-        places = np.arange(self.seen)
-        return Framing(places[np.newaxis], places[::-1][np.newaxis, : self.asked])
+        positions = np.arange(self.seen)[np.newaxis]
+        return Framing(positions, positions[:, ::-1][:, : self.asked])
 
     def sample(self, rng: np.random.Generator, count: int) -> Integers:
         """Draw uniform random rows."""
