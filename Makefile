@@ -90,8 +90,9 @@ figures: $(VENV)/.all  ## the pictures of the committed records, into results/fi
 report: $(VENV)/.all  ## the page of the committed records, studies too
 	$(BIN)/echobench report --results results --output results/report.html
 
-docs: $(VENV)/.all  ## the reference pages, made from the code: docs/commands.md
+docs: $(VENV)/.all  ## the reference pages, made from the code: docs/commands.md, docs/reference.md
 	$(BIN)/python docs/make_commands.py
+	$(BIN)/python docs/make_reference.py
 
 .PHONY: faults
 faults: $(VENV)/.all  ## 200 workers that go wrong, in one process: ten minutes

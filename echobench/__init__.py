@@ -1,7 +1,7 @@
-"""echobench: how fast, and how surely, does a backend teach a recurrent network to echo?
+"""How fast, and how surely, does each deep-learning backend teach a recurrent network to echo?
 
-The names below are the whole public interface for plugin authors. Importing
-them imports no deep-learning framework.
+The names below are all that a plugin needs; docs/reference.md describes each. Importing them
+imports no deep-learning framework, except for `Learner` and `Program`, which exist in workers.
 """
 
 import importlib
@@ -10,68 +10,130 @@ from typing import TYPE_CHECKING
 from echobench.plugin.hookspecs import hookimpl
 
 if TYPE_CHECKING:
-    from echobench.core.backend import Backend, NativeBackend
+    from echobench.core.architectures import (
+        Form,
+        Network,
+        attention_encoder_decoder,
+        encoder_decoder,
+        many_to_one,
+        one_to_one,
+        sequence_to_sequence,
+    )
+    from echobench.core.backend import (
+        Backend,
+        InferenceBackend,
+        NativeBackend,
+        Predictor,
+        ReplicatedTrainer,
+        Trainer,
+    )
+    from echobench.core.coding import Coding, Linear, OneHot
+    from echobench.core.outline import LSTMLayer, NativeProgram, OutputLayer
+    from echobench.core.program import Learner, Program
+    from echobench.core.sequences import (
+        MISSING,
+        Floats,
+        Framing,
+        Integers,
+        to_supervised,
+        uniform_sequences,
+    )
     from echobench.core.task import EchoTask, Recipe, Task
-    from echobench.errors import EchobenchError, ExecutorError, JobLostError
+    from echobench.errors import (
+        EchobenchError,
+        ExecutorError,
+        JobLostError,
+        UnavailableError,
+        UnsupportedError,
+    )
     from echobench.harness.remote import run_packed_job, unpack_records
     from echobench.plugin.executor import Connection, Executor, Site
     from echobench.plugin.observer import Observer
     from echobench.plugin.study import Study, Variant
+    from echobench.text import file_name, plain
     from echobench.trial.job import Job
     from echobench.trial.messages import Progress
     from echobench.trial.record import Record
     from echobench.trial.trial import Trial
 
 __all__ = [
+    "MISSING",
     "Backend",
+    "Coding",
     "Connection",
     "EchoTask",
     "EchobenchError",
     "Executor",
     "ExecutorError",
+    "Floats",
+    "Form",
+    "Framing",
+    "InferenceBackend",
+    "Integers",
     "Job",
     "JobLostError",
+    "LSTMLayer",
+    "Learner",
+    "Linear",
     "NativeBackend",
+    "NativeProgram",
+    "Network",
     "Observer",
+    "OneHot",
+    "OutputLayer",
+    "Predictor",
+    "Program",
     "Progress",
     "Recipe",
     "Record",
+    "ReplicatedTrainer",
     "Site",
     "Study",
     "Task",
+    "Trainer",
     "Trial",
+    "UnavailableError",
+    "UnsupportedError",
     "Variant",
+    "attention_encoder_decoder",
+    "encoder_decoder",
+    "file_name",
     "hookimpl",
+    "many_to_one",
+    "one_to_one",
+    "plain",
     "run_packed_job",
+    "sequence_to_sequence",
+    "to_supervised",
+    "uniform_sequences",
     "unpack_records",
 ]
 
-_MODULES = {
-    "Backend": "echobench.core.backend",
-    "Connection": "echobench.plugin.executor",
-    "EchoTask": "echobench.core.task",
-    "EchobenchError": "echobench.errors",
-    "Executor": "echobench.plugin.executor",
-    "ExecutorError": "echobench.errors",
-    "Job": "echobench.trial.job",
-    "JobLostError": "echobench.errors",
-    "NativeBackend": "echobench.core.backend",
-    "Observer": "echobench.plugin.observer",
-    "Progress": "echobench.trial.messages",
-    "Recipe": "echobench.core.task",
-    "Record": "echobench.trial.record",
-    "Site": "echobench.plugin.executor",
-    "Study": "echobench.plugin.study",
-    "Task": "echobench.core.task",
-    "Trial": "echobench.trial.trial",
-    "Variant": "echobench.plugin.study",
-    "run_packed_job": "echobench.harness.remote",
-    "unpack_records": "echobench.harness.remote",
+_NAMES = {
+    "core.task": "EchoTask Recipe Task",
+    "core.sequences": "MISSING Floats Framing Integers to_supervised uniform_sequences",
+    "core.coding": "Coding Linear OneHot",
+    "core.architectures": "Form Network attention_encoder_decoder encoder_decoder many_to_one "
+    "one_to_one sequence_to_sequence",
+    "core.backend": "Backend InferenceBackend NativeBackend Predictor ReplicatedTrainer Trainer",
+    "core.program": "Learner Program",
+    "core.outline": "LSTMLayer NativeProgram OutputLayer",
+    "plugin.executor": "Connection Executor Site",
+    "trial.job": "Job",
+    "harness.remote": "run_packed_job unpack_records",
+    "plugin.observer": "Observer",
+    "trial.trial": "Trial",
+    "trial.messages": "Progress",
+    "trial.record": "Record",
+    "text": "file_name plain",
+    "plugin.study": "Study Variant",
+    "errors": "EchobenchError ExecutorError JobLostError UnavailableError UnsupportedError",
 }
+_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> object:
-    # Lazy, so that `echobench --help` does not pay for pydantic.
+    # Lazy, so that `echobench --help` does not wait for pydantic and NumPy.
     if name in _MODULES:
-        return getattr(importlib.import_module(_MODULES[name]), name)
+        return getattr(importlib.import_module(f"echobench.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

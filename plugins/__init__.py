@@ -1,1 +1,1 @@
-"""echobench's own plugins; they take the road of a stranger's."""
+"""echobench's own plugins, loaded through entry points as everybody's are."""

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
+import pydoc
+import re
+import runpy
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 import echobench
+from echobench.plugin import hookspecs
 
 FRAMEWORKS = {"keras", "jax", "openvino", "tensorflow", "torch"}
 
@@ -21,29 +29,65 @@ def imported_by(code: str) -> set[str]:
 
 def test_the_public_names() -> None:
     assert echobench.__all__ == [
+        "MISSING",
         "Backend",
+        "Coding",
         "Connection",
         "EchoTask",
         "EchobenchError",
         "Executor",
         "ExecutorError",
+        "Floats",
+        "Form",
+        "Framing",
+        "InferenceBackend",
+        "Integers",
         "Job",
         "JobLostError",
+        "LSTMLayer",
+        "Learner",
+        "Linear",
         "NativeBackend",
+        "NativeProgram",
+        "Network",
         "Observer",
+        "OneHot",
+        "OutputLayer",
+        "Predictor",
+        "Program",
         "Progress",
         "Recipe",
         "Record",
+        "ReplicatedTrainer",
         "Site",
         "Study",
         "Task",
+        "Trainer",
         "Trial",
+        "UnavailableError",
+        "UnsupportedError",
         "Variant",
+        "attention_encoder_decoder",
+        "encoder_decoder",
+        "file_name",
         "hookimpl",
+        "many_to_one",
+        "one_to_one",
+        "plain",
         "run_packed_job",
+        "sequence_to_sequence",
+        "to_supervised",
+        "uniform_sequences",
         "unpack_records",
     ]
-    assert all(getattr(echobench, name) is not None for name in echobench.__all__)
+
+
+def test_every_public_name_exists_and_only_programs_need_a_framework() -> None:
+    get = "import echobench\n_ = [getattr(echobench, name) for name in echobench.__all__ if {}]"
+    light = get.format("name not in ('Learner', 'Program')")
+    assert not imported_by(light) & FRAMEWORKS
+    worker = "import os\nos.environ['KERAS_BACKEND'] = 'numpy'\n" + get.format("True")
+    assert imported_by(worker) & FRAMEWORKS == {"keras", "jax"}  # Keras' NumPy imports JAX
 
 
 def test_help_imports_nothing_slow() -> None:
@@ -80,3 +124,27 @@ def test_what_a_single_trial_says_is_told_without_scipy() -> None:
         "assert disagreement([([1.0], []), ([], [2.0])]) is None\n"
     )
     assert "scipy" not in imported_by(code)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Backend", "EchoTask", "Executor", "Observer", "Recipe", "Study", "Task", "Variant"],
+)
+def test_help_shows_our_own_members_and_no_library_s(name: str) -> None:
+    public = getattr(echobench, name)
+    text = pydoc.plain(pydoc.render_doc(public))
+    assert len(text.splitlines()) < 130
+    head, _, members = text.partition("Method resolution order:")
+    assert inspect.cleandoc(public.__doc__) in inspect.cleandoc(head.replace("\n |  ", "\n"))
+    assert "model_dump" not in members
+    assert "__pydantic" not in members
+    assert "inherited from pydantic" not in members
+
+
+def test_the_reference_describes_every_public_name_and_is_up_to_date() -> None:
+    docs = Path(__file__).parent.parent / "docs"
+    page = (docs / "reference.md").read_text()
+    headings = re.findall(r"^### (\w+)$", page, re.MULTILINE)
+    hooks = [name for name in vars(hookspecs) if name.startswith("echobench_")]
+    assert sorted(headings) == sorted([*echobench.__all__, *hooks])
+    assert page == runpy.run_path(str(docs / "make_reference.py"))["page"](), "run: make docs"

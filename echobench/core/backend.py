@@ -8,9 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from echobench.core.sequences import Floats, Integers
 from echobench.errors import UnsupportedError
 
@@ -39,6 +36,7 @@ class Trainer(Protocol):
 
     def first_losses(self, rows: Integers) -> Floats:
         """Train as `train` does; return the loss of every update, [epochs * batches]."""
+        return self.train(rows)[0].reshape(-1)
 
     def weights(self) -> list[Floats]:
         """Return the current weights."""
@@ -190,7 +188,7 @@ class Backend(ABC):
     def program(self, task: Task, recipe: Recipe) -> Experiment:
         """Return the experiment that `trainer` and `predictor` take; called in a worker.
 
-        By default an `echobench.core.program.Program`: one epoch as a pure function.
+        By default a `Program`: one epoch as a pure function.
         """
         from echobench.core.program import Program
 
@@ -258,10 +256,3 @@ class NativeBackend(Backend):
         from echobench.core.outline import NativeProgram
 
         return NativeProgram(task, recipe)
-
-
-def padded(rows: Integers, chunk: int) -> NDArray[np.int32]:
-    """Return rows as int32, filled up with zeros along the first axis to length `chunk`."""
-    filled = np.zeros((chunk, *rows.shape[1:]), np.int32)
-    filled[: len(rows)] = rows
-    return filled

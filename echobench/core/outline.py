@@ -46,7 +46,7 @@ def _product_flops(multiplications: int, *, first: bool) -> int:
 
 
 @dataclass(frozen=True)
-class Lstm:
+class LSTMLayer:
     """An LSTM with Keras' weights, gates in the order input, forget, cell, output.
 
     Attributes:
@@ -64,6 +64,7 @@ class Lstm:
     repeat: bool
 
     def weight_shapes(self) -> Shapes:
+        """Return the shapes of kernel, recurrent kernel and bias."""
         gates = 4 * self.units
         return [
             ("kernel", (self.features, gates)),
@@ -77,7 +78,7 @@ class Lstm:
 
 
 @dataclass(frozen=True)
-class Output:
+class OutputLayer:
     """The output layer: applied at every step, or giving all steps at once.
 
     Attributes:
@@ -92,9 +93,14 @@ class Output:
     width: int
     at_once: bool
 
+    @property
+    def units(self) -> int:
+        """Width of the layer's kernel: of one step, or of all steps at once."""
+        return self.width * (self.steps if self.at_once else 1)
+
     def weight_shapes(self) -> Shapes:
-        width = self.width * (self.steps if self.at_once else 1)
-        return [("kernel", (self.features, width)), ("bias", (width,))]
+        """Return the shapes of kernel and bias."""
+        return [("kernel", (self.features, self.units)), ("bias", (self.units,))]
 
     def flops(self, *, first: bool) -> int:
         """Return the operations of an update for one sample."""
@@ -102,19 +108,7 @@ class Output:
         return dense_flops(self.steps, self.features, self.width, first=first)
 
 
-Layers = list[Lstm | Output]
-
-
-def keras_epsilon(updates: Any) -> Any:
-    """Return the epsilon that makes torch's or optax's Adam take the steps of Keras'.
-
-    Keras adds epsilon to the root of the second moment before the bias correction
-    ("epsilon hat" in Kingma and Ba 2015), torch and optax after it.
-
-    Args:
-        updates: number of the update, from 1; a number or an array.
-    """
-    return EPSILON / (1.0 - BETA_2**updates) ** 0.5
+Layers = list[LSTMLayer | OutputLayer]
 
 
 class SymbolicOutput:
@@ -154,22 +148,22 @@ class OutlineForm(Form):
         self, x: SymbolicOutput, units: int, *, sequences: bool = False, repeat: int | None = None
     ) -> SymbolicOutput:
         steps = repeat or x.steps
-        self._layers.append(Lstm(steps, x.features, units, sequences, repeat is not None))
+        self._layers.append(LSTMLayer(steps, x.features, units, sequences, repeat is not None))
         return self._next(SymbolicOutput(steps if sequences else 1, units), x)
 
     def attention(self, queries: SymbolicOutput, values: SymbolicOutput) -> NoReturn:
         raise UnsupportedError("written for networks without attention")
 
     def output_per_step(self, x: SymbolicOutput) -> SymbolicOutput:
-        self._layers.append(Output(x.steps, x.features, self.coding.width, at_once=False))
+        self._layers.append(OutputLayer(x.steps, x.features, self.coding.width, at_once=False))
         return self._next(x, x)
 
     def output_at_once(self, x: SymbolicOutput, steps: int) -> SymbolicOutput:
-        self._layers.append(Output(steps, x.features, self.coding.width, at_once=True))
+        self._layers.append(OutputLayer(steps, x.features, self.coding.width, at_once=True))
         return self._next(x, x)
 
     def network(self, y: SymbolicOutput) -> Network:
-        units = [layer.units for layer in self._layers if isinstance(layer, Lstm)]
+        units = [layer.units for layer in self._layers if isinstance(layer, LSTMLayer)]
         return Network(self._layers, [u for u in units for _ in "hc"] if self.carry else [])
 
     def _next(self, output: SymbolicOutput, x: SymbolicOutput | None = None) -> SymbolicOutput:
@@ -183,7 +177,7 @@ class NativeProgram(Experiment):
     """The experiment that a `NativeBackend` gets: its network is a list of layers.
 
     Attributes:
-        layers: `Lstm` and `Output` descriptions, in order.
+        layers: `LSTMLayer` and `OutputLayer` descriptions, in order.
         width: width of a token as the network sees it.
         scale: the largest token where tokens are scaled to 0..1; None where they are one-hot.
 
@@ -210,6 +204,18 @@ class NativeProgram(Experiment):
             raise UnsupportedError(
                 f"task {task.name!r} cannot be outlined: {' '.join(str(error).split())}"
             ) from error
+
+    @staticmethod
+    def adam_epsilon(updates: Any) -> Any:
+        """Return the epsilon that makes torch's or optax's Adam take the steps of Keras'.
+
+        Keras adds epsilon to the root of the second moment before the bias correction
+        ("epsilon hat" in Kingma and Ba 2015), torch and optax after it.
+
+        Args:
+            updates: number of the update, from 1; a number or an array.
+        """
+        return EPSILON / (1.0 - BETA_2**updates) ** 0.5
 
     def weight_shapes(self) -> Shapes:
         """Return the shapes of the layers' weights: those of Keras' form of this network."""

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Integers = NDArray[np.int64]
+"""Tokens: a NumPy array of int64."""
 Floats = NDArray[np.float32]
+"""Weights, losses or encoded tokens: a NumPy array of float32."""
 
 MISSING = -1
 """Stands for a missing token: never a target that counts; as an input it may be skipped."""
@@ -35,7 +37,7 @@ def stream(seed: int, name: str) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(spawned))
 
 
-def generate(rng: np.random.Generator, count: int, length: int, symbols: int) -> Integers:
+def uniform_sequences(rng: np.random.Generator, count: int, length: int, symbols: int) -> Integers:
     """Draw uniform integers in 0..symbols-1, shape [count, length].
 
     Drawing 5 rows twice gives the same rows as drawing 10 once, so that the size of a

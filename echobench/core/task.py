@@ -10,17 +10,18 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from echobench.core import sequences
 from echobench.core.coding import Coding, OneHot
+from echobench.core.frozen import FrozenModel
 from echobench.core.sequences import MISSING, Framing, Integers
 
 if TYPE_CHECKING:
     from echobench.core.architectures import Form, Network
 
 
-class Recipe(BaseModel):
+class Recipe(FrozenModel):
     """How a network is trained; the two divisions differ in their recipes.
 
     Attributes:
@@ -39,8 +40,6 @@ class Recipe(BaseModel):
         epochs: the tutorial's number of epochs; the default budget is ten times that.
         evaluate_every: epochs between evaluations.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     units: int = Field(ge=1)
     batch: int = Field(ge=1)
@@ -61,7 +60,7 @@ class Recipe(BaseModel):
         return self.learning_rate * 0.5 * (1.0 + math.cos(math.pi * done))
 
 
-class Task(BaseModel, ABC):
+class Task(FrozenModel, ABC):
     """A task; its pydantic fields are its parameters (`--task name[field=value]`).
 
     A subclass defines `name`, `recipes`, `framing`, `sample` and `network`. A row holds
@@ -77,7 +76,7 @@ class Task(BaseModel, ABC):
         symbols: number of symbols; they are the tokens 0..symbols-1.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
+    model_config = ConfigDict(ignored_types=(cached_property,))
 
     name: ClassVar[str]
     recipes: ClassVar[dict[str, Recipe]]
@@ -206,7 +205,7 @@ class EchoTask(Task):
 
     def sample(self, rng: np.random.Generator, count: int) -> Integers:
         """Draw uniform random sequences, int64 [count, length]."""
-        return sequences.generate(rng, count, self.length, self.symbols)
+        return sequences.uniform_sequences(rng, count, self.length, self.symbols)
 
     def supervised(self, row: Integers) -> tuple[Integers, Integers]:
         """Frame one sequence with pandas, as the tutorial does."""

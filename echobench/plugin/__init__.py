@@ -1,1 +1,1 @@
-"""plugin."""
+"""What plugins implement, and how they are loaded."""

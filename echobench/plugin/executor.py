@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
-
+from echobench.core.frozen import FrozenModel
 from echobench.trial.job import Job
 from echobench.trial.messages import Progress
 from echobench.trial.record import Record
@@ -35,7 +34,7 @@ class Site:
     folder: Path
 
 
-class Executor(BaseModel, ABC):
+class Executor(FrozenModel, ABC):
     """A place that runs jobs. Its fields are its parameters (`--executor name[field=value]`).
 
     It changes neither what a worker does nor what a record means. The harness keeps as many
@@ -49,8 +48,6 @@ class Executor(BaseModel, ABC):
         local: whether trials run on this machine alone; elsewhere a trial that any machine has
             recorded is not run again.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: ClassVar[str]
     requires: ClassVar[tuple[str, ...]] = ()

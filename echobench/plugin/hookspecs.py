@@ -1,8 +1,8 @@
 """The hooks a plugin may implement.
 
-A plugin is a module, named by an entry point in the group `echobench` (or by
-`--plugin FILE.py`). Importing it must not import Keras or a framework: the
-parent process loads every plugin, the frameworks only live in the workers.
+A plugin is a module, named by an entry point in the group `echobench` or by
+`--plugin FILE.py`. The parent process imports every plugin, so its top level must not
+import Keras or a framework; these are imported in workers only.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 PROJECT = "echobench"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+"""Marks a function of a plugin as the implementation of the hook of that name."""
 
 
 @hookspec

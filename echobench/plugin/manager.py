@@ -1,15 +1,16 @@
-"""The one plugin manager: from names to what plugins provide, errors contained."""
+"""The plugin manager: load plugins, collect what they provide, contain their errors."""
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import importlib.util
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 import pluggy
 
@@ -23,22 +24,17 @@ from echobench.plugin.study import Study
 
 FILE_PREFIX = "file:"
 T = TypeVar("T")
-KINDS: dict[str, type] = {
-    "echobench_tasks": Task,
-    "echobench_executors": Executor,
-    "echobench_backends": Backend,
-    "echobench_observers": Observer,
-    "echobench_studies": Study,
-}
-"""What each hook returns: classes of the first two, instances of the others."""
 
 
 @dataclass(frozen=True)
 class Provided(Generic[T]):
-    """Something a plugin provides, and where it came from.
+    """A value that a plugin provides, and where it comes from.
 
-    `plugin` is the entry point's name, or `file:PATH`: all that a worker needs
-    in order to load this plugin and no other. `distribution` is who installed it.
+    Attributes:
+        value: the task class, backend, ...
+        plugin: the entry point's name, or `file:PATH`: all that a worker needs in order to
+            load this plugin and no other.
+        distribution: the installed distribution, or the file's path.
     """
 
     value: T
@@ -55,33 +51,97 @@ class Broken:
     reason: str
 
 
-class Plugins:
-    """All plugins that are installed, or only the named ones.
+class Catalog(dict[str, Provided[T]]):
+    """All that the loaded plugins provide of one kind, by name.
 
     Args:
-        files: Python files to load as plugins (`--plugin FILE.py`); a file that
-            cannot be loaded is an error, since the user named it.
-        only: names of the entry points to load; None loads all. A broken entry
-            point is kept in `broken` and hurts nobody else.
+        kind: what error messages call it.
+        base: what plugins derive from.
+        classes: whether plugins provide subclasses of `base`; else instances.
 
     Raises:
-        PluginError: a file is missing or broken, a hook is misspelled, or two
-            plugins provide the same name.
+        UnknownNameError: on access by a name that no plugin provides.
+    """
+
+    def __init__(self, kind: str, base: type, *, classes: bool = False) -> None:
+        super().__init__()
+        self._kind = kind
+        self._base = base
+        self._classes = classes
+
+    def add(self, value: Any, source: _Source) -> None:
+        """Check a value's type and add it under its name.
+
+        Raises:
+            PluginError: the value is of another type, or its name is taken.
+        """
+        if not self._accepts(value):
+            base = self._base.__name__
+            expected = f"subclasses of {base}" if self._classes else f"{base} instances"
+            raise PluginError(f"plugin {source.label!r}: expected {expected}; received {value!r}")
+        if value.name in self:
+            first = self[value.name]
+            raise PluginError(
+                f"two plugins provide the {self._kind} {value.name!r}: {first.plugin!r} of "
+                f"{first.distribution} and {source.plugin!r} of {source.distribution}; "
+                "uninstall or rename one"
+            )
+        self[value.name] = Provided(value, source.plugin, source.distribution)
+
+    def _accepts(self, value: Any) -> bool:
+        if self._classes:
+            return isinstance(value, type) and issubclass(value, self._base)
+        return isinstance(value, self._base)
+
+    def __missing__(self, name: str) -> NoReturn:
+        raise UnknownNameError(self._kind, name, self)
+
+
+class Plugins:
+    """All installed plugins, or only those named.
+
+    Args:
+        files: Python files to load as plugins (`--plugin FILE.py`).
+        only: names of the entry points to load; None loads all.
+
+    Attributes:
+        tasks, executors, backends, observers, studies: what the plugins provide, by name.
+        broken: installed plugins whose import, registration or hook raised an exception;
+            they provide nothing, and the others are not affected.
+
+    Raises:
+        PluginError: a file is missing or broken, a hook is misspelled or returns a value of
+            another type, or two plugins provide the same name.
     """
 
     def __init__(self, files: Sequence[Path] = (), only: Iterable[str] | None = None) -> None:
-        self.tasks: dict[str, Provided[type[Task]]] = {}
-        self.executors: dict[str, Provided[type[Executor]]] = {}
-        self.backends: dict[str, Provided[Backend]] = {}
-        self.observers: dict[str, Provided[Observer]] = {}
-        self.studies: dict[str, Provided[Study]] = {}
+        self.tasks: Catalog[type[Task]] = Catalog("task", Task, classes=True)
+        self.executors: Catalog[type[Executor]] = Catalog("executor", Executor, classes=True)
+        self.backends: Catalog[Backend] = Catalog("backend", Backend)
+        self.observers: Catalog[Observer] = Catalog("observer", Observer)
+        self.studies: Catalog[Study] = Catalog("study", Study)
         self.broken: list[Broken] = []
-        self._wanted = None if only is None else set(only)
+        self._catalogs: dict[str, Catalog[Any]] = {
+            "echobench_tasks": self.tasks,
+            "echobench_executors": self.executors,
+            "echobench_backends": self.backends,
+            "echobench_observers": self.observers,
+            "echobench_studies": self.studies,
+        }
+        self._sources: dict[str, _Source] = {}
+        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+        wanted = None if only is None else set(only)
         for entry_point in importlib.metadata.entry_points(group=hookspecs.PROJECT):
-            if self._wanted is None or entry_point.name in self._wanted:
-                self._load_entry_point(entry_point)
+            if wanted is None or entry_point.name in wanted:
+                distribution = entry_point.dist.name if entry_point.dist else "unknown distribution"
+                source = _Source(entry_point.name, distribution, entry_point.name)
+                self._load(source, entry_point.load)
         for path in files:
-            self._load_file(path)
+            source = _Source(f"{FILE_PREFIX}{path.resolve()}", str(path), path.name, path)
+            self._load(source, functools.partial(_import_file, path))
+        self._check_hook_names()
+        self._collect()
 
     @classmethod
     def named(cls, names: Sequence[str]) -> Plugins:
@@ -94,127 +154,111 @@ class Plugins:
 
     def task(self, name: str) -> Provided[type[Task]]:
         """Return the task of that name, or raise UnknownNameError."""
-        if name not in self.tasks:
-            raise UnknownNameError("task", name, self.tasks)
         return self.tasks[name]
 
     def backend(self, name: str) -> Provided[Backend]:
         """Return the backend of that name, or raise UnknownNameError."""
-        if name not in self.backends:
-            raise UnknownNameError("backend", name, self.backends)
         return self.backends[name]
 
     def executor(self, name: str) -> Provided[type[Executor]]:
         """Return the executor of that name, or raise UnknownNameError."""
-        if name not in self.executors:
-            raise UnknownNameError("executor", name, self.executors)
         return self.executors[name]
 
     def observer(self, name: str) -> Provided[Observer]:
         """Return the observer of that name, or raise UnknownNameError."""
-        if name not in self.observers:
-            raise UnknownNameError("observer", name, self.observers)
         return self.observers[name]
 
     def study(self, name: str) -> Provided[Study]:
         """Return the study of that name, or raise UnknownNameError."""
-        if name not in self.studies:
-            raise UnknownNameError("study", name, self.studies)
         return self.studies[name]
 
-    def _load_entry_point(self, entry_point: importlib.metadata.EntryPoint) -> None:
-        distribution = entry_point.dist.name if entry_point.dist else "unknown distribution"
+    def _load(self, source: _Source, load: Callable[[], Any]) -> None:
+        """Import a plugin and register it."""
+        key = f"{len(self._sources)}: {source.label}"  # two distributions may share a name
         try:
-            found = _provided_by(entry_point.load(), entry_point.name)
-        except PluginError:
-            raise
+            self._manager.register(load(), name=key)
         except Exception as error:
-            # Whatever a stranger's module raises at import concerns that plugin alone.
-            self.broken.append(Broken(entry_point.name, distribution, _one_line(error)))
-            return
-        self._add(found, entry_point.name, distribution)
+            # A stranger's module may raise anything, and pluggy rejects a hook's arguments.
+            if self._manager.has_plugin(key):
+                self._manager.unregister(name=key)
+            self._contain(source, error)
+        else:
+            self._sources[key] = source
 
-    def _load_file(self, path: Path) -> None:
-        plugin = f"{FILE_PREFIX}{path.resolve()}"
-        name = f"echobench_plugin_{path.stem}"
-        specification = importlib.util.spec_from_file_location(name, path)
-        if not path.is_file() or specification is None or specification.loader is None:
-            raise PluginError(f"plugin file {str(path)!r}: expected an existing .py file")
-        module = importlib.util.module_from_spec(specification)
-        sys.modules[name] = module  # pydantic looks annotations up there
+    def _check_hook_names(self) -> None:
         try:
-            specification.loader.exec_module(module)
-        except Exception as error:
-            raise PluginError(f"plugin file {str(path)!r}: {_one_line(error)}") from error
-        found = _provided_by(module, path.name)
-        if not any(found.values()):
+            self._manager.check_pending()
+        except pluggy.PluginValidationError as error:
+            source = self._sources[str(self._manager.get_name(error.plugin))]
             raise PluginError(
-                f"plugin file {str(path)!r} provides nothing: expected a function marked with "
-                f"@hookimpl, one of {', '.join(KINDS)}"
-            )
-        self._add(found, plugin, str(path))
+                f"plugin {source.label!r} implements an unknown hook: {_one_line(error)}; "
+                f"known: {', '.join(self._catalogs)}"
+            ) from error
 
-    def _add(self, found: dict[str, list[Any]], plugin: str, distribution: str) -> None:
-        tables: dict[str, dict[str, Provided[Any]]] = {
-            "echobench_tasks": self.tasks,
-            "echobench_executors": self.executors,
-            "echobench_backends": self.backends,
-            "echobench_observers": self.observers,
-            "echobench_studies": self.studies,
-        }
-        for hook, values in found.items():
-            for value in values:
-                kind = KINDS[hook].__name__.lower()
-                _add_named(tables[hook], kind, value.name, Provided(value, plugin, distribution))
+    def _collect(self) -> None:
+        """Call every hook of every plugin, and add the values to the catalogs."""
+        values: dict[str, list[tuple[Catalog[Any], Any]]] = {key: [] for key in self._sources}
+        for hook, catalog in self._catalogs.items():
+            # Not hook(): there, one plugin's exception would lose the values of all others.
+            for implementation in getattr(self._manager.hook, hook).get_hookimpls():
+                key = implementation.plugin_name
+                if key not in values:
+                    continue  # another hook of this plugin raised
+                try:
+                    values[key] += [(catalog, value) for value in implementation.function() or ()]
+                except Exception as error:
+                    self._contain(self._sources[key], error)
+                    del values[key]
+        for key, provided in values.items():
+            source = self._sources[key]
+            if source.file and not provided:
+                raise PluginError(
+                    f"plugin file {str(source.file)!r} provides nothing: expected a function "
+                    f"marked with @hookimpl, one of {', '.join(self._catalogs)}"
+                )
+            for catalog, value in provided:
+                catalog.add(value, source)
+
+    def _contain(self, source: _Source, error: Exception) -> None:
+        """Note that an installed plugin is broken; raise for a file, which the user named."""
+        if isinstance(error, PluginError):
+            raise error
+        if source.file:
+            raise PluginError(f"plugin file {str(source.file)!r}: {_one_line(error)}") from error
+        self.broken.append(Broken(source.plugin, source.distribution, _one_line(error)))
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a plugin comes from.
+
+    Attributes:
+        plugin, distribution: as in `Provided`.
+        label: what error messages call the plugin.
+        file: the plugin's file; None for an entry point.
+    """
+
+    plugin: str
+    distribution: str
+    label: str
+    file: Path | None = None
+
+
+def _import_file(path: Path) -> ModuleType:
+    name = f"echobench_plugin_{path.stem}"
+    specification = importlib.util.spec_from_file_location(name, path)
+    if not path.is_file() or specification is None or specification.loader is None:
+        raise PluginError(f"plugin file {str(path)!r}: expected an existing .py file")
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module  # pydantic looks annotations up there
+    specification.loader.exec_module(module)
+    return module
 
 
 def file_of(plugin: str) -> Path | None:
-    """Return the file of a plugin (`Provided.plugin`); None where it is installed."""
+    """Return the file of a plugin (`Provided.plugin`); None for an entry point."""
     path = plugin.removeprefix(FILE_PREFIX)
     return None if path == plugin else Path(path)
-
-
-def _add_named(table: dict[str, Provided[T]], kind: str, name: str, provided: Provided[T]) -> None:
-    if name in table:
-        first, second = table[name], provided
-        raise PluginError(
-            f"two plugins provide the {kind} {name!r}: {first.plugin!r} of "
-            f"{first.distribution} and {second.plugin!r} of {second.distribution}; "
-            "uninstall or rename one"
-        )
-    table[name] = provided
-
-
-def _provided_by(module: ModuleType, name: str) -> dict[str, list[Any]]:
-    """Call the module's hooks, each module with a manager of its own; values by hook.
-
-    One manager a module keeps one plugin's exception from ending the others.
-    """
-    manager = pluggy.PluginManager(hookspecs.PROJECT)
-    manager.add_hookspecs(hookspecs)
-    manager.register(module, name=name)
-    try:
-        manager.check_pending()
-    except pluggy.PluginValidationError as error:
-        raise PluginError(
-            f"plugin {name!r} implements an unknown hook: {_one_line(error)}; "
-            f"known: {', '.join(KINDS)}"
-        ) from error
-    found = {}
-    for hook, kind in KINDS.items():
-        found[hook] = [value for group in getattr(manager.hook, hook)() for value in group]
-        for value in found[hook]:
-            if kind in (Task, Executor):
-                if not (isinstance(value, type) and issubclass(value, kind)):
-                    raise PluginError(
-                        f"plugin {name!r}: expected subclasses of {kind.__name__}; received "
-                        f"{value!r}"
-                    )
-            elif not isinstance(value, kind):
-                raise PluginError(
-                    f"plugin {name!r}: expected {kind.__name__} instances; received {value!r}"
-                )
-    return found
 
 
 def _one_line(error: BaseException) -> str:

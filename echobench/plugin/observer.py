@@ -1,4 +1,4 @@
-"""What an observer plugin provides: something told of every trial as it runs."""
+"""The interface of an observer plugin: it receives every trial's progress and record."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 class Observer:
-    """Told of trials, in the parent process: a log elsewhere, a dashboard.
+    """Receives trials as they run: for a log elsewhere, or a dashboard.
 
-    Chosen with `--observe NAME`. A subclass overrides what it needs. An
-    observer that raises is named on stderr, and left alone from then on; the
-    trials go on. It must not import a framework.
+    Chosen with `--observe NAME`. A subclass overrides the methods that it needs; they run in
+    the parent process, where no framework may be imported. An observer that raises is named on
+    stderr and not called again; the trials go on.
 
     Attributes:
-        name: what `--observe` takes.
+        name: the name that `--observe` takes.
         requires: modules that must be installed.
         extra: echobench's extra that installs them, if any.
     """
@@ -29,15 +29,15 @@ class Observer:
     extra: ClassVar[str | None] = None
 
     def trial_started(self, trial: Trial, results: Path) -> None:
-        """Note that a trial begins.
+        """Handle a trial's start.
 
         Args:
-            trial: what runs.
-            results: the results folder, for what the observer writes.
+            trial: the trial that starts.
+            results: the results folder, for files that the observer writes.
         """
 
     def trial_progressed(self, trial: Trial, progress: Progress) -> None:
-        """Note how far the trial is; called a few times a second at most."""
+        """Handle a trial's progress; called at most a few times a second."""
 
     def trial_finished(self, trial: Trial, record: Record) -> None:
-        """Note what came of the trial; its record is already kept."""
+        """Handle a trial's record, which is already on disk."""

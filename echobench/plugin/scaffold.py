@@ -1,4 +1,4 @@
-"""A new plugin's distribution, from templates: `echobench new`."""
+"""Write the distribution of a new plugin from templates: `echobench new`."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ FILES = {
     "src/{package}/task.py": "task.py",
     "tests/test_{package}.py": "test_task.py",
 }
-"""Where each template goes."""
-TAKEN = ("EchoTask", "False", "None", "Recipe", "True")
-"""Names that a class in the task's file cannot have."""
+"""The template of each file."""
+RESERVED_CLASSES = ("EchoTask", "False", "None", "Recipe", "True")
+"""Names that the task's class cannot have in its file."""
 
 
 def new_task(name: str, directory: Path | None, plugins: Plugins) -> list[Path]:
     """Write a distribution that holds a task.
 
     Args:
-        name: the task's: lower-case letters, digits and hyphens.
-        directory: where; `echobench-NAME` here, by default.
-        plugins: the installed ones, whose names are taken.
+        name: the task's name: lower-case letters, digits and hyphens.
+        directory: a new or empty directory; None for `echobench-NAME` in the current one.
+        plugins: the installed plugins, whose tasks have other names.
 
     Returns:
-        The files that were written, the task's own among them.
+        The files written.
 
     Raises:
-        UsageError: the name cannot be or is taken, or the directory holds something.
+        UsageError: the name is not allowed or taken, or the directory is not empty or cannot
+            be written.
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise UsageError(
@@ -57,17 +58,17 @@ def new_task(name: str, directory: Path | None, plugins: Plugins) -> list[Path]:
         "name": name,
         "distribution": distribution,
         "package": package,
-        "class_name": f"{class_name}Echo" if class_name in TAKEN else class_name,
+        "class_name": f"{class_name}Echo" if class_name in RESERVED_CLASSES else class_name,
     }
     templates = files("echobench.plugin") / "templates" / "task"
     texts = {
-        place.format(package=package): Template(
+        path.format(package=package): Template(
             (templates / f"{template}.template").read_text(encoding="utf-8")
         ).substitute(words)
-        for place, template in FILES.items()
+        for path, template in FILES.items()
     }
     texts[f"src/{package}/__init__.py"] = f'"""The task {name} for echobench."""\n'
-    written = [folder / place for place in sorted(texts)]
+    written = [folder / path for path in sorted(texts)]
     try:
         for path in written:
             path.parent.mkdir(parents=True, exist_ok=True)

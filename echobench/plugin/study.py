@@ -1,43 +1,42 @@
-"""What a study plugin provides: a question, and the cells that answer it."""
+"""The interface of a study plugin: a question, and the tasks that answer it."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from echobench.core.frozen import FrozenModel
 
 
-class Variant(BaseModel):
-    """One row of a study.
+class Variant(FrozenModel):
+    """A row of a study.
 
     Attributes:
-        label: what the row is called.
-        task: a task as `--task` takes it.
+        label: the row's heading.
+        task: a task, as `--task` takes it.
         division: `closed` or `open`.
-        sizes: where the row lies on axes of size, by their names with units: on the
-            one along which it differs from the base, and the base on all. A study
-            with them says where backends cross, and `echobench plot` draws it.
+        sizes: the row's position on the study's axes of size, from an axis's name, with its
+            unit, to the size. A row gives the axis on which it differs from the base row; the
+            base row gives all axes. With sizes, the study says at which size one backend
+            overtakes another, and `echobench plot` draws it.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     label: str
     task: str
     division: str = "open"
-    sizes: dict[str, int] = {}
+    sizes: dict[str, int] = Field(default_factory=dict)
 
 
-class Study(BaseModel):
-    """A question that `echobench study NAME` answers with one table.
+class Study(FrozenModel):
+    """A question that `echobench study NAME` answers with a table.
 
     Attributes:
-        name: what `echobench study` takes.
+        name: the name that `echobench study` takes.
         question: one sentence.
         variants: the rows, in order.
-        backend: what runs them, unless `--backend` says otherwise.
-        seeds: of each variant, 0 to seeds-1.
-        timeout: limit of a trial, as `--timeout` takes it.
+        backend: the backend that runs them, unless `--backend` names another.
+        seeds: trials of each variant, with the seeds 0 to seeds-1.
+        timeout: time limit of a trial, as `--timeout` takes it: `90s`, `3m`.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
     question: str
@@ -48,10 +47,10 @@ class Study(BaseModel):
 
     @property
     def axes(self) -> list[str]:
-        """Return the axes of size along which the study goes."""
+        """The axes of size along which the variants lie."""
         return list(dict.fromkeys(axis for variant in self.variants for axis in variant.sizes))
 
     @property
     def base(self) -> dict[str, int]:
-        """Return the sizes of the variant that lies on most axes: where the others cross."""
+        """The sizes of the base row, which lies on all axes."""
         return max((variant.sizes for variant in self.variants), key=len)

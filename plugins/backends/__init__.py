@@ -1,1 +1,1 @@
-"""One backend a file: the same functions, in the same order."""
+"""Backends and peers, one a file: the same functions, in the same order."""

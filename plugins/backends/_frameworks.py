@@ -1,16 +1,15 @@
-"""What a backend and its peer share: how a process is set up for their framework."""
+"""What backends of the same framework share: its settings, its loops, the peers' arithmetic."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from echobench import Backend
-from echobench.core.backend import padded
-
-if TYPE_CHECKING:
-    from echobench.core.sequences import Floats, Integers
+from echobench import Backend, Floats, Integers, NativeProgram
 
 
 class OnJax(Backend):
@@ -19,11 +18,11 @@ class OnJax(Backend):
     keras_backend: ClassVar[str] = "jax"
 
     def environment(self, device: str, threads: int) -> dict[str, str]:
-        """Choose the platform; XLA takes its threads from the affinity."""
+        """Choose the platform; XLA takes its number of threads from the affinity."""
         return {"JAX_PLATFORMS": "cuda" if device == "gpu" else "cpu"}
 
     def cache_environment(self, folder: str) -> dict[str, str]:
-        """Keep every compiled program, however small and soon made."""
+        """Cache every compiled program, however small and however quickly compiled."""
         return {
             "JAX_COMPILATION_CACHE_DIR": folder,
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -42,12 +41,12 @@ class OnJax(Backend):
 
         try:
             return sorted({device.platform for device in jax.devices()})
-        # The platform that was asked for is not there: without its plugin JAX only asserts.
+        # The chosen platform is missing; without its plugin JAX raises a bare assertion.
         except (RuntimeError, AssertionError):
             return []
 
     def facts(self) -> dict[str, Any]:
-        """Return compiler and precision, and which devices hold anything."""
+        """Return compiler, precision, and the devices that hold arrays."""
         import jax
 
         used = {str(device) for array in jax.live_arrays() for device in array.devices()}
@@ -59,37 +58,6 @@ class OnJax(Backend):
         }
 
 
-class JaxLoop:
-    """Training by a jitted loop over epochs.
-
-    Args:
-        run: takes a learner (donated), rows [chunk, sequences, length] and how many epochs of
-            these to train; returns the learner, losses and accuracies [chunk, batches].
-        chunk: most epochs of a call.
-
-    Attributes:
-        learner: all that training changes.
-    """
-
-    def __init__(self, run: Any, chunk: int) -> None:
-        self._run = run
-        self._chunk = chunk
-        self.learner: Any = None
-
-    def train(self, rows: Integers) -> tuple[Floats, Floats]:
-        """Train on rows [epochs, sequences, length]: losses, accuracies [epochs, batches]."""
-        epochs = len(rows)
-        self.learner, losses, accuracies = self._run(
-            self.learner, padded(rows, self._chunk), epochs
-        )
-        # np.asarray waits for the device.
-        return np.asarray(losses)[:epochs], np.asarray(accuracies)[:epochs]
-
-    def first_losses(self, rows: Integers) -> Floats:
-        """Train, and return the loss of every update."""
-        return self.train(rows)[0].reshape(-1)
-
-
 class OnTorch(Backend):
     """A backend that runs on torch."""
 
@@ -98,13 +66,13 @@ class OnTorch(Backend):
     extra: ClassVar[str | None] = "torch"
 
     def environment(self, device: str, threads: int) -> dict[str, str]:
-        """Choose Keras' device and hide GPUs where the CPU is asked for."""
+        """Choose Keras' device; hide GPUs from a run on the CPU."""
         if device == "gpu":
             return {"KERAS_TORCH_DEVICE": "cuda"}
         return {"KERAS_TORCH_DEVICE": "cpu", "CUDA_VISIBLE_DEVICES": ""}
 
     def cache_environment(self, folder: str) -> dict[str, str]:
-        """Keep what inductor and autograd's compiler made."""
+        """Cache the output of inductor and of autograd's compiler."""
         return {
             "TORCHINDUCTOR_CACHE_DIR": folder,
             "TORCHINDUCTOR_FX_GRAPH_CACHE": "1",
@@ -139,8 +107,94 @@ class OnTorch(Backend):
 
 
 def torch_device() -> str:
-    """Return where torch computes."""
+    """Return the device that torch computes on: `cuda` or `cpu`."""
     import torch
 
-    # Where the CPU is asked for, the environment hides the GPUs.
+    # OnTorch.environment hides the GPUs from a run on the CPU.
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+class JaxLoop:
+    """Training by a jitted loop over epochs.
+
+    Args:
+        run: takes a learner (donated), rows [chunk, sequences, length] and the number of
+            epochs to train; returns the learner, losses and accuracies [chunk, batches].
+        chunk: the most epochs of one call.
+
+    Attributes:
+        learner: all that training changes.
+    """
+
+    def __init__(self, run: Any, chunk: int) -> None:
+        self._run = run
+        self._chunk = chunk
+        self.learner: Any = None
+
+    def train(self, rows: Integers) -> tuple[Floats, Floats]:
+        """Train on rows [epochs, sequences, length]; losses, accuracies [epochs, batches]."""
+        epochs = len(rows)
+        self.learner, losses, accuracies = self._run(
+            self.learner, padded(rows, self._chunk), epochs
+        )
+        # np.asarray waits for the device.
+        return np.asarray(losses)[:epochs], np.asarray(accuracies)[:epochs]
+
+
+def padded(rows: Integers, chunk: int) -> NDArray[np.int32]:
+    """Return rows as int32, padded with zeros to `chunk` epochs, so that shapes stay the same."""
+    filled = np.zeros((chunk, *rows.shape[1:]), np.int32)
+    filled[: len(rows)] = rows
+    return filled
+
+
+class PeerNetwork(ABC):
+    """A network in a framework's own layers: what is the same for every array library.
+
+    Args:
+        program: the experiment, with the network as a list of layers.
+        inputs: the program's, as the library indexes with them.
+        targets: likewise.
+    """
+
+    def __init__(self, program: NativeProgram, inputs: Any, targets: Any) -> None:
+        self.program = program
+        self._inputs = inputs
+        self._targets = targets
+
+    @abstractmethod
+    def one_hot(self, tokens: Any) -> Any:
+        """Return integers [...] as float32 [..., width]."""
+
+    def encode(self, tokens: Any) -> Any:
+        """Return integers [...] as the network sees them, float32 [..., width]."""
+        scale = self.program.scale
+        return self.one_hot(tokens) if scale is None else tokens[..., None] / scale
+
+    def decode(self, outputs: Any) -> Any:
+        """Return outputs [samples, n_out, width] as tokens [samples, n_out]."""
+        scale = self.program.scale
+        if scale is None:
+            return outputs.argmax(-1)
+        return (outputs[..., 0] * scale).round().clip(0, scale)
+
+    def batch(self, rows: Any, number: int) -> tuple[Any, Any]:
+        """Return x [samples, n_in] and y [samples, n_out] of a batch of rows [count, length]."""
+        inputs, targets = self._inputs[number], self._targets[number]
+        x, y = rows[:, inputs], rows[:, targets]
+        return x.reshape(-1, inputs.shape[-1]), y.reshape(-1, targets.shape[-1])
+
+    def answers(self, rows: Any, forward: Callable[[Any, Any], tuple[Any, Any]]) -> list[Any]:
+        """Return the answers to rows [count, length], [count, samples, n_out] for each batch.
+
+        Args:
+            rows: integers.
+            forward: takes x and states; returns outputs and the states after them.
+        """
+        states, answers = None, []
+        for number in range(self.program.batches):
+            x, y = self.batch(rows, number)
+            outputs, after = forward(x, states)
+            states = after if self.program.carries else None
+            answers.append(self.decode(outputs).reshape(len(rows), -1, y.shape[-1]))
+        return answers

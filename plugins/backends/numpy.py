@@ -6,8 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from echobench import Backend, hookimpl
-from echobench.core.backend import InferenceBackend
+from echobench import Backend, InferenceBackend, hookimpl
 
 
 class Numpy(InferenceBackend):
@@ -19,18 +18,18 @@ class Numpy(InferenceBackend):
     requires: ClassVar[tuple[str, ...]] = ("jax",)
 
     def environment(self, device: str, threads: int) -> dict[str, str]:
-        """Keep the JAX that Keras imports off GPUs; the BLAS has its threads from the harness."""
+        """Keep the JAX that Keras imports off GPUs; the harness sets the threads of the BLAS."""
         return {"JAX_PLATFORMS": "cpu"}
 
     def configure(self, device: str, threads: int) -> None:
-        """Do nothing: all is in the environment."""
+        """Do nothing: the environment sets everything."""
 
     def devices(self) -> list[str]:
         """Return `cpu`."""
         return ["cpu"]
 
     def facts(self) -> dict[str, Any]:
-        """Return the library that multiplies."""
+        """Return the BLAS that NumPy uses."""
         blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
         return {"compiler": "none", "blas": f"{blas['name']} {blas['version']}"}
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any, ClassVar
 
-from echobench import Backend, hookimpl
-from echobench.core.backend import InferenceBackend
+from echobench import Backend, InferenceBackend, hookimpl
 
 
 class OpenVINO(InferenceBackend):
@@ -18,13 +17,13 @@ class OpenVINO(InferenceBackend):
     extra: ClassVar[str | None] = "openvino"
 
     def environment(self, device: str, threads: int) -> dict[str, str]:
-        """Keep OpenVINO from reporting its import over the network, which it does outside CI."""
+        """Pretend to run in CI, where OpenVINO does not report its import over the network."""
         return {"CI": "true"}
 
     def configure(self, device: str, threads: int) -> None:
-        """Set threads, and float32, where OpenVINO takes bfloat16 on processors that have it.
+        """Set threads, and float32 in place of the bfloat16 that OpenVINO prefers.
 
-        Keras compiles its graphs through `openvino.compile_model` and passes no options.
+        Keras compiles its graphs with `openvino.compile_model`, without options.
         """
         import openvino
 

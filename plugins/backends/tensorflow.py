@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from echobench import Backend, hookimpl
-from echobench.core.backend import padded
+from echobench import Backend, Floats, Integers, Predictor, Trainer, hookimpl
+
+from ._frameworks import padded
 
 if TYPE_CHECKING:
-    from echobench.core.backend import Predictor, Trainer
-    from echobench.core.program import Program
-    from echobench.core.sequences import Floats, Integers
+    from echobench import Program
 
 
 class TensorFlow(Backend):
@@ -25,12 +24,12 @@ class TensorFlow(Backend):
     extra: ClassVar[str | None] = "tensorflow"
 
     def environment(self, device: str, threads: int) -> dict[str, str]:
-        """Hide GPUs where the CPU is asked for, and keep the log to errors."""
+        """Hide GPUs from a run on the CPU, and log only errors."""
         hidden = {} if device == "gpu" else {"CUDA_VISIBLE_DEVICES": "-1"}
         return {"TF_CPP_MIN_LOG_LEVEL": "2", "NVIDIA_TF32_OVERRIDE": "0", **hidden}
 
     def cache_environment(self, folder: str) -> dict[str, str]:
-        """Keep what XLA compiled."""
+        """Cache the programs that XLA compiles."""
         return {"TF_XLA_FLAGS": f"--tf_xla_persistent_cache_directory={folder}"}
 
     def configure(self, device: str, threads: int) -> None:
@@ -78,7 +77,7 @@ class TensorFlow(Backend):
         }
 
 
-class _Trainer:
+class _Trainer(Trainer):
     def __init__(self, program: Program, chunk: int) -> None:
         import tensorflow as tf
 
@@ -94,20 +93,20 @@ class _Trainer:
         def run(learner: Any, rows: Any, epochs: Any) -> Any:
             def body(step: Any, learner: Any, states: Any, losses: Any, accuracies: Any) -> Any:
                 epoch, block = step // program.rounds, step % program.rounds
-                learner, states, loss, right = program.advance(
+                learner, states, loss, accuracy = program.advance(
                     learner, states, rows[epoch], block, value_and_grad
                 )
-                place = [[step]]
-                losses = tf.tensor_scatter_nd_update(losses, place, [loss])
-                accuracies = tf.tensor_scatter_nd_update(accuracies, place, [right])
+                index = [[step]]
+                losses = tf.tensor_scatter_nd_update(losses, index, [loss])
+                accuracies = tf.tensor_scatter_nd_update(accuracies, index, [accuracy])
                 return step + 1, learner, states, losses, accuracies
 
             steps = chunk * program.rounds
             empty = tf.zeros((steps, program.batches // program.rounds))
             start = (tf.constant(0), learner, program.start_states(), empty, empty)
             end = epochs * program.rounds
-            _, learner, _, *seen = tf.while_loop(lambda step, *_: step < end, body, start)
-            return learner, *(tf.reshape(s, (chunk, program.batches)) for s in seen)
+            _, learner, _, *metrics = tf.while_loop(lambda step, *_: step < end, body, start)
+            return learner, *(tf.reshape(m, (chunk, program.batches)) for m in metrics)
 
         self._program = program
         self._chunk = chunk
@@ -127,9 +126,6 @@ class _Trainer:
         )
         # .numpy() waits for the device.
         return losses.numpy()[:epochs], accuracies.numpy()[:epochs]
-
-    def first_losses(self, rows: Integers) -> Floats:
-        return self.train(rows)[0].reshape(-1)
 
     def weights(self) -> list[Floats]:
         return [p.numpy() for p in self._learner.parameters]

@@ -2,8 +2,8 @@
 
 Keras' layers cost far more in Python than these small networks cost in
 arithmetic. So forward pass, backward pass and update are traced once
-(`make_fx`), and the graph runs without Keras: through `torch.compile` where a
-C++ compiler (or a GPU) is at hand, operation by operation elsewhere.
+(`make_fx`), and the graph runs without Keras: through `torch.compile` if there is a
+C++ compiler or a GPU, else operation by operation.
 """
 
 from __future__ import annotations
@@ -13,15 +13,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from echobench import hookimpl
+from echobench import Backend, Floats, Integers, Predictor, Trainer, hookimpl
 
 from ._frameworks import OnTorch, torch_device
 
 if TYPE_CHECKING:
-    from echobench import Backend
-    from echobench.core.backend import Predictor, Trainer
-    from echobench.core.program import Program
-    from echobench.core.sequences import Floats, Integers
+    from echobench import Program
 
 
 class Torch(OnTorch):
@@ -30,7 +27,7 @@ class Torch(OnTorch):
     name: ClassVar[str] = "torch"
     # The fused kernel fails in the backward pass of a stateful LSTM.
     lstm_options: ClassVar[dict[str, Any]] = {"use_cudnn": False}
-    # What inductor makes of the gradient by hand is a tenth slower than of its own.
+    # Inductor compiles its own gradient to code a tenth faster than the hand-written one.
     custom_gradient: ClassVar[bool] = False
 
     def trainer(self, program: Program, chunk: int) -> Trainer:
@@ -50,7 +47,7 @@ class Torch(OnTorch):
             tokens = torch.tensor(rows.astype(np.int32), device=device)
             with torch.no_grad():
                 if rows.shape not in graphs:
-                    # make_fx counts the arguments of a plain function, not of a method.
+                    # make_fx counts the arguments of a function, not those of a method.
                     graphs[rows.shape] = make_fx(
                         lambda w, t: program.predict(w, t), tracing_mode="fake"
                     )(tensors, tokens)
@@ -60,7 +57,7 @@ class Torch(OnTorch):
         return predict
 
 
-class _Trainer:
+class _Trainer(Trainer):
     def __init__(self, program: Program) -> None:
         self._program = program
         self._graph: Any = None
@@ -76,7 +73,7 @@ class _Trainer:
     def train(self, rows: Integers) -> tuple[Floats, Floats]:
         import torch
 
-        from echobench.core.program import Learner
+        from echobench import Learner
 
         tokens = torch.tensor(rows.astype(np.int32), device=torch_device())
         blocks = torch.arange(self._program.rounds, dtype=torch.int32, device=torch_device())
@@ -88,18 +85,17 @@ class _Trainer:
                 self._graph = self._compiled(states, tokens[0], blocks[0])
             for epoch in tokens:
                 for block in blocks:
-                    learner, states, loss, right = self._graph(*self._learner, states, epoch, block)
+                    learner, states, loss, accuracy = self._graph(
+                        *self._learner, states, epoch, block
+                    )
                     self._learner = Learner(*learner)
-                    # A CUDA graph writes every block's to the same place.
+                    # A CUDA graph writes those of every block into the same memory.
                     losses.append(loss.clone())
-                    accuracies.append(right.clone())
+                    accuracies.append(accuracy.clone())
         shape = (len(rows), self._program.batches)
         # .cpu() waits for the device.
-        seen = (torch.cat(kind).cpu().numpy().reshape(shape) for kind in (losses, accuracies))
-        return next(seen), next(seen)
-
-    def first_losses(self, rows: Integers) -> Floats:
-        return self.train(rows)[0].reshape(-1)
+        metrics = (torch.cat(kind).cpu().numpy().reshape(shape) for kind in (losses, accuracies))
+        return next(metrics), next(metrics)
 
     def weights(self) -> list[Floats]:
         return [p.cpu().numpy().copy() for p in self._learner.parameters]
@@ -113,24 +109,24 @@ class _Trainer:
             "compiler": "inductor" if _can_compile() else "none",
             "lstm": self._program.kernels(),
             "graphs": counters["stats"]["unique_graphs"],
-            "cuda_graphs": _captures(),
+            "cuda_graphs": _uses_cuda_graphs(),
         }
 
     def _compiled(self, states: Any, tokens: Any, block: Any) -> Any:
         import torch
         from torch.fx.experimental.proxy_tensor import make_fx
 
-        from echobench.core.program import Learner
+        from echobench import Learner
 
         def value_and_grad(f: Any, parameters: Any) -> Any:
             # The gradient is taken inside the trace, so the graph itself needs none.
             with torch.enable_grad():
                 leaves = [p.detach().requires_grad_() for p in parameters]
-                loss, (states, right) = f(leaves)
+                loss, (states, accuracy) = f(leaves)
                 # A layer of one step never uses its recurrent kernel: its gradient is zero.
                 gradients = torch.autograd.grad(loss, leaves, materialize_grads=True)
             states = [state.detach() for state in states]
-            return (loss.detach(), (states, right.detach())), gradients
+            return (loss.detach(), (states, accuracy.detach())), gradients
 
         def advance(p: Any, m: Any, v: Any, step: Any, states: Any, tokens: Any, block: Any) -> Any:
             learner = Learner(p, m, v, step)
@@ -139,13 +135,13 @@ class _Trainer:
         graph = make_fx(advance, tracing_mode="fake")(*self._learner, states, tokens, block)
         if not _can_compile():
             return graph
-        if _captures():  # a block is launched as one CUDA graph
+        if _uses_cuda_graphs():  # a block is launched as one CUDA graph
             return torch.compile(graph, mode="reduce-overhead")
-        # Python between its kernels took a quarter of a small block's time.
+        # Python between the kernels took a quarter of a small block's time.
         return torch.compile(graph, options={"cpp_wrapper": True})
 
 
-def _captures() -> bool:
+def _uses_cuda_graphs() -> bool:
     return torch_device() == "cuda"
 
 

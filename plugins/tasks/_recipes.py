@@ -1,8 +1,8 @@
-"""Recipes that several of our tasks share: the tutorial's two, and the open ones.
+"""Recipes of our tasks: the tutorial's two, which several share, and the open ones.
 
-The open ones are data, in `recipes.toml` beside this file, since a search finds them
-(`echobench tune`) and nobody needs to read them to understand a task. A task of one's own
-may write `Recipe(...)` for both.
+The open recipes are data, in `recipes.toml` beside this file: `echobench tune` finds them, and
+nobody needs to read them to understand a task. A task of your own may write `Recipe(...)` for
+both.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ TUTORIAL_PARTIAL = Recipe(units=150, batch=21, epochs=5000, evaluate_every=100)
 
 
 def open_recipe(selector: str) -> Recipe:
-    """Return our open recipe for a task, by the selector that `--task` takes."""
+    """Return the open recipe of a task, given as `--task` takes it."""
     return Recipe.model_validate(open_recipes()[selector])
 
 
 @cache
 def open_recipes() -> dict[str, dict[str, Any]]:
-    """Return the tables of `recipes.toml`."""
+    """Return the fields of each open recipe, by task."""
     return tomllib.loads(resources.files(__package__).joinpath("recipes.toml").read_text("utf-8"))

@@ -11,25 +11,21 @@ one of the keys again. Ba, Hinton, Mnih, Leibo and Ionescu, "Using Fast Weights
 to Attend to the Recent Past", 2016: 26 letters and 10 digits, four pairs in their
 example (`associative-recall[symbols=26,values=10]`), 100,000 sequences; the task
 goes back to Graves, Wayne and Danihelka, "Neural Turing Machines", 2014. The
-default has fewer keys, so that two cores finish. The metric is the share of
-right values.
+default has fewer keys, so that two cores suffice. The metric is the share of
+correct values.
 """
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from echobench import Recipe, Task, hookimpl
-from echobench.core.sequences import Framing, Integers
+from echobench import Form, Framing, Integers, Network, Recipe, Task, hookimpl, many_to_one
 
 from ._recipes import open_recipe
-
-if TYPE_CHECKING:
-    from echobench.core.architectures import Form, Network
 
 
 class AssociativeRecall(Task):
@@ -59,32 +55,30 @@ class AssociativeRecall(Task):
 
     @cached_property
     def framing(self) -> Framing:
-        """A row is the input, then the answer."""
+        """One sample a row: the input, then the answer."""
         steps = 2 * self.pairs + 3
         return Framing(np.arange(steps)[np.newaxis], np.array([[steps]]))
 
     def sample(self, rng: np.random.Generator, count: int) -> Integers:
-        """Draw different keys, their values, and the key that is asked for."""
+        """Draw different keys, their values and the key of the question, [count, 2 pairs + 4]."""
         # One draw a row, so that chunking does not change the experiment.
         width = self.symbols + self.pairs + 1
         drawn = rng.integers(0, 2**32, size=(count, width), dtype=np.int64)
         keys = drawn[:, : self.symbols].argsort(axis=1)[:, : self.pairs]
         values = self.symbols + drawn[:, self.symbols : -1] % self.values
-        asked = drawn[:, -1:] % self.pairs
+        chosen = drawn[:, -1:] % self.pairs
         pairs = np.stack([keys, values], axis=2).reshape(count, -1)
         question = np.full((count, 2), self.symbols + self.values)
-        key = np.take_along_axis(keys, asked, axis=1)
-        value = np.take_along_axis(values, asked, axis=1)
+        key = np.take_along_axis(keys, chosen, axis=1)
+        value = np.take_along_axis(values, chosen, axis=1)
         return np.concatenate([pairs, question, key, value], axis=1)
 
     def spell(self, token: int) -> int | str | None:
-        """Return values as the numbers they are."""
+        """Return values as numbers from 0."""
         return token - self.symbols if token >= self.symbols else super().spell(token)
 
     def network(self, form: Form, units: int) -> Network:
         """Build an LSTM with one output after the last step."""
-        from echobench.core.architectures import many_to_one
-
         return many_to_one(form, 2 * self.pairs + 3, 1, units)
 
 

@@ -9,7 +9,7 @@ r"""Echo a long window: encoder and decoder with attention.
                      \____all states____> attention --> one output a step
 
 The decoder sees every state of the encoder, through Keras' own dot-product
-attention, so the window is not squeezed through one vector. Bahdanau et al.,
+attention, so the window need not fit into one vector. Bahdanau et al.,
 "Neural Machine Translation by Jointly Learning to Align and Translate", 2015;
 the attention after the decoder is that of Luong et al., "Effective Approaches
 to Attention-based Neural Machine Translation", 2015. The closed recipe is the
@@ -18,16 +18,13 @@ tutorial's for the partial echo.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
-from echobench import EchoTask, Recipe, hookimpl
+from echobench import EchoTask, Form, Network, Recipe, attention_encoder_decoder, hookimpl
 
 from ._recipes import TUTORIAL_PARTIAL, open_recipe
-
-if TYPE_CHECKING:
-    from echobench.core.architectures import Form, Network
 
 
 class Attention(EchoTask):
@@ -42,8 +39,6 @@ class Attention(EchoTask):
 
     def network(self, form: Form, units: int) -> Network:
         """Build encoder, decoder and attention."""
-        from echobench.core.architectures import attention_encoder_decoder
-
         return attention_encoder_decoder(form, self.n_in, self.n_targets, units)
 
 

@@ -7,30 +7,36 @@
     network     LSTM, one output a step
 
 `items` tokens, `blanks` - 1 blanks (`.`), a mark (`>`), and as many blanks as
-there were items. The answer is blank up to the mark and then the items. As
-Arjovsky, Shah and Bengio set it, "Unitary Evolution Recurrent Neural Networks",
+there are items. The answer is blank up to the mark, then the items. As
+Arjovsky, Shah and Bengio define it, "Unitary Evolution Recurrent Neural Networks",
 2016, after Hochreiter and Schmidhuber, "Long Short-Term Memory", 1997: 8
 symbols, 10 items, blanks of 100 to 2,000, cross-entropy over all steps, Adam or
 RMSProp at 0.001, batches of 20 sequences (`copy[symbols=8,items=10,blanks=100]`).
-The default is smaller, so that two cores finish. The metric here is that every
-token is right.
+The default is smaller, so that two cores suffice. The metric here is that every
+token is correct.
 """
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
 
-from echobench import Recipe, Task, hookimpl
-from echobench.core.sequences import Framing, Integers, generate
+from echobench import (
+    Form,
+    Framing,
+    Integers,
+    Network,
+    Recipe,
+    Task,
+    hookimpl,
+    sequence_to_sequence,
+    uniform_sequences,
+)
 
 from ._recipes import open_recipe
-
-if TYPE_CHECKING:
-    from echobench.core.architectures import Form, Network
 
 
 class Copy(Task):
@@ -52,23 +58,21 @@ class Copy(Task):
 
     @cached_property
     def framing(self) -> Framing:
-        """One sample; the blank answers are taken from the row's last place."""
+        """One sample a row: the input; its last position is the blank of the answers."""
         steps = self.blanks + 2 * self.items
-        places = np.arange(steps)[np.newaxis]
+        positions = np.arange(steps)[np.newaxis]
         pause = np.full((1, steps - self.items), steps - 1)
-        return Framing(places, np.concatenate([pause, places[:, : self.items]], axis=1))
+        return Framing(positions, np.concatenate([pause, positions[:, : self.items]], axis=1))
 
     def sample(self, rng: np.random.Generator, count: int) -> Integers:
-        """Draw items, and lay pause, mark and blanks after them."""
-        items = generate(rng, count, self.items, self.symbols)
+        """Draw items; append pause, mark and blanks, [count, 2 items + blanks]."""
+        items = uniform_sequences(rng, count, self.items, self.symbols)
         rest = np.full((count, self.blanks + self.items), self.symbols)
         rest[:, self.blanks - 1] = self.symbols + 1
         return np.concatenate([items, rest], axis=1)
 
     def network(self, form: Form, units: int) -> Network:
         """Build an LSTM with an output at each step."""
-        from echobench.core.architectures import sequence_to_sequence
-
         return sequence_to_sequence(form, self.blanks + 2 * self.items, units)
 
 

@@ -7,29 +7,36 @@
     target      .   .   .   7   3   9 ...      (lag = 3)
     network     LSTM, one output a step
 
-The network must hold a sliding window of `lag` tokens and hand out the oldest;
-the first `lag` answers do not exist (`.`) and are not asked for. The linear
+The network must keep a sliding window of `lag` tokens and put out the oldest; the first
+`lag` targets are missing (`.`). The linear
 form of the task measures the memory capacity of a network in Jaeger, "Short
 term memory in echo state networks", GMD report 152, 2002; here tokens replace
-real numbers, and the metric is the share of tokens that are right. The closed
+real numbers, and the metric is the share of correct tokens. The closed
 recipe is the tutorial's for the whole echo, on one stream an update.
 """
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from echobench import Recipe, Task, hookimpl
-from echobench.core.sequences import MISSING, Framing, Integers, generate
+from echobench import (
+    MISSING,
+    Form,
+    Framing,
+    Integers,
+    Network,
+    Recipe,
+    Task,
+    hookimpl,
+    sequence_to_sequence,
+    uniform_sequences,
+)
 
 from ._recipes import TUTORIAL_WHOLE, open_recipe
-
-if TYPE_CHECKING:
-    from echobench.core.architectures import Form, Network
 
 
 class Lag(Task):
@@ -52,19 +59,17 @@ class Lag(Task):
 
     @cached_property
     def framing(self) -> Framing:
-        """One sample a stream; the answers before its start are the row's last place."""
-        places = np.arange(self.length)[np.newaxis]
-        return Framing(places, np.where(places < self.lag, self.length, places - self.lag))
+        """One sample a row: the stream; its last position is the missing token."""
+        steps = np.arange(self.length)[np.newaxis]
+        return Framing(steps, np.where(steps < self.lag, self.length, steps - self.lag))
 
     def sample(self, rng: np.random.Generator, count: int) -> Integers:
-        """Draw uniform random streams, each with a missing token at its end."""
-        streams = generate(rng, count, self.length, self.symbols)
+        """Draw uniform random streams, a missing token after each, [count, length + 1]."""
+        streams = uniform_sequences(rng, count, self.length, self.symbols)
         return np.concatenate([streams, np.full((count, 1), MISSING)], axis=1)
 
     def network(self, form: Form, units: int) -> Network:
         """Build an LSTM with an output at each step."""
-        from echobench.core.architectures import sequence_to_sequence
-
         return sequence_to_sequence(form, self.length, units)
 
 

@@ -7,23 +7,20 @@
     target                       | 7   3   9 ...  2
     network     encoder LSTM ----vector---> decoder LSTM, one output a step
 
-All that the decoder gets of the window is one vector, so its width bounds what
-can be echoed. `n_in` and `n_out` go up to 25, all of the tutorial's sequence.
+All that the decoder sees of the window is one vector, whose width limits how much can
+be echoed. `n_in` and `n_out` go up to 25, the tutorial's whole sequence.
 The closed recipe is the tutorial's for the partial echo.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
-from echobench import EchoTask, Recipe, hookimpl
+from echobench import EchoTask, Form, Network, Recipe, encoder_decoder, hookimpl
 
 from ._recipes import TUTORIAL_PARTIAL, open_recipe
-
-if TYPE_CHECKING:
-    from echobench.core.architectures import Form, Network
 
 
 class LongEcho(EchoTask):
@@ -38,8 +35,6 @@ class LongEcho(EchoTask):
 
     def network(self, form: Form, units: int) -> Network:
         """Build encoder and decoder."""
-        from echobench.core.architectures import encoder_decoder
-
         return encoder_decoder(form, self.n_in, self.n_targets, units)
 
 

@@ -7,22 +7,19 @@
     target                      7 3 9 1 4   (one vector of n_out * symbols)
     network     LSTM, last state -> Dense -> softmax for each token
 
-The encoder of the tutorial without its decoder: one layer reads all tokens off
-the last state. `n_out` less than `n_in` asks for the partial echo. The closed
-recipes are the tutorial's for the sequences; its author expects larger networks
-and longer training.
+The tutorial's encoder without its decoder: one layer reads all tokens off the last
+state. If `n_out` is less than `n_in`, the task is the partial echo. The closed recipes
+are the tutorial's for the sequences; its author expects larger networks and longer
+training.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from echobench import EchoTask, Recipe, hookimpl
+from echobench import EchoTask, Form, Network, Recipe, hookimpl, many_to_one
 
 from ._recipes import TUTORIAL_PARTIAL, TUTORIAL_WHOLE, open_recipe
-
-if TYPE_CHECKING:
-    from echobench.core.architectures import Form, Network
 
 
 class ManyToOne(EchoTask):
@@ -39,9 +36,7 @@ class ManyToOne(EchoTask):
     }
 
     def network(self, form: Form, units: int) -> Network:
-        """Build LSTM -> one vector."""
-        from echobench.core.architectures import many_to_one
-
+        """Build an LSTM with one output vector after its last step."""
         return many_to_one(form, self.n_in, self.n_targets, units)
 
 

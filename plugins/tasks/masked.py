@@ -1,4 +1,4 @@
-"""Echo with the missing values kept: the rows that the tutorial drops stay.
+"""Echo with missing values: the rows that the tutorial drops are kept.
 
 ::
 
@@ -7,27 +7,35 @@
                 .   .   .   7   3                         .   .   .   7   3
                 7   3   9   1   4                         7   3   9   1   4
 
-Shifting leaves the first rows incomplete (`.`). `how=mask` has a Masking layer
-skip what is missing; `how=value` gives it a value of its own, in one-hot a
-symbol more. Either way a missing target counts neither in the loss nor in the
-accuracy. `n_out` less than `n_in` asks for the partial echo. The closed recipes
-are the tutorial's, in batches that divide 25 samples.
+Shifting leaves the first rows incomplete (`.`). With `how=mask` a Masking layer skips
+missing inputs; with `how=value` they have a value of their own, one more symbol. In
+both cases a missing target counts neither in the loss nor in the accuracy. If `n_out`
+is less than `n_in`, the task is the partial echo. The closed recipes are the
+tutorial's, in batches that divide 25 samples.
 """
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
-from echobench import EchoTask, Recipe, hookimpl
-from echobench.core.sequences import MISSING, Framing, Integers, to_supervised
+from echobench import (
+    MISSING,
+    EchoTask,
+    Form,
+    Framing,
+    Integers,
+    Network,
+    Recipe,
+    encoder_decoder,
+    hookimpl,
+    sequence_to_sequence,
+    to_supervised,
+)
 
 from ._recipes import TUTORIAL_PARTIAL, TUTORIAL_WHOLE, open_recipe
-
-if TYPE_CHECKING:
-    from echobench.core.architectures import Form, Network
 
 
 class Masked(EchoTask):
@@ -47,32 +55,30 @@ class Masked(EchoTask):
 
     @property
     def vocabulary(self) -> int:
-        """A symbol more, where what is missing has one of its own."""
+        """The symbols, and with `how=value` one for missing inputs."""
         return self.symbols + (self.how == "value")
 
     @cached_property
     def framing(self) -> Framing:
-        """Windows that reach back to before the sequence; see `sample`."""
-        places = np.arange(self.length)[:, np.newaxis] - self.n_in + 1 + np.arange(self.n_in)
-        seen = np.where(places < 0, self.length, places)
-        asked = np.where(places < 0, self.length + 1, places)[:, : self.n_targets]
-        return Framing(seen, asked)
+        """Windows that begin before the sequence, where they refer to the row's end."""
+        steps = np.arange(self.length)[:, np.newaxis] - self.n_in + 1 + np.arange(self.n_in)
+        inputs = np.where(steps < 0, self.length, steps)
+        targets = np.where(steps < 0, self.length + 1, steps)[:, : self.n_targets]
+        return Framing(inputs, targets)
 
     def sample(self, rng: np.random.Generator, count: int) -> Integers:
-        """Draw sequences, and after each what a missing place is as an input and as a target."""
+        """Draw sequences, after each a missing input and a missing target, [count, length + 2]."""
         missing = np.array([self.symbols if self.how == "value" else MISSING, MISSING])
         rows = super().sample(rng, count)
         return np.concatenate([rows, np.broadcast_to(missing, (count, 2))], axis=1)
 
     def supervised(self, row: Integers) -> tuple[Integers, Integers]:
-        """Frame one sequence with pandas, and keep what is missing."""
+        """Frame one sequence with pandas, and keep incomplete rows."""
         x, y = to_supervised(row[: self.length], self.n_in, self.n_targets, keep_missing=True)
         return np.where(x == MISSING, row[self.length], x), y
 
     def network(self, form: Form, units: int) -> Network:
-        """Build the tutorial's network, with a Masking layer where it is asked for."""
-        from echobench.core.architectures import encoder_decoder, sequence_to_sequence
-
+        """Build the tutorial's network, with a Masking layer if `how=mask`."""
         masked = self.how == "mask"
         if self.is_partial:
             return encoder_decoder(form, self.n_in, self.n_targets, units, masked=masked)

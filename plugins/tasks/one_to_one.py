@@ -7,22 +7,18 @@
     target      7 3 9 1 4      (one vector of n_out * symbols, a softmax for each token)
     network     LSTM, one step -> Dense -> softmax for each token
 
-There is nothing to remember: the LSTM makes one step from a zero state. `n_out`
-less than `n_in` asks for the partial echo. The closed recipes are the
-tutorial's for the sequences; its author expects larger networks and longer
-training.
+There is nothing to remember: the LSTM makes one step from a zero state. If `n_out` is
+less than `n_in`, the task is the partial echo. The closed recipes are the tutorial's
+for the sequences; its author expects larger networks and longer training.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from echobench import EchoTask, Recipe, hookimpl
+from echobench import EchoTask, Form, Network, Recipe, hookimpl, one_to_one
 
 from ._recipes import TUTORIAL_PARTIAL, TUTORIAL_WHOLE, open_recipe
-
-if TYPE_CHECKING:
-    from echobench.core.architectures import Form, Network
 
 
 class OneToOne(EchoTask):
@@ -39,9 +35,7 @@ class OneToOne(EchoTask):
     }
 
     def network(self, form: Form, units: int) -> Network:
-        """Build LSTM over one step -> one vector."""
-        from echobench.core.architectures import one_to_one
-
+        """Build an LSTM of one step with one output vector."""
         return one_to_one(form, self.n_in, self.n_targets, units)
 
 

@@ -7,23 +7,20 @@
     target                        | 7   3
     network     encoder LSTM ----vector---> decoder LSTM, one output a step
 
-The decoder is the interesting part: the encoder hands over one vector, and the
-output may have another length than the input. The tutorial's recipe: 150 units,
+The decoder is the interesting part: it sees one vector of the encoder, and the output
+may have another length than the input. The tutorial's recipe: 150 units,
 all 21 samples of a sequence in one update, 5,000 epochs.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
-from echobench import EchoTask, Recipe, hookimpl
+from echobench import EchoTask, Form, Network, Recipe, encoder_decoder, hookimpl
 
 from ._recipes import TUTORIAL_PARTIAL, open_recipe
-
-if TYPE_CHECKING:
-    from echobench.core.architectures import Form, Network
 
 
 class Partial(EchoTask):
@@ -38,9 +35,7 @@ class Partial(EchoTask):
     }
 
     def network(self, form: Form, units: int) -> Network:
-        """Build encoder and decoder, even where all is asked for."""
-        from echobench.core.architectures import encoder_decoder
-
+        """Build encoder and decoder, even if `n_out` is `n_in`."""
         return encoder_decoder(form, self.n_in, self.n_targets, units)
 
 

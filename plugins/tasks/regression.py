@@ -5,20 +5,19 @@
     integer     7     3     9     1     4
     input       .07   .03   .09   .01   .04      (integer / 99, one feature)
     target      .07   .03   .09   .01   .04      (mean squared error)
-    right       where the rounded prediction is the integer
+    correct     if the rounded prediction is the integer
 
 One feature instead of a hundred, and no two symbols are equally far apart. To
-be right, a prediction must be within half a step of the target, 0.005 for a
-hundred symbols. `n_out` less than `n_in` asks for the partial echo. The closed
-recipes are the tutorial's.
+be correct, a prediction must be within half a step of the target, 0.005 for a
+hundred symbols. If `n_out` is less than `n_in`, the task is the partial echo. The
+closed recipes are the tutorial's.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from echobench import EchoTask, Recipe, hookimpl
-from echobench.core.coding import Coding, Linear
+from echobench import Coding, EchoTask, Linear, Recipe, hookimpl
 
 from ._recipes import TUTORIAL_PARTIAL, TUTORIAL_WHOLE, open_recipe
 

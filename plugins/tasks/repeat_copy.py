@@ -1,4 +1,4 @@
-"""Copy a sequence as often as asked.
+"""Copy a sequence a given number of times.
 
 ::
 
@@ -6,29 +6,35 @@
     target      . . . .  7  3  1  7  3  1  end      (3 items, twice)
     network     LSTM, one output a step
 
-The items, then how often, then blanks (`.`); the answer is asked for after the
-count only, and ends with a mark. Graves, Wayne and Danihelka, "Neural Turing
+The input is the items, the number of copies, then blanks (`.`); the answer starts after
+the number and ends with a mark. Graves, Wayne and Danihelka, "Neural Turing
 Machines", 2014: 1 to 10 items, 1 to 10 times, each item one of 256 (there eight
 random bits, here one token): `repeat-copy[symbols=256,shortest=1,longest=10,
-repeats=10]`. The default is smaller, and always of one length, so that an
-evaluation sequence was hardly ever trained on.
+repeats=10]`. The default is smaller and has one length, so that hardly any
+evaluation sequence was trained on.
 """
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from echobench import Recipe, Task, hookimpl
-from echobench.core.sequences import MISSING, Framing, Integers
+from echobench import (
+    MISSING,
+    Form,
+    Framing,
+    Integers,
+    Network,
+    Recipe,
+    Task,
+    hookimpl,
+    sequence_to_sequence,
+)
 
 from ._recipes import open_recipe
-
-if TYPE_CHECKING:
-    from echobench.core.architectures import Form, Network
 
 
 class RepeatCopy(Task):
@@ -55,22 +61,22 @@ class RepeatCopy(Task):
 
     @property
     def vocabulary(self) -> int:
-        """The symbols, the blank, the end mark, and a token for each count."""
+        """The symbols, the blank, the end mark, and a token for each number of copies."""
         return self.symbols + 2 + self.repeats
 
     @property
     def steps(self) -> int:
-        """Steps of the longest sequence: items, count, all copies, end mark."""
+        """Steps of the longest sequence: items, number, all copies, end mark."""
         return self.longest + 1 + self.longest * self.repeats + 1
 
     @cached_property
     def framing(self) -> Framing:
-        """A row is the input, then the answer."""
-        places = np.arange(self.steps)[np.newaxis]
-        return Framing(places, places + self.steps)
+        """One sample a row: the input, then the answer."""
+        positions = np.arange(self.steps)[np.newaxis]
+        return Framing(positions, positions + self.steps)
 
     def sample(self, rng: np.random.Generator, count: int) -> Integers:
-        """Draw items, their number and how often, shape [count, 2 steps]."""
+        """Draw items, their number and the number of copies, [count, 2 steps]."""
         # One draw a row, so that chunking does not change the experiment.
         drawn = rng.integers(0, 2**32, size=(count, self.longest + 2), dtype=np.int64)
         length = self.shortest + drawn[:, :1] % (self.longest - self.shortest + 1)
@@ -79,8 +85,8 @@ class RepeatCopy(Task):
         blank, end = self.symbols, self.symbols + 1
 
         step = np.broadcast_to(np.arange(self.steps), (count, self.steps))
-        seen = np.take_along_axis(items, np.minimum(step, self.longest - 1), axis=1)
-        inputs = np.where(step < length, seen, np.where(step == length, end + times, blank))
+        shown = np.take_along_axis(items, np.minimum(step, self.longest - 1), axis=1)
+        inputs = np.where(step < length, shown, np.where(step == length, end + times, blank))
 
         since = step - length - 1
         copied = np.take_along_axis(items, since % length, axis=1)
@@ -90,8 +96,6 @@ class RepeatCopy(Task):
 
     def network(self, form: Form, units: int) -> Network:
         """Build an LSTM with an output at each step."""
-        from echobench.core.architectures import sequence_to_sequence
-
         return sequence_to_sequence(form, self.steps, units)
 
 

@@ -7,28 +7,35 @@ r"""Echo a sequence backwards, whatever its length.
     network     encoder LSTM ----vector---> decoder LSTM
                      \____all states____> attention --> one output a step
 
-Each sequence has a length of its own, uniform in shortest..longest; the places
-before it are missing (`.`) and skipped, the answers after it are not asked for.
-With `attention=false` the decoder sees the encoder's last state only. Reversal
-is a test of sequence-to-sequence learning since Sutskever et al. 2014; here it
-is what the tutorial's readers asked for.
+The length of each sequence is uniform in shortest..longest; the steps before it are
+missing (`.`) and skipped, the targets after it are missing. With `attention=false` the
+decoder sees only the encoder's last state. Reversal has been a test of
+sequence-to-sequence learning since Sutskever et al. 2014, and the tutorial's readers
+asked for it.
 """
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from echobench import Recipe, Task, hookimpl
-from echobench.core.sequences import MISSING, Framing, Integers
+from echobench import (
+    MISSING,
+    Form,
+    Framing,
+    Integers,
+    Network,
+    Recipe,
+    Task,
+    attention_encoder_decoder,
+    encoder_decoder,
+    hookimpl,
+)
 
 from ._recipes import TUTORIAL_PARTIAL, open_recipe
-
-if TYPE_CHECKING:
-    from echobench.core.architectures import Form, Network
 
 
 class Reverse(Task):
@@ -54,12 +61,12 @@ class Reverse(Task):
 
     @cached_property
     def framing(self) -> Framing:
-        """A row is the input, then the answer."""
-        places = np.arange(self.longest)[np.newaxis]
-        return Framing(places, places + self.longest)
+        """One sample a row: the input, then the answer."""
+        positions = np.arange(self.longest)[np.newaxis]
+        return Framing(positions, positions + self.longest)
 
     def sample(self, rng: np.random.Generator, count: int) -> Integers:
-        """Draw sequences of random length, shape [count, 2 longest]."""
+        """Draw sequences of random length, [count, 2 longest]."""
         # One draw a row, so that chunking does not change the experiment.
         drawn = rng.integers(0, 2**32, size=(count, self.longest + 1), dtype=np.int64)
         lengths = self.shortest + drawn[:, :1] % (self.longest - self.shortest + 1)
@@ -69,12 +76,8 @@ class Reverse(Task):
 
     def network(self, form: Form, units: int) -> Network:
         """Build encoder and decoder, with or without attention."""
-        from echobench.core import architectures
-
-        kind = "attention_encoder_decoder" if self.attention else "encoder_decoder"
-        build = getattr(architectures, kind)
-        network: Network = build(form, self.longest, self.longest, units, masked=True)
-        return network
+        build = attention_encoder_decoder if self.attention else encoder_decoder
+        return build(form, self.longest, self.longest, units, masked=True)
 
 
 @hookimpl

@@ -6,30 +6,36 @@
     target                        7 3 1      (items = 3, steps = 9)
     network     LSTM, one output a step
 
-`items` tokens at random places among blanks (`.`), then as many marks (`>`), at
-which the items are asked for in their order. What to remember depends on the
+`items` tokens at random steps among blanks (`.`), then as many marks (`>`), at
+which the targets are the items in order. What to remember depends on the
 content, not on the time. The denoise task of Jing et al., "Gated Orthogonal
 Recurrent Units", 2019, and the selective copying of Gu and Dao, "Mamba", 2023,
 which has 16 items of 16 symbols among 4,096 steps
 (`selective-copy[symbols=16,items=16,steps=4096]`). The default is smaller, so
-that two cores finish. The metric is that every token asked for is right.
+that two cores suffice. The metric is that every target is correct.
 """
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from echobench import Recipe, Task, hookimpl
-from echobench.core.sequences import MISSING, Framing, Integers
+from echobench import (
+    MISSING,
+    Form,
+    Framing,
+    Integers,
+    Network,
+    Recipe,
+    Task,
+    hookimpl,
+    sequence_to_sequence,
+)
 
 from ._recipes import open_recipe
-
-if TYPE_CHECKING:
-    from echobench.core.architectures import Form, Network
 
 
 class SelectiveCopy(Task):
@@ -58,20 +64,20 @@ class SelectiveCopy(Task):
 
     @cached_property
     def framing(self) -> Framing:
-        """A row is the input, the items in order, and a missing token."""
-        seen = np.arange(self.steps + self.items)
-        missing = np.full(self.steps, len(seen) + self.items)
-        asked = np.concatenate([missing, len(seen) + np.arange(self.items)])
-        return Framing(seen[np.newaxis], asked[np.newaxis])
+        """One sample a row: the input, the items in order, and a missing token."""
+        inputs = np.arange(self.steps + self.items)
+        missing = np.full(self.steps, len(inputs) + self.items)
+        targets = np.concatenate([missing, len(inputs) + np.arange(self.items)])
+        return Framing(inputs[np.newaxis], targets[np.newaxis])
 
     def sample(self, rng: np.random.Generator, count: int) -> Integers:
-        """Draw items and where they lie."""
+        """Draw items and their steps, [count, steps + 2 items + 1]."""
         # One draw a row, so that chunking does not change the experiment.
         drawn = rng.integers(0, 2**32, size=(count, self.items + self.steps), dtype=np.int64)
         items = drawn[:, : self.items] % self.symbols
-        places = np.sort(drawn[:, self.items :].argsort(axis=1)[:, : self.items], axis=1)
+        chosen = np.sort(drawn[:, self.items :].argsort(axis=1)[:, : self.items], axis=1)
         rows = np.full((count, self.steps + 2 * self.items + 1), self.symbols)
-        np.put_along_axis(rows, places, items, axis=1)
+        np.put_along_axis(rows, chosen, items, axis=1)
         rows[:, self.steps : self.steps + self.items] = self.symbols + 1
         rows[:, self.steps + self.items : -1] = items
         rows[:, -1] = MISSING
@@ -79,8 +85,6 @@ class SelectiveCopy(Task):
 
     def network(self, form: Form, units: int) -> Network:
         """Build an LSTM with an output at each step."""
-        from echobench.core.architectures import sequence_to_sequence
-
         return sequence_to_sequence(form, self.steps + self.items, units)
 
 

@@ -6,10 +6,10 @@
     sample 2    3   9   1   4   8   -> update, state to zero
     ...
 
-Batch size 1 and no state from sample to sample: each window holds all that its
-echo needs. `--task 'stateless[stateful=true]'` carries the state from sample to
-sample instead. `n_out` less than `n_in` asks for the partial echo. The closed
-recipes are the tutorial's, but for batch and state.
+The batch size is 1, and no state is carried from sample to sample: each window holds
+all that its echo needs. `--task 'stateless[stateful=true]'` carries the state instead.
+If `n_out` is less than `n_in`, the task is the partial echo. The closed recipes are the
+tutorial's except for batch and state.
 """
 
 from __future__ import annotations

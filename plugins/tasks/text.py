@@ -4,15 +4,15 @@
 
     input       How   are   you   ?
     target      How   are   you   ?
-    network     that of the whole echo; of the partial one where n_out < n_in
+    network     the whole echo's; the partial echo's if n_out < n_in
 
 `--task 'text[path=poem.txt]'` builds the vocabulary from a file: its words and
 punctuation (`level=word`) or its characters (`level=character`), at most
 `symbols` of them; rarer ones become `<unknown>`. Training and certification
-draw tokens of that vocabulary at random, so that what is learnt is the echo and
-not the text, and no evaluation sequence was trained on. What is shown at the
-end is the file's own text. Without a path it is a sentence that holds every
-letter. The closed recipes are the tutorial's.
+draw random tokens of that vocabulary, so that the network learns the echo and
+not the text, and no evaluation sequence was trained on. The echoes displayed at
+the end of a trial are the file's own text. Without a path, the text is a
+sentence with every letter. The closed recipes are the tutorial's.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from echobench import EchoTask, Recipe, hookimpl
-from echobench.core.sequences import MISSING, Integers, generate
+from echobench import MISSING, EchoTask, Integers, Recipe, hookimpl, uniform_sequences
 
 from ._recipes import TUTORIAL_PARTIAL, TUTORIAL_WHOLE, open_recipe
 
@@ -99,34 +98,34 @@ class Text(EchoTask):
 
     @cached_property
     def tokens(self) -> list[str]:
-        """The vocabulary: the most frequent tokens, and `<unknown>` where that is not all."""
+        """The vocabulary: the most frequent tokens, and `<unknown>` if there are others."""
         ranked = [word for word, _ in Counter(self.words).most_common()]
         return ranked if len(ranked) <= self.symbols else [*ranked[: self.symbols - 1], UNKNOWN]
 
     @property
     def vocabulary(self) -> int:
-        """Tokens of the text."""
+        """The number of different tokens."""
         return len(self.tokens)
 
     def encode(self, words: list[str]) -> Integers:
-        """Return words as integers; what is not in the vocabulary is `<unknown>`.
+        """Return words as tokens; one that is not in the vocabulary becomes `<unknown>`.
 
         Raises:
-            ValueError: a word is unknown, and the vocabulary has no place for that.
+            ValueError: a word is unknown, and the vocabulary has no token `<unknown>`.
         """
-        places = {word: place for place, word in enumerate(self.tokens)}
-        unknown = places.get(UNKNOWN)
-        strange = [word for word in words if word not in places]
-        if strange and unknown is None:
-            raise ValueError(f"expected tokens of the text; received {strange[0]!r}")
-        return np.array([places.get(word, unknown) for word in words], np.int64)
+        numbers = {word: number for number, word in enumerate(self.tokens)}
+        unknown = numbers.get(UNKNOWN)
+        others = [word for word in words if word not in numbers]
+        if others and unknown is None:
+            raise ValueError(f"expected tokens of the text; received {others[0]!r}")
+        return np.array([numbers.get(word, unknown) for word in words], np.int64)
 
     def sample(self, rng: np.random.Generator, count: int) -> Integers:
-        """Draw tokens of the vocabulary, uniformly, shape [count, length]."""
-        return generate(rng, count, self.length, self.vocabulary)
+        """Draw uniform tokens of the vocabulary, [count, length]."""
+        return uniform_sequences(rng, count, self.length, self.vocabulary)
 
     def sample_for_display(self, rng: np.random.Generator, count: int) -> Integers:
-        """Return stretches of the text itself, the first from its start."""
+        """Return passages of the text itself, [count, length], the first from its start."""
         text = np.resize(self.encode(self.words), max(len(self.words), 2 * self.length))
         starts = rng.integers(0, len(text) - self.length + 1, size=count)
         starts[0] = 0
@@ -134,7 +133,7 @@ class Text(EchoTask):
         return rows
 
     def spell(self, token: int) -> int | str | None:
-        """Return the word."""
+        """Return the word of a token."""
         return None if token == MISSING else self.tokens[token]
 
     def source_hash(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from echobench.core.outline import Lstm, NativeProgram, Output, keras_epsilon
+from echobench.core.outline import LSTMLayer, NativeProgram, OutputLayer
 from echobench.errors import UnsupportedError
 from echobench.harness.plan import resolve
 from echobench.plugin.manager import Plugins
@@ -18,16 +18,16 @@ def outlined(selector: str, plugins: Plugins) -> NativeProgram:
 
 def test_the_partial_echo_is_two_lstms_and_an_output(plugins: Plugins) -> None:
     assert outlined("partial", plugins).layers == [
-        Lstm(steps=5, features=100, units=150, sequences=False, repeat=False),
-        Lstm(steps=2, features=150, units=150, sequences=True, repeat=True),
-        Output(steps=2, features=150, width=100, at_once=False),
+        LSTMLayer(steps=5, features=100, units=150, sequences=False, repeat=False),
+        LSTMLayer(steps=2, features=150, units=150, sequences=True, repeat=True),
+        OutputLayer(steps=2, features=150, width=100, at_once=False),
     ]
 
 
 def test_timesteps_as_features_are_one_step(plugins: Plugins) -> None:
     assert outlined("one-to-one", plugins).layers == [
-        Lstm(steps=1, features=500, units=20, sequences=False, repeat=False),
-        Output(steps=5, features=20, width=100, at_once=True),
+        LSTMLayer(steps=1, features=500, units=20, sequences=False, repeat=False),
+        OutputLayer(steps=5, features=20, width=100, at_once=True),
     ]
 
 
@@ -54,7 +54,7 @@ def test_with_its_epsilon_another_adam_makes_keras_updates() -> None:
         corrections = 1 - 0.9**step, 1 - 0.999**step
         keras = np.sqrt(corrections[1]) / corrections[0] * first / (np.sqrt(second) + 1e-7)
         root = np.sqrt(second / corrections[1])
-        other = first / corrections[0] / (root + keras_epsilon(step))
+        other = first / corrections[0] / (root + NativeProgram.adam_epsilon(step))
         np.testing.assert_allclose(other, keras, rtol=1e-12)
 
 

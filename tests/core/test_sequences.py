@@ -47,8 +47,8 @@ def test_framing_is_pandas_shift_and_dropna(sizes: tuple[int, int, int], seed: i
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(0, 2**31))
 def test_chunking_does_not_change_the_data(chunks: list[int], seed: int) -> None:
     one, many = stream(seed, "train"), stream(seed, "train")
-    whole = sequences.generate(one, sum(chunks), 7, 100)
-    parts = [sequences.generate(many, count, 7, 100) for count in chunks]
+    whole = sequences.uniform_sequences(one, sum(chunks), 7, 100)
+    parts = [sequences.uniform_sequences(many, count, 7, 100) for count in chunks]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
@@ -60,7 +60,7 @@ def test_streams_of_a_seed_are_apart_and_repeatable() -> None:
 
 
 def test_integers_are_uniform_over_the_whole_range() -> None:
-    counts = np.bincount(sequences.generate(stream(0, "train"), 4000, 25, 100).ravel())
+    counts = np.bincount(sequences.uniform_sequences(stream(0, "train"), 4000, 25, 100).ravel())
     assert len(counts) == 100
     # Chi squared with 99 degrees of freedom: below 160 but once in ten thousand.
     assert ((counts - 1000) ** 2 / 1000).sum() < 160

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ class Short(EchoTask):
     recipes: ClassVar[dict] = {{"closed": Recipe(units=8, batch=23, epochs=2, evaluate_every=1)}}
 
     def network(self, form, units):
-        from echobench.core.architectures import sequence_to_sequence
+        from echobench import sequence_to_sequence
         return sequence_to_sequence(form, self.n_in, self.symbols, units)
 
 @hookimpl
@@ -38,6 +39,7 @@ def write(path: Path, name: str = "short", hook: str = "echobench_tasks") -> Pat
 
 def install(folder: Path, distribution: str, module: str, text: str) -> None:
     """Lay down what pip would: a module, and metadata with an entry point."""
+    sys.modules.pop(module, None)  # another test's
     (folder / f"{module}.py").write_text(text)
     info = folder / f"{distribution}-1.0.dist-info"
     info.mkdir()
@@ -92,6 +94,69 @@ def test_a_broken_plugin_hurts_nobody_else(tmp_path: Path, monkeypatch: pytest.M
     assert (broken.plugin, broken.distribution) == ("bad_plugin", "bad")
     assert broken.reason == "RuntimeError: no luck"
     assert "whole" in plugins.tasks
+
+
+def test_a_hook_that_raises_hurts_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = TASK.format(name="short", hook="echobench_tasks")
+    text += "\n@hookimpl\ndef echobench_backends():\n    raise RuntimeError('no luck')\n"
+    install(tmp_path, "bad", "bad_plugin", text)
+    install(tmp_path, "good", "good_plugin", TASK.format(name="long", hook="echobench_tasks"))
+    monkeypatch.syspath_prepend(tmp_path)
+    plugins = Plugins()
+    assert [(b.plugin, b.reason) for b in plugins.broken] == [
+        ("bad_plugin", "RuntimeError: no luck")
+    ]
+    assert "short" not in plugins.tasks  # a plugin is whole or broken
+    assert plugins.task("long").distribution == "good"
+    assert {"whole", "partial"} <= set(plugins.tasks)
+
+
+def test_a_hook_with_arguments_that_it_does_not_have_hurts_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = TASK.format(name="short", hook="echobench_tasks").replace("tasks():", "tasks(backend):")
+    install(tmp_path, "bad", "bad_plugin", text)
+    monkeypatch.syspath_prepend(tmp_path)
+    plugins = Plugins()
+    (broken,) = plugins.broken
+    assert "PluginValidationError" in broken.reason
+    assert "whole" in plugins.tasks
+
+
+@pytest.mark.parametrize(
+    ("hook", "message"),
+    [
+        ("echobench_taskz", r"plugin 'bad_plugin' implements an unknown hook.*echobench_taskz"),
+        ("echobench_backends", r"plugin 'bad_plugin': expected Backend instances; received"),
+    ],
+)
+def test_a_wrong_hook_is_an_error_that_names_the_plugin(
+    hook: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(tmp_path, "bad", "bad_plugin", TASK.format(name="short", hook=hook))
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(PluginError, match=message):
+        Plugins()
+
+
+def test_distributions_may_name_their_plugins_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        folder.mkdir()
+        install(folder, name, f"{name}_plugin", TASK.format(name=name, hook="echobench_tasks"))
+        (folder / f"{name}-1.0.dist-info" / "entry_points.txt").write_text(
+            f"[echobench]\nmine = {name}_plugin\n"
+        )
+        monkeypatch.syspath_prepend(folder)
+    plugins = Plugins(only=["mine"])
+    assert {name: task.distribution for name, task in plugins.tasks.items()} == {
+        "one": "one",
+        "two": "two",
+    }
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from echobench.testing import assert_task
 
 
 def test_the_newest_comes_first() -> None:
-    seen, asked = NewestFirst().supervised(np.arange(8))
-    assert seen.tolist() == [[0, 1, 2, 3, 4, 5, 6, 7]]
-    assert asked.tolist() == [[7, 6, 5]]
+    inputs, targets = NewestFirst().supervised(np.arange(8))
+    assert inputs.tolist() == [[0, 1, 2, 3, 4, 5, 6, 7]]
+    assert targets.tolist() == [[7, 6, 5]]
 
 
 def test_it_keeps_the_rules() -> None:

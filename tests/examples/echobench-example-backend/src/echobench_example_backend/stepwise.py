@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from echobench import Backend, hookimpl
+from echobench import Backend, Floats, Integers, Predictor, Trainer, hookimpl
 
 if TYPE_CHECKING:
-    from echobench.core.backend import Predictor, Trainer
-    from echobench.core.program import Program
-    from echobench.core.sequences import Floats, Integers
+    from echobench import Program
 
 
 class Stepwise(Backend):
@@ -32,13 +30,13 @@ class Stepwise(Backend):
         jax.config.update("jax_default_matmul_precision", "highest")
 
     def devices(self) -> list[str]:
-        """Return what JAX sees."""
+        """Return the platforms of JAX's devices."""
         import jax
 
         return sorted({device.platform for device in jax.devices()})
 
     def trainer(self, program: Program, chunk: int) -> Trainer:
-        """Return a Python loop; it needs no room for `chunk` epochs."""
+        """Return a Python loop, which needs no buffer for `chunk` epochs."""
         return _Trainer(program)
 
     def predictor(self, program: Program) -> Predictor:
@@ -53,11 +51,11 @@ class Stepwise(Backend):
         return predict
 
     def facts(self) -> dict[str, Any]:
-        """Return what is compiled."""
+        """Return the compiler."""
         return {"compiler": "XLA"}
 
 
-class _Trainer:
+class _Trainer(Trainer):
     def __init__(self, program: Program) -> None:
         import jax
 
@@ -78,17 +76,14 @@ class _Trainer:
         for epoch in rows.astype(np.int32):
             states = self._program.start_states()
             for block in range(self._program.rounds):
-                self._learner, states, loss, right = self._advance(
+                self._learner, states, loss, accuracy = self._advance(
                     self._learner, states, epoch, np.int32(block)
                 )
                 losses.append(loss)
-                accuracies.append(right)
+                accuracies.append(accuracy)
         shape = (len(rows), self._program.batches)
         # np.asarray waits for the device.
         return np.asarray(losses).reshape(shape), np.asarray(accuracies).reshape(shape)
-
-    def first_losses(self, rows: Integers) -> Floats:
-        return self.train(rows)[0].reshape(-1)
 
     def weights(self) -> list[Floats]:
         return [np.asarray(parameter) for parameter in self._learner.parameters]

@@ -10,16 +10,11 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from echobench import Recipe, Task, hookimpl
-from echobench.core.sequences import Framing, Integers
-
-if TYPE_CHECKING:
-    from echobench.core.architectures import Form, Network
+from echobench import Form, Framing, Integers, Network, Recipe, Task, hookimpl
 
 
 class NewestFirst(Task):
@@ -44,8 +39,8 @@ class NewestFirst(Task):
     @cached_property
     def framing(self) -> Framing:
         """One sample a row."""
-        places = np.arange(self.seen)
-        return Framing(places[np.newaxis], places[::-1][np.newaxis, : self.asked])
+        positions = np.arange(self.seen)[np.newaxis]
+        return Framing(positions, positions[:, ::-1][:, : self.asked])
 
     def sample(self, rng: np.random.Generator, count: int) -> Integers:
         """Draw uniform random rows."""

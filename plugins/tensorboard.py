@@ -1,8 +1,8 @@
 """TensorBoard: every trial as a run, live.
 
 `echobench run --observe tensorboard`, then `tensorboard --logdir results/tensorboard`.
-While a trial runs, its accuracy and speed are written as they come; at its end the
-learning curve and what came of it.
+While a trial runs, its accuracy and speed are written; at its end the learning curve and
+the results.
 """
 
 from __future__ import annotations
@@ -10,17 +10,11 @@ from __future__ import annotations
 import glob
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from echobench import Observer, hookimpl
-from echobench.text import file_name, plain
+from echobench import Observer, Progress, Record, Trial, file_name, hookimpl, plain
 
-if TYPE_CHECKING:
-    from echobench.trial.messages import Progress
-    from echobench.trial.record import Record
-    from echobench.trial.trial import Trial
-
-FINAL = ("time_to_target_s", "updates_to_target", "seconds_per_update", "accuracy", "exact_match")
+RESULTS = ("time_to_target_s", "updates_to_target", "seconds_per_update", "accuracy", "exact_match")
 
 
 class TensorBoard(Observer):
@@ -34,13 +28,13 @@ class TensorBoard(Observer):
         self._writer: Any = None
 
     def trial_started(self, trial: Trial, results: Path) -> None:
-        """Open the trial's run, named after it."""
+        """Open a run named after the trial."""
         from tensorboardX import SummaryWriter
 
         self._close()
         folder = results / "tensorboard" / f"{file_name(trial.name)}-{trial.key}"
         self._writer = SummaryWriter(str(folder))
-        # Its file is called after the host, of which nothing is told here.
+        # tensorboardX puts the host's name into the file's, and results name no host.
         host = f".{socket.gethostname()}"
         for file in folder.glob(f"events.out.tfevents.*{glob.escape(host)}"):
             file.rename(file.with_name(file.name.removesuffix(host)))
@@ -57,27 +51,27 @@ class TensorBoard(Observer):
             )
 
     def trial_finished(self, trial: Trial, record: Record) -> None:
-        """Write every evaluation, and the results."""
+        """Write every evaluation and the results; close the run."""
         for point in record.evaluations:
             for name in ("loss", "accuracy", "exact_match"):
                 self._writer.add_scalar(f"evaluation/{name}", getattr(point, name), point.epoch)
-        for name in FINAL:
+        for name in RESULTS:
             value = getattr(record, name)
             if value is not None:
                 self._writer.add_scalar(f"result/{name}", value, record.epochs)
-        said = f"{record.status} {record.reason or ''}".strip()
-        self._writer.add_text("status", _literal(said))
+        status = f"{record.status} {record.reason or ''}".strip()
+        self._writer.add_text("status", _literal(status))
         self._close()
 
     def _close(self) -> None:
-        """Close the run at hand; one that was interrupted is closed when the next begins."""
+        """Close the open run; an interrupted trial's is closed when the next trial starts."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
 
 
 def _literal(text: str) -> str:
-    """Return a text that Markdown, which TensorBoard makes of all text, shows as it is."""
+    """Return text as a Markdown code block: TensorBoard renders all text as Markdown."""
     return "\n".join(f"    {plain(line)}" for line in text.split("\n"))
 
 

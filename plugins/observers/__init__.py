@@ -1,1 +1,0 @@
-"""One observer a file."""

@@ -1,1 +1,0 @@
-"""The same networks without Keras: what a user of a framework would write instead."""

@@ -1,1 +1,0 @@
-"""One study a file: the questions that the tutorial leaves open."""
