@@ -19,13 +19,14 @@ PAGE = Path(__file__).with_name("reference.md")
 INTRODUCTION = """\
 # Reference
 
-All that a plugin needs, `from echobench import ...`, and the hooks that it implements. Made
+All that a plugin needs, `from echobench import ...`, the hooks that it implements, and `run`. Made
 from the docstrings by `make docs`; [writing-a-task.md](writing-a-task.md) is the guide.
 
 `[a, b]` is the shape of an array; samples come before steps, steps before features. Names that
 end in `_s` are seconds, in `_bytes` bytes.
 """
 SECTIONS = {
+    "Runs": ("flow",),
     "Tasks": ("core.task", "core.sequences", "core.coding"),
     "Networks": ("core.architectures",),
     "Backends": ("core.backend", "core.program", "core.outline", "core.experiment"),
@@ -89,10 +90,13 @@ def _signature(name: str, member: griffe.Object) -> str:
 
 
 def _attributes(member: griffe.Class) -> Iterator[str]:
-    """Yield attributes, class variables, fields and arguments, with the docstring's text."""
+    """Yield attributes, fields and arguments, as the class or a hidden base describes them."""
+    owners = (member, *(base for base in member.mro() if base.name not in echobench.__all__))
     documented = {
         name: " ".join(item.description.split())
-        for section in _parsed(member)
+        for owner in owners
+        if owner.docstring is not None
+        for section in owner.docstring.parsed
         if section.kind in {KINDS.attributes, KINDS.parameters}
         for item in section.value
         for name in _names(item)

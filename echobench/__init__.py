@@ -1,7 +1,7 @@
 """How fast, and how surely, does each deep-learning backend teach a recurrent network to echo?
 
-The names below are all that a plugin needs; docs/reference.md describes each. Importing them
-imports no deep-learning framework, except for `Learner` and `Program`, which exist in workers.
+The names below are all that a plugin needs, and `run`; docs/reference.md describes each. Importing
+them imports no deep-learning framework, except for `Learner` and `Program`, which exist in workers.
 """
 
 import importlib
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         UnavailableError,
         UnsupportedError,
     )
+    from echobench.flow import Request, run
     from echobench.harness.remote import run_packed_job, unpack_records
     from echobench.plugin.executor import Connection, Executor, Site
     from echobench.plugin.observer import Observer
@@ -87,6 +88,7 @@ __all__ = [
     "Recipe",
     "Record",
     "ReplicatedTrainer",
+    "Request",
     "Site",
     "Study",
     "Task",
@@ -102,6 +104,7 @@ __all__ = [
     "many_to_one",
     "one_to_one",
     "plain",
+    "run",
     "run_packed_job",
     "sequence_to_sequence",
     "to_supervised",
@@ -110,6 +113,7 @@ __all__ = [
 ]
 
 _NAMES = {
+    "flow": "Request run",
     "core.task": "EchoTask Recipe Task",
     "core.sequences": "MISSING Floats Framing Integers to_supervised uniform_sequences",
     "core.coding": "Coding Linear OneHot",

@@ -31,7 +31,9 @@ class Selection(BaseModel):
 
     Attributes:
         tasks: NAME or NAME[key=value,...], keys of the task's parameters and of its recipe.
-        backends, engines, divisions: names; each backend's usual engine, the closed division.
+        backends: names of backends.
+        engines: names of engines; empty for each backend's usual one.
+        divisions: `closed`, `open` or both.
         seeds: number of seeds of each cell, from `first_seed` on.
         first_seed: 0, or `FIRST_TUNING_SEED` in a search.
         repeats: runs of each cell and seed.

@@ -1,0 +1,57 @@
+"""`echobench.run` from Python: the records, and nothing on stdout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import echobench
+from echobench.errors import UsageError
+from tests.soak.harness import PLUGIN, Harness
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> dict[str, Any]:
+    """Return a request for two quick trials, the reference of their cell beside the records."""
+    harness = Harness(tmp_path, seeds=2)
+    return {
+        "tasks": ["tiny"],
+        "backends": ["knowing"],
+        "threads": 1,
+        "seeds": 2,
+        "plugin_files": [PLUGIN],
+        "results": harness.results,
+    }
+
+
+def test_run_returns_the_records_and_resumes(
+    tiny: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = echobench.run(**tiny)
+    assert sorted((record.seed, record.status) for record in records) == [
+        (0, "reached"),
+        (1, "reached"),
+    ]
+    again = echobench.run(echobench.Request(**tiny))
+    assert [record.started_at for record in again] == [record.started_at for record in records]
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "2 of 2 trials are done" in printed.err
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"seedz": 2}, "run: Extra inputs are not permitted; received seedz=2"),
+        ({"backends": ["jxa"]}, "unknown backend 'jxa'; did you mean 'jax'?"),
+        ({"seeds": 0}, "--seeds: expected 1 or more; received 0"),
+    ],
+)
+def test_a_wrong_request_is_one_line(
+    wrong: dict[str, Any], message: str, tiny: dict[str, Any]
+) -> None:
+    with pytest.raises(UsageError) as raised:
+        echobench.run(**{**tiny, **wrong})
+    assert str(raised.value) == message
