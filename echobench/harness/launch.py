@@ -60,7 +60,7 @@ def run(job: Job, backend: Backend, log: Path, report: Report = silent) -> list[
             break
     if len(attempts) > 1:
         for record, tries in zip(records, zip(*attempts, strict=True), strict=True):
-            record.provenance["attempts"] = [*tries]
+            record.provenance.attempts = [*tries]
     return records
 
 

@@ -163,7 +163,7 @@ def _predict_one(
         "backend": backend.name,
         "device": setting.device,
         "threads": setting.threads,
-        "trial": model.trial.model_dump(mode="json"),
+        "trial": StoredTrial.of(model.trial),
     }
     return validation.kept(Prediction, identity, fields)
 
@@ -176,7 +176,7 @@ def _compare(
         return prediction
     ours, theirs = (np.load(path, allow_pickle=False) for path in (answers, reference_answers))
     differing = int((ours != theirs).sum())
-    return prediction.model_copy(update={"differing_tokens": differing, "differs_from": reference})
+    return msgspec.structs.replace(prediction, differing_tokens=differing, differs_from=reference)
 
 
 def echo_backend(plugins: Plugins) -> Provided[Backend]:

@@ -8,40 +8,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, PositiveFloat, ValidationError
+import msgspec
 
 from echobench.machine import calibration, privacy
 from echobench.store import referee
 from echobench.text import plain, shortened
-from echobench.trial.record import Record
+from echobench.trial.cell import StoredTrial
+from echobench.trial.record import Line, Rates, Record
 from echobench.trial.trial import Trial
 
 LATER = "after_result"
 """What of the provenance says that a worker, its job done, did not end in order."""
 OURS = {"provenance", "started_at", "schema_version", "disturbances"}
 """What no worker says, whatever its job."""
-Kept = TypeVar("Kept", bound=BaseModel)
-
-
-class Rates(BaseModel):
-    """A calibration, as `echobench.machine.calibration` returns it."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-    matmul_flops_per_s: PositiveFloat
-    copy_bytes_per_s: PositiveFloat
-    matmul_spread: PositiveFloat
-    frequency_mhz: float | None
-
-
-class Measured(BaseModel):
-    """What of a result belongs into the provenance."""
-
-    calibration: dict[str, Rates | None] = {}
-    path: dict[str, Any] = {}
-    after_result: str | None = None
+MEASURED: dict[str, Any] = {
+    "calibration": dict[str, Rates | None],
+    "path": dict[str, Any],
+    LATER: str,
+}
+"""What of a result belongs into the provenance."""
 
 
 def one_line(text: str) -> str:
@@ -60,14 +47,15 @@ def claimed(
         fields: the result.
         lived_s: seconds that the worker had, as the parent saw it.
     """
-    nothing = Measured().model_dump(exclude_none=True)
+    measured: dict[str, Any] = {"calibration": {}, "path": {}}
     try:
-        measured = Measured.model_validate(fields).model_dump()
-    except ValidationError as error:
-        return _failure(f"the worker's result is no record ({_told(error)})"), nothing
-    if measured[LATER] is None:
-        del measured[LATER]
-    rest = {name: value for name, value in fields.items() if name not in Measured.model_fields}
+        for name, kind in MEASURED.items():
+            if fields.get(name) is not None:
+                measured[name] = _measured(name, fields[name], kind)
+    except msgspec.ValidationError as error:
+        measured = {"calibration": {}, "path": {}}
+        return _failure(f"the worker's result is no record ({error})"), measured
+    rest = {name: value for name, value in fields.items() if name not in MEASURED}
     if isinstance(rest.get("reason"), str):
         rest["reason"] = one_line(rest["reason"])
     forbidden = sorted(OURS & rest.keys())
@@ -80,43 +68,42 @@ def claimed(
     return rest, measured
 
 
-def kept(model: type[Kept], told: dict[str, Any], came: dict[str, Any]) -> Kept:
+def kept(kind: type[Line], told: dict[str, Any], came: dict[str, Any]) -> Line:
     """Return a record of what came, or one that says why it is none.
 
     Args:
-        model: `Record`, or what else has a status and a reason.
+        kind: `Record`, or what else has a status and a reason.
         told: fields that the parent knows.
         came: what the worker said, with `started_at` and `provenance`.
     """
     base = {name: came[name] for name in ("started_at", "provenance")}
     forbidden = sorted(told.keys() & came.keys())
     if forbidden:
-        return model(**told, **base, **_failure(_not_its_to_say(forbidden)))
+        return kind.from_dict({**told, **base, **_failure(_not_its_to_say(forbidden))})
     try:
-        return model(**told, **came)
-    except ValidationError as error:
-        reason = f"the worker's result is no record ({_told(error)})"
-        return model(**told, **base, **_failure(reason))
+        return kind.from_dict({**told, **came})
+    except msgspec.ValidationError as error:
+        reason = f"the worker's result is no record ({error})"
+        return kind.from_dict({**told, **base, **_failure(reason)})
 
 
 def record(trial: Trial, came: dict[str, Any]) -> Record:
     """Return the record of what came of a trial."""
+    plugins = [*map(privacy.redact_plugin, trial.plugins)]
     told: dict[str, Any] = {
         "task": trial.label,
         "key": trial.key,
-        "trial": {
-            **trial.model_dump(mode="json"),
-            "plugins": [*map(privacy.redact_plugin, trial.plugins)],
-        },
+        "trial": StoredTrial.of(trial.model_copy(update={"plugins": plugins})),
         **trial.model_dump(include={"backend", "engine", "division", "device", "seed"}),
-        "disturbances": calibration.disturbances(came["provenance"]),
     }
     found = kept(Record, told, came)
     wrong = referee.why_impossible(found)
-    if wrong is None:
-        return found
-    base = {name: came[name] for name in ("started_at", "provenance")}
-    return Record(**told, **base, **_failure(f"the worker's result cannot be true ({wrong})"))
+    if wrong is not None:
+        base = {name: came[name] for name in ("started_at", "provenance")}
+        reason = f"the worker's result cannot be true ({wrong})"
+        found = Record.from_dict({**told, **base, **_failure(reason)})
+    found.disturbances = calibration.disturbances(found.provenance)
+    return found
 
 
 def _failure(reason: str) -> dict[str, Any]:
@@ -127,6 +114,13 @@ def _not_its_to_say(names: Sequence[str]) -> str:
     return f"the worker's result says what is not its to say ({', '.join(names)})"
 
 
-def _told(error: ValidationError) -> str:
-    problem = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+def _measured(name: str, value: Any, kind: Any) -> Any:
+    """Return a part of the provenance as it is read from a line.
+
+    Raises:
+        msgspec.ValidationError: no line can hold it.
+    """
+    try:
+        return msgspec.json.decode(msgspec.json.encode(msgspec.convert(value, kind)), type=kind)
+    except (msgspec.ValidationError, OverflowError) as error:
+        raise msgspec.ValidationError(f"{name}: {error}") from error

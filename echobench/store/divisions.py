@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+import msgspec
 from pydantic import ValidationError
 
 from echobench.core.task import Recipe, Task
 from echobench.plugin.manager import Plugins
+from echobench.trial.cell import Cell, StoredRecipe
 from echobench.trial.record import Record
 from echobench.trial.selectors import default_recipe
-
-if TYPE_CHECKING:
-    pass
 
 Severity = Literal["error", "warning"]
 
@@ -23,19 +22,20 @@ def check(record: Record, plugins: Plugins) -> Iterator[tuple[Severity, str, str
 
     Yields how bad it is, what it is about, and what differs.
     """
+    trial = record.trial
     if record.division != "closed":
         return
-    name = record.trial.get("task", record.task)
-    if name not in plugins.tasks:
-        yield "warning", "division", f"task {name!r} is not installed: its recipe is unchecked"
+    if trial.task not in plugins.tasks:
+        message = f"task {trial.task!r} is not installed: its recipe is unchecked"
+        yield "warning", "division", message
         return
-    task = _task(name, record.trial, plugins)
+    task = _task(trial.task, trial.parameters, plugins)
     if task is None:
-        yield "error", "trial", f"its parameters are none of task {name!r}"
+        yield "error", "trial", f"its parameters are none of task {trial.task!r}"
         return
-    if task.source_hash() != record.trial.get("source"):
+    if task.source_hash() != trial.source:
         yield "warning", "task source", "differs from the task that is installed here"
-    changed = _differences(record.trial, task)
+    changed = _differences(trial.recipe, task)
     if changed:
         yield "error", "division", f"is open, not closed: {'; '.join(changed)}"
 
@@ -47,11 +47,11 @@ def sorted_out(records: Iterable[Record], plugins: Plugins) -> tuple[list[Record
     """
     found, said = [], []
     for record in records:
-        why = why_open(record.task, record.division, record.trial, plugins)
+        why = why_open(record.cell, record.division, plugins)
         if why:
             said.append(moved(record, why))
-            trial = {**record.trial, "division": "open"}
-            record = record.model_copy(update={"division": "open", "trial": trial})
+            trial = msgspec.structs.replace(record.trial, division="open")
+            record = msgspec.structs.replace(record, division="open", trial=trial)
         found.append(record)
     return found, said
 
@@ -62,31 +62,39 @@ def moved(record: Any, why: Sequence[str]) -> str:
     return f"{name}, recorded as closed, counts as open: {'; '.join(why)}"
 
 
-def why_open(label: str, division: str, trial: Mapping[str, Any], plugins: Plugins) -> list[str]:
-    """Return in what a closed trial's recipe is open, as far as the task is known here."""
-    task = _task(trial.get("task", label), trial, plugins) if division == "closed" else None
-    if task is None or task.source_hash() != trial.get("source"):
+def why_open(cell: Cell, division: str, plugins: Plugins) -> list[str]:
+    """Return in what the recipe of a closed cell is open, as far as its task is known here.
+
+    Args:
+        cell: of trials.
+        division: the one that their records say.
+        plugins: tasks that are installed here.
+    """
+    if division != "closed":
         return []
-    return _differences(trial, task)
+    task = _task(cell.task, dict(cell.parameters), plugins)
+    if task is None or task.source_hash() != cell.source:
+        return []
+    return _differences(cell.recipe, task)
 
 
-def _task(name: str, trial: Mapping[str, Any], plugins: Plugins) -> Task | None:
+def _task(name: str, parameters: Mapping[str, Any], plugins: Plugins) -> Task | None:
     """Return the task of a trial as it is installed here, if it is."""
     if name not in plugins.tasks:
         return None
     try:
-        return plugins.task(name).value(**trial.get("parameters", {}))
+        return plugins.task(name).value(**parameters)
     except ValidationError:
         return None
 
 
-def _differences(trial: Mapping[str, Any], task: Task) -> list[str]:
+def _differences(stored: StoredRecipe, task: Task) -> list[str]:
     """Return in which fields a trial's recipe is not the closed one of its task."""
     recipe = default_recipe(task, "closed")
     if recipe is None:
         return [f"task {task.name!r} has no closed recipe"]
     try:
-        told = Recipe.model_validate(trial.get("recipe"))
+        told = Recipe.model_validate(msgspec.to_builtins(stored))
     except ValidationError as error:
         return [f"its recipe is none ({error.errors()[0]['msg']})"]
     return [

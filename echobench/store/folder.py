@@ -8,16 +8,15 @@ import uuid
 from collections.abc import Container, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from echobench import interrupts
 from echobench.errors import StorageError, UsageError
 from echobench.store.appending import append_line, rescue
-from echobench.store.decoding import decoded, full
+from echobench.store.decoding import decoded
 from echobench.store.reading import PREDICTIONS, Complaints, read_lines, record_files
 from echobench.text import say
 from echobench.trial.prediction import Prediction
-from echobench.trial.record import Record, machine_class
+from echobench.trial.record import Machine, Record
 
 DONE = ("reached", "missed", "unsupported")
 """Statuses that the same trial would come to again, so it need not run again."""
@@ -95,7 +94,7 @@ class Store:
             StorageError: it cannot be written here. It is kept elsewhere, and named.
         """
         prefix = PREDICTIONS if isinstance(record, Prediction) else RECORDS
-        line = record.model_dump_json()
+        line = type(record).from_dict(record.to_dict()).to_json()
         with interrupts.shielded():
             path = self._file(prefix)
             self._miss()
@@ -132,31 +131,30 @@ class Store:
         """Return the records of training in a file, or in a folder's files, oldest first."""
         with Complaints() as complain:
             return [
-                record for file in record_files(path) for record in read_lines(file, full, complain)
+                record
+                for file in record_files(path)
+                for record in read_lines(file, decoded, complain)
             ]
 
-    def of(
-        self, machine: dict[str, Any] | None, keys: Container[str] | None = None
-    ) -> Iterator[Record]:
-        """Yield the records of trials on this machine, oldest file first, as `decoded` has them.
+    def of(self, machine: Machine | None, keys: Container[str] | None = None) -> Iterator[Record]:
+        """Yield the records of trials on this machine, oldest file first.
 
         Args:
-            machine: its facts; what another machine recorded was not done here. None for any.
+            machine: records of others were not made here. None for any.
             keys: of the trials; None for all.
         """
-        here = None if machine is None else machine_class(machine)
         with Complaints() as complain:
             for file in record_files(self.folder):
                 for record in read_lines(file, decoded, complain):
-                    there = machine_class(record.provenance.get("machine"))
-                    if (keys is None or record.key in keys) and here in (None, there):
+                    here = machine is None or record.machine_class == machine.kind
+                    if here and (keys is None or record.key in keys):
                         yield record
 
-    def done(self, machine: dict[str, Any], also: Sequence[str] = ()) -> dict[str, Record]:
+    def done(self, machine: Machine, also: Sequence[str] = ()) -> dict[str, Record]:
         """Return the trials that need not run again on this machine, by key.
 
         Args:
-            machine: its facts.
+            machine: this machine.
             also: further statuses that count as done.
         """
         return {r.key: r for r in self.of(machine) if r.status in (*DONE, *also)}
