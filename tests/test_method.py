@@ -6,8 +6,19 @@ import re
 from pathlib import Path
 
 from echobench.store.folder import Store
+from echobench.trial.cell import NOT_IN_A_CELL, Cell
+from echobench.trial.trial import Trial
 
 ROOT = Path(__file__).parent.parent
+
+
+def test_each_field_of_a_cell_has_its_reason() -> None:
+    text = (ROOT / "docs" / "method.md").read_text()
+    (section,) = re.findall(r"## What a cell is\n(.*?)\n## ", text, re.DOTALL)
+    names = re.findall(r"^\| `(\w+)` \| \w", section, re.MULTILINE)
+    assert tuple(names) == Cell.__struct_fields__
+    assert {*names, *NOT_IN_A_CELL} == {*Trial.model_fields}
+    assert all(f"`{name}`" in section for name in ("seed", "repeat"))
 
 
 def test_the_worked_example_is_recomputed_from_the_record() -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from echobench.core import spelling
@@ -21,6 +22,7 @@ from echobench.harness.saved_networks import SavedNetwork
 from echobench.plugin.manager import Plugins, Provided
 from echobench.store.folder import Store
 from echobench.text import file_name
+from echobench.trial.cell import StoredTrial
 from echobench.trial.job import Heard, Inference, Job
 from echobench.trial.prediction import Prediction
 from echobench.trial.trial import Trial
