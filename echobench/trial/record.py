@@ -27,7 +27,7 @@ class Machine(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     architecture: str | None = None
     system: str | None = None
     cores: Whole | None = None
-    gpus: tuple[str, ...] = ()
+    gpus: tuple[str, ...] | UnsetType = UNSET
     memory_bytes: Whole | None = None
     python: str | None = None
 
@@ -35,7 +35,7 @@ class Machine(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     def kind(self) -> str:
         """Return what makes two machines comparable: processor, usable cores, GPUs."""
         counted = "1 core" if self.cores == 1 else f"{self.cores} cores"
-        return ", ".join([f"{self.cpu}", counted, *self.gpus])
+        return ", ".join([f"{self.cpu}", counted, *(self.gpus or ())])
 
 
 class Git(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
