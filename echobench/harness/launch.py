@@ -96,7 +96,7 @@ def run_once(
         provenance["cache"] = {"found": cached, "added": _count_files(job.cache) - cached}
     finished = []
     for result in results:
-        fields, measured = validation.claimed(result, lived_s)
+        fields, measured = validation.split_result(result, lived_s)
         whole = {**provenance, **measured, **job.about}
         finished.append({**base, **fields, "provenance": whole})
     return finished

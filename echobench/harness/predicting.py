@@ -167,7 +167,7 @@ def _predict_one(
         "threads": setting.threads,
         "trial": StoredTrial.of(model.trial),
     }
-    return validation.kept(Prediction, identity, fields)
+    return validation.validated(Prediction, identity, fields)
 
 
 def _compare(

@@ -1,4 +1,4 @@
-"""From a line to what it holds: a record, a prediction, or the reason why it is neither."""
+"""Decode a line into a record or a prediction, or say why it is damaged."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def decoded_prediction(line: bytes) -> Prediction:
 
 
 def canonical(line: JsonLine) -> bytes:
-    """Return what a record says as JSON, however its line has written it."""
+    """Return a record as JSON, the same for lines that say the same in another form."""
     return _encoder.encode(line.to_dict())
 
 
@@ -69,7 +69,7 @@ def _parsed(text: str, kind: type[Line]) -> Line:
     else:
         if found.beyond is msgspec.UNSET:
             return found
-    # Slower, and rare: the line may say more of its trial than this version knows.
+    # Slow, and rare: the line has fields that this version does not know.
     return kind.from_dict(msgspec.json.decode(text))
 
 
@@ -81,12 +81,12 @@ def _newer(text: str, kind: type[JsonLine]) -> NewerError | None:
         return None
     if version <= NEWEST[kind]:
         return None
-    told = f"schema {version}; this one reads up to {NEWEST[kind]}"
-    return NewerError(f"written by a newer echobench ({told})")
+    newest = f"this one reads up to {NEWEST[kind]}"
+    return NewerError(f"written by a newer echobench (schema {version}; {newest})")
 
 
 def _check_depth(text: str, found: JsonLine) -> None:
-    """Refuse a line that is nested too deep; only a line of many brackets is looked at closely."""
+    """Refuse a line that is nested too deep; only lines with many brackets are parsed for it."""
     points = len(getattr(found, "evaluations", ())) + len(getattr(found, "after_hit", ()))
     samples = 3 * len(getattr(found, "samples", ()))
     if text.count("{") + text.count("[") - points - samples <= DEEPEST:

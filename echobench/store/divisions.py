@@ -41,19 +41,19 @@ def check(record: Record, plugins: Plugins) -> Iterator[tuple[Severity, str, str
 
 
 def sorted_out(records: Iterable[Record], plugins: Plugins) -> tuple[list[Record], list[str]]:
-    """Return records, those that say closed and are open moved there, and why each was.
+    """Return records, those with an open recipe moved from closed to open, and the reasons.
 
-    A task that is not installed here, or not in this version, is taken at its word.
+    Records of a task that is not installed here, or in another version, stay as they are.
     """
-    found, said = [], []
+    sorted_records, reasons = [], []
     for record in records:
         why = why_open(record.cell, record.division, plugins)
         if why:
-            said.append(moved(record, why))
+            reasons.append(moved(record, why))
             trial = msgspec.structs.replace(record.trial, division="open")
             record = msgspec.structs.replace(record, division="open", trial=trial)
-        found.append(record)
-    return found, said
+        sorted_records.append(record)
+    return sorted_records, reasons
 
 
 def moved(record: Any, why: Sequence[str]) -> str:
@@ -63,11 +63,11 @@ def moved(record: Any, why: Sequence[str]) -> str:
 
 
 def why_open(cell: Cell, division: str, plugins: Plugins) -> list[str]:
-    """Return in what the recipe of a closed cell is open, as far as its task is known here.
+    """Return how the recipe of a closed cell differs from its task's, if the task is installed.
 
     Args:
         cell: of trials.
-        division: the one that their records say.
+        division: the one in the records.
         plugins: tasks that are installed here.
     """
     if division != "closed":
@@ -94,11 +94,11 @@ def _differences(stored: StoredRecipe, task: Task) -> list[str]:
     if recipe is None:
         return [f"task {task.name!r} has no closed recipe"]
     try:
-        told = Recipe.model_validate(msgspec.to_builtins(stored))
+        recorded = Recipe.model_validate(msgspec.to_builtins(stored))
     except ValidationError as error:
         return [f"its recipe is none ({error.errors()[0]['msg']})"]
     return [
-        f"{name}={getattr(told, name)} instead of {value}"
+        f"{name}={getattr(recorded, name)} instead of {value}"
         for name, value in recipe.model_dump().items()
-        if getattr(told, name) != value
+        if getattr(recorded, name) != value
     ]

@@ -20,7 +20,7 @@ Finite: TypeAlias = Annotated[float, Meta(ge=-LARGEST_FLOAT, le=LARGEST_FLOAT)]
 NOT_IN_A_CELL = ("seed", "repeat", "timeout_s", "plugins")
 """Fields of a trial in which the trials of a cell may differ."""
 CELLS = 10_000
-"""Cells that are kept, so that the records of a cell share one object."""
+"""Cells in the cache that gives all records of a cell the same object."""
 
 
 class StoredRecipe(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -41,7 +41,7 @@ class StoredRecipe(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True
 class StoredTrial(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """A `Trial` as a record holds it: fields of the same names, in the same order.
 
-    What older records lack has the value that went without saying then.
+    A field that older records lack has the value that their trials ran with.
     """
 
     task: str
@@ -70,7 +70,7 @@ class StoredTrial(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True)
 
     @classmethod
     def of(cls, trial: Trial) -> StoredTrial:
-        """Return what the record of a trial says of it."""
+        """Return a trial as its record holds it."""
         return msgspec.convert(trial.model_dump(mode="json"), cls)
 
     @property
@@ -111,7 +111,7 @@ class Cell(Struct, kw_only=True, frozen=True, cache_hash=True):
 
     @classmethod
     def of(cls, trial: Trial | StoredTrial) -> Cell:
-        """Return the cell of a trial; of one cell always the same object."""
+        """Return the cell of a trial: one object for all trials of the cell."""
         stored = StoredTrial.of(trial) if isinstance(trial, Trial) else trial
         shared = msgspec.structs.replace(stored, seed=0, repeat=0, timeout_s=0.0, plugins=[])
         return _cell(msgspec.json.encode(shared))
@@ -141,27 +141,27 @@ class Cell(Struct, kw_only=True, frozen=True, cache_hash=True):
 
     @property
     def text(self) -> str:
-        """Return the cell as JSON, the same for equal cells: what digests are made of."""
-        return _encoder.encode(self._told()).decode()
+        """Return the cell as JSON, the same for equal cells; digests are taken of it."""
+        return _encoder.encode(self._fields()).decode()
 
     def leaves(self) -> dict[str, Any]:
         """Return the fields flat and in order of their names: `recipe.units`, `threads`.
 
         Fields that older trials lack are left out where they have their usual values.
         """
-        return dict(_flat(self._told()))
+        return dict(_flat(self._fields()))
 
-    def _told(self) -> dict[str, Any]:
+    def _fields(self) -> dict[str, Any]:
         fields = {name: getattr(self, name) for name in self.__struct_fields__}
-        told = {n: v for n, v in fields.items() if v is not None and not is_usual(n, v)}
+        given = {n: v for n, v in fields.items() if v is not None and not is_usual(n, v)}
         for name in ("parameters", "versions"):
-            if name in told:
-                told[name] = dict(told[name])
-        return msgspec.to_builtins(told, order="sorted")  # type: ignore[no-any-return]
+            if name in given:
+                given[name] = dict(given[name])
+        return msgspec.to_builtins(given, order="sorted")  # type: ignore[no-any-return]
 
 
 def differences(cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    """Return of each cell the leaves in which not all cells agree; None where it lacks one."""
+    """Return, for each cell, the leaves that differ among the cells; None if it lacks one."""
     flat = [cell.leaves() for cell in cells]
     names = dict.fromkeys(name for leaves in flat for name in leaves)
     differing = [n for n in names if any(one.get(n) != flat[0].get(n) for one in flat)]
@@ -184,8 +184,8 @@ def _hashable(value: Any) -> Any:
     return tuple(map(_hashable, value)) if isinstance(value, list) else value
 
 
-def _flat(told: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in told.items():
+def _flat(fields: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in fields.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{above}{name}.")
         else:

@@ -55,7 +55,7 @@ class Rates(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
 
 
 class Provenance(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """How a trial ran. What is not known is left out of the line.
+    """How and where a trial ran. Unknown fields are left out of the line.
 
     Attributes:
         command: the command line.
@@ -65,15 +65,14 @@ class Provenance(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults
         memory_limit_bytes: of the worker.
         versions: of echobench, Keras and the framework.
         calibration: the machine's rates `before` and `after`.
-        execution: what the backend says of how it ran the trial, in its own words; `path` on
-            disk.
-        after_result: why a worker did not end in order after its result.
-        cache: compiled programs that were kept, `found` and `added`.
+        execution: the backend's description of how it ran the trial, with keys of its own;
+            `path` on disk.
+        after_result: how a worker failed after it had reported its result.
+        cache: number of kept compiled programs, `found` before and `added` by the trial.
         seeds, search: by which rule the seeds were chosen, and by which search the recipe.
-        host, user: names of machine and user, where they were asked for.
-        executor: what the executor says of itself, the cores it gave, and how often it `lost`
-            the trial.
-        attempts: status, reason and wall time of each, where there were several.
+        host, user: names of the machine and its user, if asked for.
+        executor: name and node, the reserved cores, and each loss of the job (`lost`).
+        attempts: status, reason and wall time of each, if there were several.
     """
 
     command: list[str] | None = None
@@ -138,8 +137,8 @@ class JsonLine(Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
     """A line of a file of records.
 
     Attributes:
-        beyond: fields of its trial and its provenance that this version does not know, each
-            where it stands in the line. They are written as they were read.
+        beyond: fields of the trial and the provenance that this version does not know, nested
+            as in the line. They are written as they were read.
     """
 
     if TYPE_CHECKING:  # each kind of line has them, at their own place among its fields
@@ -150,12 +149,12 @@ class JsonLine(Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
 
     @property
     def machine_class(self) -> str:
-        """Return what makes its machine comparable."""
+        """Return what its machine shares with those it may be compared with."""
         return (self.provenance.machine or Machine()).kind
 
     @property
     def execution(self) -> dict[str, Any]:
-        """Return what the backend says of how it ran the trial."""
+        """Return the backend's description of how it ran the trial."""
         return self.provenance.execution or {}
 
     @classmethod
@@ -168,30 +167,29 @@ class JsonLine(Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
         if "beyond" in fields:
             raise msgspec.ValidationError("Object contains unknown field `beyond`")
         known, beyond = _split(JsonLine, fields)
-        found = msgspec.convert(known, cls)
+        line = msgspec.convert(known, cls)
         if beyond:
-            found.beyond = beyond
-        return found
+            line.beyond = beyond
+        return line
 
     def to_dict(self) -> dict[str, Any]:
         """Return the line as JSON has it."""
-        found: dict[str, Any] = msgspec.to_builtins(self)
-        beyond = found.pop("beyond", None)
-        return _joined(found, beyond) if beyond else found
+        fields: dict[str, Any] = msgspec.to_builtins(self)
+        beyond = fields.pop("beyond", None)
+        return _joined(fields, beyond) if beyond else fields
 
     def to_json(self) -> str:
-        """Return the line, without its end."""
-        told = self if self.beyond is UNSET else self.to_dict()
-        return msgspec.json.encode(told).decode()
+        """Return the line, without a newline."""
+        return msgspec.json.encode(self if self.beyond is UNSET else self.to_dict()).decode()
 
     def trial_fields(self) -> dict[str, Any]:
-        """Return all that it says of its trial, also what this version does not know."""
+        """Return all fields of the trial, those that this version does not know too."""
         beyond = {} if self.beyond is UNSET else self.beyond.get("trial", {})
         return _joined(msgspec.to_builtins(self.trial), beyond)
 
 
 def _split(kind: type[Struct], fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the fields that a struct and those within it know, and the others."""
+    """Return the fields that a struct and its parts know, and the others."""
     known, beyond = {}, {}
     names = kind.__struct_encode_fields__
     for name, value in fields.items():
@@ -208,7 +206,7 @@ def _split(kind: type[Struct], fields: dict[str, Any]) -> tuple[dict[str, Any], 
 
 
 def _joined(fields: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
-    """Return fields with others among them, at the ends of the objects that they stand in."""
+    """Add other fields at the ends of the objects to which they belong."""
     for name, value in others.items():
         inner = fields.get(name)
         fields[name] = _joined(inner, value) if isinstance(inner, dict) else value
@@ -220,7 +218,7 @@ def _holds(kind: Any, annotation: Any) -> bool:
 
 
 class Record(JsonLine, kw_only=True):
-    """A trial and what came of it. Seconds are wall-clock; empty means not measured.
+    """A trial and its result. Seconds are wall-clock; empty means not measured.
 
     The first fields are the table's columns, in its order; docs/method.md says
     what each means.
@@ -280,27 +278,27 @@ class Record(JsonLine, kw_only=True):
 
     @property
     def cell(self) -> Cell:
-        """Return what it shares with the trials of its row."""
+        """Return what the trial shares with the others of its row."""
         return Cell.of(self.trial)
 
     @property
     def failed_parity(self) -> bool:
-        """Whether it trained something else than the reference: its figures do not count."""
+        """Whether its first losses differ from the reference's: its figures do not count."""
         return self.parity is not None and self.parity.passed is False
 
     @property
     def counts(self) -> bool:
-        """Whether it trained, and what it was to train."""
+        """Whether its figures count: it trained, and passed the parity gate if there was one."""
         return self.status in COUNTED and not self.failed_parity
 
     @property
     def is_replicate(self) -> bool:
-        """Whether it was trained together with other seeds: it has no times of its own."""
+        """Whether it was trained together with other seeds, without its own times."""
         return bool(self.trial.replicates)
 
     @property
     def lasted(self) -> bool:
-        """Whether no evaluation after the hit missed, as far as there were any."""
+        """Whether no evaluation after the hit missed."""
         return all(point.exact_match == 1.0 for point in self.after_hit)
 
 

@@ -27,7 +27,7 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Trial:
 
 
 def kept(trial: Trial, result: dict[str, Any], lived_s: float = 9.0) -> Record:
-    fields, measured = validation.claimed(result, lived_s)
+    fields, measured = validation.split_result(result, lived_s)
     return validation.record(trial, {**STARTED, "provenance": measured, **fields})
 
 
