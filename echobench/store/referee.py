@@ -1,4 +1,4 @@
-"""The referee: whether records that came from elsewhere can be true."""
+"""The referee: check whether records from elsewhere can be true."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ COUNTS = [name for name in Record.__struct_fields__ if name in INTEGERS - {"seed
 
 @dataclass(frozen=True)
 class Finding:
-    """Something a record says that cannot be, or that a reader should know.
+    """A violation of a rule by a record, or a warning to its readers.
 
     Attributes:
         where: file and line.
-        severity: an `error` is a record not to be believed.
+        severity: `error` for a record that cannot be true.
         about: the field or the rule.
-        message: what was expected, and what was there.
+        message: what was expected and what was received.
     """
 
     where: str
@@ -53,9 +53,9 @@ class Finding:
 
 
 MOST = 2**53
-"""From here on JSON's readers disagree about whole numbers."""
+"""Parsers of JSON read whole numbers from here on differently."""
 Rule = Callable[[Record], Iterator[tuple[str, str]]]
-"""Yields what a record violates: what it is about, and how."""
+"""Yields the violations by a record: the subject and the message of each."""
 
 
 def validate(
@@ -66,10 +66,10 @@ def validate(
     Args:
         paths: JSON Lines files.
         plugins: tasks that are installed here, whose closed recipes count.
-        complaints: takes what cannot be read; what it names is a finding too.
+        complaints: collects damage; each named damage is a finding too.
 
     Returns:
-        What was found, in order, and how many lines hold something.
+        The findings in order, and the number of lines that are not empty.
     """
     found: list[Finding] = []
     damage = complaints or Complaints(say=lambda line: None)
@@ -113,7 +113,7 @@ def validate(
 
 
 def faults(record: Record, plugins: Plugins) -> list[tuple[Severity, str, str]]:
-    """Return what a record by itself violates: how bad it is, what it is about, and how."""
+    """Return the violations by a record on its own: severity, subject and message of each."""
     unlike = list(_trial(record))
     if any(about == "trial" for about, _ in unlike):
         return [("error", *told) for told in unlike]  # the other rules read the trial
@@ -122,7 +122,7 @@ def faults(record: Record, plugins: Plugins) -> list[tuple[Severity, str, str]]:
 
 
 def _twice(line: Line) -> list[str]:
-    """Return the names that are more than once in an object of a line."""
+    """Return the names that occur more than once in an object of a line."""
     found: list[str] = []
 
     def pairs(told: list[tuple[str, Any]]) -> None:
@@ -134,7 +134,7 @@ def _twice(line: Line) -> list[str]:
 
 
 def why_impossible(record: Record) -> str | None:
-    """Return why a record that was just made cannot be true, or None where nothing says so."""
+    """Return why a record that was just made cannot be true; None if it can."""
     found = next((told for rule in FRESH for told in rule(record)), None)
     return None if found is None else ": ".join(found)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import shutil
 import tempfile
@@ -10,6 +11,7 @@ from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from echobench.errors import StorageError, UsageError
@@ -18,7 +20,7 @@ from echobench.store.decoding import decoded_prediction
 from echobench.store.folder import Store, later_stamp
 from echobench.text import file_name
 from echobench.trial.record import Machine, latest
-from tests.records import measured, missed, reached, record
+from tests.records import changed, measured, missed, reached, record
 
 
 def test_a_record_is_one_line_on_disk_at_once(tmp_path: Path) -> None:
@@ -49,6 +51,14 @@ def test_quick_records_live_apart(tmp_path: Path) -> None:
     assert Store(folder).load() == []
     assert len(Store(folder, quick=True).load()) == 1
     assert len(Store(folder / "quick").load()) == 1
+
+
+def test_a_figure_that_json_has_no_number_for_is_refused(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for value in (math.nan, math.inf):
+        with pytest.raises(msgspec.ValidationError, match="wall_s"):
+            store.append(changed(record(), wall_s=value))
+    assert store.load() == []
 
 
 def test_what_is_done_need_not_run_again(tmp_path: Path) -> None:
