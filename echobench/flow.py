@@ -26,7 +26,7 @@ from echobench.store.folder import Store
 from echobench.store.progress_log import ProgressLog
 from echobench.text import say
 from echobench.trial.job import JobOptions
-from echobench.trial.record import Record
+from echobench.trial.record import Machine, Record
 from echobench.trial.selectors import explained, parsed
 from echobench.trial.trial import Trial
 
@@ -168,8 +168,8 @@ class Session:
         )
 
     @property
-    def machine(self) -> dict[str, Any] | None:
-        """Return this machine's facts; None where a trial that any machine recorded is done."""
+    def machine(self) -> Machine | None:
+        """Return this machine; None where a trial that any machine recorded is done."""
         return facts.machine_facts() if self.executor.local else None
 
     @property

@@ -10,7 +10,7 @@ from typing import Any
 
 from echobench.trial.prediction import Prediction
 from echobench.trial.record import Parity, Record, Sample
-from tests.records import measured, record
+from tests.records import TRIAL, measured, record
 
 KINDS: dict[str, tuple[str, ...]] = {
     "HTML and script": (
@@ -258,14 +258,14 @@ def spoken(text: str, seed: int, **fields: Any) -> Record:
             "parameters": {text: text},
             "plugins": [f"file:{text}"],
             "versions": {text: text},
-            "recipe": {"units": text, text: [text]},
+            "recipe": {**TRIAL["recipe"], text: [text]},
             "source": text,
             text: text,
         },
         "provenance": {
             "command": ["echobench", text],
             "machine": {"cpu": text, "cores": 1, "gpus": [text], "system": text, "python": text},
-            "git": {"commit": text, "dirty": text},
+            "git": {"commit": text, "dirty": True, text: text},
             "versions": {text: text},
             "host": text,
             "path": {text: text},
@@ -288,7 +288,7 @@ def predicted(text: str) -> Prediction:
         reason=text,
         differs_from=text,
         status="failed",
-        trial={text: text},
+        trial={**TRIAL, text: text},
         provenance={text: text},
         log_tail=[text],
     )

@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from echobench.analysis.frame import Records
 from echobench.plugin.manager import Plugins
 from echobench.present.table import ordered, render
-from echobench.trial.prediction import Latency, Prediction
-from echobench.trial.record import Record
+from echobench.trial.prediction import Prediction
+from echobench.trial.record import Provenance, Record
 from echobench.trial.trial import trial_key
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -36,23 +38,71 @@ def rows(records: Records) -> list[dict[str, Any]]:
     return found
 
 
+CELL = ("backend", "engine", "division", "device")
+"""Fields that a record and its trial both say."""
+TRIAL: dict[str, Any] = {
+    "task": "partial",
+    "parameters": {},
+    "label": "partial",
+    "plugins": ["partial", "jax"],
+    "backend": "jax",
+    "engine": "fused",
+    "division": "closed",
+    "device": "cpu",
+    "threads": 2,
+    "seed": 0,
+    "recipe": {
+        "units": 8,
+        "batch": 7,
+        "stateful": True,
+        "sequences": 1,
+        "learning_rate": 0.001,
+        "warmup": 0,
+        "decay": 0,
+        "clip": 0.0,
+        "epochs": 10,
+        "evaluate_every": 1,
+    },
+    "max_epochs": 100,
+    "timeout_s": 60.0,
+    "screen": 50,
+    "certify": 1000,
+    "quick": False,
+    "versions": {"echobench": "1"},
+    "source": "0" * 12,
+}
+
+
 def record(seed: int = 0, **fields: Any) -> Record:
-    cell = {
-        "task": "partial",
-        "backend": "jax",
-        "engine": "fused",
-        "division": "closed",
-        "device": "cpu",
-    }
+    """Return a whole record.
+
+    Args:
+        seed: of its trial; other trials have other keys.
+        fields: of the record; of `trial` only what is not as in `TRIAL`.
+    """
+    changes = {**fields.pop("trial", {}), "seed": seed}
+    shared = {name: fields[name] for name in CELL if name in fields}
+    label = {"label": fields["task"]} if "task" in fields else {}
+    trial = {**TRIAL, **label, **shared, **changes}
     base: dict[str, Any] = {
-        **cell,
+        "task": trial["label"],
+        **{name: trial[name] for name in CELL},
         "seed": seed,
         "status": "reached",
         "started_at": "2026-01-01T00:00:00.000+00:00",
         "key": f"key-{seed}",
-        "trial": {**cell, "seed": seed},
+        "trial": trial,
     }
-    return Record(**{**base, **fields})
+    return Record.from_dict({**base, **fields})
+
+
+def changed(one: Record, **fields: Any) -> Record:
+    """Return a record with other fields; of `trial` only what changes, and `provenance` whole."""
+    shared = {name: fields[name] for name in CELL if name in fields}
+    trial = msgspec.structs.replace(one.trial, **{**shared, **fields.pop("trial", {})})
+    if "provenance" in fields:
+        fields["provenance"] = msgspec.convert(fields["provenance"], Provenance)
+    return msgspec.structs.replace(one, trial=trial, **fields)
 
 
 def reached(seed: int, seconds: float) -> Record:
@@ -75,17 +125,17 @@ def measured(backend: str, **fields: Any) -> Prediction:
         "accuracy": 1.0,
         "tokens": 42_000,
         "started_at": "2026-01-01T00:00:00.000+00:00",
-        "trial": {},
+        "trial": TRIAL,
         "latencies": [
-            Latency(
-                batch=batch,
-                median_s=seconds,
-                quartiles_s=(0.9 * seconds, 1.2 * seconds),
-                samples_per_s=batch / seconds,
-                calls=20,
-                first_call_s=1.0,
-            )
+            {
+                "batch": batch,
+                "median_s": seconds,
+                "quartiles_s": (0.9 * seconds, 1.2 * seconds),
+                "samples_per_s": batch / seconds,
+                "calls": 20,
+                "first_call_s": 1.0,
+            }
             for batch, seconds in ((1, 0.0005), (210, 0.002))
         ],
     }
-    return Prediction(**{**base, **fields})
+    return Prediction.from_dict({**base, **fields})

@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 from markdown_it import MarkdownIt
+from msgspec.structs import replace
 
 from echobench import cli, interrupts
 from echobench.analysis.leaderboard import board
@@ -42,7 +43,7 @@ OBEYED = ("\x1b]", "\x1bP", "\x1bc", "\x9b", "\x9d", "\x08", "\u202e", "\u2066",
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a record of each string."""
     folder = tmp_path_factory.mktemp("records")
-    lines = [spoken(text, seed).model_dump_json() for seed, text in enumerate(SPOKEN)]
+    lines = [spoken(text, seed).to_json() for seed, text in enumerate(SPOKEN)]
     (folder / "records-x.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder
 
@@ -113,7 +114,7 @@ def test_csv_has_no_formula_and_numbers_stay_numbers(folder: Path, echobench: Ca
     assert not [cell for cell in cells if cell.lstrip().startswith(("=", "+", "-", "@"))]
     assert {float(row["seconds_per_update"]) for row in rows} == {0.001}
     assert "'=HYPERLINK(" in shown
-    below = table.render_predictions([predicted("=1").model_copy(update={"import_s": -1.5})], "csv")
+    below = table.render_predictions([replace(predicted("=1"), import_s=-1.5)], "csv")
     (row, _) = csv.DictReader(io.StringIO(below))
     assert (row["backend"], float(row["import_s"])) == ("'=1", -1.5)
 
@@ -209,9 +210,9 @@ def let_in(plugins: Plugins, text: str) -> Record:
     names = {"backend": text, "engine": text, "division": text or "open", "device": text}
     trial = {**told["trial"], **names, "versions": {text: text}, "source": text}
     machine = {**told["provenance"]["machine"], "cpu": text}
-    return Record(
-        **{**told, **names, "trial": trial, "key": trial_key(trial), "task": text},
-    ).model_copy(update={"provenance": {**told["provenance"], "machine": machine}})
+    provenance = {**told["provenance"], "machine": machine}
+    changes = {"trial": trial, "key": trial_key(trial), "task": text, "provenance": provenance}
+    return Record.from_dict({**told, **names, **changes})
 
 
 ELEMENTS = "[...document.querySelectorAll('*')].map((one) => one.localName)"
@@ -287,8 +288,8 @@ def test_no_plugin_is_loaded_because_a_record_names_it(
     store = Store(tmp_path / "records")
     for seed in range(2):
         one = let_in(plugins, "numpy")
-        trial = {**one.trial, "plugins": [f"file:{code}", "evil"], "seed": seed}
-        store.append(one.model_copy(update={"trial": trial, "seed": seed, "key": trial_key(trial)}))
+        trial = replace(one.trial, plugins=[f"file:{code}", "evil"], seed=seed)
+        store.append(replace(one, trial=trial, seed=seed, key=trial.key))
     records, output = ("--results", str(store.folder)), str(tmp_path / "out")
     for verb in (
         ("table", *records),

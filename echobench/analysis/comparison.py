@@ -17,7 +17,7 @@ from echobench.errors import UnknownNameError, UsageError
 from echobench.plugin.manager import Plugins
 from echobench.store.divisions import sorted_out
 from echobench.store.folder import Store
-from echobench.trial.record import Record, latest, machine_class
+from echobench.trial.record import Record, latest
 
 METRICS = ("time_to_target_s", "updates_to_target", "seconds_per_update", "compile_s", "wall_s")
 """What can be compared: less is better in each."""
@@ -26,9 +26,9 @@ USUAL = METRICS[:3]
 ALL = "all tasks"
 APART = "they are of different machines; to compare these, say machine=... of each side"
 PRECISION = ("matmul_precision", "tf32")
-"""What a backend's path says of how it computes."""
-TOLD = {"threads": None, "devices": 1, "repeat": 0}
-"""Of `KEYS`, fields of the trial, and what older trials lack."""
+"""What a backend's execution says of how it computes."""
+TOLD = ("threads", "devices", "repeat")
+"""Of `KEYS`, fields of the trial."""
 KEYS = ("task", "backend", "engine", "division", "device", *TOLD, "seed", "machine")
 """What two trials of a pair share, but for what the sides say."""
 
@@ -108,8 +108,8 @@ class Side:
 
 def _field(record: Record, key: str) -> Any:
     if key == "machine":
-        return machine_class(record.provenance.get("machine"))
-    return record.trial.get(key, TOLD[key]) if key in TOLD else getattr(record, key)
+        return record.machine_class
+    return getattr(record.trial if key in TOLD else record, key)
 
 
 def _is(record: Record, key: str, value: str) -> bool:
@@ -283,13 +283,13 @@ def spent(record: Record, metric: str) -> float | None:
 def cautions(a: Sequence[Record], b: Sequence[Record]) -> list[str]:
     """Return what differs between two sides beside what a comparison is of."""
     both = [*a, *b]
-    shared = set.intersection(*(set(r.trial.get("versions", {})) for r in both))
-    settings = set.intersection(*(set(_path(r)) for r in both)) & set(PRECISION)
+    shared = set.intersection(*(set(r.trial.versions) for r in both))
+    settings = set.intersection(*(set(r.execution) for r in both)) & set(PRECISION)
     asked: dict[str, Callable[[Record], Any]] = {
-        "machine": lambda r: machine_class(r.provenance.get("machine")),
-        "versions": lambda r: {name: r.trial["versions"][name] for name in sorted(shared)},
-        "precision": lambda r: {name: _path(r)[name] for name in sorted(settings)},
-        "task source": lambda r: {r.trial.get("task", r.task): r.trial.get("source")},
+        "machine": lambda r: r.machine_class,
+        "versions": lambda r: {name: r.trial.versions[name] for name in sorted(shared)},
+        "precision": lambda r: {name: r.execution[name] for name in sorted(settings)},
+        "task source": lambda r: {r.trial.task: r.trial.source},
     }
     found = []
     for name, ask in asked.items():
@@ -298,11 +298,6 @@ def cautions(a: Sequence[Record], b: Sequence[Record]) -> list[str]:
             told = (" and ".join(sorted(values)) or "none" for values in (ours, theirs))
             found.append(f"different {name}: A has {next(told)}, B {next(told)}")
     return found
-
-
-def _path(record: Record) -> dict[str, Any]:
-    path: dict[str, Any] = record.provenance.get("path", {})
-    return path
 
 
 @dataclass(frozen=True)

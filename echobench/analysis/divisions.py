@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
-from echobench.analysis.frame import cell_of
+import msgspec
+
 from echobench.plugin.manager import Plugins
 from echobench.store.divisions import moved, why_open
 
@@ -17,13 +17,12 @@ def sorted_out_frame(flat: pd.DataFrame, plugins: Plugins) -> tuple[pd.DataFrame
     """Do as `sorted_out` with a frame, asking once for each cell."""
     flat = flat.astype({"cell": object, "division": object})
     said: dict[Any, str] = {}
-    for names, group in flat.groupby(["cell", "task", "division"], sort=False, observed=True):
-        cell, task, division = map(str, names)
-        trial = json.loads(cell)
-        why = why_open(task, division, trial, plugins)
+    for names, group in flat.groupby(["cell", "division"], sort=False, observed=True):
+        cell: Any = names[0]
+        why = why_open(cell, str(names[1]), plugins)
         if why:
             said.update({row.Index: moved(row, why) for row in group.itertuples()})
             flat.loc[group.index, "division"] = "open"
-            flat.loc[group.index, "cell"] = cell_of({**trial, "division": "open"})
+            flat.loc[group.index, "cell"] = msgspec.structs.replace(cell, division="open")
     found = flat.astype({"cell": "category", "division": "category"})
     return found, [said[index] for index in flat.index if index in said]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pandas as pd
 
 from echobench.analysis.frame import CELL, Records, frame
 from echobench.analysis.statistics import disagreement
+from echobench.trial.cell import Cell
 from echobench.trial.trial import FIRST_TUNING_SEED
 
 MARGIN = 0.05
@@ -136,18 +136,12 @@ def _meeting(slower: Course, faster: Course) -> float:
 
 def variants(flat: pd.DataFrame) -> dict[str, Cells]:
     """Return cells by what they have in common: all but backend, engine and its versions."""
-    found: dict[str, Cells] = defaultdict(lambda: defaultdict(list))
-    names: dict[str, str] = {}
+    found: dict[tuple[Cell, str, str, str], Cells] = defaultdict(lambda: defaultdict(list))
+    names: dict[tuple[Cell, str, str, str], str] = {}
     groups = flat.groupby(["cell", "machine", *CELL[:4]], sort=False, observed=True)
     for (cell, machine, task, backend, engine, division), group in groups:
-        told = json.loads(str(cell))
-        common = {
-            **{name: told.get(name) for name in ("device", "threads", "recipe", "source")},
-            "task": task,
-            "division": division,
-            "machine": machine,
-        }
-        key = json.dumps(common, sort_keys=True)
+        shared = cast(Cell, cell).only("device", "threads", "recipe", "source")
+        key = (shared, str(task), str(division), str(machine))
         names[key] = f"{task} {division}"
         found[key][f"{backend} {engine}"].append(group)
     like = Counter(names.values())

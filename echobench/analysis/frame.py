@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, TypeAlias, get_args
+from typing import Any, TypeAlias
 
-import msgspec
 import numpy as np
 import pandas as pd
 
 from echobench.machine import parallel
 from echobench.store.decoding import decoded
 from echobench.store.reading import Complaints, read_lines, record_files
-from echobench.trial.record import TABLE_FIELDS, Record, machine_class
-from echobench.trial.trial import is_usual
+from echobench.trial.record import FLOATS, INTEGERS, TABLE_FIELDS, Record
 
 CELL = ["task", "backend", "engine", "division", "device"]
-NOT_A_CELL = ("seed", "repeat", "timeout_s", "plugins")
-"""What trials of one row may differ in."""
 OWN = ("key", "epochs", "updates", "wall_to_target_s")
 """Fields of the record that the frame holds beside those of the table."""
 TOLD = ("cell", "machine", "again", "attempts")
@@ -29,10 +24,6 @@ DOUBTS = ("unchecked", "lasted", "disturbed")
 """What the frame says of a record beside its fields: see `frame`."""
 DIFFERENT = ("key", "started_at")
 """Texts that are another in every record."""
-FLOATS, INTEGERS = (
-    {n for n, f in Record.model_fields.items() if kind in (f.annotation, *get_args(f.annotation))}
-    for kind in (float, int)
-)
 Records: TypeAlias = "Iterable[Record] | pd.DataFrame"
 """Records, or their frame: what reads the one reads the other."""
 
@@ -44,8 +35,8 @@ def frame(records: Records) -> pd.DataFrame:
 
     Its columns are the table's fields, those of `OWN`, and
 
-    - `cell`: what trials of one row share (`cell_of`);
-    - `machine`: what makes it comparable (`machine_class`);
+    - `cell`: what trials of one row share, a `Cell`;
+    - `machine`: what makes it comparable (`Record.machine_class`);
     - `again`: which repeat, in words; empty for the first;
     - `attempts`: what is said of it where it was run again, having failed; else empty;
     - `unchecked`, `lasted`, `disturbed`: what the table doubts.
@@ -74,21 +65,6 @@ def load(folder: Path) -> pd.DataFrame:
     return _joined(frames)
 
 
-def cell_of(trial: Mapping[str, Any]) -> str:
-    """Return what trials of one row share, as JSON: all that a trial is told but `NOT_A_CELL`.
-
-    Older trials lack fields that newer ones have; what they lack is as usual.
-    """
-    told = {n: v for n, v in trial.items() if n not in NOT_A_CELL and not is_usual(n, v)}
-    return _sorted(msgspec.json.encode(told))
-
-
-@functools.lru_cache(10_000)
-def _sorted(told: bytes) -> str:
-    """Return JSON with its names in order; there are few cells, and each is kept once."""
-    return msgspec.json.encode(msgspec.json.decode(told), order="deterministic").decode()
-
-
 def latest(everything: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the table: of each trial the last one run on each machine."""
     run = everything.groupby(["key", "machine"], sort=False, observed=True).ngroup()
@@ -105,22 +81,21 @@ def _load(path: Path) -> tuple[pd.DataFrame, list[str], Complaints]:
 
 
 def _row(record: Record) -> tuple[Any, ...]:
-    repeat = record.trial.get("repeat")
+    repeat = record.trial.repeat
     return (
         *(_without_figures(record) if record.failed_parity else _fields(record)),
-        cell_of(record.trial),
-        sys.intern(machine_class(record.provenance.get("machine"))),
+        record.cell,
+        sys.intern(record.machine_class),
         f" repeat {repeat}" if repeat else "",
-        _after(record.provenance.get("attempts")),
+        _after(record.provenance.attempts),
         record.parity is not None and record.parity.passed is None,
         record.lasted,
         bool(record.disturbances),
     )
 
 
-def _after(attempts: Any) -> str:
-    several = isinstance(attempts, list) and len(attempts) > 1
-    return f"after {len(attempts)} attempts" if several else ""
+def _after(attempts: Sequence[Any] | None) -> str:
+    return f"after {len(attempts)} attempts" if attempts and len(attempts) > 1 else ""
 
 
 def _without_figures(record: Record) -> list[Any]:
@@ -148,12 +123,12 @@ def _column(name: str, values: Sequence[Any]) -> Any:
             return pd.array(values, dtype="Int64")
         except (OverflowError, TypeError):  # more than 64 bits: nothing that was measured
             return pd.Series(values, dtype=object)
-    return _texts(values)
+    return _categories(values, dtype=object if name == "cell" else str)
 
 
-def _texts(values: Sequence[Any]) -> pd.Categorical:
+def _categories(values: Sequence[Any], dtype: type) -> pd.Categorical:
     there = sorted({value for value in values if value is not None})
-    return pd.Categorical(values, categories=pd.Index(there, dtype=str))
+    return pd.Categorical(values, categories=pd.Index(there, dtype=dtype))
 
 
 def _joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from echobench.analysis.comparison import ratios
-from echobench.analysis.frame import cell_of
 from echobench.analysis.statistics import FEWEST_PAIRS, Estimate, censored_median, ratio
 from echobench.plugin.manager import Plugins
 from echobench.store import referee
-from echobench.store.decoding import full
+from echobench.store.decoding import decoded
 from echobench.store.reading import read_numbered
 from echobench.store.referee import Finding
-from echobench.trial.record import Record, latest, machine_class
+from echobench.trial.cell import Cell
+from echobench.trial.record import Record, latest
 from echobench.trial.trial import FIRST_TUNING_SEED
 
 TARGET = "time_to_target_s"
@@ -116,7 +116,7 @@ def board(files: Sequence[Path], plugins: Plugins) -> Board:
     records: list[Record] = []
     for path in files:
         # What is damaged the referee has counted.
-        for line, record in read_numbered(path, full, lambda damage: None):
+        for line, record in read_numbered(path, decoded, lambda damage: None):
             if f"{path}:{line.number}" not in bad:
                 lines[id(record)] = (line.raw or b"").decode().strip()
                 records.append(record)
@@ -137,10 +137,10 @@ def board(files: Sequence[Path], plugins: Plugins) -> Board:
 def _why_left_out(record: Record) -> str | None:
     """Return why a record counts for no row, if it does not."""
     reasons = {
-        "smoke runs": record.trial.get("quick"),
+        "smoke runs": record.trial.quick,
         "seeds that a search used": record.seed >= FIRST_TUNING_SEED,
         "seeds trained together, without times of their own": record.is_replicate,
-        "compiled programs kept": record.trial.get("cache"),
+        "compiled programs kept": record.trial.cache,
         "parity gate failed": record.failed_parity,
         "unfinished, or not possible": record.status not in COUNTED,
     }
@@ -148,26 +148,24 @@ def _why_left_out(record: Record) -> str | None:
 
 
 def _fields(records: Sequence[Record]) -> dict[Field, list[Standing]]:
-    cells: dict[Field, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
+    cells: dict[Field, dict[Cell, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
-        told = record.trial
-        machine = machine_class(record.provenance.get("machine"))
-        threads, source = int(told.get("threads", 0)), str(told.get("source", ""))
-        where = (record.division, machine, record.task, record.device, threads, source)
-        cells[where][cell_of(told)].append(record)
+        trial, machine = record.trial, record.machine_class
+        where = (record.division, machine, record.task, record.device, trial.threads, trial.source)
+        cells[where][record.cell].append(record)
     return {
         where: ranked([_row(cell, where[1], group) for cell, group in cells[where].items()])
         for where in sorted(cells)
     }
 
 
-def _row(cell: str, machine: str, records: list[Record]) -> Row:
+def _row(cell: Cell, machine: str, records: list[Record]) -> Row:
     first = records[0]
     seconds = [(r, r.time_to_target_s or _spent(r)) for r in records]
     hits = [s for r, s in seconds if r.status == "reached" and s is not None]
     misses = [s for r, s in seconds if r.status != "reached" and s is not None]
     updates = [r.seconds_per_update for r in records if r.seconds_per_update is not None]
-    versions = first.trial.get("versions", {})
+    versions = first.trial.versions
     return Row(
         backend=first.backend,
         engine=first.engine,
@@ -176,7 +174,7 @@ def _row(cell: str, machine: str, records: list[Record]) -> Row:
         reached=len(hits),
         target=censored_median(hits, misses),
         update_s=_median(updates),
-        digest=hashlib.sha256(f"{cell}\n{machine}".encode()).hexdigest()[:16],
+        digest=hashlib.sha256(f"{cell.text}\n{machine}".encode()).hexdigest()[:16],
     )
 
 
@@ -224,4 +222,4 @@ def _against(a: Row, b: Row) -> Estimate:
 
 
 def _trial(record: Record) -> tuple[int, int]:
-    return record.seed, int(record.trial.get("repeat", 0))
+    return record.seed, record.trial.repeat

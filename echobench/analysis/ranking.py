@@ -66,7 +66,7 @@ def grouped(
     rows = cells(records, clock)
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in _sorted(rows, sort):
-        alone = str(bool(row.told.get("replicates")))
+        alone = str(bool(row.cell.replicates))
         place = (*(row.place[name] for name in (*group_by, *APART)), alone)
         groups.setdefault(place, []).append(row)
     return [_group(found) for _, found in sorted(groups.items(), key=lambda item: item[0])]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from echobench.analysis.comparison import measured
 from echobench.analysis.footnotes import MARGIN
-from echobench.trial.record import Record, machine_class
+from echobench.trial.record import Record
 
 STEEP = 0.5
 """Slope on double logarithmic scales above which the time grows with the size: at 0 it does
@@ -63,8 +63,8 @@ def curves(
 def line_names(records: list[Record]) -> list[str]:
     """Return what each record's line is called: its backend, and what else tells it apart."""
     parts = [
-        (r.engine, f"{r.trial.get('threads')} threads", machine_class(r.provenance.get("machine")))
-        for r in records
+        (record.engine, f"{record.trial.threads} threads", record.machine_class)
+        for record in records
     ]
     seen: dict[str, list[set[str]]] = defaultdict(lambda: [set(), set(), set()])
     for record, told in zip(records, parts, strict=True):

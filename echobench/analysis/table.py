@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import pandas as pd
 
 from echobench.analysis.frame import CELL, Records, frame
 from echobench.analysis.statistics import Estimate, censored_median
+from echobench.trial.cell import Cell
 
 CLOCKS = ("train", "compile", "wall")
 """Conventions of what counts into the time to target."""
@@ -22,14 +22,14 @@ class Row(NamedTuple):
         line: what is printed, by column.
         values: the figures in it, by column: medians.
         place: what it can be grouped by.
-        told: what its trials have in common.
+        cell: what its trials have in common.
         trials: the records, of every seed.
     """
 
     line: dict[str, str]
     values: dict[str, float | None]
     place: dict[str, str]
-    told: dict[str, Any]
+    cell: Cell
     trials: pd.DataFrame
 
 
@@ -49,13 +49,11 @@ def summary(records: Records, clock: str = "train") -> list[dict[str, str]]:
 def cells(records: Records, clock: str = "train") -> list[Row]:
     """Return the summary's rows, with what they can be sorted and grouped by."""
     groups = frame(records).groupby(["cell", "machine"], sort=False, observed=True)
-    found = [
-        _row(json.loads(str(cell)), str(machine), flat, clock) for (cell, machine), flat in groups
-    ]
+    found = [_row(cast(Cell, cell), str(machine), flat, clock) for (cell, machine), flat in groups]
     return sorted(found, key=lambda row: [row.line[name] for name in CELL[:4]])
 
 
-def _row(told: dict[str, Any], machine: str, flat: pd.DataFrame, clock: str) -> Row:
+def _row(cell: Cell, machine: str, flat: pd.DataFrame, clock: str) -> Row:
     first = flat.iloc[0]
     counted = flat[flat.status.isin(["reached", "missed", "timeout"])]
     reached = int((flat.status == "reached").sum())
@@ -74,7 +72,7 @@ def _row(told: dict[str, Any], machine: str, flat: pd.DataFrame, clock: str) -> 
         "wall": (counted.wall_s, "{:.1f} s"),
     }
     figures = {name: _spread(*column) for name, column in columns.items()}
-    units = str(told.get("recipe", {}).get("units", ""))
+    units = str(cell.recipe.units)
     return Row(
         line={
             **{name: str(first[name]) for name in CELL[:4]},
@@ -82,7 +80,7 @@ def _row(told: dict[str, Any], machine: str, flat: pd.DataFrame, clock: str) -> 
             "success": f"{reached}/{len(counted)}",
             "time to target": _estimated(time, hits),
             **{name: text for name, (text, _) in figures.items()},
-            "note": _note(flat, told),
+            "note": _note(flat, cell),
         },
         values={
             "units": float(units) if units.isdigit() else None,
@@ -92,12 +90,12 @@ def _row(told: dict[str, Any], machine: str, flat: pd.DataFrame, clock: str) -> 
         },
         place={
             **{name: str(first[name]) for name in CELL},
-            "devices": str(told.get("devices", 1)),
-            "threads": str(told.get("threads", "")),
+            "devices": str(cell.devices),
+            "threads": str(cell.threads),
             "units": units,
             "machine": machine,
         },
-        told=told,
+        cell=cell,
         trials=flat,
     )
 
@@ -149,7 +147,7 @@ def _spread(column: Any, form: str) -> tuple[str, float | None]:
     return (median if low == high else f"{median} [{low}, {high}]"), middle
 
 
-def _note(flat: pd.DataFrame, told: dict[str, Any]) -> str:
+def _note(flat: pd.DataFrame, cell: Cell) -> str:
     """Return the reasons, each with the number of trials, most frequent first, then doubts."""
     missed = flat[flat.status != "reached"]
     reasons = Counter(
@@ -161,7 +159,7 @@ def _note(flat: pd.DataFrame, told: dict[str, Any]) -> str:
         **{str(again): n for again, n in flat.attempts.value_counts().items() if again},
         "parity unchecked": flat.unchecked.sum(),
         "100% did not last": ((flat.status == "reached") & ~flat.lasted).sum(),
-        "compiled programs kept": len(flat) if told.get("cache") else 0,
+        "compiled programs kept": len(flat) if cell.cache else 0,
         "disturbed": flat.disturbed.sum(),
     }
     noted = [*reasons.most_common(), *((doubt, n) for doubt, n in doubts.items() if n)]

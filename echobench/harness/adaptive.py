@@ -21,7 +21,7 @@ from echobench.analysis.comparison import ratios
 from echobench.errors import UsageError
 from echobench.harness.plan import Selection, plan
 from echobench.plugin.manager import Plugins
-from echobench.trial.record import Record, machine_class
+from echobench.trial.record import Record
 from echobench.trial.trial import Trial
 
 LOOKS = (8, 12, 18, 27, 40)
@@ -104,8 +104,7 @@ def standings(records: Iterable[Record]) -> list[Standing]:
     tasks: dict[str, dict[str, dict[Any, Record]]] = defaultdict(lambda: defaultdict(dict))
     for record in records:
         cells = tasks[f"{record.task} {record.division}"]
-        machine = machine_class(record.provenance.get("machine"))
-        run = (record.seed, record.trial.get("repeat", 0), machine)
+        run = (record.seed, record.trial.repeat, record.machine_class)
         cells[f"{record.backend} {record.engine}"][run] = record
     found = []
     for task, cells in sorted(tasks.items()):

@@ -60,7 +60,7 @@ def run(job: Job, backend: Backend, log: Path, report: Report = silent) -> list[
             break
     if len(attempts) > 1:
         for record, tries in zip(records, zip(*attempts, strict=True), strict=True):
-            record.provenance["attempts"] = [*tries]
+            record.provenance.attempts = [*tries]
     return records
 
 
@@ -96,7 +96,7 @@ def run_once(
         provenance["cache"] = {"found": cached, "added": _count_files(job.cache) - cached}
     finished = []
     for result in results:
-        fields, measured = validation.claimed(result, lived_s)
+        fields, measured = validation.split_result(result, lived_s)
         whole = {**provenance, **measured, **job.about}
         finished.append({**base, **fields, "provenance": whole})
     return finished

@@ -228,7 +228,7 @@ class _UnderWay:
             self.losses.append(str(lost))
             return None if len(self.losses) <= MOST_LOSSES else self._given_up()
         for record in records if self.losses else []:
-            record.provenance["executor"]["lost"] = self.losses
+            record.provenance.executor = {**(record.provenance.executor or {}), "lost": self.losses}
         return records
 
     def _given_up(self) -> list[Record]:

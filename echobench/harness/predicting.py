@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from echobench.core import spelling
@@ -21,6 +22,7 @@ from echobench.harness.saved_networks import SavedNetwork
 from echobench.plugin.manager import Plugins, Provided
 from echobench.store.folder import Store
 from echobench.text import file_name
+from echobench.trial.cell import StoredTrial
 from echobench.trial.job import Heard, Inference, Job
 from echobench.trial.prediction import Prediction
 from echobench.trial.trial import Trial
@@ -163,9 +165,9 @@ def _predict_one(
         "backend": backend.name,
         "device": setting.device,
         "threads": setting.threads,
-        "trial": model.trial.model_dump(mode="json"),
+        "trial": StoredTrial.of(model.trial),
     }
-    return validation.kept(Prediction, identity, fields)
+    return validation.validated(Prediction, identity, fields)
 
 
 def _compare(
@@ -176,7 +178,7 @@ def _compare(
         return prediction
     ours, theirs = (np.load(path, allow_pickle=False) for path in (answers, reference_answers))
     differing = int((ours != theirs).sum())
-    return prediction.model_copy(update={"differing_tokens": differing, "differs_from": reference})
+    return msgspec.structs.replace(prediction, differing_tokens=differing, differs_from=reference)
 
 
 def echo_backend(plugins: Plugins) -> Provided[Backend]:

@@ -16,7 +16,7 @@ from echobench.harness import launch
 from echobench.machine.cores import reserved_cores
 from echobench.plugin.manager import FILE_PREFIX, Plugins
 from echobench.store.appending import replace_file
-from echobench.store.decoding import full
+from echobench.store.decoding import decoded
 from echobench.trial.job import Job
 from echobench.trial.record import Record
 from echobench.trial.trial import Trial
@@ -64,7 +64,7 @@ def run_packed_job(text: str, report: launch.Report, about: dict[str, Any]) -> s
             records = launch.run(here, backend, folder / "log", report)
         saved = models.glob("*") if models is not None and models.is_dir() else ()
         files = {path.name: base64.b64encode(path.read_bytes()).decode() for path in saved}
-        lines = [record.model_dump_json() for record in records]
+        lines = [record.to_json() for record in records]
         return _Packed(records=lines, files=files).model_dump_json()
 
 
@@ -90,7 +90,7 @@ def unpack_records(job: Job, text: str) -> list[Record]:
                     f"stopped at {job.trial.name}: {error.strerror} ({path}); earlier records "
                     "are kept, and the same command resumes"
                 ) from error
-    return [full(line.encode()) for line in packed.records]
+    return [decoded(line.encode()) for line in packed.records]
 
 
 def _with_plugin_files(job: Job, folder: Path) -> tuple[list[Trial], Plugins]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +11,7 @@ from echobench.analysis.table import summary
 from echobench.harness.plan import Selection, plan, resolve
 from echobench.plugin.manager import Plugins
 from echobench.plugin.study import Study, Variant
+from echobench.trial.cell import Cell, StoredTrial
 from echobench.trial.record import Record
 from echobench.trial.selectors import division_of
 from echobench.trial.trial import Trial
@@ -69,12 +68,12 @@ def answers(planned: Mapping[str, list[Trial]], records: Iterable[Record]) -> li
         records: of their cells, whatever the versions and threads; a trial
             without one has not run yet.
     """
-    by_cell: dict[str, list[Record]] = {}
+    by_cell: dict[tuple[Cell, int], list[Record]] = {}
     for record in records:
-        by_cell.setdefault(_cell(record.trial), []).append(record)
+        by_cell.setdefault(_asked(record.trial), []).append(record)
     rows = []
     for label, trials in planned.items():
-        cells = [_cell(trial.model_dump(mode="json")) for trial in trials]
+        cells = [_asked(trial) for trial in trials]
         found = [record for cell in cells for record in by_cell.get(cell, [])]
         rows += [
             {"variant": label, **{column: line[column] for column in COLUMNS}}
@@ -96,24 +95,20 @@ def measurements(
     Raises:
         UsageError: a variant names what is not or cannot be.
     """
-    places: dict[str, dict[str, int]] = {}
+    places: dict[Cell, dict[str, int]] = {}
     for variant in study.variants:
         _, task, recipe = resolve(variant.task, variant.division, plugins)
-        told = {
-            "task": task.name,
-            "parameters": task.parameters(),
-            "division": division_of(task, recipe, variant.division),
-            "recipe": recipe.model_dump(mode="json"),
-        }
-        places[json.dumps(told, sort_keys=True)] = variant.sizes
-    found = [
-        (json.dumps({name: r.trial.get(name) for name in PLACE}, sort_keys=True), r)
-        for r in records
-    ]
+        cell = Cell.partly(
+            task=task.name,
+            parameters=task.parameters(),
+            division=division_of(task, recipe, variant.division),
+            recipe=recipe.model_dump(mode="json"),
+        )
+        places[cell] = variant.sizes
+    found = [(record.cell.only(*PLACE), record) for record in records]
     return [(places[place], record) for place, record in found if place in places]
 
 
-def _cell(told: Mapping[str, Any]) -> str:
+def _asked(trial: Trial | StoredTrial) -> tuple[Cell, int]:
     """Return what a study asks of a trial: not the versions, nor how many threads."""
-    asked = ("task", "parameters", "backend", "engine", "division", "recipe", "seed")
-    return json.dumps({name: told[name] for name in asked}, sort_keys=True)
+    return Cell.of(trial).only(*PLACE, "backend", "engine"), trial.seed

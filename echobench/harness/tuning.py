@@ -28,7 +28,7 @@ from echobench.harness.search_space import (
 from echobench.machine import facts
 from echobench.plugin.manager import Plugins
 from echobench.store.search_log import Candidate, SearchLog, SeedResult, Status, best, objective
-from echobench.trial.record import Record, machine_class
+from echobench.trial.record import Record
 from echobench.trial.selectors import default_recipe, division_of, label
 from echobench.trial.trial import BUDGET, FIRST_TUNING_SEED, Trial
 
@@ -77,7 +77,7 @@ class Search:
             **self.trials[0].model_dump(mode="json", include=compared),
             "recipe": self.recipe.model_dump(mode="json", include=unsearched),
             "seeds": [trial.seed for trial in self.trials],
-            "machine": machine_class(facts.machine_facts()),
+            "machine": facts.machine_facts().kind,
         }
 
     def label(self, recipe: Recipe) -> str:
@@ -243,7 +243,7 @@ def _try_recipe(
 
 
 def _had_less_time(record: Record, trial: Trial) -> bool:
-    return record.status == "timeout" and record.trial["timeout_s"] < trial.timeout_s
+    return record.status == "timeout" and record.trial.timeout_s < trial.timeout_s
 
 
 def search_backend(name: str | None, plugins: Plugins) -> str:

@@ -1,132 +1,126 @@
-"""What a worker tells of its job, looked at before it is believed.
+"""Validate a worker's result before recording it.
 
-A plugin runs in the worker, and may say there whatever it likes. What the parent knows itself
-it does not ask; the rest must be a record, and one that the referee would let pass.
+A plugin runs in the worker, and can report whatever it likes. Fields that the parent knows are
+not taken from it; the others must make a valid record, which the referee accepts.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, PositiveFloat, ValidationError
+import msgspec
 
 from echobench.machine import calibration, privacy
 from echobench.store import referee
 from echobench.text import plain, shortened
-from echobench.trial.record import Record
+from echobench.trial.cell import StoredTrial
+from echobench.trial.record import Line, Rates, Record
 from echobench.trial.trial import Trial
 
 LATER = "after_result"
-"""What of the provenance says that a worker, its job done, did not end in order."""
+"""Field of the provenance: how a worker failed after it had reported its result."""
 OURS = {"provenance", "started_at", "schema_version", "disturbances"}
-"""What no worker says, whatever its job."""
-Kept = TypeVar("Kept", bound=BaseModel)
-
-
-class Rates(BaseModel):
-    """A calibration, as `echobench.machine.calibration` returns it."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-    matmul_flops_per_s: PositiveFloat
-    copy_bytes_per_s: PositiveFloat
-    matmul_spread: PositiveFloat
-    frequency_mhz: float | None
-
-
-class Measured(BaseModel):
-    """What of a result belongs into the provenance."""
-
-    calibration: dict[str, Rates | None] = {}
-    path: dict[str, Any] = {}
-    after_result: str | None = None
+"""Fields that no worker may give, whatever its job."""
+MEASURED: dict[str, Any] = {
+    "calibration": dict[str, Rates | None],
+    "path": dict[str, Any],
+    LATER: str,
+}
+"""Fields of a result that belong into the provenance."""
 
 
 def one_line(text: str) -> str:
-    """Return a text as a reason: one line, of a length that can be read."""
+    """Return a text as a reason: one line, not too long to be read."""
     return shortened(plain(" ".join(privacy.redact(text).split())))
 
 
-def claimed(
+def split_result(
     fields: dict[str, Any], lived_s: float = math.inf
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what of a worker's result is a record's fields, and what is its provenance.
+    """Split a worker's result into fields of a record and provenance.
 
-    Where it says what is not its to say, the fields are those of a failure.
+    If the result gives fields that it may not, the fields are those of a failure.
 
     Args:
         fields: the result.
-        lived_s: seconds that the worker had, as the parent saw it.
+        lived_s: seconds that the worker lived, measured by the parent.
     """
-    nothing = Measured().model_dump(exclude_none=True)
+    measured: dict[str, Any] = {"calibration": {}, "path": {}}
     try:
-        measured = Measured.model_validate(fields).model_dump()
-    except ValidationError as error:
-        return _failure(f"the worker's result is no record ({_told(error)})"), nothing
-    if measured[LATER] is None:
-        del measured[LATER]
-    rest = {name: value for name, value in fields.items() if name not in Measured.model_fields}
+        for name, kind in MEASURED.items():
+            if fields.get(name) is not None:
+                measured[name] = _measured(name, fields[name], kind)
+    except msgspec.ValidationError as error:
+        measured = {"calibration": {}, "path": {}}
+        return _failure(f"the worker's result is no record ({error})"), measured
+    rest = {name: value for name, value in fields.items() if name not in MEASURED}
     if isinstance(rest.get("reason"), str):
         rest["reason"] = one_line(rest["reason"])
     forbidden = sorted(OURS & rest.keys())
     if forbidden:
-        return _failure(_not_its_to_say(forbidden)), measured
+        return _failure(_forbidden(forbidden)), measured
     wall = rest.get("wall_s")
     if isinstance(wall, float | int) and wall > lived_s:
-        told = f"wall_s: expected at most the {lived_s:.3g} s that it lived; received {wall:.3g}"
-        return _failure(f"the worker's result cannot be true ({told})"), measured
+        why = f"wall_s: expected at most the {lived_s:.3g} s that it lived; received {wall:.3g}"
+        return _failure(f"the worker's result cannot be true ({why})"), measured
     return rest, measured
 
 
-def kept(model: type[Kept], told: dict[str, Any], came: dict[str, Any]) -> Kept:
-    """Return a record of what came, or one that says why it is none.
+def validated(kind: type[Line], known: dict[str, Any], result: dict[str, Any]) -> Line:
+    """Return the record of a result, or one that failed with the reason why it is invalid.
 
     Args:
-        model: `Record`, or what else has a status and a reason.
-        told: fields that the parent knows.
-        came: what the worker said, with `started_at` and `provenance`.
+        kind: `Record` or `Prediction`.
+        known: fields that the parent knows, so that a worker may not give them.
+        result: the worker's fields, with `started_at` and `provenance`.
     """
-    base = {name: came[name] for name in ("started_at", "provenance")}
-    forbidden = sorted(told.keys() & came.keys())
+    base = {name: result[name] for name in ("started_at", "provenance")}
+    forbidden = sorted(known.keys() & result.keys())
     if forbidden:
-        return model(**told, **base, **_failure(_not_its_to_say(forbidden)))
+        return kind.from_dict({**known, **base, **_failure(_forbidden(forbidden))})
     try:
-        return model(**told, **came)
-    except ValidationError as error:
-        reason = f"the worker's result is no record ({_told(error)})"
-        return model(**told, **base, **_failure(reason))
+        return kind.from_dict({**known, **result})
+    except msgspec.ValidationError as error:
+        reason = f"the worker's result is no record ({error})"
+        return kind.from_dict({**known, **base, **_failure(reason)})
 
 
-def record(trial: Trial, came: dict[str, Any]) -> Record:
-    """Return the record of what came of a trial."""
-    told: dict[str, Any] = {
+def record(trial: Trial, result: dict[str, Any]) -> Record:
+    """Return the record of a trial's result; it failed if the result cannot be true."""
+    plugins = [*map(privacy.redact_plugin, trial.plugins)]
+    known: dict[str, Any] = {
         "task": trial.label,
         "key": trial.key,
-        "trial": {
-            **trial.model_dump(mode="json"),
-            "plugins": [*map(privacy.redact_plugin, trial.plugins)],
-        },
+        "trial": StoredTrial.of(trial.model_copy(update={"plugins": plugins})),
         **trial.model_dump(include={"backend", "engine", "division", "device", "seed"}),
-        "disturbances": calibration.disturbances(came["provenance"]),
     }
-    found = kept(Record, told, came)
-    wrong = referee.why_impossible(found)
-    if wrong is None:
-        return found
-    base = {name: came[name] for name in ("started_at", "provenance")}
-    return Record(**told, **base, **_failure(f"the worker's result cannot be true ({wrong})"))
+    made = validated(Record, known, result)
+    wrong = referee.why_impossible(made)
+    if wrong is not None:
+        base = {name: result[name] for name in ("started_at", "provenance")}
+        reason = f"the worker's result cannot be true ({wrong})"
+        made = Record.from_dict({**known, **base, **_failure(reason)})
+    made.disturbances = calibration.disturbances(made.provenance)
+    return made
 
 
 def _failure(reason: str) -> dict[str, Any]:
     return {"status": "failed", "reason": one_line(reason)}
 
 
-def _not_its_to_say(names: Sequence[str]) -> str:
+def _forbidden(names: Sequence[str]) -> str:
     return f"the worker's result says what is not its to say ({', '.join(names)})"
 
 
-def _told(error: ValidationError) -> str:
-    problem = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
+def _measured(name: str, value: Any, kind: Any) -> Any:
+    """Return a part of the provenance as it would be read from a line.
+
+    Raises:
+        msgspec.ValidationError: it is invalid, or no line can hold it.
+    """
+    try:
+        return msgspec.json.decode(msgspec.json.encode(msgspec.convert(value, kind)), type=kind)
+    except (msgspec.ValidationError, OverflowError) as error:
+        raise msgspec.ValidationError(f"{name}: {error}") from error

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import psutil
 
+from echobench.trial.record import Machine, Provenance
+
 SIZE = 512
 """Rows and columns of the matrices: large enough for the processor's full rate."""
 COPIED_BYTES = 32 * 2**20
@@ -93,27 +95,22 @@ class StealMeter:
         return (now.steal - self._before.steal) / total if total else 0.0
 
 
-def disturbances(provenance: dict[str, Any]) -> list[str]:
-    """Describe what disturbed a trial, in a few words each; empty if nothing is known to have.
-
-    Args:
-        provenance: a record's, with `calibration`, `steal_fraction`, `load_before` and
-            `machine` if they were measured.
-    """
+def disturbances(provenance: Provenance) -> list[str]:
+    """Describe what disturbed a trial, in a few words each, as far as it was measured."""
     messages = []
-    calibration = provenance.get("calibration") or {}
+    calibration = provenance.calibration or {}
     before, after = calibration.get("before"), calibration.get("after")
     if before and after:
-        drift = after["matmul_flops_per_s"] / before["matmul_flops_per_s"] - 1
+        drift = after.matmul_flops_per_s / before.matmul_flops_per_s - 1
         if abs(drift) > MAX_DRIFT:
             messages.append(f"matrix products {drift:+.0%} after the trial")
-        spread = max(before["matmul_spread"], after["matmul_spread"])
+        spread = max(before.matmul_spread, after.matmul_spread)
         if spread > MAX_SPREAD:
             messages.append(f"matrix products unsteady by {spread - 1:.0%}")
-    steal = provenance.get("steal_fraction")
-    if steal is not None and steal > MAX_STEAL:
+    steal = provenance.steal_fraction
+    if steal and steal > MAX_STEAL:
         messages.append(f"{steal:.1%} of the processor stolen")
-    load, cores = provenance.get("load_before"), (provenance.get("machine") or {}).get("cores")
+    load, cores = provenance.load_before, (provenance.machine or Machine()).cores
     # The minute's mean includes our own previous trial, which used no more than the cores.
     if load is not None and cores and load > cores + MAX_WAITING:
         messages.append(f"load {load:.1f} on {cores} cores before the trial")

@@ -16,26 +16,28 @@ from typing import Any
 
 import psutil
 
+from echobench.trial.record import Machine
+
 SYSTEM = Path("/")
 """Root of `proc` and `sys`; tests replace it."""
 
 
 @functools.cache
-def machine_facts() -> dict[str, Any]:
+def machine_facts() -> Machine:
     """Return what a record says of its machine; cached, since reading the CPU takes a second."""
     import cpuinfo
 
     cpu = cpuinfo.get_cpu_info()
     gpus = _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
-    return {
-        "cpu": cpu.get("brand_raw"),
-        "architecture": platform.machine(),
-        "system": f"{platform.system()} {platform.release()}",
-        "cores": usable_cores(),
-        "gpus": gpus.splitlines() if gpus else [],
-        "memory_bytes": psutil.virtual_memory().total,
-        "python": platform.python_version(),
-    }
+    return Machine(
+        cpu=cpu.get("brand_raw"),
+        architecture=platform.machine(),
+        system=f"{platform.system()} {platform.release()}",
+        cores=usable_cores(),
+        gpus=tuple(gpus.splitlines()) if gpus else (),
+        memory_bytes=psutil.virtual_memory().total,
+        python=platform.python_version(),
+    )
 
 
 def host_and_user() -> dict[str, str]:

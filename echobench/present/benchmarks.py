@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from echobench.analysis.frame import cell_of, frame
+import msgspec
+
+from echobench.analysis.frame import CELL, frame
 from echobench.analysis.statistics import censored_median
 from echobench.analysis.table import on_clock
 from echobench.errors import UsageError
 from echobench.text import file_name, plain
-from echobench.trial.record import Record, machine_class
+from echobench.trial.cell import Cell, differences
+from echobench.trial.record import Machine, Record
 
 METRICS = ("seconds_per_update", "time_to_target_s")
 """Fields of the record that a benchmark's statistics can be of."""
@@ -36,7 +38,7 @@ def of_one_machine(records: Iterable[Record], wanted: str | None = None) -> list
     """
     classes: dict[str, list[Record]] = defaultdict(list)
     for record in records:
-        classes[machine_class(record.provenance.get("machine"))].append(record)
+        classes[record.machine_class].append(record)
     matching = [name for name in classes if wanted is None or wanted in name]
     if len(matching) != 1:
         raise UsageError(
@@ -63,9 +65,9 @@ def document(records: Sequence[Record], metric: str) -> tuple[dict[str, Any], li
     from pytest_benchmark import __version__
     from pytest_benchmark.stats import Stats
 
-    cells: dict[str, list[Record]] = defaultdict(list)
+    cells: dict[Cell, list[Record]] = defaultdict(list)
     for record in records:
-        cells[cell_of(record.trial)].append(record)
+        cells[record.cell].append(record)
     benchmarks, warnings = [], []
     for cell, (name, parameter) in _names(cells).items():
         members = sorted(cells[cell], key=lambda record: (record.seed, record.started_at))
@@ -85,8 +87,8 @@ def document(records: Sequence[Record], metric: str) -> tuple[dict[str, Any], li
                 "fullname": name,
                 "param": parameter,
                 "params": {
-                    **first.model_dump(include={"task", "backend", "engine", "division", "device"}),
-                    "threads": first.trial.get("threads"),
+                    **{name: getattr(first, name) for name in CELL},
+                    "threads": first.trial.threads,
                 },
                 "extra_info": {"metric": metric, **extra_info(members)},
                 "options": {"timer": "worker_clock"},
@@ -133,7 +135,7 @@ def extra_info(records: Sequence[Record]) -> dict[str, Any]:
     hit = counted.status[seconds.index] == "reached"
     target = censored_median(seconds[hit].to_numpy(float), seconds[~hit].to_numpy(float))
     medians = {name: _median(flat[name]) for name in MEDIANS}
-    told = [record.provenance.get("git") or {} for record in records]
+    checkouts = [record.provenance.git for record in records]
     return {
         "success": f"{int((flat.status == 'reached').sum())}/{len(counted)}",
         "statuses": dict(Counter(flat.status)),
@@ -142,8 +144,8 @@ def extra_info(records: Sequence[Record]) -> dict[str, Any]:
         **medians,
         "disturbed": int(flat.disturbed.sum()),
         "failed_parity": sum(record.failed_parity for record in records),
-        "versions": records[0].trial.get("versions", {}),
-        "commits": sorted({git["commit"] for git in told if "commit" in git}),
+        "versions": records[0].trial.versions,
+        "commits": sorted({git.commit for git in checkouts if git}),
     }
 
 
@@ -157,41 +159,31 @@ def _value(record: Record, metric: str) -> float | None:
     return value
 
 
-def _names(cells: Mapping[str, Sequence[Record]]) -> dict[str, tuple[str, str | None]]:
+def _names(cells: Mapping[Cell, Sequence[Record]]) -> dict[Cell, tuple[str, str | None]]:
     """Return the name of each cell's benchmark, and the parameter in its brackets, if any.
 
     Cells that differ in more than task, backend, engine and division have the rest in
     brackets, like pytest's parameters. Names hold only characters of file names.
     """
-    alike: dict[str, list[str]] = defaultdict(list)
+    alike: dict[str, list[Cell]] = defaultdict(list)
     for cell, (record, *_) in cells.items():
         words = (record.task, record.backend, record.engine, record.division)
         alike["-".join(map(file_name, words))].append(cell)
-    names: dict[str, tuple[str, str | None]] = {}
+    names: dict[Cell, tuple[str, str | None]] = {}
     for name, members in alike.items():
-        told = [_flat(json.loads(cell)) for cell in members]
-        keys = dict.fromkeys(key for one in told for key in one)
-        differing = [key for key in keys if len({one.get(key) for one in told}) > 1]
-        for cell, one in zip(members, told, strict=True):
-            pairs = (f"{key.rpartition('.')[2]}={one.get(key)}" for key in differing)
+        for cell, leaves in zip(members, differences(members), strict=True):
+            pairs = (f"{key.rpartition('.')[2]}={value}" for key, value in leaves.items())
             parameter = ",".join(map(file_name, pairs))
             names[cell] = (f"{name}[{parameter}]", parameter) if parameter else (name, None)
     return names
 
 
-def _flat(told: Mapping[str, Any], above: str = "") -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name, value in told.items():
-        found |= _flat(value, f"{name}.") if isinstance(value, dict) else {above + name: str(value)}
-    return found
-
-
 def _machine_info(records: Sequence[Record]) -> dict[str, Any]:
     """Return the machine under pytest-benchmark's keys, without facts in which records differ."""
-    facts = [record.provenance.get("machine") or {} for record in records]
+    facts = [msgspec.to_builtins(r.provenance.machine or Machine()) for r in records]
     same = {k: v for k, v in facts[0].items() if all(other.get(k) == v for other in facts)}
-    hosts = {record.provenance.get("host") for record in records}
-    system, _, release = str(same.get("system", "")).partition(" ")
+    hosts = {record.provenance.host for record in records}
+    system, _, release = (same.get("system") or "").partition(" ")
     told = {
         "node": hosts.pop() if len(hosts) == 1 else None,
         "processor": same.get("cpu"),
@@ -207,10 +199,10 @@ def _machine_info(records: Sequence[Record]) -> dict[str, Any]:
 
 
 def _commit_info(record: Record) -> dict[str, Any]:
-    git = record.provenance.get("git") or {}
+    git = record.provenance.git
     return {
-        "id": git.get("commit", "unversioned"),
-        "dirty": git.get("dirty", False),
+        "id": git.commit if git else "unversioned",
+        "dirty": git.dirty if git else False,
         "time": None,
         "author_time": None,
         "project": "echobench",

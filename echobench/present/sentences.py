@@ -6,13 +6,13 @@ import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from echobench.analysis.ranking import TIME, Group
 from echobench.analysis.statistics import FEWEST_PAIRS, Estimate, Floats, Pairs, paired, ratio
 from echobench.analysis.table import Row, on_clock
+from echobench.trial.cell import Cell
 from echobench.trial.trial import BUDGET
 
 CLOCKS = {"train": "", "compile": ", compiling counted", "wall": ", from the process's start on"}
@@ -144,28 +144,28 @@ def _names(rows: Sequence[Row]) -> list[str]:
 
 def _command(rows: Sequence[Row], seeds: int, results: Path | None) -> str:
     """Return the command that gives rows enough pairs."""
-    told = [row.told for row in rows]
+    cells = [row.cell for row in rows]
 
     def every(name: str) -> list[str]:
-        return list(dict.fromkeys(str(one[name]) for one in told if one.get(name) is not None))
+        return list(dict.fromkeys(str(getattr(cell, name)) for cell in cells))
 
     words = ["echobench", "run"]
     for option, values in {
         "--task": every("label"),
         **{f"--{name}": every(name) for name in ("backend", "engine", "division")},
         "--threads": every("threads")[:1],
-        "--devices": every("devices")[:1],
+        "--devices": [count for count in every("devices")[:1] if count != "1"],
         "--device": [device for device in every("device")[:1] if device != "cpu"],
-        "--max-epochs": _budget(told[0]),
+        "--max-epochs": _budget(cells[0]),
         "--seeds": [str(seeds)],
         "--results": [] if results is None else [str(results)],
     }.items():
         words += [word for value in values for word in (option, value)]
-    words += [f"--{name}" for name in ("quick", "cache") if told[0].get(name)]
+    words += [f"--{name}" for name in ("quick", "cache") if getattr(cells[0], name)]
     return shlex.join(words)
 
 
-def _budget(told: dict[str, Any]) -> list[str]:
+def _budget(cell: Cell) -> list[str]:
     """Return the epochs that a trial may take, where they are not the usual ones."""
-    budget, usual = told.get("max_epochs"), (told.get("recipe") or {}).get("epochs")
-    return [] if budget is None or usual is None or budget == BUDGET * usual else [str(budget)]
+    usual = BUDGET * cell.recipe.epochs
+    return [] if cell.max_epochs == usual else [str(cell.max_epochs)]

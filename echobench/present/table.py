@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from rich.console import RenderableType
 
-from echobench.analysis.frame import CELL, INTEGERS, Records, frame
+from echobench.analysis.frame import CELL, Records, frame
 from echobench.analysis.ranking import GROUP_BY, GROUPS, TIME, UPDATE, Group
 from echobench.errors import UnknownNameError
 from echobench.machine import parallel
@@ -20,7 +20,7 @@ from echobench.present.terminal import DISPENSABLE, MARK, drawn
 from echobench.text import markdown, spreadsheet
 from echobench.trial.prediction import TABLE_FIELDS as PREDICTION_FIELDS
 from echobench.trial.prediction import Latency, Prediction
-from echobench.trial.record import TABLE_FIELDS
+from echobench.trial.record import INTEGERS, TABLE_FIELDS
 
 PIECE = 25_000
 """Rows that one process formats at a time."""
@@ -187,7 +187,7 @@ def render_predictions(predictions: Iterable[Prediction], form: str) -> str:
         return written(prediction_lines(predictions), form)
     rows = [
         {name: getattr(prediction, name) for name in PREDICTION_FIELDS}
-        | {name: getattr(latency, name, None) for name in Latency.model_fields}
+        | {name: getattr(latency, name, None) for name in Latency.__struct_fields__}
         for prediction, latency in _by_batch(predictions)
     ]
     return written(rows, form)

@@ -1,29 +1,24 @@
-"""A line to a record, fast: the same schema as `Record`'s, read by msgspec.
-
-pydantic takes four times as long for a line, and its records ten times the memory. So
-`Record` remains the one schema, and what is here is made from it: `decoded` says what is a
-record and what is a damaged line, to all that read; `full` gives the former as a `Record`.
-"""
+"""Decode a line into a record or a prediction, or say why it is damaged."""
 
 from __future__ import annotations
 
-import functools
 import re
-import types
-from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
+from typing import Any
 
 import msgspec
-from pydantic import BaseModel, ValidationError
 
 from echobench.errors import DamagedError, NewerError
-from echobench.trial import facts
+from echobench.trial import prediction, record
 from echobench.trial.prediction import Prediction
-from echobench.trial.record import Record
+from echobench.trial.record import JsonLine, Line, Record
 
-Whole = Annotated[int, msgspec.Meta(ge=-facts.LARGEST, le=facts.LARGEST)]
 DEEPEST = 100
-"""Brackets within brackets. Beyond, readers differ in what they stand: pydantic's at 200."""
+"""Brackets within brackets. Beyond, readers of JSON differ in what they accept."""
 STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+NEWEST: dict[type[JsonLine], int] = {
+    Record: record.SCHEMA_VERSION,
+    Prediction: prediction.SCHEMA_VERSION,
+}
 
 
 class _Version(msgspec.Struct):
@@ -31,70 +26,67 @@ class _Version(msgspec.Struct):
 
 
 def decoded(line: bytes) -> Record:
-    """Return the record that a line holds: one to read from, without pydantic's methods.
+    """Return the record that a line holds.
 
     Raises:
         DamagedError: the line holds none; NewerError where it is one of a newer echobench.
     """
-    # It has `Record`'s fields and properties; its points and samples are structs too.
-    return cast(Record, _decoded(line, Record))
+    return _decoded(line, Record)
 
 
-def full(line: bytes) -> Record:
-    """Return the record that a line holds, with pydantic's methods.
-
-    Raises:
-        DamagedError: as `decoded`.
-    """
-    decoded(line)
-    try:
-        return Record.model_validate_json(line)
-    except ValidationError as error:  # the other takes it: not seen so far
-        raise DamagedError(str(error.errors()[0]["msg"])) from error
-
-
-def prediction(line: bytes) -> Prediction:
+def decoded_prediction(line: bytes) -> Prediction:
     """Return the prediction that a line holds, as `decoded` does with records."""
-    return cast(Prediction, _decoded(line, Prediction))
+    return _decoded(line, Prediction)
 
 
-def canonical(record: Record | Prediction) -> bytes:
-    """Return what a decoded record says as JSON, however its line has written it."""
-    return _encoder().encode(record)
+def canonical(line: JsonLine) -> bytes:
+    """Return a record as JSON, the same for lines that say the same in another form."""
+    return _encoder.encode(line.to_dict())
 
 
-def _decoded(line: bytes, model: type[BaseModel]) -> Any:
+def _decoded(line: bytes, kind: type[Line]) -> Line:
     try:
         text = line.decode()
     except UnicodeDecodeError as error:
         raise DamagedError(f"no UTF-8 at byte {error.start}") from error
     try:
-        found = _decoder(model).decode(text)
+        found = _parsed(text, kind)
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise _newer(text, model) or DamagedError(str(error)) from error
-    version, newest = found.schema_version, model.model_fields["schema_version"].default
-    if not 1 <= version <= newest:
-        raise _newer(text, model) or DamagedError(f"no such schema version: {version}")
-    facts.check(found.trial, found.provenance)
+        raise _newer(text, kind) or DamagedError(str(error)) from error
+    version = found.schema_version
+    if not 1 <= version <= NEWEST[kind]:
+        raise _newer(text, kind) or DamagedError(f"no such schema version: {version}")
     _check_depth(text, found)
     return found
 
 
-def _newer(text: str, model: type[BaseModel]) -> NewerError | None:
-    """Return what says that a line is a newer echobench's, if it is."""
+def _parsed(text: str, kind: type[Line]) -> Line:
+    try:
+        found: Line = _decoders[kind].decode(text)
+    except msgspec.ValidationError as error:
+        if "unknown field" not in str(error):
+            raise
+    else:
+        if found.beyond is msgspec.UNSET:
+            return found
+    # Slow, and rare: the line has fields that this version does not know.
+    return kind.from_dict(msgspec.json.decode(text))
+
+
+def _newer(text: str, kind: type[JsonLine]) -> NewerError | None:
+    """Return the error for a line of a newer echobench, if it is such a line."""
     try:
         version = msgspec.json.decode(text, type=_Version).schema_version
     except (msgspec.MsgspecError, RecursionError):
         return None
-    newest = model.model_fields["schema_version"].default
-    if version <= newest:
+    if version <= NEWEST[kind]:
         return None
-    told = f"schema {version}; this one reads up to {newest}"
-    return NewerError(f"written by a newer echobench ({told})")
+    newest = f"this one reads up to {NEWEST[kind]}"
+    return NewerError(f"written by a newer echobench (schema {version}; {newest})")
 
 
-def _check_depth(text: str, found: Any) -> None:
-    """Refuse what is nested too deep; only a line of many brackets is looked at closely."""
+def _check_depth(text: str, found: JsonLine) -> None:
+    """Refuse a line that is nested too deep; only lines with many brackets are parsed for it."""
     points = len(getattr(found, "evaluations", ())) + len(getattr(found, "after_hit", ()))
     samples = 3 * len(getattr(found, "samples", ()))
     if text.count("{") + text.count("[") - points - samples <= DEEPEST:
@@ -107,47 +99,7 @@ def _check_depth(text: str, found: Any) -> None:
         raise DamagedError(f"nested deeper than {DEEPEST}")
 
 
-@functools.cache
-def _decoder(model: type[BaseModel]) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(_struct(model))
-
-
-@functools.cache
-def _encoder() -> msgspec.json.Encoder:
-    return msgspec.json.Encoder(order="deterministic")
-
-
-@functools.cache
-def _struct(model: type[BaseModel]) -> type[msgspec.Struct]:
-    """Return a struct with a model's fields, types and defaults."""
-    fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
-    for name, field in model.model_fields.items():
-        kind = _without_models(field.annotation)
-        if field.is_required():
-            fields.append((name, kind))
-        elif field.default_factory is not None:
-            factory: Any = field.default_factory
-            fields.append((name, kind, msgspec.field(default_factory=factory)))
-        else:
-            fields.append((name, kind, field.default))
-    return msgspec.defstruct(
-        model.__name__,
-        fields,
-        kw_only=True,
-        forbid_unknown_fields=model.model_config.get("extra") == "forbid",
-        gc=False,  # nothing in a record refers back to it
-        namespace={name: it for name, it in vars(model).items() if isinstance(it, property)},
-    )
-
-
-def _without_models(kind: Any) -> Any:
-    """Return an annotation in which structs stand for models, and numbers have bounds."""
-    if kind is int:
-        return Whole
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return _struct(kind)
-    origin = get_origin(kind)
-    if origin is None or origin is Literal:
-        return kind
-    inner = tuple(map(_without_models, get_args(kind)))
-    return Union[inner] if origin in (Union, types.UnionType) else origin[inner]  # noqa: UP007
+_decoders: dict[type[JsonLine], msgspec.json.Decoder[Any]] = {
+    kind: msgspec.json.Decoder(kind) for kind in NEWEST
+}
+_encoder = msgspec.json.Encoder(order="deterministic")

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+import msgspec
 from pydantic import ValidationError
 
 from echobench.core.task import Recipe, Task
 from echobench.plugin.manager import Plugins
+from echobench.trial.cell import Cell, StoredRecipe
 from echobench.trial.record import Record
 from echobench.trial.selectors import default_recipe
-
-if TYPE_CHECKING:
-    pass
 
 Severity = Literal["error", "warning"]
 
@@ -23,37 +22,38 @@ def check(record: Record, plugins: Plugins) -> Iterator[tuple[Severity, str, str
 
     Yields how bad it is, what it is about, and what differs.
     """
+    trial = record.trial
     if record.division != "closed":
         return
-    name = record.trial.get("task", record.task)
-    if name not in plugins.tasks:
-        yield "warning", "division", f"task {name!r} is not installed: its recipe is unchecked"
+    if trial.task not in plugins.tasks:
+        message = f"task {trial.task!r} is not installed: its recipe is unchecked"
+        yield "warning", "division", message
         return
-    task = _task(name, record.trial, plugins)
+    task = _task(trial.task, trial.parameters, plugins)
     if task is None:
-        yield "error", "trial", f"its parameters are none of task {name!r}"
+        yield "error", "trial", f"its parameters are none of task {trial.task!r}"
         return
-    if task.source_hash() != record.trial.get("source"):
+    if task.source_hash() != trial.source:
         yield "warning", "task source", "differs from the task that is installed here"
-    changed = _differences(record.trial, task)
+    changed = _differences(trial.recipe, task)
     if changed:
         yield "error", "division", f"is open, not closed: {'; '.join(changed)}"
 
 
 def sorted_out(records: Iterable[Record], plugins: Plugins) -> tuple[list[Record], list[str]]:
-    """Return records, those that say closed and are open moved there, and why each was.
+    """Return records, those with an open recipe moved from closed to open, and the reasons.
 
-    A task that is not installed here, or not in this version, is taken at its word.
+    Records of a task that is not installed here, or in another version, stay as they are.
     """
-    found, said = [], []
+    sorted_records, reasons = [], []
     for record in records:
-        why = why_open(record.task, record.division, record.trial, plugins)
+        why = why_open(record.cell, record.division, plugins)
         if why:
-            said.append(moved(record, why))
-            trial = {**record.trial, "division": "open"}
-            record = record.model_copy(update={"division": "open", "trial": trial})
-        found.append(record)
-    return found, said
+            reasons.append(moved(record, why))
+            trial = msgspec.structs.replace(record.trial, division="open")
+            record = msgspec.structs.replace(record, division="open", trial=trial)
+        sorted_records.append(record)
+    return sorted_records, reasons
 
 
 def moved(record: Any, why: Sequence[str]) -> str:
@@ -62,35 +62,43 @@ def moved(record: Any, why: Sequence[str]) -> str:
     return f"{name}, recorded as closed, counts as open: {'; '.join(why)}"
 
 
-def why_open(label: str, division: str, trial: Mapping[str, Any], plugins: Plugins) -> list[str]:
-    """Return in what a closed trial's recipe is open, as far as the task is known here."""
-    task = _task(trial.get("task", label), trial, plugins) if division == "closed" else None
-    if task is None or task.source_hash() != trial.get("source"):
+def why_open(cell: Cell, division: str, plugins: Plugins) -> list[str]:
+    """Return how the recipe of a closed cell differs from its task's, if the task is installed.
+
+    Args:
+        cell: of trials.
+        division: the one in the records.
+        plugins: tasks that are installed here.
+    """
+    if division != "closed":
         return []
-    return _differences(trial, task)
+    task = _task(cell.task, dict(cell.parameters), plugins)
+    if task is None or task.source_hash() != cell.source:
+        return []
+    return _differences(cell.recipe, task)
 
 
-def _task(name: str, trial: Mapping[str, Any], plugins: Plugins) -> Task | None:
+def _task(name: str, parameters: Mapping[str, Any], plugins: Plugins) -> Task | None:
     """Return the task of a trial as it is installed here, if it is."""
     if name not in plugins.tasks:
         return None
     try:
-        return plugins.task(name).value(**trial.get("parameters", {}))
+        return plugins.task(name).value(**parameters)
     except ValidationError:
         return None
 
 
-def _differences(trial: Mapping[str, Any], task: Task) -> list[str]:
+def _differences(stored: StoredRecipe, task: Task) -> list[str]:
     """Return in which fields a trial's recipe is not the closed one of its task."""
     recipe = default_recipe(task, "closed")
     if recipe is None:
         return [f"task {task.name!r} has no closed recipe"]
     try:
-        told = Recipe.model_validate(trial.get("recipe"))
+        recorded = Recipe.model_validate(msgspec.to_builtins(stored))
     except ValidationError as error:
         return [f"its recipe is none ({error.errors()[0]['msg']})"]
     return [
-        f"{name}={getattr(told, name)} instead of {value}"
+        f"{name}={getattr(recorded, name)} instead of {value}"
         for name, value in recipe.model_dump().items()
-        if getattr(told, name) != value
+        if getattr(recorded, name) != value
     ]

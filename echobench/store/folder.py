@@ -1,4 +1,4 @@
-"""The folder that keeps the records: one JSON Lines file a run, appended and flushed."""
+"""The results folder: one JSON Lines file per run, appended and flushed."""
 
 from __future__ import annotations
 
@@ -8,25 +8,24 @@ import uuid
 from collections.abc import Container, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from echobench import interrupts
 from echobench.errors import StorageError, UsageError
 from echobench.store.appending import append_line, rescue
-from echobench.store.decoding import decoded, full
+from echobench.store.decoding import decoded
 from echobench.store.reading import PREDICTIONS, Complaints, read_lines, record_files
 from echobench.text import say
 from echobench.trial.prediction import Prediction
-from echobench.trial.record import Record, machine_class
+from echobench.trial.record import Machine, Record
 
 DONE = ("reached", "missed", "unsupported")
-"""Statuses that the same trial would come to again, so it need not run again."""
+"""Statuses that the same trial would have again, so that it need not run again."""
 RECORDS = "records-"
-"""What the names of files with records begin with."""
+"""Prefix of the names of files with records."""
 ROOM = 16 * 2**20
-"""Bytes that must be free for a trial to be started: its record, and its log."""
+"""Bytes that must be free before a trial starts, for its record and its log."""
 STAMP, STAMPED = "%Y%m%dT%H%M%SZ", re.compile(r"-(\d{8}T\d{6}Z)-")
-"""When a file was begun, in its name, by which files are read in order."""
+"""Time stamp in the name of a file: when it was created. Files are read in this order."""
 
 
 class Store:
@@ -44,7 +43,7 @@ class Store:
 
     @property
     def logs(self) -> Path:
-        """Return the folder of the trials' logs."""
+        """Return the folder of the workers' logs."""
         return self.folder / "logs"
 
     def check_writable(self) -> None:
@@ -57,12 +56,12 @@ class Store:
             ) from error
 
     def check_room(self) -> None:
-        """See before a trial whether its record can be kept.
+        """Check before a trial whether its record can be written.
 
         Raises:
-            StorageError: it cannot be written, or there is no room.
+            StorageError: the folder cannot be written, or its disk is full.
         """
-        self._miss()
+        self._report_removal()
         try:
             self._probe()
             free = shutil.disk_usage(self.folder).free
@@ -74,47 +73,48 @@ class Store:
             )
 
     def _probe(self) -> None:
-        """Make a file, and the folder if need be."""
+        """Create and remove a file, and the folder if it does not exist."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        probe = self.folder / ".probe"  # one name: should we be killed here, the next one uses it
+        probe = self.folder / ".probe"  # always this name, so that a killed run leaves one at most
         probe.touch()
         probe.unlink(missing_ok=True)
 
-    def _miss(self) -> None:
-        """Say where somebody took away what was written so far; from here on it is made anew."""
+    def _report_removal(self) -> None:
+        """Report if this run's files were removed meanwhile; later records go into new ones."""
         if not all(path.exists() for path in self._written):
             self._written.clear()
             say(f"{self.folder}: the records of this run so far are gone from here; it goes on")
 
     def append(self, record: Record | Prediction) -> None:
-        """Keep a record: one line, on disk when this returns.
+        """Append a record as one line, which is on disk when this returns.
 
-        Those of predictions have a file of their own. An interrupt waits until it is written.
+        Records of predictions go into another file. An interrupt waits for the line.
 
         Raises:
-            StorageError: it cannot be written here. It is kept elsewhere, and named.
+            StorageError: the file cannot be written; the message says where the line was saved.
         """
         prefix = PREDICTIONS if isinstance(record, Prediction) else RECORDS
-        line = record.model_dump_json()
+        # Validated again: a NaN, which code may put into a record, would be written as null.
+        line = type(record).from_dict(record.to_dict()).to_json()
         with interrupts.shielded():
             path = self._file(prefix)
-            self._miss()
+            self._report_removal()
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 append_line(path, line)
                 self._written.add(path)
             except OSError as error:
                 kept = rescue(path, line)
-                told = (
+                where = (
                     f"the last record is kept in {kept}: mv it to {self.folder} once that can "
                     "be written"
                     if kept
                     else "the last record is printed above, since nothing takes it"
                 )
-                raise StorageError(f"{error.strerror} ({path}); {told}") from error
+                raise StorageError(f"{error.strerror} ({path}); {where}") from error
 
     def _file(self, prefix: str) -> Path:
-        """Return the file that takes records of a kind: one a run, after all that are there."""
+        """Return this run's file for records of a kind; its name sorts after all existing ones."""
         if prefix not in self._files:
             stamp = later_stamp(path.name for path in self.folder.glob("*.jsonl"))
             self._files[prefix] = self.folder / f"{prefix}{stamp}-{uuid.uuid4().hex[:6]}.jsonl"
@@ -132,31 +132,30 @@ class Store:
         """Return the records of training in a file, or in a folder's files, oldest first."""
         with Complaints() as complain:
             return [
-                record for file in record_files(path) for record in read_lines(file, full, complain)
+                record
+                for file in record_files(path)
+                for record in read_lines(file, decoded, complain)
             ]
 
-    def of(
-        self, machine: dict[str, Any] | None, keys: Container[str] | None = None
-    ) -> Iterator[Record]:
-        """Yield the records of trials on this machine, oldest file first, as `decoded` has them.
+    def of(self, machine: Machine | None, keys: Container[str] | None = None) -> Iterator[Record]:
+        """Yield the records of trials on this machine, oldest file first.
 
         Args:
-            machine: its facts; what another machine recorded was not done here. None for any.
+            machine: whose records count; None for any.
             keys: of the trials; None for all.
         """
-        here = None if machine is None else machine_class(machine)
         with Complaints() as complain:
             for file in record_files(self.folder):
                 for record in read_lines(file, decoded, complain):
-                    there = machine_class(record.provenance.get("machine"))
-                    if (keys is None or record.key in keys) and here in (None, there):
+                    here = machine is None or record.machine_class == machine.kind
+                    if here and (keys is None or record.key in keys):
                         yield record
 
-    def done(self, machine: dict[str, Any], also: Sequence[str] = ()) -> dict[str, Record]:
+    def done(self, machine: Machine, also: Sequence[str] = ()) -> dict[str, Record]:
         """Return the trials that need not run again on this machine, by key.
 
         Args:
-            machine: its facts.
+            machine: whose records count.
             also: further statuses that count as done.
         """
         return {r.key: r for r in self.of(machine) if r.status in (*DONE, *also)}

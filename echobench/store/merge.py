@@ -31,7 +31,7 @@ from echobench.errors import StorageError, UsageError
 from echobench.machine import parallel
 from echobench.plugin.manager import Plugins
 from echobench.store.appending import sync_folder
-from echobench.store.decoding import canonical, decoded, prediction
+from echobench.store.decoding import canonical, decoded, decoded_prediction
 from echobench.store.reading import (
     MAX_MESSAGE,
     PREDICTIONS,
@@ -44,7 +44,7 @@ from echobench.store.reading import (
 from echobench.store.referee import faults
 from echobench.text import plain
 from echobench.trial.prediction import Prediction
-from echobench.trial.record import Record, machine_class
+from echobench.trial.record import Record
 
 try:
     import fcntl
@@ -235,14 +235,14 @@ def survey(source: Source) -> Survey:
     messages: list[str] = []
     left_out = Complaints(messages.append)
     trained = not source.path.name.startswith(PREDICTIONS)
-    parse: Callable[[bytes], Record | Prediction] = decoded if trained else prediction
+    parse: Callable[[bytes], Record | Prediction] = decoded if trained else decoded_prediction
     for line, record in read_numbered(source.path, parse, left_out):
         why = _why_refused(record, source)
         if why:
             left_out(Damage(source.path, line.number, why, "refused"))
             continue
         folder = source.folder
-        if source.role == "new" and trained and record.trial.get("quick"):
+        if source.role == "new" and trained and record.trial.quick:
             # Keep smoke runs apart from other records.
             folder = folder if QUICK in folder.parts else folder / QUICK
         order = _order(record) + _digest((line.raw or b"").strip())
@@ -271,7 +271,7 @@ def _order(record: Record | Prediction) -> bytes:
     if key is None:
         made = cast(Prediction, record)
         key = f"{made.model_sha256} {made.task} {made.backend} {made.device} {made.threads}"
-    machine = machine_class(record.provenance.get("machine")).encode()
+    machine = record.machine_class.encode()
     start = f"{record.started_at}\0{key}\0".encode()
     return start + _digest(machine) + _digest(canonical(record))
 

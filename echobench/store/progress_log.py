@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from echobench.errors import DamagedError
 from echobench.store.decoding import decoded
 from echobench.store.folder import DONE
 from echobench.store.reading import MAX_LINE_BYTES, record_files
-from echobench.trial.record import Record, machine_class
+from echobench.trial.record import Machine, Record
 
 
 class ProgressLog:
@@ -22,7 +21,7 @@ class ProgressLog:
 
     Args:
         folder: of the records; it need not exist.
-        machine: facts of the machine whose records count; None for any.
+        machine: the machine whose records count; None for any.
         keys: trials that matter; None for all.
 
     Attributes:
@@ -32,12 +31,12 @@ class ProgressLog:
     def __init__(
         self,
         folder: Path,
-        machine: dict[str, Any] | None = None,
+        machine: Machine | None = None,
         keys: Container[str] | None = None,
     ) -> None:
         self.folder = folder
         self.recorded: dict[str, bool] = {}
-        self._class = None if machine is None else machine_class(machine)
+        self._machine = machine
         self._keys = keys
         self._offsets: dict[tuple[Path, int], int] = {}
         """Bytes read of each file. Its inode is part of the key, since files get replaced."""
@@ -72,8 +71,7 @@ class ProgressLog:
                     record = decoded(line)
                 except DamagedError:
                     continue
-                machine = record.provenance.get("machine")
-                counts = self._class is None or machine_class(machine) == self._class
+                counts = self._machine is None or record.machine_class == self._machine.kind
                 if counts and (self._keys is None or record.key in self._keys):
                     yield record
 

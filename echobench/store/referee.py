@@ -1,4 +1,4 @@
-"""The referee: whether records that came from elsewhere can be true."""
+"""The referee: check whether records from elsewhere can be true."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from echobench.store import divisions
 from echobench.store.decoding import canonical, decoded
 from echobench.store.divisions import Severity
 from echobench.store.reading import Complaints, Damage, Line, read_numbered
-from echobench.trial.record import Record, machine_class
-from echobench.trial.trial import Trial, trial_key
+from echobench.trial.record import FLOATS, INTEGERS, Record
+from echobench.trial.trial import Trial
 
 LEDGER_TOLERANCE = 0.01
 LEAST_TIME = 0.5
@@ -29,26 +29,21 @@ no most: the first updates may be slow."""
 
 AMOUNTS = [
     name
-    for name, field in Record.model_fields.items()
-    if name.endswith(("_s", "_per_update", "_bytes", "_target"))
-    and field.annotation in (float | None, int | None)
+    for name in Record.__struct_fields__
+    if name in FLOATS | INTEGERS and name.endswith(("_s", "_per_update", "_bytes", "_target"))
 ]
-COUNTS = [
-    name
-    for name, field in Record.model_fields.items()
-    if field.annotation in (int, int | None) and name != "seed"
-]
+COUNTS = [name for name in Record.__struct_fields__ if name in INTEGERS - {"seed"}]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something a record says that cannot be, or that a reader should know.
+    """A violation of a rule by a record, or a warning to its readers.
 
     Attributes:
         where: file and line.
-        severity: an `error` is a record not to be believed.
+        severity: `error` for a record that cannot be true.
         about: the field or the rule.
-        message: what was expected, and what was there.
+        message: what was expected and what was received.
     """
 
     where: str
@@ -58,9 +53,9 @@ class Finding:
 
 
 MOST = 2**53
-"""From here on JSON's readers disagree about whole numbers."""
+"""Parsers of JSON read whole numbers from here on differently."""
 Rule = Callable[[Record], Iterator[tuple[str, str]]]
-"""Yields what a record violates: what it is about, and how."""
+"""Yields the violations by a record: the subject and the message of each."""
 
 
 def validate(
@@ -71,10 +66,10 @@ def validate(
     Args:
         paths: JSON Lines files.
         plugins: tasks that are installed here, whose closed recipes count.
-        complaints: takes what cannot be read; what it names is a finding too.
+        complaints: collects damage; each named damage is a finding too.
 
     Returns:
-        What was found, in order, and how many lines hold something.
+        The findings in order, and the number of lines that are not empty.
     """
     found: list[Finding] = []
     damage = complaints or Complaints(say=lambda line: None)
@@ -95,7 +90,7 @@ def validate(
                 Finding(where, "error", name, "is there twice in one object; readers differ")
                 for name in _twice(line)
             ]
-            machine = machine_class(record.provenance.get("machine"))
+            machine = record.machine_class
             identity = (record.key, machine, record.started_at)
             digest = hashlib.sha256(canonical(record)).digest()
             if identity in seen:
@@ -118,7 +113,7 @@ def validate(
 
 
 def faults(record: Record, plugins: Plugins) -> list[tuple[Severity, str, str]]:
-    """Return what a record by itself violates: how bad it is, what it is about, and how."""
+    """Return the violations by a record on its own: severity, subject and message of each."""
     unlike = list(_trial(record))
     if any(about == "trial" for about, _ in unlike):
         return [("error", *told) for told in unlike]  # the other rules read the trial
@@ -127,7 +122,7 @@ def faults(record: Record, plugins: Plugins) -> list[tuple[Severity, str, str]]:
 
 
 def _twice(line: Line) -> list[str]:
-    """Return the names that are more than once in an object of a line."""
+    """Return the names that occur more than once in an object of a line."""
     found: list[str] = []
 
     def pairs(told: list[tuple[str, Any]]) -> None:
@@ -139,7 +134,7 @@ def _twice(line: Line) -> list[str]:
 
 
 def why_impossible(record: Record) -> str | None:
-    """Return why a record that was just made cannot be true, or None where nothing says so."""
+    """Return why a record that was just made cannot be true; None if it can."""
     found = next((told for rule in FRESH for told in rule(record)), None)
     return None if found is None else ": ".join(found)
 
@@ -173,7 +168,7 @@ def _target(record: Record) -> Iterator[tuple[str, str]]:
     n, bound = record.certified_sequences, record.error_bound
     if (record.accuracy, record.exact_match) != (1.0, 1.0):
         yield "accuracy", "expected accuracy and exact match 1 in a trial that reached the target"
-    asked = record.trial.get("certify")
+    asked = record.trial.certify
     if not n or n != asked:
         yield "certified_sequences", f"expected the {asked} asked for; received {n}"
     elif bound is None or not math.isclose(bound, 3 / n, rel_tol=1e-6):
@@ -198,8 +193,8 @@ def _curve(record: Record) -> Iterator[tuple[str, str]]:
         yield "evaluations", "expected accuracy and exact match in 0..1"
     if epochs != sorted(set(epochs)) or times != sorted(times):
         yield "evaluations", "expected epochs and times that rise"
-    every = record.trial.get("recipe", {}).get("evaluate_every")
-    budget = record.trial.get("max_epochs")
+    every = record.trial.recipe.evaluate_every
+    budget = record.trial.max_epochs
     if every and any(epoch % every and epoch != budget for epoch in epochs):
         yield "evaluations", f"expected one each {every} epochs"
     if record.status == "reached" and record.evaluations:
@@ -214,8 +209,8 @@ def _curve(record: Record) -> Iterator[tuple[str, str]]:
 
 
 def _after_hit(record: Record) -> Iterator[tuple[str, str]]:
-    if len(record.after_hit) > record.trial.get("sustain", 0):
-        yield "after_hit", f"expected at most {record.trial.get('sustain', 0)} evaluations"
+    if len(record.after_hit) > record.trial.sustain:
+        yield "after_hit", f"expected at most {record.trial.sustain} evaluations"
     times = [record.time_to_target_s or 0.0, *(point.train_s or 0.0 for point in record.after_hit)]
     if times != sorted(times):
         yield "after_hit", "expected times that rise from time_to_target_s"
@@ -234,21 +229,20 @@ def _arithmetic(record: Record) -> Iterator[tuple[str, str]]:
         yield "updates_to_target", f"expected a multiple of {epochs} epochs; received {updates}"
     if not record.seconds_per_update:
         return
-    recipe = record.trial.get("recipe", {})
     if updates and record.time_to_target_s:
         ratio = record.time_to_target_s / (updates * record.seconds_per_update)
         if ratio < LEAST_TIME:
             message = f"only {ratio:.2g} of updates_to_target x seconds_per_update"
             yield "time_to_target_s", message
-    if updates and epochs and record.sequences_per_s and recipe.get("sequences"):
-        expected = recipe["sequences"] * epochs / updates / record.seconds_per_update
+    if updates and epochs and record.sequences_per_s and record.trial.recipe.sequences:
+        expected = record.trial.recipe.sequences * epochs / updates / record.seconds_per_update
         if not math.isclose(record.sequences_per_s, expected, rel_tol=1e-6):
             yield "sequences_per_s", f"expected {expected:g}; received {record.sequences_per_s:g}"
     flops, limit = record.flops_per_update, record.limit_fraction
     rates = [
-        found["matmul_flops_per_s"]
-        for found in (record.provenance.get("calibration") or {}).values()
-        if found and found.get("matmul_flops_per_s", 0) > 0
+        rate.matmul_flops_per_s
+        for rate in (record.provenance.calibration or {}).values()
+        if rate is not None
     ]
     if flops and limit is not None and rates:
         expected = flops / record.seconds_per_update / max(rates)
@@ -281,12 +275,12 @@ def _possible(record: Record) -> Iterator[tuple[str, str]]:
 
 def _trial(record: Record) -> Iterator[tuple[str, str]]:
     try:
-        trial = Trial.model_validate(record.trial)
+        trial = Trial.model_validate(record.trial_fields())
     except ValidationError as error:
         problem = error.errors()[0]
         yield "trial", f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
         return
-    key = trial_key(record.trial)
+    key = record.trial.key
     if key != record.key:
         yield "key", f"expected {key}, the digest of the trial; received {record.key}"
     for name in ("backend", "engine", "division", "device", "seed"):
@@ -304,8 +298,8 @@ def _finished(record: Record) -> Iterator[tuple[str, str]]:
     for name in needed:
         if getattr(record, name) is None:
             yield name, f"expected a figure in a trial that {record.status} the target"
-    budget = record.trial.get("max_epochs")
-    if isinstance(budget, int) and (record.epochs or 0) > budget:
+    budget = record.trial.max_epochs
+    if (record.epochs or 0) > budget:
         yield "epochs", f"expected at most the budget of {budget:,}; received {record.epochs:,}"
 
 

@@ -23,7 +23,7 @@ from typing import IO
 
 from echobench.errors import DamagedError, NewerError, UsageError
 from echobench.store.appending import sync_folder
-from echobench.store.decoding import decoded, prediction
+from echobench.store.decoding import decoded, decoded_prediction
 from echobench.store.reading import CHUNK, PREDICTIONS, SET_ASIDE, Line, lines_of, parse_line
 from echobench.text import plain
 
@@ -83,7 +83,7 @@ def repair(path: Path) -> Repaired | None:
 
 def _damaged_lines(path: Path) -> tuple[list[tuple[Line, str]], int]:
     """Return the damaged lines, without their bytes, each with its reason; and count the others."""
-    parse = prediction if path.name.startswith(PREDICTIONS) else decoded
+    parse = decoded_prediction if path.name.startswith(PREDICTIONS) else decoded
     damaged: list[tuple[Line, str]] = []
     intact = 0
     for line in lines_of(path):

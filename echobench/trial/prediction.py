@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+import msgspec
+from msgspec import Struct
+
+from echobench.trial.cell import Finite, StoredTrial, Whole
+from echobench.trial.record import JsonLine, Provenance
 
 SCHEMA_VERSION = 1
 
 
-class Latency(BaseModel):
+class Latency(Struct, kw_only=True):
     """How long one call took with one number of samples; seconds.
 
     Attributes:
@@ -20,15 +24,15 @@ class Latency(BaseModel):
         first_call_s: the first one, compiling included; not among them.
     """
 
-    batch: int
-    median_s: float
-    quartiles_s: tuple[float, float]
-    samples_per_s: float
-    calls: int
-    first_call_s: float
+    batch: Whole
+    median_s: Finite
+    quartiles_s: tuple[Finite, Finite]
+    samples_per_s: Finite
+    calls: Whole
+    first_call_s: Finite
 
 
-class Prediction(BaseModel):
+class Prediction(JsonLine, kw_only=True):
     """A saved network on one backend; empty means not measured.
 
     Attributes:
@@ -44,34 +48,31 @@ class Prediction(BaseModel):
         provenance: of the prediction.
     """
 
-    model_config = ConfigDict(extra="forbid")
-
     model: str
     task: str
     backend: str
     device: str
-    threads: int
+    threads: Whole
     status: Literal["measured", "failed", "timeout", "unavailable", "unsupported"]
     reason: str | None = None
-    accuracy: float | None = None
-    tokens: int | None = None
-    differing_tokens: int | None = None
+    accuracy: Finite | None = None
+    tokens: Whole | None = None
+    differing_tokens: Whole | None = None
     differs_from: str | None = None
-    import_s: float | None = None
-    load_s: float | None = None
-    wall_s: float | None = None
-    peak_memory_bytes: int | None = None
+    import_s: Finite | None = None
+    load_s: Finite | None = None
+    wall_s: Finite | None = None
+    peak_memory_bytes: Whole | None = None
     started_at: str
 
-    schema_version: int = SCHEMA_VERSION
-    latencies: list[Latency] = Field(default_factory=list)
+    schema_version: Whole = SCHEMA_VERSION
+    latencies: list[Latency] = msgspec.field(default_factory=list)
     model_sha256: str
     answers_sha256: str | None = None
-    trial: dict[str, Any]
-    provenance: dict[str, Any] = Field(default_factory=dict)
-    log_tail: list[str] = Field(default_factory=list)
+    trial: StoredTrial
+    provenance: Provenance = msgspec.field(default_factory=Provenance)
+    log_tail: list[str] = msgspec.field(default_factory=list)
 
 
-TABLE_FIELDS = tuple(Prediction.model_fields)[
-    : list(Prediction.model_fields).index("schema_version")
-]
+FIELDS = tuple(name for name in Prediction.__struct_fields__ if name != "beyond")
+TABLE_FIELDS = FIELDS[: FIELDS.index("schema_version")]

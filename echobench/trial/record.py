@@ -2,141 +2,331 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from echobench.trial.cell import LARGEST_FLOAT, Cell, Finite, StoredRecipe, StoredTrial, Whole
 
 SCHEMA_VERSION = 4
 """2 added calibration, disturbances, FLOPs and updates; 3 whether a hit lasts, and the wall time
 to it; 4 an echo at some of the evaluations. Older records load, these empty. `record.schema.json`
 beside this file is the JSON Schema of this version."""
 Status = Literal["reached", "missed", "failed", "timeout", "unavailable", "unsupported"]
+COUNTED = ("reached", "missed", "timeout")
+"""Statuses of trials that trained: their figures count."""
+Positive = Annotated[float, Meta(gt=0, le=LARGEST_FLOAT)]
 
 
-class Parity(BaseModel):
+class Machine(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """A computer; `gpus` by name."""
+
+    cpu: str | None = None
+    architecture: str | None = None
+    system: str | None = None
+    cores: Whole | None = None
+    gpus: tuple[str, ...] | UnsetType = UNSET
+    memory_bytes: Whole | None = None
+    python: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """Return what makes two machines comparable: processor, usable cores, GPUs."""
+        counted = "1 core" if self.cores == 1 else f"{self.cores} cores"
+        return ", ".join([f"{self.cpu}", counted, *(self.gpus or ())])
+
+
+class Git(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """The checkout that echobench ran from."""
+
+    commit: str
+    dirty: bool
+
+
+class Rates(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """A calibration, as `echobench.machine.calibration` returns it."""
+
+    matmul_flops_per_s: Positive
+    copy_bytes_per_s: Positive
+    matmul_spread: Positive
+    frequency_mhz: Finite | None
+
+
+class Provenance(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How and where a trial ran. Unknown fields are left out of the line.
+
+    Attributes:
+        command: the command line.
+        machine, git: where it ran, and from which checkout.
+        load_before, load_after: processes that ran or waited, mean of a minute.
+        steal_fraction: share of the processors that other virtual machines took.
+        memory_limit_bytes: of the worker.
+        versions: of echobench, Keras and the framework.
+        calibration: the machine's rates `before` and `after`.
+        execution: the backend's description of how it ran the trial, with keys of its own;
+            `path` on disk.
+        after_result: how a worker failed after it had reported its result.
+        cache: number of kept compiled programs, `found` before and `added` by the trial.
+        seeds, search: by which rule the seeds were chosen, and by which search the recipe.
+        host, user: names of the machine and its user, if asked for.
+        executor: name and node, the reserved cores, and each loss of the job (`lost`).
+        attempts: status, reason and wall time of each, if there were several.
+    """
+
+    command: list[str] | None = None
+    machine: Machine | None = None
+    git: Git | UnsetType | None = UNSET
+    load_before: Finite | None = None
+    memory_limit_bytes: Whole | None = None
+    steal_fraction: Finite | UnsetType | None = UNSET
+    load_after: Finite | None = None
+    versions: dict[str, str] | None = None
+    calibration: dict[str, Rates | None] | None = None
+    execution: dict[str, Any] | UnsetType = msgspec.field(default=UNSET, name="path")
+    after_result: str | None = None
+    cache: dict[str, Any] | None = None
+    seeds: dict[str, Any] | None = None
+    search: dict[str, Any] | None = None
+    host: str | None = None
+    user: str | None = None
+    executor: dict[str, Any] | None = None
+    attempts: list[dict[str, Any]] | None = None
+
+
+class Parity(Struct, kw_only=True):
     """The parity gate: first losses against the reference implementation.
 
     `passed` is None when there was no reference to compare with.
     """
 
-    model_config = ConfigDict(allow_inf_nan=False)
-
     passed: bool | None
     reference: str | None = None
-    updates: int = 0
-    tolerance: float | None = None
-    largest_difference: float | None = None
+    updates: Whole = 0
+    tolerance: Finite | None = None
+    largest_difference: Finite | None = None
 
 
-class Sample(BaseModel):
+@dataclass(slots=True)  # read by msgspec in records and by pydantic in messages
+class Sample:
     """One sample of a new sequence, decoded; None where nothing is asked for."""
 
-    expected: list[int | str | None]
-    predicted: list[int | str | None]
+    expected: list[Whole | str | None]
+    predicted: list[Whole | str | None]
 
 
-class EvaluationPoint(BaseModel):
+class EvaluationPoint(Struct, kw_only=True, gc=False):
     """The network at one evaluation, on fresh sequences; replicates have no times.
 
     `sample` is one of these sequences' samples, at some of a trial's evaluations.
     """
 
-    model_config = ConfigDict(allow_inf_nan=False)
-
-    epoch: int
-    train_s: float | None
-    loss: float
-    accuracy: float
-    exact_match: float
+    epoch: Whole
+    train_s: Finite | None
+    loss: Finite
+    accuracy: Finite
+    exact_match: Finite
     sample: Sample | None = None
 
 
-class Record(BaseModel):
-    """A trial and what came of it. Seconds are wall-clock; empty means not measured.
+Line = TypeVar("Line", bound="JsonLine")
+
+
+class JsonLine(Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
+    """A line of a file of records.
+
+    Attributes:
+        beyond: fields of the trial and the provenance that this version does not know, nested
+            as in the line. They are written as they were read.
+    """
+
+    if TYPE_CHECKING:  # each kind of line has them, at their own place among its fields
+        schema_version: int
+        trial: StoredTrial
+        provenance: Provenance = Provenance()
+    beyond: dict[str, Any] | UnsetType = UNSET
+
+    @property
+    def machine_class(self) -> str:
+        """Return what its machine shares with those it may be compared with."""
+        return (self.provenance.machine or Machine()).kind
+
+    @property
+    def execution(self) -> dict[str, Any]:
+        """Return the backend's description of how it ran the trial."""
+        return self.provenance.execution or {}
+
+    @classmethod
+    def from_dict(cls: type[Line], fields: dict[str, Any]) -> Line:
+        """Return the line with these fields, as JSON has them.
+
+        Raises:
+            msgspec.ValidationError: they are not such a line.
+        """
+        if "beyond" in fields:
+            raise msgspec.ValidationError("Object contains unknown field `beyond`")
+        known, beyond = _split(JsonLine, fields)
+        line = msgspec.convert(known, cls)
+        if beyond:
+            line.beyond = beyond
+        return line
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the line as JSON has it."""
+        fields: dict[str, Any] = msgspec.to_builtins(self)
+        beyond = fields.pop("beyond", None)
+        return _joined(fields, beyond) if beyond else fields
+
+    def to_json(self) -> str:
+        """Return the line, without a newline."""
+        return msgspec.json.encode(self if self.beyond is UNSET else self.to_dict()).decode()
+
+    def trial_fields(self) -> dict[str, Any]:
+        """Return all fields of the trial, those that this version does not know too."""
+        beyond = {} if self.beyond is UNSET else self.beyond.get("trial", {})
+        return _joined(msgspec.to_builtins(self.trial), beyond)
+
+
+def _split(kind: type[Struct], fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the fields that a struct and its parts know, and the others."""
+    known, beyond = {}, {}
+    names = kind.__struct_encode_fields__
+    for name, value in fields.items():
+        inner = WITHIN.get(kind, {}).get(name)
+        if inner is not None and isinstance(value, dict):
+            known[name], others = _split(inner, value)
+            if others:
+                beyond[name] = others
+        elif name in names or kind is JsonLine:  # a record by itself knows all of its fields
+            known[name] = value
+        else:
+            beyond[name] = value
+    return known, beyond
+
+
+def _joined(fields: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
+    """Add other fields at the ends of the objects to which they belong."""
+    for name, value in others.items():
+        inner = fields.get(name)
+        fields[name] = _joined(inner, value) if isinstance(inner, dict) else value
+    return fields
+
+
+def _holds(kind: Any, annotation: Any) -> bool:
+    return kind in (annotation, *get_args(annotation))
+
+
+class Record(JsonLine, kw_only=True):
+    """A trial and its result. Seconds are wall-clock; empty means not measured.
 
     The first fields are the table's columns, in its order; docs/method.md says
     what each means.
     """
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     task: str
     backend: str
     engine: str
     division: str
     device: str
-    seed: int
+    seed: Whole
     status: Status
     reason: str | None = None
-    time_to_target_s: float | None = None
-    last_miss_s: float | None = None
-    updates_to_target: int | None = None
-    epochs_to_target: int | None = None
-    seconds_per_update: float | None = None
-    sequences_per_s: float | None = None
-    accuracy: float | None = None
-    exact_match: float | None = None
-    certified_sequences: int | None = None
-    error_bound: float | None = None
-    accuracy_at_tutorial_epochs: float | None = None
-    import_s: float | None = None
-    build_s: float | None = None
-    compile_s: float | None = None
-    first_update_s: float | None = None
-    train_s: float | None = None
-    eval_s: float | None = None
-    wall_s: float | None = None
-    peak_memory_bytes: int | None = None
-    limit_fraction: float | None = None
+    time_to_target_s: Finite | None = None
+    last_miss_s: Finite | None = None
+    updates_to_target: Whole | None = None
+    epochs_to_target: Whole | None = None
+    seconds_per_update: Finite | None = None
+    sequences_per_s: Finite | None = None
+    accuracy: Finite | None = None
+    exact_match: Finite | None = None
+    certified_sequences: Whole | None = None
+    error_bound: Finite | None = None
+    accuracy_at_tutorial_epochs: Finite | None = None
+    import_s: Finite | None = None
+    build_s: Finite | None = None
+    compile_s: Finite | None = None
+    first_update_s: Finite | None = None
+    train_s: Finite | None = None
+    eval_s: Finite | None = None
+    wall_s: Finite | None = None
+    peak_memory_bytes: Whole | None = None
+    limit_fraction: Finite | None = None
     started_at: str
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Whole = SCHEMA_VERSION
     key: str
-    sustain_s: float | None = None
-    other_s: float | None = None
-    wall_to_target_s: float | None = None
-    sustained_hit_s: float | None = None
-    epochs: int | None = None
-    updates: int | None = None
-    first_lucky_epoch: int | None = None
-    failed_certifications: int | None = None
-    seconds_per_update_quartiles: tuple[float, float] | None = None
-    tokens_per_s: float | None = None
-    flops_per_update: int | None = None
+    sustain_s: Finite | None = None
+    other_s: Finite | None = None
+    wall_to_target_s: Finite | None = None
+    sustained_hit_s: Finite | None = None
+    epochs: Whole | None = None
+    updates: Whole | None = None
+    first_lucky_epoch: Whole | None = None
+    failed_certifications: Whole | None = None
+    seconds_per_update_quartiles: tuple[Finite, Finite] | None = None
+    tokens_per_s: Finite | None = None
+    flops_per_update: Whole | None = None
     parity: Parity | None = None
-    evaluations: list[EvaluationPoint] = Field(default_factory=list)
-    after_hit: list[EvaluationPoint] = Field(default_factory=list)
-    samples: list[Sample] = Field(default_factory=list)
-    trial: dict[str, Any]
-    provenance: dict[str, Any] = Field(default_factory=dict)
-    disturbances: list[str] = Field(default_factory=list)
-    log_tail: list[str] = Field(default_factory=list)
+    evaluations: list[EvaluationPoint] = msgspec.field(default_factory=list)
+    after_hit: list[EvaluationPoint] = msgspec.field(default_factory=list)
+    samples: list[Sample] = msgspec.field(default_factory=list)
+    trial: StoredTrial
+    provenance: Provenance = msgspec.field(default_factory=Provenance)
+    disturbances: list[str] = msgspec.field(default_factory=list)
+    log_tail: list[str] = msgspec.field(default_factory=list)
+
+    @property
+    def cell(self) -> Cell:
+        """Return what the trial shares with the others of its row."""
+        return Cell.of(self.trial)
 
     @property
     def failed_parity(self) -> bool:
-        """Whether it trained something else than the reference: its figures do not count."""
+        """Whether its first losses differ from the reference's: its figures do not count."""
         return self.parity is not None and self.parity.passed is False
 
     @property
+    def counts(self) -> bool:
+        """Whether its figures count: it trained, and passed the parity gate if there was one."""
+        return self.status in COUNTED and not self.failed_parity
+
+    @property
     def is_replicate(self) -> bool:
-        """Whether it was trained together with other seeds: it has no times of its own."""
-        return bool(self.trial.get("replicates"))
+        """Whether it was trained together with other seeds, without its own times."""
+        return bool(self.trial.replicates)
 
     @property
     def lasted(self) -> bool:
-        """Whether no evaluation after the hit missed, as far as there were any."""
+        """Whether no evaluation after the hit missed."""
         return all(point.exact_match == 1.0 for point in self.after_hit)
 
 
-TABLE_FIELDS = tuple(Record.model_fields)[: list(Record.model_fields).index("schema_version")]
+WITHIN: dict[type[Struct], dict[str, type[Struct]]] = {
+    JsonLine: {"trial": StoredTrial, "provenance": Provenance},
+    StoredTrial: {"recipe": StoredRecipe},
+    Provenance: {"machine": Machine, "git": Git},
+}
+"""Objects of a line that may hold more than this version knows."""
+FIELDS = tuple(name for name in Record.__struct_fields__ if name != "beyond")
+TABLE_FIELDS = FIELDS[: FIELDS.index("schema_version")]
 
 
-def machine_class(machine: dict[str, Any] | None) -> str:
-    """Return what makes two machines comparable: processor, usable cores, GPUs."""
-    facts = machine or {}
-    cores = facts.get("cores")
-    counted = "1 core" if cores == 1 else f"{cores} cores"
-    return ", ".join([f"{facts.get('cpu')}", counted, *facts.get("gpus", [])])
+FLOATS, INTEGERS = (
+    {field.name for field in msgspec.structs.fields(Record) if _holds(kind, field.type)}
+    for kind in (Finite, Whole)
+)
+"""Fields that hold such numbers."""
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a record, as `record.schema.json` has it."""
+    schema = msgspec.json.schema(Record)
+    del schema["$defs"]["Record"]["properties"]["beyond"]
+    for kind in WITHIN[JsonLine].values():
+        for part in (kind, *WITHIN[kind].values()):
+            del schema["$defs"][part.__name__]["additionalProperties"]
+    return schema
 
 
 def latest(records: list[Record]) -> list[Record]:
@@ -144,5 +334,4 @@ def latest(records: list[Record]) -> list[Record]:
 
     A trial that was forced or retried has several; the older ones stay on disk.
     """
-    kept = {(r.key, machine_class(r.provenance.get("machine"))): r for r in records}
-    return list(kept.values())
+    return list({(record.key, record.machine_class): record for record in records}.values())

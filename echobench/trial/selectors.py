@@ -1,4 +1,4 @@
-"""How tasks, recipes and their parameters are written: NAME[key=value,...]."""
+"""Parse and write the selectors of tasks and executors: NAME[key=value,...]."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from echobench.errors import UsageError
 def default_recipe(task: Task, division: str) -> Recipe | None:
     """Return the task's recipe, its batch scaled with the number of samples.
 
-    A recipe for 3 batches of 7 samples means 3 batches of 8 where the framing
-    gives 24, and one batch of all where they cannot be divided so.
+    A recipe of 3 batches of 7 samples becomes 3 batches of 8 if the framing gives 24 samples,
+    and one batch of all samples if 3 does not divide their number.
     """
     recipe = task.recipe(division)
     if recipe is None:
@@ -43,28 +43,28 @@ def parsed(option: str, selector: str) -> tuple[str, dict[str, str]]:
     """Return the name and the values of `name[key=value,...]`.
 
     Raises:
-        UsageError: it is not written so; the option is named.
+        UsageError: the selector has another form.
     """
     match = re.fullmatch(r"([^\[\]]+)(?:\[([^\[\]]*)\])?", selector.strip())
     if not match:
         raise UsageError(f"{option}: expected NAME or NAME[key=value,...]; received {selector!r}")
-    told = filter(None, (match[2] or "").split(","))
-    return match[1], pairs(f"{option} {selector}", told, "key=value")
+    parts = filter(None, (match[2] or "").split(","))
+    return match[1], pairs(f"{option} {selector}", parts, "key=value")
 
 
-def pairs(where: str, told: Iterable[str], expected: str) -> dict[str, str]:
+def pairs(where: str, parts: Iterable[str], expected: str) -> dict[str, str]:
     """Return the values of `key=value` pairs, by key.
 
     Args:
-        where: what a complaint begins with.
-        told: the pairs.
-        expected: how one is written.
+        where: start of an error message.
+        parts: the pairs, as text.
+        expected: form of a pair, for an error message.
 
     Raises:
-        UsageError: one is not written so, or a key is given twice.
+        UsageError: a pair has another form, or a key is given twice.
     """
     values: dict[str, str] = {}
-    for pair in told:
+    for pair in parts:
         key, equals, value = (part.strip() for part in pair.partition("="))
         if not equals or not key or not value:
             raise UsageError(f"{where}: expected {expected}; received {pair!r}")
@@ -75,7 +75,7 @@ def pairs(where: str, told: Iterable[str], expected: str) -> dict[str, str]:
 
 
 def explained(error: ValidationError) -> str:
-    """Return pydantic's complaint in one line."""
+    """Return pydantic's error messages in one line."""
     parts = []
     for problem in error.errors():
         where = ".".join(map(str, problem["loc"]))

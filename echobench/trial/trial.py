@@ -1,4 +1,4 @@
-"""A trial: a cell with one seed, and what makes it the same as another."""
+"""A trial: a cell with one seed, and the key by which it is known again."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ SCREEN, CERTIFY = 50, 1000
 SUSTAIN = 3
 
 BUDGET = 10
-"""Times the recipe's epochs that a trial may take."""
+"""Epochs that a trial may take, as a multiple of the recipe's."""
 
 QUICK_EPOCHS, QUICK_CERTIFY = 20, 50
 
 ADDED_LATER = {"repeat": 0, "sustain": 0, "cache": False, "replicates": 0, "devices": 1}
-"""Fields of a trial that older records lack, and what they were then: no part of its key."""
+"""Fields that older records lack, with the values of their trials: these are no part of a key."""
 
 FIRST_TUNING_SEED = 1_000_000
-"""From here on seeds are those of `echobench tune`, and no other command reaches them: a
-recipe must not be chosen by the seeds that it is then reported on."""
+"""The seeds from here on belong to `echobench tune`, and no other command uses them: a recipe must
+not be chosen by the seeds on which it is then reported."""
 
 
 class Trial(BaseModel):
-    """A cell with one seed: all that a worker is told.
+    """A cell with one seed: all that a worker needs to train it.
 
     Attributes:
         task, parameters: the task and the parameters that differ from its defaults.
@@ -42,12 +42,12 @@ class Trial(BaseModel):
         max_epochs: budget in epochs.
         timeout_s: limit of the worker's wall time.
         screen, certify: fresh sequences of an evaluation and of a certificate.
-        sustain: evaluations after the hit, to see whether it lasts.
+        sustain: evaluations after the hit, which show whether it lasts.
         quick: a smoke run, never mixed with real records.
-        repeat: 0, or which further run of the same cell and seed it is.
-        cache: whether compiled programs may come from an earlier worker's.
+        repeat: number of the run of this cell and seed; 0 for the first.
+        cache: whether compiled programs of earlier workers may be used.
         replicates: how many seeds train in one program; 0 for one seed alone.
-        devices: over how many of the machine's devices it is trained, each batch in equal parts.
+        devices: number of devices over which each batch is split in equal parts.
         versions: of echobench, Keras and the framework.
         source: digest of the task's file.
     """
@@ -80,7 +80,7 @@ class Trial(BaseModel):
 
     @property
     def key(self) -> str:
-        """Return what makes this trial the same as another: a digest of all it is told.
+        """Return a digest of all fields that make trials the same.
 
         The time limit is left out: a trial that ended within one limit would
         have ended within a longer one.
@@ -96,16 +96,16 @@ class Trial(BaseModel):
         return f"{cell} seed {self.seed}{again}{spread}"
 
 
-def trial_key(told: Mapping[str, Any]) -> str:
-    """Return the digest of a trial, as JSON has it; older ones have fewer fields."""
+def trial_key(fields: Mapping[str, Any]) -> str:
+    """Return the key of a trial from its fields in JSON; older records have fewer."""
     kept = {
         name: value
-        for name, value in told.items()
+        for name, value in fields.items()
         if name not in {"timeout_s", "plugins"} and not is_usual(name, value)
     }
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def is_usual(name: str, value: Any) -> bool:
-    """Return whether a trial's field says what those said that had no such field."""
+    """Return whether a field has the value of trials that had no such field."""
     return name in ADDED_LATER and (value or ADDED_LATER[name]) == ADDED_LATER[name]

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
+import msgspec
 import numpy as np
 from keras import ops
 
@@ -58,7 +59,7 @@ def predict(
         "tokens": tokens,
         "accuracy": 1.0 - int((given != right).sum()) / tokens,
         "answers_sha256": hashlib.sha256(given.astype("<i4").tobytes()).hexdigest(),
-        "latencies": [latency.model_dump() for latency in latencies],
+        "latencies": msgspec.to_builtins(latencies),
         "import_s": seconds["import"],
         "load_s": seconds["build"],
         "wall_s": seconds["wall"],

@@ -12,7 +12,7 @@ from echobench.errors import UsageError
 from echobench.plugin.manager import Plugins
 from echobench.store.folder import Store
 from echobench.trial.record import Parity, Record
-from tests.records import record
+from tests.records import changed, record
 
 PAIRS = 8
 
@@ -98,7 +98,7 @@ def test_a_miss_is_a_bound_and_two_misses_say_nothing(sides: tuple[Side, Side]) 
 def test_a_trial_that_failed_the_parity_gate_is_in_no_ratio(sides: tuple[Side, Side]) -> None:
     wrong = Parity(passed=False, reference="jax fit", tolerance=1e-5, largest_difference=0.1)
     b = trials("torch", 2.0)
-    b[0] = b[0].model_copy(update={"parity": wrong, "seconds_per_update": 1e-9})
+    b[0] = changed(b[0], parity=wrong, seconds_per_update=1e-9)
     (found,) = compared(sides, trials("jax", 1.0), b)
     assert (found.ratio.n, found.silent) == (PAIRS - 1, 1)
     assert found.ratio.value == pytest.approx(2.0)
@@ -199,12 +199,12 @@ def test_what_else_differs_is_told() -> None:
     (line,) = cautions(told(), told(versions={"keras": "2"}))
     assert line.startswith('different versions: A has {"keras": "1"}, B {"keras": "2"}')
     exact, rough = (
-        [r.model_copy(update={"provenance": {**r.provenance, "path": {"tf32": tf32}}})]
+        [changed(r, provenance={"path": {"tf32": tf32}})]
         for r, tf32 in ((told()[0], False), (told()[0], True))
     )
     (line,) = cautions(exact, rough)
     assert line == 'different precision: A has {"tf32": false}, B {"tf32": true}'
     (line,) = cautions(told(), told(source="t"))
     assert line.startswith("different task source")
-    other = told()[0].model_copy(update={"provenance": {"machine": {"cpu": "y", "cores": 2}}})
+    other = changed(told()[0], provenance={"machine": {"cpu": "y", "cores": 2}})
     assert cautions(told(), [other])[0].startswith("different machine")

@@ -16,7 +16,7 @@ from echobench.present import table
 from echobench.store import divisions
 from echobench.store.folder import Store
 from echobench.trial.record import TABLE_FIELDS, Parity, Record, latest
-from tests.records import missed, reached, record, rows
+from tests.records import changed, missed, reached, record, rows
 
 RESULTS = Path(__file__).parents[2] / "results"
 FOLDERS = sorted({file.parent for file in RESULTS.rglob("records-*.jsonl")})
@@ -40,7 +40,7 @@ def test_pieces_in_processes_are_the_whole(
 ) -> None:
     records = [reached(0, 1.0), missed(1, 2.0), record(2, status="failed", reason='a "b"\n{},ü')]
     for number, one in enumerate(records):
-        line = one.model_dump_json()
+        line = one.to_json()
         (tmp_path / f"records-{number}.jsonl").write_text(f"{line}\n{line[:50]}\n")
     monkeypatch.setattr(parallel, "LARGE_BYTES", 0)
     monkeypatch.setattr(table, "PIECE", 2)
@@ -74,18 +74,17 @@ def test_the_latest_stands_where_its_trial_was_first() -> None:
 
 
 def test_a_seed_beyond_64_bits_breaks_nothing() -> None:
-    assert [row["seed"] for row in rows([record(2**70), record(1)])] == [1, 2**70]
+    assert [row["seed"] for row in rows([changed(record(0), seed=2**70), record(1)])] == [1, 2**70]
 
 
 def test_divisions_are_sorted_out_as_records_are(plugins: Plugins) -> None:
     real = next(r for r in Store.read(RESULTS / "matrix") if r.division == "open")
-    task = plugins.task(real.trial["task"]).value(**real.trial["parameters"])
+    task = plugins.task(real.trial.task).value(**real.trial.parameters)
     parity = Parity(passed=False, reference="jax fit", tolerance=1e-5, largest_difference=1.0)
 
     def forged(seed: int, **changes: object) -> Record:
-        trial = {**real.trial, "division": "closed", "source": task.source_hash(), "seed": seed}
-        told = {"division": "closed", "trial": trial, "seed": seed, "key": str(seed), **changes}
-        return real.model_copy(update=told)
+        trial = {"source": task.source_hash(), "seed": seed}
+        return changed(real, division="closed", trial=trial, seed=seed, key=str(seed), **changes)
 
     records = [forged(0), real, forged(1, parity=parity), reached(2, 1.0)]
     expected, told = divisions.sorted_out(records, plugins)
@@ -96,7 +95,6 @@ def test_divisions_are_sorted_out_as_records_are(plugins: Plugins) -> None:
 
 
 def test_what_older_trials_lack_is_as_usual() -> None:
-    told = {"task": "partial", "units": 3}
-    newer = {**told, "devices": 1, "replicates": 0, "cache": False}
-    assert frame.cell_of(newer) == frame.cell_of(told)
-    assert frame.cell_of({**newer, "devices": 2}) != frame.cell_of(told)
+    newer = {"devices": 1, "replicates": 0, "cache": False}
+    assert record(trial=newer).cell == record().cell
+    assert record(trial={**newer, "devices": 2}).cell != record().cell

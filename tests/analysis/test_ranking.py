@@ -14,7 +14,7 @@ from echobench.errors import UnknownNameError
 from echobench.present import table as present
 from echobench.present.terminal import MARK
 from echobench.trial.record import Record
-from tests.records import RESULTS, missed, reached, record
+from tests.records import RESULTS, changed, missed, reached, record
 
 
 def printed(records: list[Record], width: int) -> str:
@@ -24,12 +24,7 @@ def printed(records: list[Record], width: int) -> str:
 
 
 def with_backend(backend: str, *records: Record, **trial: Any) -> list[Record]:
-    return [
-        one.model_copy(
-            update={"backend": backend, "trial": {**one.trial, "backend": backend, **trial}}
-        )
-        for one in records
-    ]
+    return [changed(one, backend=backend, trial=trial) for one in records]
 
 
 def marked(records: Any, **options: Any) -> set[tuple[str, ...]]:
@@ -78,11 +73,9 @@ def test_the_clock_decides() -> None:
 def test_divisions_machines_and_replicates_are_never_ranked_together() -> None:
     ours = reached(0, 1.0)
     others = [
-        ours.model_copy(
-            update={"division": "open", "trial": {**ours.trial, "division": "open"}, "key": "b"}
-        ),
-        ours.model_copy(update={"provenance": {"machine": {"cpu": "other"}}, "key": "c"}),
-        ours.model_copy(update={"trial": {**ours.trial, "replicates": 4}, "key": "d"}),
+        changed(ours, division="open", key="b"),
+        changed(ours, provenance={"machine": {"cpu": "other"}}, key="c"),
+        changed(ours, trial={"replicates": 4}, key="d"),
     ]
     groups = ranking.grouped([ours, *others], group_by=("task",))
     assert [len(group.rows) for group in groups] == [1, 1, 1, 1]
@@ -91,7 +84,7 @@ def test_divisions_machines_and_replicates_are_never_ranked_together() -> None:
 
 def test_who_mostly_missed_comes_after_who_reached_it() -> None:
     rare = with_backend("rare", reached(0, 0.1), *(missed(seed, 9.0) for seed in (1, 2, 3)))
-    never = with_backend("never", missed(0, 9.0), seconds=1)
+    never = with_backend("never", missed(0, 9.0), threads=1)
     slow = with_backend("slow", reached(0, 5.0))
     broken = with_backend("broken", record(status="failed", reason="it broke"))
     (group,) = ranking.grouped([*never, *rare, *slow, *broken])

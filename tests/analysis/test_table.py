@@ -12,7 +12,7 @@ from rich.console import Console
 from echobench.analysis import ranking, table
 from echobench.present import table as present
 from echobench.trial.record import Parity, Record
-from tests.records import missed, reached, record, rows
+from tests.records import changed, missed, reached, record, rows
 
 FIRST_FIELDS = """
 task backend engine division device seed status reason time_to_target_s last_miss_s
@@ -75,7 +75,7 @@ def test_a_cell_without_any_result_keeps_its_row_and_reason() -> None:
 
 def test_other_versions_make_rows_of_their_own() -> None:
     old = reached(0, 1.0)
-    new = old.model_copy(update={"key": "new", "trial": {**old.trial, "versions": {"jax": "9"}}})
+    new = changed(old, key="new", trial={"versions": {"jax": "9"}})
     assert len(table.summary([old, new])) == 2
 
 
@@ -83,7 +83,7 @@ def test_a_cell_that_failed_the_parity_gate_keeps_no_figure() -> None:
     parity = Parity(
         passed=False, reference="jax fit", updates=20, tolerance=1e-5, largest_difference=0.002
     )
-    bad = reached(0, 1.0).model_copy(update={"parity": parity})
+    bad = changed(reached(0, 1.0), parity=parity)
     (row,) = rows([bad])
     assert row["status"] == "failed"
     assert row["time_to_target_s"] is None
@@ -93,8 +93,12 @@ def test_a_cell_that_failed_the_parity_gate_keeps_no_figure() -> None:
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
 def test_names_stay_whole_and_what_does_not_fit_is_named(width: int) -> None:
     records = [
-        reached(seed, 1.0 + seed).model_copy(
-            update={"accuracy": 1.0, "wall_s": 2.0, "compile_s": 1.0, "seconds_per_update": 1e-3}
+        changed(
+            reached(seed, 1.0 + seed),
+            accuracy=1.0,
+            wall_s=2.0,
+            compile_s=1.0,
+            seconds_per_update=1e-3,
         )
         for seed in range(3)
     ]

@@ -27,7 +27,7 @@ from echobench.analysis.statistics import ratio
 from echobench.harness.matrix import Matrix, Watcher
 from echobench.harness.plan import Selection, plan
 from echobench.plugin.manager import Plugins
-from echobench.store.decoding import full
+from echobench.store.decoding import decoded
 from echobench.store.folder import Store
 from echobench.trial.job import JobOptions
 from tests.clusters import RayCluster, ray_cluster
@@ -41,7 +41,7 @@ UNDER_WAY = 1000
 def answer() -> Record:
     """Return a committed record, in place of what a worker would make."""
     (file,) = (ROOT / "results" / "speed").glob("records-*.jsonl")
-    return full(file.read_bytes().splitlines()[0])
+    return decoded(file.read_bytes().splitlines()[0])
 
 
 class Instant(Executor):
@@ -98,7 +98,7 @@ class ThroughRay(Executor):
 
 def packed(record: Record) -> str:
     """Return what `run_packed_job` returns of a record, with KEY for its key."""
-    line = json.dumps({**json.loads(record.model_dump_json()), "key": "KEY"})
+    line = json.dumps({**record.to_dict(), "key": "KEY"})
     return json.dumps({"records": [line], "files": {}})
 
 

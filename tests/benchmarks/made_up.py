@@ -21,7 +21,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 def fill(folder: Path, count: int, files: int = 20) -> int:
     """Write `count` records to as many files, as if each were a run; return their size in bytes."""
     folder.mkdir(parents=True, exist_ok=True)
-    real = [r.model_dump(mode="json") for path in REAL for r in Store.read(path)]
+    real = [r.to_dict() for path in REAL for r in Store.read(path)]
     # One of each cell, so that its seeds can be counted up.
     cells = [r for r in real if r["seed"] == 0 and not r["trial"].get("repeat")]
     bounds = [count * number // files for number in range(files + 1)]

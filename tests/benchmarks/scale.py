@@ -15,11 +15,13 @@ import time
 from pathlib import Path
 
 import psutil
+from msgspec.structs import replace
 
 from echobench.harness.plan import Selection, plan
 from echobench.machine import facts
 from echobench.plugin.manager import Plugins
 from echobench.store.folder import Store
+from echobench.trial.cell import StoredTrial
 from tests.benchmarks.made_up import RESULTS, fill
 
 PLAN = ["--backend", "jax", "--task", "partial", "--engine", "fused", "--engine", "fit"]
@@ -64,14 +66,14 @@ def done(trials: int, folder: Path) -> None:
         tasks=["partial"], backends=["jax"], engines=["fused", "fit"], seeds=trials // 2, threads=1
     )
     (real, *_) = (r for r in Store.read(RESULTS / "tasks") if r.task == "partial")
-    provenance = {**real.provenance, "machine": facts.machine_facts()}
+    provenance = replace(real.provenance, machine=facts.machine_facts())
     folder.mkdir(parents=True)
     with (folder / "records-0.jsonl").open("w", encoding="utf-8") as file:
         for trial in plan(selection, Plugins()):
-            told = trial.model_dump(mode="json")
-            fields = {name: told[name] for name in ("engine", "division", "seed")}
+            told = StoredTrial.of(trial)
+            fields = {name: getattr(told, name) for name in ("engine", "division", "seed")}
             changed = {**fields, "trial": told, "key": trial.key, "provenance": provenance}
-            file.write(real.model_copy(update=changed).model_dump_json() + "\n")
+            file.write(replace(real, **changed).to_json() + "\n")
 
 
 def table_of(records: int, folder: Path) -> None:

@@ -116,7 +116,7 @@ def test_a_file_is_of_one_machine(echobench: Command, tmp_path: Path) -> None:
     assert "'AMD EPYC, 2 cores'" in line
     assert "'Intel(R) Xeon(R) Processor, 2 cores'" in line
     assert "--machine" in line
-    both = [Record.model_validate(r) for r in records]
+    both = [Record.from_dict(r) for r in records]
     assert of_one_machine(both, "EPYC") == [both[1]]
     with pytest.raises(UsageError, match="choose with --machine"):
         of_one_machine(both, "abacus")

@@ -13,7 +13,7 @@ from echobench.harness.plan import Selection
 from echobench.plugin.manager import Plugins
 from echobench.trial.record import Record
 from echobench.trial.trial import Trial
-from tests.records import missed, reached
+from tests.records import changed, missed, reached
 
 
 def records_of(trials: Sequence[Trial], slower: float, noise: float) -> list[Record]:
@@ -23,7 +23,7 @@ def records_of(trials: Sequence[Trial], slower: float, noise: float) -> list[Rec
         rng = np.random.default_rng([trial.seed, len(trial.backend)])
         seconds = float(np.exp(rng.normal(0, noise))) * (slower if trial.backend == "torch" else 1)
         record = reached(trial.seed, seconds)
-        found.append(record.model_copy(update={"backend": trial.backend, "key": trial.key}))
+        found.append(changed(record, backend=trial.backend, key=trial.key))
     return found
 
 
@@ -77,8 +77,8 @@ def test_a_difference_is_found(plugins: Plugins) -> None:
 
 
 def test_a_cell_that_misses_early_wins_nothing() -> None:
-    early = [missed(seed, 0.1).model_copy(update={"backend": "torch"}) for seed in range(8)]
-    late = [missed(seed, 9.0).model_copy(update={"backend": "torch"}) for seed in range(8)]
+    early = [changed(missed(seed, 0.1), backend="torch") for seed in range(8)]
+    late = [changed(missed(seed, 9.0), backend="torch") for seed in range(8)]
     hits = [reached(seed, 1.0) for seed in range(8)]
     assert adaptive.standings([*hits, *early]) == []
     (standing,) = adaptive.standings([*hits, *late])
@@ -88,7 +88,7 @@ def test_a_cell_that_misses_early_wins_nothing() -> None:
 def test_pairs_are_of_one_class_of_machine() -> None:
     hits = [reached(seed, 1.0) for seed in range(8)]
     elsewhere = {"backend": "torch", "provenance": {"machine": {"cpu": "other", "cores": 2}}}
-    slower = [reached(seed, 2.0).model_copy(update=elsewhere) for seed in range(8)]
+    slower = [changed(reached(seed, 2.0), **elsewhere) for seed in range(8)]
     assert adaptive.standings([*hits, *slower]) == []
 
 

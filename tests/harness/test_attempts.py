@@ -42,7 +42,7 @@ def test_a_trial_that_failed_is_run_again_and_both_attempts_are_told(tmp_path: P
     fault = FIRST_TIME.format(folder=str(tmp_path)) + "result()\nos._exit(0)"
     (record,), phases = records(tmp_path, fault, retries=3)
     assert record.status == "reached"
-    first, second = record.provenance["attempts"]
+    first, second = record.provenance.attempts or []
     assert (first["status"], second["status"]) == ("failed", "reached")
     assert first["reason"] == "the worker ended with exit code 7 and no result"
     assert first["wall_s"] > 0
@@ -56,7 +56,7 @@ def test_a_trial_that_failed_is_run_again_and_both_attempts_are_told(tmp_path: P
 def test_there_are_as_many_attempts_as_were_asked_for(tmp_path: Path) -> None:
     (record,), _ = records(tmp_path, "os._exit(7)", retries=1)
     assert record.status == "failed"
-    assert [told["status"] for told in record.provenance["attempts"]] == ["failed", "failed"]
+    assert [told["status"] for told in record.provenance.attempts or []] == ["failed", "failed"]
 
 
 @pytest.mark.parametrize(
@@ -68,4 +68,4 @@ def test_nothing_is_run_again_that_should_not(
 ) -> None:
     (record,), _ = records(tmp_path, fault, retries, requires)
     assert record.status in {"failed", "unavailable"}
-    assert "attempts" not in record.provenance
+    assert record.provenance.attempts is None

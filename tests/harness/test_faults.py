@@ -139,7 +139,7 @@ def test_a_result_counts_whatever_happens_after_it(
 ) -> None:
     record = run(tmp_path, f"result()\n{end}")
     assert (record.status, record.reason) == ("reached", None)
-    assert record.provenance.get("after_result") == later
+    assert record.provenance.after_result == later
 
 
 def test_a_log_is_bounded_and_its_end_is_kept(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_more_memory_than_allowed_is_a_failed_record(tmp_path: Path) -> None:
     reason = record.reason or ""
     assert reason.startswith("killed: used ")
     assert reason.endswith(" MiB, more than --memory-limit 300 MiB")
-    assert record.provenance["memory_limit_bytes"] == 300 * 2**20
+    assert record.provenance.memory_limit_bytes == 300 * 2**20
 
 
 @pytest.mark.skipif(not OOM_SCORE.exists(), reason="only Linux has one")

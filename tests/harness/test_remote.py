@@ -36,9 +36,10 @@ def tiny(tmp_path: Path) -> Job:
 def test_a_plugin_that_is_a_file_goes_with_its_trial(tiny: Job) -> None:
     (record,) = unpack_records(tiny, elsewhere(tiny))
     assert (record.status, record.key) == ("reached", tiny.trial.key)
-    assert record.provenance["executor"]["name"] == "test"
-    (core,) = record.provenance["executor"]["cores"]
-    assert record.provenance["path"]["affinity"] == [core]
+    executor = record.provenance.executor or {}
+    assert executor["name"] == "test"
+    (core,) = executor["cores"]
+    assert record.execution["affinity"] == [core]
 
 
 def test_a_node_with_something_else_installed_refuses(tiny: Job) -> None:

@@ -16,7 +16,7 @@ from echobench.store.folder import Store
 from echobench.store.locks import FolderLocks
 from echobench.store.progress_log import ProgressLog
 from echobench.trial.trial import Trial
-from tests.records import reached
+from tests.records import changed, reached
 from tests.store.test_locks import locked_elsewhere
 
 
@@ -32,7 +32,7 @@ def share_of(trials: list[Trial], folder: Path, locks: FolderLocks, told: list[i
 
 
 def recorded(trial: Trial, folder: Path) -> None:
-    Store(folder).append(reached(trial.seed, 1.0).model_copy(update={"key": trial.key}))
+    Store(folder).append(changed(reached(trial.seed, 1.0), key=trial.key))
 
 
 def test_alone_it_is_the_plan_in_order(trials: list[Trial], tmp_path: Path) -> None:

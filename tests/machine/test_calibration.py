@@ -10,6 +10,7 @@ import pytest
 
 from echobench.machine import calibration
 from echobench.machine.calibration import StealMeter, disturbances
+from echobench.trial.record import Machine, Provenance, Rates
 
 
 def test_rates_are_those_of_a_plain_measurement() -> None:
@@ -47,20 +48,25 @@ def test_the_limit_is_a_share_of_the_best_rate() -> None:
     assert calibration.limit_fraction({"flops_per_update": 1}, "cpu", rates) is None
 
 
-def provenance(**changes: Any) -> dict[str, Any]:
-    calm = {"matmul_flops_per_s": 1e11, "matmul_spread": 1.05}
-    return {
-        "calibration": {"before": calm, "after": dict(calm)},
+def rates(speed: float = 1e11, spread: float = 1.0) -> Rates:
+    return Rates(
+        matmul_flops_per_s=speed, copy_bytes_per_s=1e9, matmul_spread=spread, frequency_mhz=None
+    )
+
+
+def provenance(**changes: Any) -> Provenance:
+    calm: dict[str, Any] = {
+        "calibration": {"before": rates(spread=1.05), "after": rates(spread=1.05)},
         "steal_fraction": 0.0,
         "load_before": 1.9,
-        "machine": {"cores": 2},
-        **changes,
+        "machine": Machine(cores=2),
     }
+    return Provenance(**{**calm, **changes})
 
 
 def test_a_calm_trial_and_one_of_which_nothing_is_known_are_not_flagged() -> None:
     assert disturbances(provenance()) == []
-    assert disturbances({}) == []
+    assert disturbances(Provenance()) == []
     assert disturbances(provenance(calibration={}, steal_fraction=None)) == []
 
 
@@ -70,21 +76,11 @@ def test_a_calm_trial_and_one_of_which_nothing_is_known_are_not_flagged() -> Non
         ({"steal_fraction": 0.08}, "8.0% of the processor stolen"),
         ({"load_before": 3.2}, "load 3.2 on 2 cores before the trial"),
         (
-            {
-                "calibration": {
-                    "before": {"matmul_flops_per_s": 1e11, "matmul_spread": 1.0},
-                    "after": {"matmul_flops_per_s": 5e10, "matmul_spread": 1.0},
-                }
-            },
+            {"calibration": {"before": rates(), "after": rates(speed=5e10)}},
             "matrix products -50% after the trial",
         ),
         (
-            {
-                "calibration": {
-                    "before": {"matmul_flops_per_s": 1e11, "matmul_spread": 1.8},
-                    "after": {"matmul_flops_per_s": 1e11, "matmul_spread": 1.0},
-                }
-            },
+            {"calibration": {"before": rates(spread=1.8), "after": rates()}},
             "matrix products unsteady by 80%",
         ),
     ],

@@ -17,7 +17,7 @@ from echobench.present.figures import bars, lines
 from echobench.present.figures.style import LineStyles, panels_of
 from echobench.store.folder import Store
 from echobench.trial.record import EvaluationPoint, Parity, Record
-from tests.records import RESULTS, missed, reached, record
+from tests.records import RESULTS, changed, missed, reached, record
 
 SVG = "{http://www.w3.org/2000/svg}"
 WRITERS: dict[str, Callable[..., None]] = {
@@ -79,7 +79,7 @@ def test_updates_and_phases_are_pandas(matrix: list[Record]) -> None:
 
 def test_no_two_cells_share_a_line_and_parity_counts() -> None:
     wrong = Parity(passed=False, reference="a", tolerance=1e-5, largest_difference=1.0)
-    other = reached(0, 1.0).model_copy(update={"trial": {"versions": {"it": "2"}}})
+    other = changed(reached(0, 1.0), trial={"versions": {"it": "2"}})
     panels = panels_of([reached(0, 1.0), reached(1, 2.0), other, record(5, parity=wrong)])
     counted = {name: len(records) for name, records in panels["partial (closed)"].items()}
     assert counted == {"jax (1)": 2, "jax (2)": 1}
@@ -111,7 +111,7 @@ def test_a_figure_names_every_cell_and_describes_itself_in_words(
 
 def test_strange_names_are_text_in_every_kind(tmp_path: Path) -> None:
     strange = {"task": "<b>$x_$&\x1b", "backend": "a$_{b"}
-    records = [everything().model_copy(update={**strange, "seed": seed}) for seed in range(2)]
+    records = [changed(everything(), **strange, seed=seed) for seed in range(2)]
     for kind, write in WRITERS.items():
         path = tmp_path / f"{kind}.svg"
         write(path, panels_of(records))
@@ -133,7 +133,7 @@ def everything() -> Record:
     """Return a record from which every kind has something to draw."""
     point = EvaluationPoint(epoch=1, train_s=1.0, loss=1.0, accuracy=0.5, exact_match=0.0)
     told = {"compile_s": 1.0, "seconds_per_update": 0.1, "wall_s": 4.0, "evaluations": [point]}
-    return reached(0, 2.0).model_copy(update={**told, "task": "whole"})
+    return changed(reached(0, 2.0), **told, task="whole")
 
 
 def test_names_look_different() -> None:

@@ -68,7 +68,7 @@ def test_the_command_writes_one_file(echobench: Command, tmp_path: Path) -> None
     found = embedded(html)
     cells = found["data"]["cells"]
     assert sum(len(cell["keys"]) for cell in cells.values()) == 80
-    true = {r.key: json.loads(r.model_dump_json()) for r in Store.read(RESULTS / "open")}
+    true = {r.key: r.to_dict() for r in Store.read(RESULTS / "open")}
     for cell, told in cells.items():
         for place, key in enumerate(told["keys"]):
             assert restored(found[f"records-{cell}"], place) == true[key]
@@ -176,7 +176,7 @@ def test_columns_hold_what_is_shared_once() -> None:
 
 
 def test_a_level_thins_but_keeps_the_ends() -> None:
-    full = json.loads(Store.read(RESULTS / "open")[0].model_dump_json())
+    full = json.loads(Store.read(RESULTS / "open")[0].to_json())
     thin = kept(full, Level(3, 4, 1))
     assert len(thin["evaluations"]) == 4
     assert [thin["evaluations"][n]["epoch"] for n in (0, -1)] == [

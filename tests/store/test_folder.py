@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import shutil
 import tempfile
@@ -10,15 +11,16 @@ from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from echobench.errors import StorageError, UsageError
 from echobench.store import folder as module
+from echobench.store.decoding import decoded_prediction
 from echobench.store.folder import Store, later_stamp
 from echobench.text import file_name
-from echobench.trial.prediction import Prediction
-from echobench.trial.record import latest, machine_class
-from tests.records import measured, missed, reached, record
+from echobench.trial.record import Machine, latest
+from tests.records import changed, measured, missed, reached, record
 
 
 def test_a_record_is_one_line_on_disk_at_once(tmp_path: Path) -> None:
@@ -40,7 +42,7 @@ def test_predictions_have_a_file_of_their_own(tmp_path: Path) -> None:
     assert store.load() == [reached(0, 1.0)]
     (file,) = tmp_path.glob("predictions-*.jsonl")
     lines = file.read_text().splitlines()
-    assert [Prediction.model_validate_json(line).backend for line in lines] == ["jax", "numpy"]
+    assert [decoded_prediction(line.encode()).backend for line in lines] == ["jax", "numpy"]
 
 
 def test_quick_records_live_apart(tmp_path: Path) -> None:
@@ -51,9 +53,17 @@ def test_quick_records_live_apart(tmp_path: Path) -> None:
     assert len(Store(folder / "quick").load()) == 1
 
 
+def test_a_figure_that_json_has_no_number_for_is_refused(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for value in (math.nan, math.inf):
+        with pytest.raises(msgspec.ValidationError, match="wall_s"):
+            store.append(changed(record(), wall_s=value))
+    assert store.load() == []
+
+
 def test_what_is_done_need_not_run_again(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    here, there = {"cpu": "fast", "cores": 2}, {"cpu": "slow", "cores": 2}
+    here, there = Machine(cpu="fast", cores=2), Machine(cpu="slow", cores=2)
     statuses = ["reached", "missed", "unsupported", "failed", "timeout", "unavailable"]
     for seed, status in enumerate(statuses):
         store.append(record(seed, status=status, provenance={"machine": here}))
@@ -107,7 +117,7 @@ def test_of_a_trial_run_twice_the_table_takes_the_last_on_each_machine() -> None
 def test_a_class_of_machines_is_its_processor_its_cores_and_its_gpus(
     facts: dict[str, Any] | None, expected: str
 ) -> None:
-    assert machine_class(facts) == expected
+    assert record(provenance={"machine": facts}).machine_class == expected
 
 
 @pytest.mark.parametrize(
@@ -193,7 +203,7 @@ def test_a_record_that_nothing_takes_is_printed(
     with pytest.raises(StorageError) as caught:
         Store(tmp_path / "results").append(reached(0, 1.0))
     assert str(caught.value).endswith("; the last record is printed above, since nothing takes it")
-    assert reached(0, 1.0).model_dump_json() in capsys.readouterr().err
+    assert reached(0, 1.0).to_json() in capsys.readouterr().err
 
 
 def test_a_folder_that_is_gone_is_made_again_and_that_is_said_once(

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from echobench.store import progress_log as module
+from echobench.store.decoding import decoded
 from echobench.store.folder import Store
 from echobench.store.progress_log import ProgressLog
-from echobench.trial.record import Parity, Record
-from tests.records import reached, record
+from echobench.trial.record import Machine, Parity, Record
+from tests.records import changed, reached, record
 
-HERE, THERE = {"cpu": "fast", "cores": 2}, {"cpu": "slow", "cores": 2}
+HERE, THERE = Machine(cpu="fast", cores=2), Machine(cpu="slow", cores=2)
 
 
 def test_what_is_done_on_this_machine_need_not_run_again(tmp_path: Path) -> None:
@@ -36,11 +37,11 @@ def test_what_is_done_on_this_machine_need_not_run_again(tmp_path: Path) -> None
 def test_what_others_add_is_seen_and_each_line_is_read_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read: list[str] = []
+    read: list[bytes] = []
 
-    def counted(line: str) -> Record:
+    def counted(line: bytes) -> Record:
         read.append(line)
-        return Record.model_validate_json(line)
+        return decoded(line)
 
     monkeypatch.setattr(module, "decoded", counted)
     ours, others = Store(tmp_path), Store(tmp_path)
@@ -53,7 +54,7 @@ def test_what_others_add_is_seen_and_each_line_is_read_once(
     assert progress_log.update() == {"key-1": True, "key-2": False}
     others.append(reached(1, 1.0))
     failed = Parity(passed=False)
-    others.append(reached(3, 1.0).model_copy(update={"parity": failed}))
+    others.append(changed(reached(3, 1.0), parity=failed))
     assert progress_log.update() == {"key-1": False, "key-2": False, "key-3": True}
     assert len(read) == 5
 
@@ -61,7 +62,7 @@ def test_what_others_add_is_seen_and_each_line_is_read_once(
 def test_a_line_counts_when_it_is_whole_and_a_damaged_one_never(tmp_path: Path) -> None:
     progress_log = ProgressLog(tmp_path)
     progress_log.skip_existing()
-    line = reached(0, 1.0).model_dump_json().encode() + b"\n"
+    line = reached(0, 1.0).to_json().encode() + b"\n"
     with (tmp_path / "records-1.jsonl").open("ab", buffering=0) as file:
         file.write(b"\xff not a record\n")
         file.write(line[:100])
@@ -80,7 +81,7 @@ def test_what_is_skipped_is_not_read(tmp_path: Path) -> None:
 
 def test_a_file_that_was_written_anew_is_read_anew(tmp_path: Path) -> None:
     file = tmp_path / "records-1.jsonl"
-    lines = [reached(seed, 1.0).model_dump_json() + "\n" for seed in range(3)]
+    lines = [reached(seed, 1.0).to_json() + "\n" for seed in range(3)]
     file.write_text("".join(lines[:2]))
     progress_log = ProgressLog(tmp_path)
     assert progress_log.finished() == {"key-0", "key-1"}

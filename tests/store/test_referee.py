@@ -73,7 +73,7 @@ FORGERIES: list[tuple[Callable[[Told], None], str, str]] = [
     (lambda r: r.update(backend="torch"), "backend", "expected the trial's 'jax'"),
     (tuned, "key", "the digest of the trial"),
     (tuned, "division", "is open, not closed: learning_rate=0.02 instead of 0.001"),
-    (lambda r: r["trial"].pop("versions"), "trial", "versions: Field required"),
+    (lambda r: r["trial"].pop("versions"), "damaged", "missing required field `versions`"),
     (lambda r: r.update(colour="red"), "damaged", "unknown field `colour`"),
     (lambda r: r.pop("task"), "damaged", "missing required field `task`"),
     (lambda r: r.update(colour="red", schema_version=99), "newer", "by a newer echobench"),

@@ -46,7 +46,7 @@ def echobench_backends():
 PAGE = (Path(__file__).parents[2] / "docs" / "pytest-benchmark.md").read_text()
 (EXAMPLE,) = [text for language, text in FENCED.findall(PAGE) if language == "python"]
 KEPT = """    from pathlib import Path
-    Path("record.json").write_text(record.model_dump_json())
+    Path("record.json").write_text(record.to_json())
 """
 OTHERS = """
 def test_absent(echo_benchmark):

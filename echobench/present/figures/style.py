@@ -10,11 +10,11 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from echobench.analysis.frame import cell_of
 from echobench.analysis.scaling import line_names
 from echobench.errors import UsageError
 from echobench.text import plain
-from echobench.trial.record import Record, machine_class
+from echobench.trial.cell import Cell
+from echobench.trial.record import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,9 +51,9 @@ def panels_of(records: Sequence[Record]) -> dict[str, dict[str, list[Record]]]:
         records: the latest of each trial; those that failed the parity gate are left out.
     """
     kept = [record for record in records if not record.failed_parity]
-    by_name: dict[str, dict[str, dict[str, list[Record]]]] = defaultdict(dict)
+    by_name: dict[str, dict[str, dict[tuple[Cell, str], list[Record]]]] = defaultdict(dict)
     for record, name in zip(kept, line_names(kept), strict=True):
-        cell = cell_of(record.trial) + machine_class(record.provenance.get("machine"))
+        cell = (record.cell, record.machine_class)
         lines = by_name[_shortened(f"{record.task} ({record.division})")]
         lines.setdefault(_shortened(name), {}).setdefault(cell, []).append(record)
     return {

@@ -168,7 +168,7 @@ def _leaves(value: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, A
 def _cell(label: str, flat: pd.DataFrame, records: Sequence[Record]) -> Cell:
     own = [records[index] for index in flat.index]
     first = flat.iloc[0]
-    digest = hashlib.sha256(f"{first.cell}\n{first.machine}".encode()).hexdigest()[:10]
+    digest = hashlib.sha256(f"{first.cell.text}\n{first.machine}".encode()).hexdigest()[:10]
     (texts,) = summary(flat)
     compiled = measured(flat, TIME, "compile")
     median = verdict.median(compiled)
@@ -216,7 +216,7 @@ def _tell_apart(cells: Sequence[Cell]) -> None:
 
 
 def _settings(cell: Cell) -> dict[str, Any]:
-    told = json.loads(str(cell.flat.iloc[0].cell))
+    told = json.loads(cell.flat.iloc[0].cell.text)
     # What is not set (a zero) goes without saying.
     return {name: value for name, value in told.items() if name != "label" and value}
 

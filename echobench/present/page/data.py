@@ -128,14 +128,6 @@ def packed(value: Any) -> str:
     return base64.b64encode(gzip.compress(msgspec.json.encode(value), 9, mtime=0)).decode()
 
 
-def builtins(record: Record) -> dict[str, Any]:
-    """Return a record as an object of JSON, whichever way it was read."""
-    if isinstance(record, msgspec.Struct):
-        told: dict[str, Any] = msgspec.to_builtins(record)
-        return told
-    return record.model_dump(mode="json")
-
-
 def kept(record: Mapping[str, Any], level: Level) -> dict[str, Any]:
     """Return the part of a record that a level keeps."""
     if level.digits is None:

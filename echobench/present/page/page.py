@@ -29,7 +29,7 @@ from echobench.store.decoding import decoded
 from echobench.store.folder import Store
 from echobench.store.reading import Complaints, read_lines, record_files
 from echobench.text import finalize_for_page
-from echobench.trial.record import Record, latest, machine_class
+from echobench.trial.record import Machine, Record, latest
 from echobench.trial.trial import FIRST_TUNING_SEED
 
 LARGEST = 5_800_000
@@ -185,22 +185,22 @@ def _machines(records: Sequence[Record]) -> list[dict[str, Any]]:
     seen: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for record in records:
         told = record.provenance
-        machine = told.get("machine") or {}
-        name = machine_class(machine)
+        machine = told.machine or Machine()
+        name = machine.kind
         found.setdefault(name, {"name": name})
-        commit = (told.get("git") or {}).get("commit")
+        commit = told.git.commit if told.git else None
         for fact, value in {
-            "system": machine.get("system"),
-            "Python": machine.get("python"),
-            "memory": f"{machine['memory_bytes'] / 2**30:.0f} GiB"
-            if isinstance(machine.get("memory_bytes"), int)
+            "system": machine.system,
+            "Python": machine.python,
+            "memory": f"{machine.memory_bytes / 2**30:.0f} GiB"
+            if machine.memory_bytes is not None
             else None,
-            "commit of echobench": str(commit)[:12] if commit else None,
-            "command": " ".join(map(str, told.get("command") or [])) or None,
+            "commit of echobench": commit[:12] if commit else None,
+            "command": " ".join(told.command or []) or None,
         }.items():
             if value is not None:
                 seen[name][fact].add(str(value))
-        for package, version in (told.get("versions") or {}).items():
+        for package, version in (told.versions or {}).items():
             seen[name]["versions"].add(f"{package} {version}")
         seen[name]["disturbed trials"].update([record.key] if record.disturbances else [])
         seen[name]["trials"].add(f"{record.key} {record.started_at}")
@@ -243,9 +243,7 @@ def rendered(page: Page) -> str:
 
 def _packed(cells: Sequence[Cell], level: data.Level) -> dict[str, str]:
     return {
-        cell.id: data.packed(
-            data.columns([data.kept(data.builtins(r), level) for r in cell.records])
-        )
+        cell.id: data.packed(data.columns([data.kept(r.to_dict(), level) for r in cell.records]))
         for cell in cells
     }
 

@@ -1,0 +1,81 @@
+"""What trials of one row share: equal where they may be pooled, told apart by what differs."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+from msgspec.structs import replace
+
+from echobench.harness.plan import Selection, plan
+from echobench.plugin.manager import Plugins
+from echobench.trial.cell import NOT_IN_A_CELL, Cell, StoredTrial, differences
+from echobench.trial.trial import Trial
+from tests.records import record
+
+
+@pytest.fixture
+def trial(plugins: Plugins) -> Trial:
+    (trial, *_) = plan(Selection(tasks=["partial"], backends=["jax"], seeds=1), plugins)
+    return trial
+
+
+def test_what_is_stored_of_a_trial_is_the_trial(trial: Trial) -> None:
+    stored = StoredTrial.of(trial)
+    assert StoredTrial.__struct_fields__ == tuple(Trial.model_fields)
+    assert stored.key == trial.key
+    assert Cell.of(stored) == Cell.of(trial)
+
+
+def test_trials_of_a_cell_differ_in_seed_repeat_limit_and_place(trial: Trial) -> None:
+    changes = {"seed": 7, "repeat": 2, "timeout_s": 1.0, "plugins": ["elsewhere"]}
+    assert set(changes) == set(NOT_IN_A_CELL)
+    assert Cell.of(trial.model_copy(update=changes)) is Cell.of(trial)
+
+
+def test_in_any_other_field_they_are_of_other_cells(trial: Trial) -> None:
+    cell, stored = Cell.of(trial), StoredTrial.of(trial)
+    others = {
+        name: replace(stored, **{name: another(getattr(stored, name))})
+        for name in Cell.__struct_fields__
+    }
+    assert len({cell, *map(Cell.of, others.values())}) == 1 + len(Cell.__struct_fields__)
+    for name, other in others.items():
+        told = differences([cell, Cell.of(other)])
+        assert {leaf.partition(".")[0] for leaf in told[0]} == {name}
+        assert cell.without(name) == Cell.of(other).without(name)
+        assert cell.only(name) != Cell.of(other).only(name)
+
+
+def another(value: object) -> object:
+    """Return a value of the same type that is not the same."""
+    match value:
+        case bool():
+            return not value
+        case int():
+            return value + 1
+        case str():
+            return f"{value}x"
+        case dict():
+            return {**value, "more": "1"}
+    return replace(value, units=1000)  # type: ignore[type-var] # a recipe, the last kind of all
+
+
+def test_a_cell_says_its_name_and_what_sets_it_apart() -> None:
+    cell = record().cell
+    wide = record(trial={"threads": 4, "sustain": 3}).cell
+    assert str(cell) == "partial jax fused closed"
+    assert str(cell.without("backend", "engine")) == "partial closed"
+    assert differences([cell, wide]) == [
+        {"threads": 2, "sustain": None}, {"threads": 4, "sustain": 3}
+    ]  # fmt: skip # one line reads better
+    assert differences([cell, cell]) == [{}, {}]
+
+
+def test_cells_are_ordered_and_the_same_in_another_process() -> None:
+    cells = [record(backend=name, trial={"threads": n}).cell for n in (2, 1) for name in "ba"]
+    assert [str(cell).split()[1] for cell in sorted(cells)] == ["a", "a", "b", "b"]
+    assert min(cells) == min(cells[::-1])
+    sent = pickle.dumps(cells)
+    assert pickle.loads(sent) == cells  # noqa: S301 # what was just made here
+    assert Cell.partly(backend="a") == cells[1].only("backend")
