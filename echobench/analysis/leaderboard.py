@@ -173,10 +173,11 @@ def row_of(records: Sequence[Record], cell: Cell, machine: str = "") -> Leaderbo
     records = sorted(records, key=lambda record: record.seed)
     trials = frame(records)
     seconds = trials.seconds_per_update.dropna()
+    versions = records[0].trial.versions  # the framework first; a cell has them sorted
     return LeaderboardRow(
         backend=cell.backend,
         engine=cell.engine,
-        versions=", ".join(f"{name} {version}" for name, version in cell.versions),
+        versions=", ".join(f"{name} {version}" for name, version in versions.items()),
         records=records,
         trials=trials,
         reached=int((trials.status == "reached").sum()),

@@ -232,13 +232,13 @@ def groups(records: Sequence[Record], flat: pd.DataFrame) -> list[GroupView]:
     for index, group in enumerate(found):
         same[group.task, group.division].append(index)
     for indices in same.values():
-        texts = differences([conditions[index] for index in indices])
+        texts = _differences([conditions[index] for index in indices])
         for index, text in zip(indices, texts, strict=True):
             found[index].settings = text
     return found
 
 
-def differences(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+def _differences(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return in what each of several settings differs from the others: `threads 2, units 64`."""
     names = dict.fromkeys(name for one in settings for name in one)
     differing = [n for n in names if any(one.get(n) != settings[0].get(n) for one in settings)]
@@ -286,7 +286,7 @@ def _tell_apart(cells: Sequence[CellView]) -> None:
         by_name[cell.name].append(cell)
     for same in by_name.values():
         if len(same) > 1:
-            texts = differences([_settings(view.cell) for view in same])
+            texts = _differences([_settings(view.cell) for view in same])
             for cell, text in zip(same, texts, strict=True):
                 cell.name = f"{cell.name} ({text or 'as usual'})"
     for name, times in Counter(cell.name for cell in cells).items():
