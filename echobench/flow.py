@@ -188,14 +188,16 @@ class Session:
             self._declare({"rule": "fixed", "seeds": request.seeds})
             yield self._planned(request)
             return
-        from echobench.harness import adaptive  # with pandas, which a single plan does not need
+        # With pandas, which a single plan does not need.
+        from echobench.analysis import pairs
+        from echobench.harness import adaptive
 
         self._declare(adaptive.rule())
         records: list[Record] = []
-        request = request.model_copy(update={"seeds": adaptive.LOOKS[0]})
+        request = request.model_copy(update={"seeds": pairs.LOOKS[0]})
         for number, trials in enumerate(adaptive.rounds(request, self.plugins, records, say)):
             if number == 0:
-                say(f"seeds auto: looks after {', '.join(map(str, adaptive.LOOKS))} seeds")
+                say(f"seeds auto: looks after {', '.join(map(str, pairs.LOOKS))} seeds")
             yield trials
             records[:] = {record.key: record for record in self.records()}.values()
 

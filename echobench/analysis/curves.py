@@ -1,4 +1,4 @@
-"""What figures and the page draw of a cell: how it learns, when it arrives, where time goes."""
+"""The curves of a cell: accuracy, share of trials at the target, and phases of the wall time."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from echobench.analysis.pairs import hits_and_misses
 from echobench.analysis.statistics import Floats
-from echobench.analysis.table import on_clock
 from echobench.trial.record import Record
 
 AXES = {"seconds": "training time (s)", "updates": "updates"}
-"""What accuracy is drawn against."""
+"""The horizontal axes of a learning curve."""
 PHASES = {
     "import": "import_s",
     "build": "build_s",
@@ -24,15 +24,15 @@ PHASES = {
     "after the hit": "sustain_s",
     "other": "other_s",
 }
-"""Phases in the order in which they come, each with its field of the record."""
+"""Phases of a trial in order, each with its field of the record."""
 
 
 class Learning(NamedTuple):
-    """Accuracies of a cell's seeds over time or updates, each 0 to 1.
+    """The accuracy of a cell's seeds over time or updates, from 0 to 1.
 
     Attributes:
         at: seconds or updates, ascending.
-        median, low, high: over seeds; the quartiles.
+        median, low, high: median and quartiles over seeds.
     """
 
     at: Floats
@@ -42,21 +42,18 @@ class Learning(NamedTuple):
 
 
 def learning(records: Sequence[Record], axis: str) -> Learning | None:
-    """Return how accuracy rises; None where there is nothing to draw.
+    """Return the learning curve of a cell; None where there is nothing to draw.
 
-    Between two evaluations a seed has the accuracy of the earlier one. One that was certified
-    keeps its last accuracy, for it had no more to learn; the curve ends where the first of
-    the others does, and begins where every seed has been evaluated.
+    Between two evaluations a seed has the accuracy of the earlier one. A certified seed keeps
+    its last accuracy. The curve begins where every seed has been evaluated, and ends where the
+    first uncertified seed does.
 
     Args:
-        records: of a cell, a seed each.
+        records: of a cell, one for each seed.
         axis: one of `AXES`.
     """
-    seeds = [
-        (record.status == "reached", *found)
-        for record in records
-        if len((found := _points(record, axis))[0])
-    ]
+    points = [(record.status == "reached", *_points(record, axis)) for record in records]
+    seeds = [(done, at, accuracy) for done, at, accuracy in points if len(at)]
     if not seeds:
         return None
     start = max(at[0] for _, at, _ in seeds)
@@ -71,18 +68,18 @@ def learning(records: Sequence[Record], axis: str) -> Learning | None:
 
 
 def _points(record: Record, axis: str) -> tuple[Floats, Floats]:
-    """Return where a trial was evaluated, and its accuracy there."""
+    """Return the positions of a trial's evaluations on an axis, and the accuracies."""
     if axis == "seconds":
-        told = [(p.train_s, p.accuracy) for p in record.evaluations if p.train_s is not None]
+        points = [(p.train_s, p.accuracy) for p in record.evaluations if p.train_s is not None]
     else:
-        an_epoch = _updates_an_epoch(record)
-        told = [(p.epoch * an_epoch, p.accuracy) for p in record.evaluations if an_epoch]
-    at, accuracy = np.array(told, float).reshape(-1, 2).T
+        per_epoch = _updates_per_epoch(record)
+        points = [(p.epoch * per_epoch, p.accuracy) for p in record.evaluations if per_epoch]
+    at, accuracy = np.array(points, float).reshape(-1, 2).T
     return at, accuracy
 
 
-def _updates_an_epoch(record: Record) -> float:
-    """Return how many updates an epoch has; 0 where an older record does not say."""
+def _updates_per_epoch(record: Record) -> float:
+    """Return the updates of an epoch; 0 where an older record lacks them."""
     if record.updates and record.epochs:
         return record.updates / record.epochs
     if record.updates_to_target and record.epochs_to_target:
@@ -91,13 +88,13 @@ def _updates_an_epoch(record: Record) -> float:
 
 
 class Arrival(NamedTuple):
-    """Shares of trials that reached the target: Kaplan-Meier's estimate, misses censored.
+    """The share of trials at the target over time: Kaplan-Meier's estimate, misses censored.
 
     Attributes:
         times: seconds at which the share changes, ascending.
-        shares: from each of them on, 0 to 1.
-        censored: seconds at which a trial was given up.
-        n: trials.
+        shares: from each of these times on, 0 to 1.
+        censored: seconds at which a trial ended without the target.
+        n: number of trials.
     """
 
     times: Floats
@@ -107,15 +104,15 @@ class Arrival(NamedTuple):
 
 
 def arrival(flat: pd.DataFrame, clock: str = "train") -> Arrival:
-    """Return the share that reached the target by each time.
+    """Return the share of a cell's trials at the target by each time.
 
     Args:
-        flat: a cell's records, their fields the columns.
-        clock: what counts: see `table.on_clock`.
+        flat: a cell's records as a frame.
+        clock: what counts into the time: see `pairs.on_clock`.
     """
-    from scipy import stats  # heavy, and not every command's
+    from scipy import stats  # slow to import, and not needed by every command
 
-    hits, censored = times(flat, clock)
+    hits, censored = hits_and_misses(flat, clock=clock)
     if not len(hits):
         return Arrival(hits, hits, np.sort(censored), len(censored))
     curve = stats.ecdf(stats.CensoredData(hits, right=censored)).cdf
@@ -124,28 +121,19 @@ def arrival(flat: pd.DataFrame, clock: str = "train") -> Arrival:
     return Arrival(at, shares, np.sort(censored), len(hits) + len(censored))
 
 
-def times(flat: pd.DataFrame, clock: str) -> tuple[Floats, Floats]:
-    """Return the seconds of those that reached the target, and of those that were given up."""
-    flat = flat[flat.status.isin(["reached", "missed", "timeout"])]
-    seconds = on_clock(flat, clock).dropna()
-    reached = (flat.status[seconds.index] == "reached").to_numpy(bool)
-    values = seconds.to_numpy(float)
-    return np.asarray(values[reached], float), np.asarray(values[~reached], float)
-
-
 def phases(records: Sequence[Record]) -> dict[str, float] | None:
-    """Return the mean seconds of each of `PHASES`, which add up to the mean wall time.
+    """Return the mean seconds of each of `PHASES`; together they are the mean wall time.
 
-    None where no trial has a ledger. What an older record does not split is `other`.
+    None where no record has phases. Time that an older record does not attribute is `other`.
     """
     whole = [record for record in records if record.wall_s is not None]
     if not whole:
         return None
     sums = dict.fromkeys(PHASES, 0.0)
     for record in whole:
-        told = {phase: getattr(record, field) or 0.0 for phase, field in PHASES.items()}
+        spent = {phase: getattr(record, field) or 0.0 for phase, field in PHASES.items()}
         if record.other_s is None:
-            told["other"] = max(0.0, (record.wall_s or 0.0) - sum(told.values()))
-        for phase, seconds in told.items():
+            spent["other"] = max(0.0, (record.wall_s or 0.0) - sum(spent.values()))
+        for phase, seconds in spent.items():
             sums[phase] += seconds / len(whole)
     return sums

@@ -1,4 +1,4 @@
-"""Which records are asked for: filters, by the names that are there."""
+"""Filter records by column, with a message that helps where nothing matches."""
 
 from __future__ import annotations
 
@@ -12,20 +12,16 @@ from echobench.errors import UsageError
 from echobench.text import plain
 
 FEW = 12
-"""Names that one line lists."""
+"""How many names a message lists."""
 Wanted = Mapping[str, Collection[str]]
-"""Values that are asked for, by column; a column without any is not asked about."""
+"""The values to keep, by column; a column without any is not filtered."""
 
 
 def only(flat: pd.DataFrame, wanted: Wanted) -> pd.DataFrame:
     """Return the rows that have one of the wanted values in each column.
 
-    Args:
-        flat: records as a frame.
-        wanted: what is asked for.
-
     Raises:
-        UsageError: no record has such a value.
+        UsageError: no record has a wanted value.
     """
     if not any(wanted.values()):
         return flat

@@ -1,29 +1,28 @@
-"""What the table's rows say of each other: who is first up to how many updates; who agrees."""
+"""The notes below the table: break-even points, agreement, missing seeds, repeated trials."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import pandas as pd
 
 from echobench.analysis.frame import CELL, Records, frame
+from echobench.analysis.pairs import MARGIN, hits_and_misses
 from echobench.analysis.statistics import disagreement
 from echobench.trial.cell import Cell
 from echobench.trial.trial import FIRST_TUNING_SEED
 
-MARGIN = 0.05
-"""How much less an update must take for one to overtake another: less is noise here."""
 FEW = 10
-"""Gaps among seeds that one line lists."""
+"""How many gaps among seeds a note lists."""
 Cells = dict[str, list[pd.DataFrame]]
-"""By backend and engine: the rows of each trial's cell."""
+"""The records of cells that differ in backend and engine only, by these two."""
 
 
 class Course(NamedTuple):
-    """A cell as a straight line: seconds after so many updates."""
+    """The time of a cell as a straight line: compilation, then seconds for each update."""
 
     name: str
     compile_s: float
@@ -31,25 +30,25 @@ class Course(NamedTuple):
 
 
 def footnotes(records: Records) -> list[str]:
-    """Return a line for each variant of a task that several backends or engines learnt."""
+    """Return notes on each variant of a task that several backends or engines learnt."""
     lines: list[str] = []
     for name, cells in variants(frame(records)).items():
-        courses = [found for label, group in cells.items() if (found := course(label, group))]
+        courses = [line for label, group in cells.items() if (line := course(label, group))]
         if len(courses) > 1:
             lines.append(f"{name}, compiling counted: {who_is_first(courses)}")
-        groups = [_updates(group) for group in cells.values()]
-        value = disagreement(groups)
-        if value is not None:
-            says = "do not agree" if value < 0.05 else "agree"
-            lines.append(f"{name}: updates to target {says} (log-rank p = {value:.2g})")
+        updates = [hits_and_misses(pd.concat(g), "updates_to_target") for g in cells.values()]
+        p = disagreement(updates)
+        if p is not None:
+            agree = "do not agree" if p < 0.05 else "agree"
+            lines.append(f"{name}: updates to target {agree} (log-rank p = {p:.2g})")
     return lines
 
 
 def chosen(records: Records) -> list[str]:
-    """Return what was chosen among trials: seeds that are missing, and trials that were run again.
+    """Return notes on what a user may have selected: missing seeds, and trials run again.
 
     Args:
-        records: all of a folder, older runs of a trial included.
+        records: all of a folder, including older runs of a trial.
     """
     flat = frame(records)
     again = flat[flat.duplicated(["key", "machine"], keep=False)]
@@ -67,8 +66,7 @@ def chosen(records: Records) -> list[str]:
     ]
     for name, there in sorted(seeds.items()):
         first = FIRST_TUNING_SEED if min(there) >= FIRST_TUNING_SEED else 0
-        there = {seed for seed in there if seed >= first}
-        missing = _gaps([first - 1, *sorted(there)])
+        missing = _gaps([first - 1, *sorted(seed for seed in there if seed >= first)])
         if missing:
             more = f" and {len(missing) - FEW} such gaps more" if len(missing) > FEW else ""
             lines.append(f"{name}: no record of seed {', '.join(missing[:FEW])}{more}")
@@ -76,7 +74,7 @@ def chosen(records: Records) -> list[str]:
 
 
 def _gaps(seeds: Sequence[int]) -> list[str]:
-    """Return which numbers lie between ascending ones: `3`, or `5 to 9`."""
+    """Return the numbers missing between ascending ones: `3`, or `5 to 9`."""
     return [
         str(after - 1) if after - before == 2 else f"{before + 1} to {after - 1}"
         for before, after in pairwise(seeds)
@@ -85,21 +83,17 @@ def _gaps(seeds: Sequence[int]) -> list[str]:
 
 
 def absent(records: Records) -> list[str]:
-    """Return which cells others have and these lack: an engine with no record of some task.
-
-    Args:
-        records: the latest of each trial.
-    """
+    """Return notes on missing cells: the tasks of a division that a backend and engine lack."""
     flat = frame(records)[CELL[:4]].drop_duplicates().astype(str)
-    asked: dict[str, set[str]] = defaultdict(set)
-    there: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    by_division: dict[str, set[str]] = defaultdict(set)
+    by_cell: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for task, backend, engine, division in flat.itertuples(index=False):
-        asked[division].add(task)
-        there[backend, engine, division].add(task)
+        by_division[division].add(task)
+        by_cell[backend, engine, division].add(task)
     return [
         f"{' '.join(cell)}: no record of {', '.join(missing)}"
-        for cell, tasks in sorted(there.items())
-        if (missing := sorted(asked[cell[-1]] - tasks))
+        for cell, tasks in sorted(by_cell.items())
+        if (missing := sorted(by_division[cell[-1]] - tasks))
     ]
 
 
@@ -111,10 +105,10 @@ def who_is_first(courses: Sequence[Course]) -> str:
 
 
 def break_even(courses: Sequence[Course]) -> list[tuple[float, Course]]:
-    """Return who is first from how many updates on: the lower envelope of the courses.
+    """Return the fastest course and the number of updates from which on it is, for each stretch.
 
-    The first entry is from 0 updates on. What is faster by less than `MARGIN` overtakes
-    nobody.
+    This is the lower envelope of the courses, except that a course whose updates are faster by
+    less than `MARGIN` overtakes none.
     """
     now = min(courses, key=lambda c: (c.compile_s, c.seconds_per_update))
     envelope = [(0.0, now)]
@@ -152,17 +146,9 @@ def variants(flat: pd.DataFrame) -> dict[str, Cells]:
 
 
 def course(name: str, groups: Sequence[pd.DataFrame]) -> Course | None:
-    """Return a cell as a straight line: medians over its trials; None where one is missing."""
+    """Return the course of a cell: medians over its trials; None where one is missing."""
     flat = pd.concat(groups)
     compile_s, seconds_per_update = flat.compile_s.median(), flat.seconds_per_update.median()
     if pd.isna(compile_s) or pd.isna(seconds_per_update):
         return None
     return Course(name, compile_s, seconds_per_update)
-
-
-def _updates(groups: Sequence[pd.DataFrame]) -> tuple[Any, Any]:
-    """Return updates to the target, and those of trials that ended before it: censored."""
-    flat = pd.concat(groups)
-    hits = flat.updates_to_target.dropna()
-    censored = flat.updates[flat.status.isin(["missed", "timeout"])].dropna()
-    return hits.to_numpy(float), censored.to_numpy(float)

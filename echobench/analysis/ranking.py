@@ -1,4 +1,4 @@
-"""The summary in groups: what stands together, in which order, and what is best in each."""
+"""The rows of the summary in groups, each in order, with the best of it."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from echobench.errors import UnknownNameError
 
 GROUP_BY = ("task", "division")
 GROUPS = (*CELL, "devices", "threads", "units", "machine")
-"""What rows can be grouped by."""
+"""Columns that rows can be grouped by."""
 APART = ("division", "machine")
-"""What is never ranked together, however rows are grouped."""
+"""Columns that every grouping keeps apart."""
 TIME, UPDATE = "time to target", "ms/update"
-"""Columns that decide what is best: the second where nobody reached the target."""
+"""Columns that decide which row is best: the second if no row of the group has the first."""
 
 
 class Group(NamedTuple):
-    """Rows that stand together and compete.
+    """Rows that are compared with each other.
 
     Attributes:
         rows: in the order of the table.
         by: the column that decides, `TIME` or `UPDATE`.
-        order: those that compete, the best first.
+        order: the rows that have a rank, the best first.
     """
 
     rows: list[Row]
@@ -34,7 +34,7 @@ class Group(NamedTuple):
 
     @property
     def best(self) -> list[Row]:
-        """Return the best; several where they are equal, none where nobody competes."""
+        """Return the best rows: several if they are equal, none if there are no two to compare."""
         first = [row for row in self.order if _rank(row, self.by) == _rank(self.order[0], self.by)]
         return first if len(self.order) > 1 else []
 
@@ -52,13 +52,13 @@ def grouped(
 
     Args:
         records: the latest of each trial.
-        clock: what counts into the time to target: see `table.on_clock`.
-        group_by: what the rows of a group have in common, of `GROUPS`.
-        sort: a column that the rows of a group are in order of, `-` before it for the
-            largest first; what is missing comes last. By their names by default.
+        clock: what counts into the time to target: see `pairs.on_clock`.
+        group_by: columns that the rows of a group share, of `GROUPS`.
+        sort: the column by which each group is sorted, with `-` before it the largest first;
+            missing values are last. By their names by default.
 
     Raises:
-        UnknownNameError: no such column, or none to group by.
+        UnknownNameError: an unknown column.
     """
     for name in group_by:
         if name not in GROUPS:
@@ -91,17 +91,17 @@ def _sorted(rows: list[Row], sort: str | None) -> list[Row]:
 
 
 def _group(rows: list[Row]) -> Group:
-    # Where most trials of a cell missed, its median is not known, yet it reached the target.
+    # A cell that reached the target in less than half of its trials has no median, but a text.
     by = TIME if any(row.line[TIME] for row in rows) else UPDATE
-    there = [row for row in rows if _rank(row, by) is not None]
-    return Group(rows, by, sorted(there, key=lambda row: _rank(row, by) or (0.0,)))
+    ranked = [row for row in rows if _rank(row, by) is not None]
+    return Group(rows, by, sorted(ranked, key=lambda row: _rank(row, by) or (0.0,)))
 
 
 def _rank(row: Row, by: str) -> tuple[float, ...] | None:
-    """Return what rows are ranked by, smallest first; None for those that do not compete.
+    """Return the key that rows are ranked by, smallest first; None for rows without a rank.
 
-    Before the target: those that reached it with their median, then those that did more
-    rarely, the more often the better, then the others by their updates.
+    By `TIME`, cells with a median come first, then those that reached the target more rarely,
+    the more often the better, then the others by the time of their updates.
     """
     value, update = row.values[by], row.values[UPDATE]
     if by == UPDATE:

@@ -1,4 +1,4 @@
-"""What an update costs by size: where the time bends, and where one overtakes another."""
+"""The time of an update by size: where it starts to grow, and where lines cross."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ from itertools import combinations, pairwise
 from statistics import median
 from typing import NamedTuple
 
-from echobench.analysis.comparison import measured
-from echobench.analysis.footnotes import MARGIN
+from echobench.analysis.pairs import MARGIN
 from echobench.trial.record import Record
 
 STEEP = 0.5
-"""Slope on double logarithmic scales above which the time grows with the size: at 0 it does
-not grow at all, at 1 as fast as the size."""
+"""Slope on double logarithmic scales above which the time grows with the size: 0 is no growth,
+1 is as fast as the size."""
 Curve = Mapping[int, float]
-"""Seconds of an update by size."""
+"""Seconds of an update, by size."""
 
 
 class Crossing(NamedTuple):
-    """Who becomes the faster, and between which sizes."""
+    """Which line becomes the faster one, and between which sizes."""
 
     faster: str
     slower: str
@@ -32,21 +31,18 @@ class Crossing(NamedTuple):
 def curves(
     measurements: Iterable[tuple[Mapping[str, int], Record]],
 ) -> dict[str, dict[str, dict[int, float]]]:
-    """Return the seconds of an update by axis, by who measured and by size.
-
-    Who measured is a backend; where it measured with several engines, numbers of
-    threads or machines, these too. What was not measured, or failed the parity gate,
-    is left out; of several trials it is the median.
+    """Return the median seconds of an update by axis, line (`line_names`) and size.
 
     Args:
-        measurements: records, each with the places on the axes that it stands for.
+        measurements: records, each with its sizes by axis. Those without a time of an update,
+            or that failed the parity gate, are left out.
     """
-    found = list(measurements)
-    names = line_names([record for _, record in found])
+    measurements = list(measurements)
+    names = line_names([record for _, record in measurements])
     values: dict[str, dict[str, dict[int, list[float]]]] = {}
-    for (sizes, record), name in zip(found, names, strict=True):
-        seconds = measured(record, "seconds_per_update")
-        if seconds is None:
+    for (sizes, record), name in zip(measurements, names, strict=True):
+        seconds = record.seconds_per_update
+        if seconds is None or record.failed_parity:
             continue
         for axis, size in sizes.items():
             by_size = values.setdefault(axis, {}).setdefault(name, defaultdict(list))
@@ -61,7 +57,7 @@ def curves(
 
 
 def line_names(records: list[Record]) -> list[str]:
-    """Return what each record's line is called: its backend, and what else tells it apart."""
+    """Return the name of each record's line: its backend, and in what else the lines differ."""
     parts = [
         (record.engine, f"{record.trial.threads} threads", record.machine_class)
         for record in records
@@ -79,13 +75,10 @@ def line_names(records: list[Record]) -> list[str]:
 
 
 def crossings(lines: Mapping[str, Curve]) -> list[Crossing]:
-    """Return where one line overtakes another, by size, from the smallest on.
+    """Return where one line overtakes another, from the smallest size on.
 
-    Compared are the sizes that both have. Where they lie within `MARGIN` neither is the
-    faster, so that a crossing may lie between sizes that are not neighbours.
-
-    Args:
-        lines: seconds by size, by name.
+    Compared are the sizes that both have. At a size where they differ by less than `MARGIN`
+    neither is faster, so that a crossing may lie between sizes that are not neighbours.
     """
     found = []
     for a, b in combinations(lines, 2):
@@ -105,13 +98,7 @@ def _apart(a: float, b: float) -> bool:
 
 
 def bend(line: Curve) -> int | None:
-    """Return the size from which on the time grows with it, all the way; None if it does not.
-
-    From there every slope between neighbours, on double logarithmic scale, is above `STEEP`.
-
-    Args:
-        line: seconds by size.
-    """
+    """Return the size from which on every slope between neighbours exceeds `STEEP`, or None."""
     sizes, start = sorted(line), None
     for smaller, larger in reversed(list(pairwise(sizes))):
         if math.log(line[larger] / line[smaller]) <= STEEP * math.log(larger / smaller):
@@ -121,12 +108,8 @@ def bend(line: Curve) -> int | None:
 
 
 def remarks(drawn: Mapping[str, Mapping[str, Curve]]) -> list[str]:
-    """Return what the lines say, a sentence each: bends, then crossings, axis by axis.
-
-    Args:
-        drawn: what `curves` returns.
-    """
-    said = []
+    """Return a sentence for each bend and crossing, axis by axis, of what `curves` returns."""
+    sentences = []
     for axis, lines in drawn.items():
         bends = [(name, bend(line), line) for name, line in lines.items() if len(line) > 1]
         if bends:
@@ -134,9 +117,9 @@ def remarks(drawn: Mapping[str, Mapping[str, Curve]]) -> list[str]:
                 f"{name} from {at:,} on" if at is not None else f"{name} not up to {max(line):,}"
                 for name, at, line in bends
             )
-            said.append(f"{axis}: the time of an update grows: {', '.join(each)}")
-        said += [
+            sentences.append(f"{axis}: the time of an update grows: {', '.join(each)}")
+        sentences += [
             f"{axis}: {c.faster} overtakes {c.slower} between {c.above:,} and {c.below:,}"
             for c in crossings(lines)
         ]
-    return said
+    return sentences

@@ -8,11 +8,10 @@ from typing import Any, NamedTuple, cast
 import pandas as pd
 
 from echobench.analysis.frame import CELL, Records, frame
-from echobench.analysis.statistics import Estimate, censored_median
+from echobench.analysis.pairs import hits_and_misses
+from echobench.analysis.statistics import Estimate, Floats, censored_median
 from echobench.trial.cell import Cell
-
-CLOCKS = ("train", "compile", "wall")
-"""Conventions of what counts into the time to target."""
+from echobench.trial.record import COUNTED
 
 
 class Row(NamedTuple):
@@ -41,7 +40,7 @@ def summary(records: Records, clock: str = "train") -> list[dict[str, str]]:
 
     Args:
         records: the latest of each trial.
-        clock: what counts into the time to target: see `on_clock`.
+        clock: what counts into the time to target: see `pairs.on_clock`.
     """
     return [row.line for row in cells(records, clock)]
 
@@ -55,9 +54,10 @@ def cells(records: Records, clock: str = "train") -> list[Row]:
 
 def _row(cell: Cell, machine: str, flat: pd.DataFrame, clock: str) -> Row:
     first = flat.iloc[0]
-    counted = flat[flat.status.isin(["reached", "missed", "timeout"])]
+    counted = flat[flat.status.isin(COUNTED)]
     reached = int((flat.status == "reached").sum())
-    time, hits = _time_to_target(counted, clock)
+    hits, misses = hits_and_misses(counted, clock=clock)  # replicates have no times of their own
+    time = censored_median(hits, misses)
     columns: dict[str, tuple[Any, str]] = {
         "updates to target": (counted.updates_to_target, "{:,.0f}"),
         "epochs to target": (counted.epochs_to_target, "{:,.0f}"),
@@ -100,29 +100,7 @@ def _row(cell: Cell, machine: str, flat: pd.DataFrame, clock: str) -> Row:
     )
 
 
-def on_clock(flat: pd.DataFrame, clock: str) -> pd.Series[float]:
-    """Return each trial's seconds to the target, or to the end of its budget.
-
-    Args:
-        flat: records, their fields the columns.
-        clock: `train`, training alone; `compile`, with the compiling before it; `wall`,
-            from the process's start to the certificate, which holds all else too.
-    """
-    if clock == "wall":
-        return flat.wall_to_target_s.fillna(flat.wall_s)
-    trained = flat.time_to_target_s.fillna(flat.first_update_s + flat.train_s)
-    return trained + flat.compile_s if clock == "compile" else trained
-
-
-def _time_to_target(flat: pd.DataFrame, clock: str) -> tuple[Estimate, Any]:
-    """Return the Kaplan-Meier median with a 95% interval, misses censored, and the hits."""
-    seconds = on_clock(flat, clock).dropna()  # replicates have no times of their own
-    reached = flat.status[seconds.index] == "reached"
-    hits = seconds[reached].to_numpy(float)
-    return censored_median(hits, seconds[~reached].to_numpy(float)), hits
-
-
-def _estimated(found: Estimate, hits: Any) -> str:
+def _estimated(found: Estimate, hits: Floats) -> str:
     if not len(hits):
         return ""
     if found.n == 1:
@@ -132,7 +110,7 @@ def _estimated(found: Estimate, hits: Any) -> str:
     )
 
 
-def _seconds(value: float | None, hits: Any) -> str:
+def _seconds(value: float | None, hits: Floats) -> str:
     return f"> {hits.max():.3g} s" if value is None else f"{value:.3g} s"
 
 

@@ -56,23 +56,23 @@ def compare(
     sides = [comparison.Side.parse(text, results) for text in (a, b)]
     plugins = Plugins(plugin or [])
     records = (sides[0].records(plugins), sides[1].records(plugins))
-    wanted = dict.fromkeys([*(metric or comparison.USUAL), *(one.metric for one in limits)])
-    found = comparison.compare(sides[0], sides[1], records, list(wanted))
+    metrics = dict.fromkeys([*(metric or comparison.USUAL), *(limit.metric for limit in limits)])
+    comparisons = comparison.compare(sides[0], sides[1], records, list(metrics))
     say(*(f"careful: {line}" for line in comparison.cautions(*records)))
     if form is Format.TABLE:
         console = Console()
         say(f"A is {a}; B is {b}", to=sys.stdout)
-        for name, lines in comparison.lines(found).items():
+        for name, lines in comparison.as_tables(comparisons).items():
             console.print(drawn(lines, console.width, names=(name, "B against A")))
     else:
-        print(written(comparison.rows(found), form.value))
-    for one in (one for limit in limits for one in limit.undecided(found)):
+        print(written(comparison.as_rows(comparisons), form.value))
+    for one in (one for limit in limits for one in limit.undecided(comparisons)):
         say(
             f"careful: --fail-if cannot decide {one.task} {one.cell} {one.metric}: "
-            f"{one.ratio.n} pairs, too few for an interval"
+            f"{one.verdict.ratio.n} pairs, too few for an interval"
         )
-    broken = [one for limit in limits for one in limit.broken(found)]
+    broken = [one for limit in limits for one in limit.broken(comparisons)]
     for one in broken:
-        say(f"regression: {one.task} {one.cell} {one.metric}: {one.verdict}")
+        say(f"regression: {one.task} {one.cell} {one.metric}: {one.words}")
     if broken:
         raise typer.Exit(3)

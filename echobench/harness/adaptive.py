@@ -1,10 +1,6 @@
-"""`--seeds auto`: as many seeds as it takes to tell cells apart, by a rule declared beforehand.
+"""`--seeds auto`: as many seeds as it takes to tell cells apart, by a rule fixed beforehand.
 
-To look at the data again and again, and to stop when they please, finds winners where
-there are none. So the looks are fixed before the first trial, and each spends an equal
-part of the 5% that the whole run may err (Bonferroni; Jennison and Turnbull 1999 have
-sharper ways). At a look a pair of cells is tested by the exact sign test of its paired
-ratios, which needs no assumption about their distribution.
+`pairs.settled` has the rule; this module plans the trials up to each look.
 """
 
 from __future__ import annotations
@@ -12,50 +8,54 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-import numpy as np
-from numpy.typing import ArrayLike
+import pandas as pd
 
-from echobench.analysis.comparison import ratios
+from echobench.analysis.frame import frame
+from echobench.analysis.pairs import (
+    ERROR,
+    LOOKS,
+    MARGIN,
+    RIVALS,
+    TIME_TO_TARGET,
+    Decision,
+    pair,
+    settled,
+)
 from echobench.errors import UsageError
 from echobench.harness.plan import Selection, plan
 from echobench.plugin.manager import Plugins
+from echobench.trial.cell import Cell
 from echobench.trial.record import Record
 from echobench.trial.trial import Trial
 
-LOOKS = (8, 12, 18, 27, 40)
-"""Seeds after which the data are looked at. Eight pairs are the fewest that can convince: all on
-one side come by chance 2 / 2^8 = 0.8% of the time, and a look may err 1%."""
-ERROR = 0.05
-"""Chance that a run names a winner of two cells that do not differ."""
-MARGIN = 0.05
-"""Cells whose ratio surely lies within 1 +- this are alike."""
-METRIC = "time_to_target_s"
 
-
-class Standing(NamedTuple):
-    """Two cells of one task so far.
+class Contest(NamedTuple):
+    """Two cells of one task and division on one class of machine, at a look.
 
     Attributes:
-        task: the task and the division.
-        a, b: the cells: backend and engine.
-        verdict: `a` or `b` where it is the winner, `alike`, or None while it is open.
-        pairs: trials of each that say something.
+        task: the task and the division; the machine too, where records are of several.
+        first, second: the cells, as backend and engine.
+        decision: None while the rule needs more seeds.
+        pairs: how many pairs of their trials say something.
     """
 
     task: str
-    a: str
-    b: str
-    verdict: str | None
+    first: str
+    second: str
+    decision: Decision | None
     pairs: int
 
     def __str__(self) -> str:
-        """Return it in words."""
-        names = {"a": f"{self.a} is faster than {self.b}", "b": f"{self.b} is faster than {self.a}"}
-        alike = f"{self.a} and {self.b} are within {MARGIN:.0%}"
-        told = names.get(self.verdict or "", alike if self.verdict else f"{self.a}, {self.b}: open")
-        return f"{self.task}: {told} ({self.pairs} pairs)"
+        """Return the contest in words."""
+        words = {
+            Decision.FIRST: f"{self.first} is faster than {self.second}",
+            Decision.SECOND: f"{self.second} is faster than {self.first}",
+            Decision.ALIKE: f"{self.first} and {self.second} are within {MARGIN:.0%}",
+            None: f"{self.first}, {self.second}: open",
+        }
+        return f"{self.task}: {words[self.decision]} ({self.pairs} pairs)"
 
 
 def rule() -> dict[str, Any]:
@@ -63,7 +63,7 @@ def rule() -> dict[str, Any]:
     return {
         "rule": "auto: until each pair of cells has a winner or is alike, or the budget is spent",
         "looks": list(LOOKS),
-        "metric": METRIC,
+        "metric": TIME_TO_TARGET,
         "error": ERROR,
         "margin": MARGIN,
         "test": "exact sign test of paired ratios, the error divided by the number of looks",
@@ -71,18 +71,18 @@ def rule() -> dict[str, Any]:
 
 
 def rounds(
-    selection: Selection, plugins: Plugins, found: Sequence[Record], say: Callable[[str], None]
+    selection: Selection, plugins: Plugins, records: Sequence[Record], say: Callable[[str], None]
 ) -> Iterator[list[Trial]]:
-    """Yield the plan up to each look, until every pair of cells is told apart.
+    """Yield the plan up to each look, until every contest is decided.
 
     Args:
         selection: what the user asked for; its number of seeds is replaced.
         plugins: where tasks and backends come from.
-        found: records so far; whoever iterates adds to them.
-        say: told how the pairs stand after each look.
+        records: of the trials so far; the caller appends to them between looks.
+        say: receives a line for each contest after each look.
 
     Raises:
-        UsageError: there are no two cells of one task.
+        UsageError: no task has two cells.
     """
     cells = {(t.label, t.division, t.backend, t.engine) for t in plan(selection, plugins)}
     if len(cells) == len({cell[:2] for cell in cells}):
@@ -92,40 +92,26 @@ def rounds(
         )
     for look in LOOKS:
         yield plan(selection.model_copy(update={"seeds": look}), plugins)
-        standing = standings(found)
-        for one in standing:
-            say(str(one))
-        if all(one.verdict is not None for one in standing):
+        results = contests(records)
+        for contest in results:
+            say(str(contest))
+        if all(contest.decision is not None for contest in results):
             return
 
 
-def standings(records: Iterable[Record]) -> list[Standing]:
-    """Return how all pairs of cells of each task stand; a cell without a trial has no pair."""
-    tasks: dict[str, dict[str, dict[Any, Record]]] = defaultdict(lambda: defaultdict(dict))
-    for record in records:
-        cells = tasks[f"{record.task} {record.division}"]
-        run = (record.seed, record.trial.repeat, record.machine_class)
-        cells[f"{record.backend} {record.engine}"][run] = record
-    found = []
-    for task, cells in sorted(tasks.items()):
+def contests(records: Iterable[Record]) -> list[Contest]:
+    """Return each two cells under the same conditions that have a pair of trials."""
+    flat = frame(records)
+    conditions: dict[tuple[str, Cell], dict[str, pd.DataFrame]] = defaultdict(dict)
+    for names, trials in flat.groupby(["cell", "machine"], observed=True):
+        cell, machine = cast("tuple[Cell, str]", names)
+        shared = cell.without(*RIVALS)
+        name = f"{shared} on {machine}" if flat.machine.nunique() > 1 else str(shared)
+        conditions[name, shared][f"{cell.backend} {cell.engine}"] = trials
+    results = []
+    for (name, _), cells in sorted(conditions.items(), key=lambda item: item[0][0]):
         for (a, ours), (b, theirs) in itertools.combinations(sorted(cells.items()), 2):
-            pairs = [(ours[run], theirs[run]) for run in sorted(ours.keys() & theirs.keys())]
-            values, *_ = ratios(pairs, METRIC)
-            if len(values):
-                found.append(Standing(task, a, b, verdict(values), len(values)))
-    return found
-
-
-def verdict(values: ArrayLike) -> str | None:
-    """Return who wins at one look, by the ratios b / a of its pairs: see `Standing`."""
-    from scipy import stats  # heavy, and not every run's
-
-    error = ERROR / len(LOOKS)
-    logs = np.log(np.asarray(values))
-    tested = stats.quantile_test(logs, q=0.0, p=0.5)
-    if tested.pvalue <= error:
-        return "a" if np.median(logs) > 0 else "b"
-    # The stubs take the interval for a number.
-    interval: Any = tested.confidence_interval(confidence_level=1 - error)
-    within = -np.log1p(MARGIN) < interval.low and interval.high < np.log1p(MARGIN)
-    return "alike" if within else None
+            pairs = pair(ours, theirs)
+            if len(pairs.ratios):
+                results.append(Contest(name, a, b, settled(pairs), len(pairs.ratios)))
+    return results

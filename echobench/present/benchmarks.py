@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 
 from echobench.analysis.frame import CELL, frame
+from echobench.analysis.pairs import hits_and_misses
 from echobench.analysis.statistics import censored_median
-from echobench.analysis.table import on_clock
 from echobench.errors import UsageError
 from echobench.text import file_name, plain
 from echobench.trial.cell import Cell, differences
-from echobench.trial.record import Machine, Record
+from echobench.trial.record import COUNTED, Machine, Record
 
 METRICS = ("seconds_per_update", "time_to_target_s")
 """Fields of the record that a benchmark's statistics can be of."""
@@ -130,10 +130,8 @@ def extra_info(records: Sequence[Record]) -> dict[str, Any]:
     if not measured. A trial that failed the parity gate counts as `failed`.
     """
     flat = frame(records)
-    counted = flat[flat.status.isin(["reached", "missed", "timeout"])]
-    seconds = on_clock(counted, "train").dropna()
-    hit = counted.status[seconds.index] == "reached"
-    target = censored_median(seconds[hit].to_numpy(float), seconds[~hit].to_numpy(float))
+    counted = flat[flat.status.isin(COUNTED)]
+    target = censored_median(*hits_and_misses(flat))
     medians = {name: _median(flat[name]) for name in MEDIANS}
     checkouts = [record.provenance.git for record in records]
     return {

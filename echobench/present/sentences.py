@@ -1,4 +1,4 @@
-"""What the table says in plain words: who was sooner, how much, or that nothing is shown."""
+"""The sentences below the table: who is faster and by how much, or that nothing is shown."""
 
 from __future__ import annotations
 
@@ -7,121 +7,80 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
+from echobench.analysis.pairs import SECONDS_PER_UPDATE, TIME_TO_TARGET, Decision, judge, pair
 from echobench.analysis.ranking import TIME, Group
-from echobench.analysis.statistics import FEWEST_PAIRS, Estimate, Floats, Pairs, paired, ratio
-from echobench.analysis.table import Row, on_clock
+from echobench.analysis.statistics import FEWEST_PAIRS
+from echobench.analysis.table import Row
 from echobench.trial.cell import Cell
 from echobench.trial.trial import BUDGET
 
-CLOCKS = {"train": "", "compile": ", compiling counted", "wall": ", from the process's start on"}
+CLOCK_WORDS = {
+    "train": "", "compile": ", compiling counted", "wall": ", from the process's start on",
+}  # fmt: skip # one line reads better
 NAMED = {
     "task": "{}", "backend": "{}", "engine": "{}", "device": "on {}",
     "devices": "over {} devices", "threads": "on {} threads", "units": "of {} units",
 }  # fmt: skip # one line reads better
-"""How a row is told apart from others of its group."""
+"""What a row is called by, where rows of its group differ in it."""
 
 
 def verdicts(
     groups: Sequence[Group], clock: str = "train", results: Path | None = None
 ) -> list[str]:
-    """Return a sentence for each group: its best row beside the next.
-
-    Both are compared by paired ratios of their trials, pairs being equal in seed and repeat.
-    A winner is named only where the interval excludes 1.
+    """Return a sentence for each group: the verdict on its best row and the next.
 
     Args:
         groups: of the summary's rows.
         clock: what counts into the time to target.
-        results: where the records are, for the command that would make enough pairs.
+        results: folder of the records, for the command that would make enough pairs.
     """
     machines = {row.place["machine"] for group in groups for row in group.rows}
-    said: list[str] = []
+    sentences: list[str] = []
     alone: dict[str, list[str]] = {}
     for group in groups:
-        tasks, where = _where(group, several_machines=len(machines) > 1)
+        tasks, conditions = _conditions(group, several_machines=len(machines) > 1)
         if len(group.order) > 1:
-            on = f"on {tasks[0]} {where}" if len(tasks) == 1 else where
-            said.append(_verdict(group, on, clock, results))
+            where = f"on {tasks[0]} {conditions}" if len(tasks) == 1 else conditions
+            sentences.append(_sentence(group, where, clock, results))
         else:
-            alone.setdefault(where, []).extend(tasks)
-    said += [
-        f"nothing to compare with on {', '.join(dict.fromkeys(tasks))} {where}"
-        for where, tasks in alone.items()
+            alone.setdefault(conditions, []).extend(tasks)
+    sentences += [
+        f"nothing to compare with on {', '.join(dict.fromkeys(tasks))} {conditions}"
+        for conditions, tasks in alone.items()
     ]
-    return said
+    return sentences
 
 
-def _verdict(group: Group, where: str, clock: str, results: Path | None) -> str:
+def _sentence(group: Group, where: str, clock: str, results: Path | None) -> str:
     names = dict(zip(map(id, group.rows), _names(group.rows), strict=True))
-    first, second = group.order[:2]
-    pairs, common = against(*(measured(row.trials, group.by, clock) for row in (first, second)))
-    found = ratio(pairs.values) if len(pairs.values) else Estimate(None, None, None, 0)
-    a, b = names[id(first)], names[id(second)]
-    if found.low is None or found.high is None:
-        seeds = max(FEWEST_PAIRS, common + FEWEST_PAIRS - found.n)
+    rows = group.order[:2]
+    a, b = (names[id(row)] for row in rows)
+    metric = TIME_TO_TARGET if group.by == TIME else SECONDS_PER_UPDATE
+    verdict = judge(pair(rows[0].trials, rows[1].trials, metric, clock))
+    n = verdict.ratio.n
+    if verdict.decision is Decision.FEW:
+        command = _command(rows, verdict.silent + FEWEST_PAIRS, results)
         return (
-            f"{a} or {b} {where}: {_counted(found.n)}, too few to say; enough with: "
-            f"{_command((first, second), seeds, results)}"
+            f"{a} or {b} {where}: {n} pair{'' if n == 1 else 's'}, too few to say; enough with: "
+            f"{command}"
         )
-    value, low, high = found.value or 1.0, found.low, found.high
-    if not found.excludes(1.0):
+    if not verdict.has_winner:
+        _, low, high, _ = verdict.ratio
         return f"no difference is shown between {a} and {b} {where} [{low:.3g}, {high:.3g}]"
-    if value < 1:
-        a, b, value, low, high = b, a, 1 / value, 1 / high, 1 / low
-    times = f"{'at least ' if 2 * pairs.bounded >= found.n else ''}{value:.3g}x"
+    if verdict.decision is Decision.SECOND:
+        a, b = b, a
+    value, low, high, _ = verdict.advantage
+    times = f"{'at least ' if verdict.is_bound else ''}{value:.3g}x"
     interval = f"[{low:.3g}, {high:.3g}]"
     if group.by == TIME:
-        return (
-            f"{a} reached certified 100% {where} {times} sooner than {b}{CLOCKS[clock]} {interval}"
-        )
+        counted = CLOCK_WORDS[clock]
+        return f"{a} reached certified 100% {where} {times} sooner than {b}{counted} {interval}"
     missed = not any(row.values["success"] for row in group.rows)
     none = "; none reached the target" if missed else ""
     return f"{a} made an update {where} {times} faster than {b} {interval}{none}"
 
 
-def _counted(pairs: int) -> str:
-    return "1 pair" if pairs == 1 else f"{pairs} pairs"
-
-
-def measured(trials: pd.DataFrame, by: str, clock: str) -> pd.DataFrame:
-    """Return what each trial took, or had spent when it missed, by seed and repeat.
-
-    Args:
-        trials: records of a cell, their fields the columns.
-        by: `TIME` or `UPDATE`.
-        clock: what counts into the time to target.
-
-    Returns:
-        Columns `value` and `spent`, seconds; nan where there is none.
-    """
-    if by == TIME:
-        seconds = on_clock(trials, clock).astype(float)
-        value = seconds.where(trials.status == "reached")
-        spent = seconds.where(trials.status.isin(["missed", "timeout"]))
-    else:
-        value = trials.seconds_per_update.astype(float)
-        spent = value * float("nan")
-    keys = [trials.seed.astype(str), trials.again.astype(str)]
-    return pd.DataFrame({"value": value, "spent": spent}).set_index(keys)
-
-
-def against(first: pd.DataFrame, second: pd.DataFrame) -> tuple[Pairs, int]:
-    """Return the ratios of second to first, and how many trials have a partner.
-
-    Args:
-        first: what `measured` returns of a cell.
-        second: the same of another.
-    """
-    both = first.add_suffix("_a").join(second.add_suffix("_b"), how="inner")
-    columns: list[Floats] = [
-        both[name].to_numpy(float) for name in ("value_a", "value_b", "spent_a", "spent_b")
-    ]
-    return paired(*columns), len(both)
-
-
-def _where(group: Group, *, several_machines: bool) -> tuple[list[str], str]:
+def _conditions(group: Group, *, several_machines: bool) -> tuple[list[str], str]:
     """Return a group's tasks, and what never differs in it, in brackets."""
     place = group.rows[0].place
     tasks = list(dict.fromkeys(row.place["task"] for row in group.rows))
@@ -130,15 +89,15 @@ def _where(group: Group, *, several_machines: bool) -> tuple[list[str], str]:
 
 def _names(rows: Sequence[Row]) -> list[str]:
     """Return what each row is called: its backend, and what else tells it apart."""
-    told = [
+    differing = [
         name for name in NAMED if name == "backend" or len({row.place[name] for row in rows}) > 1
     ]
-    names = [" ".join(NAMED[name].format(row.place[name]) for name in told) for row in rows]
-    alike, seen = Counter(names), Counter[str]()
-    for place, name in enumerate(names):
-        if alike[name] > 1:  # other versions, sources or settings
+    names = [" ".join(NAMED[name].format(row.place[name]) for name in differing) for row in rows]
+    counts, seen = Counter(names), Counter[str]()
+    for index, name in enumerate(names):
+        if counts[name] > 1:  # other versions, sources or settings
             seen[name] += 1
-            names[place] = f"{name} ({seen[name]})"
+            names[index] = f"{name} ({seen[name]})"
     return names
 
 
@@ -166,6 +125,6 @@ def _command(rows: Sequence[Row], seeds: int, results: Path | None) -> str:
 
 
 def _budget(cell: Cell) -> list[str]:
-    """Return the epochs that a trial may take, where they are not the usual ones."""
+    """Return the epochs that a trial may take, if they are not the usual ones."""
     usual = BUDGET * cell.recipe.epochs
     return [] if cell.max_epochs == usual else [str(cell.max_epochs)]

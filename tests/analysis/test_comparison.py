@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from echobench.analysis.comparison import Comparison, Limit, Side, cautions, compare, lines, rows
+from echobench.analysis.comparison import (
+    Comparison,
+    Limit,
+    Side,
+    as_rows,
+    as_tables,
+    cautions,
+    compare,
+)
 from echobench.errors import UsageError
 from echobench.plugin.manager import Plugins
 from echobench.store.folder import Store
@@ -51,24 +59,24 @@ def compared(
 
 def test_a_ratio_is_that_of_pairs(sides: tuple[Side, Side]) -> None:
     (found,) = compared(sides, trials("jax", 1.0), trials("torch", 2.0))
-    assert found.ratio == pytest.approx((2.0, 2.0, 2.0, PAIRS))
+    assert found.verdict.ratio == pytest.approx((2.0, 2.0, 2.0, PAIRS))
     assert (found.task, found.cell) == ("partial", "fused closed")
-    assert found.verdict == "A 2x faster [2, 2]"
+    assert found.words == "A 2x faster [2, 2]"
     (other,) = compared(sides, trials("jax", 2.0), trials("torch", 1.0))
-    assert other.verdict == "B 2x faster [2, 2]"
+    assert other.words == "B 2x faster [2, 2]"
 
 
 def test_the_same_is_no_difference(sides: tuple[Side, Side]) -> None:
     (found,) = compared(sides, trials("jax", 1.0), trials("torch", 1.0), "updates_to_target")
-    assert found.verdict == "no difference shown [1, 1]"
+    assert found.words == "no difference shown [1, 1]"
 
 
 def test_few_pairs_make_no_interval(sides: tuple[Side, Side]) -> None:
     found = compared(sides, trials("jax", 1.0)[:5], trials("torch", 2.0))
-    assert found[0].verdict == "A 2x faster"
-    (line,) = lines(found)["seconds_per_update"]
+    assert found[0].words == "A 2x faster"
+    (line,) = as_tables(found)["seconds_per_update"]
     assert (line["pairs"], line["note"]) == ("5", "too few pairs for an interval")
-    (row,) = rows(found)
+    (row,) = as_rows(found)
     assert (row["ratio"], row["low"]) == (pytest.approx(2.0), None)
 
 
@@ -77,7 +85,7 @@ def test_all_tasks_are_a_geometric_mean(sides: tuple[Side, Side]) -> None:
     b = [*trials("torch", 2.0), *trials("torch", 8.0, "whole")]
     found = compared(sides, a, b)
     assert [one.task for one in found] == ["partial", "whole", "all tasks"]
-    assert found[-1].ratio.value == pytest.approx(4.0)
+    assert found[-1].verdict.ratio.value == pytest.approx(4.0)
 
 
 def test_a_miss_is_a_bound_and_two_misses_say_nothing(sides: tuple[Side, Side]) -> None:
@@ -90,9 +98,13 @@ def test_a_miss_is_a_bound_and_two_misses_say_nothing(sides: tuple[Side, Side]) 
     a, b = trials("jax", 1.0), trials("torch", 1.0, **spent)
     a[0] = trials("jax", 1.0, **spent)[0]
     (found,) = compared(sides, a, b, "time_to_target_s")
-    assert (found.ratio.n, found.bounded, found.silent) == (PAIRS - 1, PAIRS - 1, 1)
-    assert found.ratio.value == pytest.approx(100 / 6)  # the fourth of 3, 4, ... 9 seconds
-    assert found.verdict.startswith("A at least 16.7x faster [")
+    assert (found.verdict.ratio.n, found.verdict.bounded, found.verdict.silent) == (
+        PAIRS - 1,
+        PAIRS - 1,
+        1,
+    )
+    assert found.verdict.ratio.value == pytest.approx(100 / 6)  # the fourth of 3, 4, ... 9 seconds
+    assert found.words.startswith("A at least 16.7x faster [")
 
 
 def test_a_trial_that_failed_the_parity_gate_is_in_no_ratio(sides: tuple[Side, Side]) -> None:
@@ -100,8 +112,8 @@ def test_a_trial_that_failed_the_parity_gate_is_in_no_ratio(sides: tuple[Side, S
     b = trials("torch", 2.0)
     b[0] = changed(b[0], parity=wrong, seconds_per_update=1e-9)
     (found,) = compared(sides, trials("jax", 1.0), b)
-    assert (found.ratio.n, found.silent) == (PAIRS - 1, 1)
-    assert found.ratio.value == pytest.approx(2.0)
+    assert (found.verdict.ratio.n, found.verdict.silent) == (PAIRS - 1, 1)
+    assert found.verdict.ratio.value == pytest.approx(2.0)
 
 
 def test_sides_without_a_pair_are_named(sides: tuple[Side, Side]) -> None:
@@ -120,7 +132,7 @@ def test_pairs_are_of_one_class_of_machine(sides: tuple[Side, Side]) -> None:
         compared(sides, *on_machines("old", "new"))
     old, new = on_machines("old", "old"), on_machines("new", "new")
     found = compared(sides, [*old[0], *new[0]], [*old[1], *new[1][:6]])
-    assert [(one.cell, one.ratio.n) for one in found] == [
+    assert [(one.cell, one.verdict.ratio.n) for one in found] == [
         ("fused closed new, 2 cores", 6),
         ("fused closed old, 2 cores", PAIRS),
         ("", 6),
@@ -132,8 +144,8 @@ def test_sides_may_say_which_machines_to_compare(tmp_path: Path) -> None:
     a = trials("jax", 1.0, provenance={"machine": {"cpu": "old", "cores": 2}})
     b = trials("jax", 2.0, provenance={"machine": {"cpu": "new", "cores": 2}})
     (found,) = compared(said, a, b)
-    assert found.ratio.n == PAIRS
-    assert found.ratio.value == pytest.approx(2.0)
+    assert found.verdict.ratio.n == PAIRS
+    assert found.verdict.ratio.value == pytest.approx(2.0)
 
 
 def test_a_part_of_several_machines_names_is_named(tmp_path: Path, plugins: Plugins) -> None:

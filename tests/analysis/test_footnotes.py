@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echobench.analysis.footnotes import MARGIN, Course, absent, break_even, chosen, footnotes
+from echobench.analysis.footnotes import Course, absent, break_even, chosen, footnotes
+from echobench.analysis.pairs import MARGIN
 from echobench.trial.record import Parity, Record
 from tests.records import record
 

@@ -8,24 +8,22 @@ from typing import Any
 
 import pytest
 
-from echobench.analysis.leaderboard import Row, board, ranked
-from echobench.analysis.statistics import Estimate, censored_median
+from echobench.analysis.leaderboard import LeaderboardRow, board, ranked, row_of
+from echobench.analysis.statistics import Estimate
 from echobench.plugin.manager import Plugins
 from echobench.present.terminal import MARK
 from echobench.trial.record import Record
 from echobench.trial.trial import FIRST_TUNING_SEED
 from tests.conftest import Command
-from tests.records import RESULTS, missed, reached, real
+from tests.records import RESULTS, changed, missed, reached, real
 
 
-def row(name: str, records: list[Record]) -> Row:
-    hits = [r.time_to_target_s for r in records if r.time_to_target_s is not None]
-    late = [r.train_s for r in records if r.time_to_target_s is None and r.train_s is not None]
-    target = censored_median(hits, late)
-    return Row(name, "fused", "", records, len(hits), target, None, name)
+def row(name: str, records: list[Record]) -> LeaderboardRow:
+    records = [changed(one, backend=name) for one in records]
+    return row_of(records, records[0].cell)
 
 
-def times(name: str, *seconds: float) -> Row:
+def times(name: str, *seconds: float) -> LeaderboardRow:
     return row(name, [reached(seed, value) for seed, value in enumerate(seconds)])
 
 
@@ -43,7 +41,7 @@ def test_a_rank_counts_those_that_are_shown_to_be_faster() -> None:
         ("slow", 3),
         ("never", None),
     ]
-    by_name = {one.row.backend: one.verdict for one in found}
+    by_name = {one.row.backend: one.words for one in found}
     assert by_name["fast"] == "lowest median"
     assert by_name["like"].startswith("tied: ")
     assert by_name["few"] == "tied: 3 of 6 pairs that an interval needs"
@@ -125,7 +123,7 @@ def test_what_was_not_measured_to_be_ranked_is_left_out(
 
 
 def test_an_estimate_that_is_none_bounds_nothing() -> None:
-    assert ranked([times("one", 1.0)])[0].verdict == "alone"
-    assert ranked([times("one", 1.0), row("two", [missed(5, 1.0)])])[1].against == Estimate(
-        None, None, None, 0
-    )
+    assert ranked([times("one", 1.0)])[0].words == "alone"
+    against = ranked([times("one", 1.0), row("two", [missed(5, 1.0)])])[1].against
+    assert against is not None
+    assert against.ratio == Estimate(None, None, None, 0)

@@ -14,7 +14,6 @@ from echobench.analysis.statistics import (
     Estimate,
     censored_median,
     disagreement,
-    paired,
     ratio,
     widened_tail,
 )
@@ -165,39 +164,6 @@ def test_an_interval_excludes_what_is_outside_of_it_and_only_if_it_has_two_ends(
     assert not Estimate(1.5, None, 2.0, 6).excludes(9.0)
     assert not Estimate(1.5, 1.0, None, 6).excludes(9.0)
     assert not Estimate(1.5, None, None, 6).excludes(9.0)
-
-
-MISSED = UNBOUNDED = np.nan
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "spent_a", "spent_b", "value", "bound"),
-    [
-        (2.0, 4.0, 9.0, 9.0, 2.0, False),  # both arrived: what was spent is of no account
-        (MISSED, 5.0, 10.0, 9.0, 0.5, True),
-        (MISSED, 5.0, 5.0, 9.0, 1.0, True),
-        (MISSED, 5.0, 4.0, 9.0, None, False),  # ended before the other had arrived
-        (2.0, MISSED, 9.0, 8.0, 4.0, True),
-        (2.0, MISSED, 9.0, 2.0, 1.0, True),
-        (2.0, MISSED, 9.0, 1.0, None, False),
-        (MISSED, MISSED, 9.0, 3.0, None, False),
-        (MISSED, MISSED, 3.0, 9.0, None, False),
-        (MISSED, 5.0, UNBOUNDED, 9.0, None, False),
-        (2.0, MISSED, 9.0, UNBOUNDED, None, False),
-        (0.25, 0.5, 9.0, 9.0, 2.0, False),  # what takes less than a second is no miss
-        (0.5, MISSED, 9.0, 0.75, 1.5, True),
-        (MISSED, 0.25, 0.5, 9.0, 0.5, True),
-        (0.0, 5.0, 9.0, 9.0, None, False),  # nothing is a ratio to nothing
-        (5.0, 0.0, 9.0, 9.0, None, False),
-    ],
-)
-def test_a_pair_by_hand(
-    a: float, b: float, spent_a: float, spent_b: float, value: float | None, bound: bool
-) -> None:
-    # Beside a pair of which both arrived.
-    found = paired([1.0, a], [3.0, b], [9.0, spent_a], [9.0, spent_b])
-    assert found.values.tolist() == [3.0, *([] if value is None else [value])]
-    assert (found.bounded, found.silent) == (int(bound), int(value is None))
 
 
 def test_a_cell_against_itself_shows_no_difference_19_times_of_20() -> None:

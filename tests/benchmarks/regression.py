@@ -16,7 +16,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from echobench.analysis import comparison
+from echobench.analysis.comparison import Side
+from echobench.analysis.frame import frame
+from echobench.analysis.pairs import pair
 from echobench.analysis.statistics import ratio
 from echobench.harness.matrix import Matrix, Watcher
 from echobench.harness.plan import Selection, plan
@@ -106,10 +108,10 @@ def compare(a: str, b: str) -> int:
 
 def logs(a: str, b: str, plugins: Plugins) -> list[float]:
     """Return the logarithms of the ratios of pairs of two sides, as `compare` makes them."""
-    sides = [comparison.Side.parse(text, Path()) for text in (a, b)]
-    left, right = ({(r.task, r.seed): r for r in s.records(plugins)} for s in sides)
-    pairs = [(left[key], right[key]) for key in sorted(left.keys() & right.keys())]
-    return [math.log(one) for one in comparison.ratios(pairs, METRIC)[0]]
+    sides = [Side.parse(text, Path()) for text in (a, b)]
+    a_side, b_side = (frame(side.records(plugins)) for side in sides)
+    pairs = pair(a_side, b_side, METRIC, run=["task", "seed"])
+    return [math.log(one) for one in pairs.ratios]
 
 
 def spread(runs: list[Path], plugins: Plugins) -> None:

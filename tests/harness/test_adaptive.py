@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from echobench.analysis.pairs import ERROR, LOOKS, Decision, Pairs, settled
 from echobench.errors import UsageError
 from echobench.harness import adaptive
 from echobench.harness.plan import Selection
@@ -40,16 +41,16 @@ def seeds_needed(plugins: Plugins, slower: float, noise: float) -> tuple[int, li
 
 def test_a_clear_winner_needs_the_fewest_seeds(plugins: Plugins) -> None:
     seeds, said = seeds_needed(plugins, slower=3.0, noise=0.1)
-    assert seeds == adaptive.LOOKS[0]
+    assert seeds == LOOKS[0]
     assert said == ["partial closed: jax fused is faster than torch fused (8 pairs)"]
 
 
 def test_alike_ends_too_and_what_is_unclear_ends_with_the_last_look(plugins: Plugins) -> None:
     seeds, said = seeds_needed(plugins, slower=1.0, noise=0.01)
-    assert seeds == adaptive.LOOKS[0]
+    assert seeds == LOOKS[0]
     assert said == ["partial closed: jax fused and torch fused are within 5% (8 pairs)"]
     seeds, said = seeds_needed(plugins, slower=1.0, noise=1.0)
-    assert seeds == adaptive.LOOKS[-1]
+    assert seeds == LOOKS[-1]
     assert said[-1] == "partial closed: jax fused, torch fused: open (40 pairs)"
 
 
@@ -58,21 +59,21 @@ def test_without_a_difference_a_winner_is_named_as_seldom_as_the_rule_says(draw:
     rng = np.random.default_rng(1)
     tries, wrong = 600, 0
     for _ in range(tries):
-        size = adaptive.LOOKS[-1]
+        size = LOOKS[-1]
         noise = rng.standard_t(2, size) if draw == "standard_t" else getattr(rng, draw)(size=size)
         ratios = np.exp(0.1 * noise)
-        verdicts = [adaptive.verdict(ratios[:look]) for look in adaptive.LOOKS]
-        wrong += any(verdict in {"a", "b"} for verdict in verdicts)
+        decisions = {settled(Pairs(ratios[:look])) for look in LOOKS}
+        wrong += bool(decisions & {Decision.FIRST, Decision.SECOND})
     # 5% at most; three standard deviations of 600 tries are 2.7%.
-    assert wrong / tries < adaptive.ERROR + 0.027
+    assert wrong / tries < ERROR + 0.027
 
 
 def test_a_difference_is_found(plugins: Plugins) -> None:
     rng = np.random.default_rng(2)
     found = 0
     for _ in range(100):
-        ratios = 1.2 * np.exp(0.2 * rng.normal(size=adaptive.LOOKS[-1]))
-        found += any(adaptive.verdict(ratios[:look]) == "a" for look in adaptive.LOOKS)
+        ratios = 1.2 * np.exp(0.2 * rng.normal(size=LOOKS[-1]))
+        found += any(settled(Pairs(ratios[:look])) is Decision.FIRST for look in LOOKS)
     assert found > 95
 
 
@@ -80,16 +81,16 @@ def test_a_cell_that_misses_early_wins_nothing() -> None:
     early = [changed(missed(seed, 0.1), backend="torch") for seed in range(8)]
     late = [changed(missed(seed, 9.0), backend="torch") for seed in range(8)]
     hits = [reached(seed, 1.0) for seed in range(8)]
-    assert adaptive.standings([*hits, *early]) == []
-    (standing,) = adaptive.standings([*hits, *late])
-    assert standing.verdict == "a"
+    assert adaptive.contests([*hits, *early]) == []
+    (contest,) = adaptive.contests([*hits, *late])
+    assert contest.decision is Decision.FIRST
 
 
 def test_pairs_are_of_one_class_of_machine() -> None:
     hits = [reached(seed, 1.0) for seed in range(8)]
     elsewhere = {"backend": "torch", "provenance": {"machine": {"cpu": "other", "cores": 2}}}
     slower = [changed(reached(seed, 2.0), **elsewhere) for seed in range(8)]
-    assert adaptive.standings([*hits, *slower]) == []
+    assert adaptive.contests([*hits, *slower]) == []
 
 
 def test_one_cell_alone_cannot_be_told_apart(plugins: Plugins) -> None:

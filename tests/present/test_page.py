@@ -11,22 +11,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from echobench.analysis.frame import frame
 from echobench.plugin.manager import Plugins
 from echobench.present.page import page as pages
-from echobench.present.page.cells import groups
+from echobench.present.page.cells import Best, best, groups
 from echobench.present.page.data import Level, columns, kept, learning
-from echobench.present.page.verdict import Verdict, verdict
 from echobench.store.folder import Store
 from echobench.trial.record import EvaluationPoint, Record
 from echobench.trial.trial import FIRST_TUNING_SEED
 from tests.benchmarks.made_up import fill
 from tests.conftest import Command
-from tests.records import RESULTS, record
+from tests.records import RESULTS, reached, record
 
 WITHOUT_JINJA2 = """
 import importlib.util, sys
@@ -104,34 +102,43 @@ def test_without_jinja2_one_line_says_what_to_install(tmp_path: Path) -> None:
     )
 
 
-def side(*seconds: float | None, spent: float = 100.0) -> pd.DataFrame:
-    """Return what trials of seeds 0, 1, ... took; None for one that missed."""
-    took = pd.Series(seconds, dtype=float)
-    index = pd.MultiIndex.from_tuples([(str(n), "") for n in took.index], names=("seed", "again"))
-    return pd.DataFrame({"value": took, "spent": np.where(took.isna(), spent, np.nan)}).set_index(
-        index
+def cell(*seconds: float | None, spent: float | None = 100.0) -> pd.DataFrame:
+    """Return trials of seeds 0, 1, ... that took so long; None for one that missed."""
+    return frame(
+        record(seed, status="missed", first_update_s=0.0, train_s=spent)
+        if taken is None
+        else reached(seed, taken)
+        for seed, taken in enumerate(seconds)
     )
 
 
 def test_a_winner_is_named_only_where_the_pairs_show_one() -> None:
-    fast, slow = side(1, 1.1, 0.9, 1, 1.05, 1), side(2, 2.2, 1.8, 2, 2.1, 2)
-    assert verdict({"slow": slow, "fast": fast}) == Verdict(
-        "fast", True, ", 2x faster than slow [2, 2]"
-    )
-    unsure = side(0.9, 1.3, 0.8, 1.2, 1, 1.1)
-    found = verdict({"a": fast, "b": unsure})
-    assert (found.first, found.shown) == ("a", False)
+    fast, slow = cell(1, 1.1, 0.9, 1, 1.05, 1), cell(2, 2.2, 1.8, 2, 2.1, 2)
+    assert best({"slow": slow, "fast": fast}) == Best("fast", True, ", 2x faster than slow [2, 2]")
+    unsure = cell(0.9, 1.3, 0.8, 1.2, 1, 1.1)
+    found = best({"a": fast, "b": unsure})
+    assert (found.name, found.shown) == ("a", False)
     assert found.text.startswith("no winner shown: b takes 1.")
-    few = verdict({"a": side(1, 1, 1), "b": side(2, 2, 2)})
+    few = best({"a": cell(1, 1, 1), "b": cell(2, 2, 2)})
     assert (few.shown, few.few) == (False, True)
     # One that never arrived is a rival too: what it had spent is a bound.
-    missed = verdict({"a": fast, "never": side(*[None] * 6)})
+    missed = best({"a": fast, "never": cell(*[None] * 6)})
     assert missed.shown
     assert "at least 100x" in missed.text or "at least 1" in missed.text
     # Stopped before the other had arrived, it says nothing.
-    early = verdict({"a": fast, "early": side(*[None] * 6, spent=0.1)})
+    early = best({"a": fast, "early": cell(*[None] * 6, spent=0.1)})
     assert (early.shown, early.few) == (False, True)
-    assert verdict({"a": side(None, spent=float("nan"))}).first is None
+    assert best({"a": cell(None, spent=None)}).name is None
+
+
+def test_seeds_without_a_partner_make_no_winner_and_hide_none() -> None:
+    # The first has the lower median, by seeds that the second lacks; its pairs are the slower.
+    low, high = cell(*[2.0] * 6, *[0.1] * 7), cell(*[1.0] * 6)
+    assert best({"low": low, "high": high}) == Best("high", True, ", 2x faster than low [2, 2]")
+    # A third that the pairs do not tell from it leaves no winner.
+    found = best({"low": low, "high": high, "like": cell(0.9, 1.3, 0.8, 1.2, 1, 1.1)})
+    assert (found.name, found.shown) == ("low", False)
+    assert found.text == "no winner shown: high takes 0.5x the time of low [0.5, 0.5]"
 
 
 def trial(seed: int, accuracies: list[float], reached: bool) -> Record:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from echobench.analysis import frame, ranking
-from echobench.analysis.statistics import MANY_PAIRS, paired, ratio
+from echobench.analysis.statistics import MANY_PAIRS, ratio
 from echobench.present.sentences import verdicts
 from echobench.trial.record import Record
 from tests.analysis.test_ranking import with_backend
@@ -88,13 +88,3 @@ def test_many_pairs_have_the_interval_of_their_order_statistics() -> None:
     fewer = ratio(drawn[0][: MANY_PAIRS - 1])
     assert fewer.low == pytest.approx(found[0].low, rel=0.05)
     assert fewer.high == pytest.approx(found[0].high, rel=0.05)
-
-
-def test_pairs_of_every_kind_by_hand() -> None:
-    nan = float("nan")
-    # measured both; a missed after 2; a missed early; b missed after 9; b missed early; both.
-    a = [2.0, nan, nan, 3.0, 3.0, nan]
-    b = [4.0, 1.0, 5.0, nan, nan, nan]
-    found = paired(a, b, [nan, 2.0, 2.0, nan, nan, 1.0], [nan, nan, nan, 9.0, 2.0, 1.0])
-    assert found.values.tolist() == [2.0, 0.5, 3.0]
-    assert (found.bounded, found.silent) == (2, 3)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from echobench.analysis.curves import AXES, Learning, arrival, learning, times
+from echobench.analysis.curves import AXES, Learning, arrival, learning
 from echobench.analysis.footnotes import Course, break_even, who_is_first
 from echobench.analysis.frame import frame
+from echobench.analysis.pairs import hits_and_misses
 from echobench.analysis.statistics import censored_median
 from echobench.present.figures.style import (
     LineStyles,
@@ -111,7 +112,7 @@ def write_survival(path: Path, panels: RecordPanels, clock: str = "train") -> No
     """Write the share of seeds at certified 100% by time (Kaplan-Meier), misses marked."""
     frames = by_line(panels, frame)
     flats = [flat for lines in frames.values() for flat in lines.values()]
-    seconds = (len(some) for flat in flats for some in times(flat, clock))
+    seconds = (len(some) for flat in flats for some in hits_and_misses(flat, clock=clock))
     require(seconds, "times to the target, or to a miss")
 
     def draw(panel: Axes, lines: Mapping[str, pd.DataFrame], styles: LineStyles) -> None:
@@ -142,7 +143,7 @@ def write_survival(path: Path, panels: RecordPanels, clock: str = "train") -> No
     def in_words(lines: Mapping[str, pd.DataFrame]) -> list[str]:
         texts = []
         for name, flat in lines.items():
-            hits, misses = times(flat, clock)
+            hits, misses = hits_and_misses(flat, clock=clock)
             half = censored_median(hits, misses).value
             by = "" if half is None else f", half of them by {half:.3g} s"
             texts.append(f"{name} {len(hits)} of {len(hits) + len(misses)} seeds{by}")

@@ -1,23 +1,33 @@
-"""From records to what the page shows: groups that may be ranked, cells, and their trials."""
+"""From records to what the page shows: groups that may be ranked, their cells, and the best."""
 
 from __future__ import annotations
 
 import hashlib
-import json
+import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from echobench.analysis.footnotes import variants
-from echobench.analysis.ranking import TIME, UPDATE
+from echobench.analysis.footnotes import break_even, course, variants, who_is_first
+from echobench.analysis.pairs import (
+    RIVALS,
+    SECONDS_PER_UPDATE,
+    TIME_TO_TARGET,
+    Decision,
+    Verdict,
+    hits_and_misses,
+    judge,
+    pair,
+)
+from echobench.analysis.statistics import FEWEST_PAIRS, censored_median
 from echobench.analysis.table import summary
-from echobench.present.page import data, verdict
-from echobench.present.sentences import measured
-from echobench.trial.record import Record
+from echobench.present.page import data
+from echobench.trial.cell import Cell
+from echobench.trial.record import COUNTED, Record
 
 COLUMNS = {
     "success": "share of trials that reached certified 100%",
@@ -31,21 +41,33 @@ COLUMNS = {
     "of limit": "of the machine's matrix rate",
     "note": "misses, failures and doubts, with their reasons",
 }
-"""Columns of the overview, and what they hold."""
+"""Columns of the overview, with their explanation."""
+
+
+class Question(NamedTuple):
+    """A question that the page answers for each group, by a metric on a clock."""
+
+    text: str
+    metric: str
+    clock: str = "train"
+
+
 QUESTIONS = {
-    "compile + target": "Short jobs (one training from cold, compiling counted)",
-    "time to target": "Training time to certified 100%",
-    "ms/update": "Long jobs (time of an update, when compiling no longer matters)",
+    "compile + target": Question(
+        "Short jobs (one training from cold, compiling counted)", TIME_TO_TARGET, "compile"
+    ),
+    "time to target": Question("Training time to certified 100%", TIME_TO_TARGET),
+    "ms/update": Question(
+        "Long jobs (time of an update, when compiling no longer matters)", SECONDS_PER_UPDATE
+    ),
 }
-"""What is asked of a group, by the column that answers it."""
-OF_BACKENDS = ("backend", "engine", "versions")
-"""What cells of a group differ in."""
+"""Questions, by the column that holds the figures."""
 ABOUT = ("task", "backend", "engine", "division", "machine")
 
 
 @dataclass
-class Cell:
-    """A row of the overview, and what is drawn of it.
+class CellView:
+    """A row of the overview, and the data of its charts.
 
     Attributes:
         id: the same in every page of the same records.
@@ -54,9 +76,9 @@ class Cell:
         texts: by column, for people.
         numbers: by column, to sort by.
         marks: by column `best` (shown by pairs) or `lowest` (a median, no more).
-        drawn: what charts need.
+        drawn: the data of its charts.
         records: of its trials.
-        flat: the same, as rows of the frame.
+        flat: the same, as a frame.
     """
 
     id: str
@@ -69,9 +91,15 @@ class Cell:
     flat: pd.DataFrame
     marks: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def cell(self) -> Cell:
+        """Return the cell of its trials."""
+        cell: Cell = self.flat.iloc[0].cell
+        return cell
+
 
 @dataclass
-class Group:
+class GroupView:
     """Cells that may be ranked: of one task, recipe, division, budget, setting and machine.
 
     Attributes:
@@ -80,8 +108,8 @@ class Group:
         settings: in what it differs from other groups of this task and division.
         cells: the fastest to the target first.
         absent: backends and engines that this machine has records of, but not here.
-        said: what to choose, by question: a winner that is shown, and the rest of the sentence.
-        lines: compile and seconds for an update, for the break-even.
+        answers: by question: the winner, if one is shown, and the rest of the sentence.
+        lines: compile time and seconds of an update, for the break-even.
         few: whether there are too few pairs to name a winner in anything.
     """
 
@@ -90,21 +118,21 @@ class Group:
     division: str
     machine: str
     settings: str
-    cells: list[Cell]
+    cells: list[CellView]
     absent: list[str]
-    said: dict[str, tuple[str, str]]
+    answers: dict[str, tuple[str, str]]
     lines: list[dict[str, Any]]
     few: bool
 
     @property
     def several(self) -> bool:
-        """Return whether there is something to choose between."""
+        """Return whether there are cells to choose between."""
         return len(self.cells) > 1
 
     @property
     def columns(self) -> dict[str, str]:
-        """Return the columns that are not empty, and what they hold."""
-        return {n: what for n, what in COLUMNS.items() if any(c.texts[n] for c in self.cells)}
+        """Return the columns that are not empty, with their explanation."""
+        return {n: text for n, text in COLUMNS.items() if any(c.texts[n] for c in self.cells)}
 
     @property
     def decided(self) -> bool:
@@ -112,7 +140,73 @@ class Group:
         return any("best" in cell.marks.values() for cell in self.cells)
 
 
-def groups(records: Sequence[Record], flat: pd.DataFrame) -> list[Group]:
+class Best(NamedTuple):
+    """Which cell of a group is the fastest.
+
+    Attributes:
+        name: the winner, or the cell with the lowest median; None where no trial has the metric.
+        shown: whether it is a winner: the verdicts on it and every other cell say so.
+        text: the rest of the sentence after the name of a winner, or a whole one.
+        few: whether there were too few pairs for a verdict.
+    """
+
+    name: str | None
+    shown: bool
+    text: str
+    few: bool = False
+
+
+def best(
+    cells: Mapping[str, pd.DataFrame], metric: str = TIME_TO_TARGET, clock: str = "train"
+) -> Best:
+    """Return the fastest cell.
+
+    Args:
+        cells: records as frames, by the cell's name.
+        metric: what is compared, of `pairs.METRICS`.
+        clock: what counts into the time to target.
+    """
+    order: dict[str, tuple[float, ...]] = {}
+    reached = False
+    for name, flat in cells.items():
+        hits, misses = hits_and_misses(flat, metric, clock)
+        if len(hits) or len(misses):
+            median = censored_median(hits, misses).value
+            order[name] = (math.inf, -len(hits)) if median is None else (median,)
+            reached = reached or len(hits) > 0
+    if not reached:
+        return Best(None, False, "")
+    names = sorted(order, key=lambda name: order[name])
+    if len(names) == 1:
+        return Best(names[0], False, "only one was measured")
+
+    def verdicts(name: str) -> dict[str, Verdict]:
+        rivals = (rival for rival in names if rival != name)
+        return {r: judge(pair(cells[name], cells[r], metric, clock)) for r in rivals}
+
+    lowest = verdicts(names[0])
+    # Seeds that only one of two cells has move its median, and are in no pair.
+    faster = [name for name, verdict in lowest.items() if verdict.decision is Decision.SECOND]
+    for name, found in ((names[0], lowest), *((name, verdicts(name)) for name in faster)):
+        if all(verdict.decision is Decision.FIRST for verdict in found.values()):
+            rival, verdict = next(iter(found.items()))
+            value, low, high, _ = verdict.ratio
+            least = "at least " if verdict.is_bound else ""
+            text = f", {least}{value:.3g}x faster than {rival} [{low:.3g}, {high:.3g}]"
+            return Best(name, True, text)
+    rival, verdict = next((r, v) for r, v in lowest.items() if v.decision is not Decision.FIRST)
+    value, low, high, n = verdict.ratio
+    if verdict.decision is Decision.FEW:
+        text = (
+            f"no winner named: {n} usable pair{'' if n == 1 else 's'} of {names[0]} and "
+            f"{rival}, and {FEWEST_PAIRS} make an interval"
+        )
+        return Best(names[0], False, text, few=True)
+    text = f"{rival} takes {value:.3g}x the time of {names[0]} [{low:.3g}, {high:.3g}]"
+    return Best(names[0], False, f"no winner shown: {text}")
+
+
+def groups(records: Sequence[Record], flat: pd.DataFrame) -> list[GroupView]:
     """Return the groups of the overview, in order of task and division.
 
     Args:
@@ -122,59 +216,45 @@ def groups(records: Sequence[Record], flat: pd.DataFrame) -> list[Group]:
     labels: dict[str, set[str]] = defaultdict(set)
     for machine, backend, engine in zip(flat.machine, flat.backend, flat.engine, strict=True):
         labels[str(machine)].add(f"{backend} {engine}")
-    found, told = [], []
+    found, conditions = [], []
     for by_label in variants(flat).values():
-        alike: dict[str, list[Cell]] = defaultdict(list)
+        alike: dict[tuple[Cell, str], list[CellView]] = defaultdict(list)
         for label, frames in by_label.items():
             for frame in frames:
-                cell = _cell(label, frame, records)
-                alike[json.dumps(_conditions(cell), sort_keys=True)].append(cell)
-        for cells in alike.values():
-            told.append(_conditions(cells[0]))
-            there = {f"{cell.about['backend']} {cell.about['engine']}" for cell in cells}
+                view = _cell(label, frame, records)
+                alike[view.cell.without(*RIVALS), view.about["machine"]].append(view)
+        for (shared, machine), cells in alike.items():
+            conditions.append({**_settings(shared), "machine": machine})
+            there = {f"{view.about['backend']} {view.about['engine']}" for view in cells}
             _tell_apart(cells)
-            found.append(_group(cells, sorted(labels[cells[0].about["machine"]] - there)))
+            found.append(_group(cells, sorted(labels[machine] - there)))
     same: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for place, group in enumerate(found):
-        same[group.task, group.division].append(place)
-    for places in same.values():
-        different = differences([told[place] for place in places])
-        for place, text in zip(places, different, strict=True):
-            found[place].settings = text
+    for index, group in enumerate(found):
+        same[group.task, group.division].append(index)
+    for indices in same.values():
+        texts = _differences([conditions[index] for index in indices])
+        for index, text in zip(indices, texts, strict=True):
+            found[index].settings = text
     return found
 
 
-def differences(objects: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return of each object where it differs from the others: `threads 2, units 64`."""
-    flat = [dict(_leaves(one)) for one in objects]
-    names = list(dict.fromkeys(name for one in flat for name in one))
-    differing = [
-        n for n in names if len({json.dumps(one.get(n), sort_keys=True) for one in flat}) > 1
-    ]
+def _differences(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return in what each of several settings differs from the others: `threads 2, units 64`."""
+    names = dict.fromkeys(name for one in settings for name in one)
+    differing = [n for n in names if any(one.get(n) != settings[0].get(n) for one in settings)]
     return [
         ", ".join(f"{n.rpartition('.')[2]} {one[n]}" for n in differing if one.get(n) is not None)
-        for one in flat
+        for one in settings
     ]
 
 
-def _leaves(value: Mapping[str, Any], before: str = "") -> Iterable[tuple[str, Any]]:
-    for name, item in value.items():
-        if isinstance(item, dict):
-            yield from _leaves(item, f"{before}{name}.")
-        else:
-            yield before + name, item
-
-
-def _cell(label: str, flat: pd.DataFrame, records: Sequence[Record]) -> Cell:
+def _cell(label: str, flat: pd.DataFrame, records: Sequence[Record]) -> CellView:
     own = [records[index] for index in flat.index]
     first = flat.iloc[0]
     digest = hashlib.sha256(f"{first.cell.text}\n{first.machine}".encode()).hexdigest()[:10]
     (texts,) = summary(flat)
-    compiled = measured(flat, TIME, "compile")
-    median = verdict.median(compiled)
     texts["compile + target"] = summary(flat, "compile")[0]["time to target"]
-    target = verdict.median(measured(flat, TIME, "train")).value
-    counted = flat[flat.status.isin(["reached", "missed", "timeout"])]
+    counted = flat[flat.status.isin(COUNTED)]
     middle = {
         "ms/update": flat.seconds_per_update,
         "updates to target": flat.updates_to_target,
@@ -185,13 +265,13 @@ def _cell(label: str, flat: pd.DataFrame, records: Sequence[Record]) -> Cell:
     }
     numbers = {
         "success": float((flat.status == "reached").sum() / len(counted)) if len(counted) else None,
-        "time to target": target,
-        "compile + target": median.value,
+        "time to target": censored_median(*hits_and_misses(flat)).value,
+        "compile + target": censored_median(*hits_and_misses(flat, clock="compile")).value,
         **{name: _median(column) for name, column in middle.items()},
     }
     about = {name: str(first[name]) for name in ABOUT}
     about["status"] = " ".join(sorted(set(map(str, flat.status))))
-    return Cell(digest, label, about, texts, numbers, data.charts(own, flat), own, flat)
+    return CellView(digest, label, about, texts, numbers, data.charts(own, flat), own, flat)
 
 
 def _median(values: pd.Series[Any]) -> float | None:
@@ -199,15 +279,15 @@ def _median(values: pd.Series[Any]) -> float | None:
     return float(there.median()) if len(there) else None
 
 
-def _tell_apart(cells: Sequence[Cell]) -> None:
+def _tell_apart(cells: Sequence[CellView]) -> None:
     """Add to names that occur more than once what differs between their cells."""
-    by_name: dict[str, list[Cell]] = defaultdict(list)
+    by_name: dict[str, list[CellView]] = defaultdict(list)
     for cell in cells:
         by_name[cell.name].append(cell)
     for same in by_name.values():
         if len(same) > 1:
-            told = [_settings(cell) for cell in same]
-            for cell, text in zip(same, differences(told), strict=True):
+            texts = _differences([_settings(view.cell) for view in same])
+            for cell, text in zip(same, texts, strict=True):
                 cell.name = f"{cell.name} ({text or 'as usual'})"
     for name, times in Counter(cell.name for cell in cells).items():
         if times > 1:
@@ -216,39 +296,36 @@ def _tell_apart(cells: Sequence[Cell]) -> None:
 
 
 def _settings(cell: Cell) -> dict[str, Any]:
-    told = json.loads(cell.flat.iloc[0].cell.text)
-    # What is not set (a zero) goes without saying.
-    return {name: value for name, value in told.items() if name != "label" and value}
+    """Return the fields of a cell that are set: a zero goes without saying."""
+    leaves = cell.without("label").leaves()
+    return {name: value for name, value in leaves.items() if value or "." in name}
 
 
-def _conditions(cell: Cell) -> dict[str, Any]:
-    """Return what cells must share to be ranked: all but the backend's own."""
-    told = {name: value for name, value in _settings(cell).items() if name not in OF_BACKENDS}
-    return {**told, "machine": cell.about["machine"]}
-
-
-def _group(cells: list[Cell], absent: list[str]) -> Group:
+def _group(cells: list[CellView], absent: list[str]) -> GroupView:
     by_name = {cell.name: cell for cell in cells}
-    questions = {
-        "time to target": {n: measured(c.flat, TIME, "train") for n, c in by_name.items()},
-        "compile + target": {n: measured(c.flat, TIME, "compile") for n, c in by_name.items()},
-        "ms/update": {n: measured(c.flat, UPDATE, "train") for n, c in by_name.items()},
-    }
-    found = {name: verdict.verdict(sides) for name, sides in questions.items()}
-    for name, one in found.items():
-        if one.first is not None and len(cells) > 1:
-            by_name[one.first].marks[name] = "best" if one.shown else "lowest"
-    straight = verdict.courses({name: cell.flat for name, cell in by_name.items()})
-    said = {question: found[name].said for name, question in QUESTIONS.items()}
-    few = all(one.few for one in found.values() if one.first is not None)
-    if few:
-        said = {}
-    said["By number of updates, compiling counted (medians)"] = ("", verdict.even(straight))
-    if found["time to target"].first is None:
-        said["Certified 100%"] = ("", "no trial reached it within its budget")
+    flats = {name: cell.flat for name, cell in by_name.items()}
+    bests = {column: best(flats, asked.metric, asked.clock) for column, asked in QUESTIONS.items()}
+    for column, one in bests.items():
+        cell = by_name.get(one.name or "")
+        if cell and len(cells) > 1 and (one.shown or cell.numbers[column] is not None):
+            cell.marks[column] = "best" if one.shown else "lowest"
+    lines = [line for name, flat in flats.items() if (line := course(name, [flat]))]
+    few = all(one.few for one in bests.values() if one.name is not None)
+    answers = {}
+    if not few:
+        answers = {
+            asked.text: (one.name or "" if one.shown else "", one.text)
+            for asked, one in zip(QUESTIONS.values(), bests.values(), strict=True)
+        }
+    if len(lines) > 1:
+        always = "" if len(break_even(lines)) > 1 else ", however many"
+        first = who_is_first(lines) + always
+        answers["By number of updates, compiling counted (medians)"] = ("", first)
+    if bests["time to target"].name is None:
+        answers["Certified 100%"] = ("", "no trial reached it within its budget")
     cells.sort(key=_order)
     name = " ".join(cells[0].about[n] for n in ("task", "division"))
-    return Group(
+    return GroupView(
         id="group-" + re.sub(r"[^a-z0-9]+", "-", name.lower()) + "-" + cells[0].id[:6],
         task=cells[0].about["task"],
         division=cells[0].about["division"],
@@ -256,20 +333,20 @@ def _group(cells: list[Cell], absent: list[str]) -> Group:
         settings="",
         cells=cells,
         absent=absent,
-        said={question: text for question, text in said.items() if any(text)},
+        answers={question: answer for question, answer in answers.items() if any(answer)},
         lines=[
             {
                 "name": line.name,
                 "compile": float(line.compile_s),
                 "update": float(line.seconds_per_update),
             }
-            for line in straight
+            for line in lines
         ],
         few=few,
     )
 
 
-def _order(cell: Cell) -> tuple[float, float, str]:
+def _order(cell: CellView) -> tuple[float, float, str]:
     numbers = [cell.numbers[name] for name in ("time to target", "ms/update")]
     first, second = (float("inf") if number is None else number for number in numbers)
     return first, second, cell.name

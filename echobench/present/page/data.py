@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from echobench.analysis import curves
+from echobench.analysis.pairs import CLOCKS
 from echobench.analysis.statistics import Floats
-from echobench.analysis.table import CLOCKS
 from echobench.trial.record import Record
 
 POINTS = 40

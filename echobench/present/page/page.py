@@ -24,7 +24,7 @@ from echobench.harness.studies import answers, measurements, plan_study
 from echobench.machine.privacy import redact
 from echobench.plugin.manager import Plugins
 from echobench.present.page import data
-from echobench.present.page.cells import Cell, Group, groups
+from echobench.present.page.cells import CellView, GroupView, groups
 from echobench.store.decoding import decoded
 from echobench.store.folder import Store
 from echobench.store.reading import Complaints, read_lines, record_files
@@ -75,14 +75,14 @@ class Page:
     folder: str
     made: str
     version: str
-    groups: list[Group]
+    groups: list[GroupView]
     studies: list[StudyView]
-    study_groups: list[Group]
+    study_groups: list[GroupView]
     machines: list[dict[str, Any]]
     remarks: list[str]
 
     @property
-    def cells(self) -> list[Cell]:
+    def cells(self) -> list[CellView]:
         """Return all cells, including those of studies; a cell in both once."""
         both = [*self.groups, *self.study_groups]
         return list({cell.id: cell for group in both for cell in group.cells}.values())
@@ -241,14 +241,14 @@ def rendered(page: Page) -> str:
     return text
 
 
-def _packed(cells: Sequence[Cell], level: data.Level) -> dict[str, str]:
+def _packed(cells: Sequence[CellView], level: data.Level) -> dict[str, str]:
     return {
         cell.id: data.packed(data.columns([data.kept(r.to_dict(), level) for r in cell.records]))
         for cell in cells
     }
 
 
-def _keys(cells: Sequence[Cell]) -> dict[str, list[str]]:
+def _keys(cells: Sequence[CellView]) -> dict[str, list[str]]:
     """Return the trials' keys by cell; a key that occurs again (another machine) gets a number."""
     times: dict[str, int] = defaultdict(int)
     keys: dict[str, list[str]] = defaultdict(list)
@@ -277,7 +277,7 @@ def _script_data(page: Page) -> dict[str, Any]:
     }
 
 
-def _first(groups: Sequence[Group]) -> str | None:
+def _first(groups: Sequence[GroupView]) -> str | None:
     """Return the group whose charts are shown first: with a winner if possible, with most cells."""
     if not groups:
         return None

@@ -77,15 +77,15 @@ def _is_foreign(folder: Path) -> bool:
 def _told(board: Board) -> dict[str, Any]:
     """Return what the pages show: by division, then machine, then what is compared."""
     divisions: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
-    for number, (where, standings) in enumerate(board.fields.items()):
-        division, machine, task, device, threads, source = where
-        same = sum(other[:5] == where[:5] for other in board.fields)
-        divisions[division][machine].append(
+    for number, (shared, standings) in enumerate(board.fields.items()):
+        plural = "" if shared.threads == 1 else "s"
+        sources = {other.source for other in board.fields if other[:-1] == shared[:-1]}
+        divisions[shared.division][shared.machine].append(
             {
                 "id": f"field-{number}",
-                "task": task,
-                "setting": f"{device}, {threads} thread{'' if threads == 1 else 's'}",
-                "source": source if same > 1 else "",
+                "task": shared.task,
+                "setting": f"{shared.device}, {shared.threads} thread{plural}",
+                "source": shared.source if len(sources) > 1 else "",
                 "standings": standings,
             }
         )
@@ -104,21 +104,20 @@ def _told(board: Board) -> dict[str, Any]:
 
 def _index(board: Board) -> dict[str, Any]:
     """Return the leaderboard for scripts."""
-    names = ("division", "machine", "task", "device", "threads", "source")
     return {
         "fields": [
-            {**dict(zip(names, where, strict=True)), "rows": [*map(_line, standings)]}
-            for where, standings in board.fields.items()
+            {**shared._asdict(), "rows": [*map(_line, standings)]}
+            for shared, standings in board.fields.items()
         ],
         "refused": [vars(finding) for finding in board.refused],
         "left_out": dict(board.left_out),
     }
 
 
-def _line(one: Standing) -> dict[str, Any]:
-    row = one.row
+def _line(standing: Standing) -> dict[str, Any]:
+    row, against = standing.row, standing.against
     return {
-        "rank": one.rank,
+        "rank": standing.rank,
         "backend": row.backend,
         "engine": row.engine,
         "versions": row.versions,
@@ -126,8 +125,8 @@ def _line(one: Standing) -> dict[str, Any]:
         "trials": len(row.records),
         "time_to_target_s": row.target._asdict(),
         "seconds_per_update": row.update_s,
-        "against_lowest": None if one.against is None else one.against._asdict(),
-        "verdict": one.verdict,
+        "against_lowest": None if against is None else against.ratio._asdict(),
+        "verdict": standing.words,
         "records": f"{RECORDS}/{row.digest}.jsonl",
     }
 

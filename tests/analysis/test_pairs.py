@@ -1,0 +1,222 @@
+"""Pairs by hand, and one verdict on two cells whichever command is asked."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from echobench.analysis import ranking
+from echobench.analysis.comparison import Side, compare
+from echobench.analysis.frame import frame
+from echobench.analysis.leaderboard import ranked, row_of
+from echobench.analysis.pairs import (
+    ERROR,
+    LOOKS,
+    MARGIN,
+    Decision,
+    Pairs,
+    Verdict,
+    judge,
+    pair,
+    ratios,
+    settled,
+)
+from echobench.analysis.statistics import FEWEST_PAIRS, MANY_PAIRS, Estimate, widened_tail
+from echobench.harness.adaptive import contests
+from echobench.present.page.cells import groups
+from echobench.present.sentences import verdicts
+from echobench.trial.record import Record
+from tests.records import changed, missed, reached
+
+
+def test_pairs_of_every_kind_by_hand() -> None:
+    nan = float("nan")
+    # measured both; a missed after 2; a missed early; b missed after 9; b missed early; both.
+    a = [2.0, nan, nan, 3.0, 3.0, nan]
+    b = [4.0, 1.0, 5.0, nan, nan, nan]
+    found = ratios(a, b, [nan, 2.0, 2.0, nan, nan, 1.0], [nan, nan, nan, 9.0, 2.0, 1.0])
+    assert found.ratios.tolist() == [2.0, 0.5, 3.0]
+    assert (found.bounded, found.silent) == (2, 3)
+
+
+MISSED = UNBOUNDED = np.nan
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "spent_a", "spent_b", "value", "bound"),
+    [
+        (2.0, 4.0, 9.0, 9.0, 2.0, False),  # both arrived: what was spent is of no account
+        (MISSED, 5.0, 10.0, 9.0, 0.5, True),
+        (MISSED, 5.0, 5.0, 9.0, 1.0, True),
+        (MISSED, 5.0, 4.0, 9.0, None, False),  # ended before the other had arrived
+        (2.0, MISSED, 9.0, 8.0, 4.0, True),
+        (2.0, MISSED, 9.0, 2.0, 1.0, True),
+        (2.0, MISSED, 9.0, 1.0, None, False),
+        (MISSED, MISSED, 9.0, 3.0, None, False),
+        (MISSED, MISSED, 3.0, 9.0, None, False),
+        (MISSED, 5.0, UNBOUNDED, 9.0, None, False),
+        (2.0, MISSED, 9.0, UNBOUNDED, None, False),
+        (0.25, 0.5, 9.0, 9.0, 2.0, False),  # what takes less than a second is no miss
+        (0.5, MISSED, 9.0, 0.75, 1.5, True),
+        (MISSED, 0.25, 0.5, 9.0, 0.5, True),
+        (0.0, 5.0, 9.0, 9.0, None, False),  # nothing is a ratio to nothing
+        (5.0, 0.0, 9.0, 9.0, None, False),
+    ],
+)
+def test_a_pair_by_hand(
+    a: float, b: float, spent_a: float, spent_b: float, value: float | None, bound: bool
+) -> None:
+    # Beside a pair of which both arrived.
+    found = ratios([1.0, a], [3.0, b], [9.0, spent_a], [9.0, spent_b])
+    assert found.ratios.tolist() == [3.0, *([] if value is None else [value])]
+    assert (found.bounded, found.silent) == (int(bound), int(value is None))
+
+
+def test_trials_pair_by_machine_seed_and_repeat_and_the_last_of_a_run_counts() -> None:
+    def run(seconds: float, seed: int = 0, repeat: int = 0, cpu: str = "a") -> Record:
+        machine = {"machine": {"cpu": cpu, "cores": 1}}
+        return changed(reached(seed, seconds), provenance=machine, trial={"repeat": repeat})
+
+    first = frame([run(1, 10), run(2, 9), run(3, 9, 1), run(4, 0, 0, "b"), run(9, 7), run(5, 7)])
+    second = frame([run(8, 0, 0, "b"), run(9, 9, 1), run(8, 9), run(5, 10), run(7, 8), run(5, 7)])
+    # By machine, repeat and seed, seeds as numbers: (a, 0, 7), (a, 0, 9), (a, 0, 10), ...
+    assert pair(first, second).ratios.tolist() == [1.0, 4.0, 5.0, 3.0, 2.0]
+    assert pair(first, first[:0]).ratios.tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "decision"),
+    [
+        (1.01, 1.02, Decision.FIRST),
+        (0.5, 0.99, Decision.SECOND),
+        (0.96, 1.04, Decision.ALIKE),
+        (1.0, 1.04, Decision.ALIKE),
+        (1 + 1e-15, 1.04, Decision.ALIKE),  # rounding
+        (0.94, 1.04, Decision.OPEN),
+        (0.96, 1.06, Decision.OPEN),
+        (None, None, Decision.FEW),
+    ],
+)
+def test_a_decision_by_hand(low: float | None, high: float | None, decision: Decision) -> None:
+    verdict = Verdict(Estimate(1.0, low, high, 8))
+    assert verdict.decision is decision
+    assert verdict.has_winner == (decision in (Decision.FIRST, Decision.SECOND))
+
+
+def test_the_advantage_is_the_ratio_of_the_slower_to_the_faster() -> None:
+    assert Verdict(Estimate(2.0, 1.6, 2.5, 8)).advantage == (2.0, 1.6, 2.5, 8)
+    assert Verdict(Estimate(0.5, 0.4, 0.625, 8)).advantage == (2.0, 1.6, 2.5, 8)
+    assert Verdict(Estimate(0.5, None, None, 3)).advantage == (2.0, None, None, 3)
+
+
+@pytest.mark.parametrize("n", LOOKS)
+def test_what_settles_a_look_is_a_verdict_too(n: int) -> None:
+    for slower in range(n + 1):
+        pairs = Pairs(np.array([1.1] * slower + [0.9] * (n - slower)))
+        decision = settled(pairs)
+        sure = stats.binomtest(slower, n).pvalue <= ERROR / len(LOOKS)
+        assert decision is (judge(pairs).decision if sure else None)
+        assert not sure or decision is (Decision.FIRST if 2 * slower > n else Decision.SECOND)
+
+
+def test_the_sign_test_of_a_look_is_stricter_than_the_interval() -> None:
+    error = ERROR / len(LOOKS)
+    for n in range(FEWEST_PAIRS, MANY_PAIRS):
+        # As many ratios below 1 as the sign test allows, if it allows any.
+        tails = 2 * stats.binom.cdf(np.arange(n // 2), n, 0.5)
+        for below in np.flatnonzero(tails <= error)[-1:]:
+            # The share of resamples whose median is below 1 too.
+            assert stats.binom.sf(np.ceil(n / 2) - 1, n, below / n) < widened_tail(n) / 2
+
+
+class Trials(NamedTuple):
+    """What one run of two cells took: seconds, `-seconds` for a miss, 0 for none at all."""
+
+    jax: float
+    torch: float
+
+
+def trials(backend: str, seconds: list[float]) -> list[Record]:
+    made = []
+    for number, taken in enumerate(seconds):
+        seed, repeat = divmod(number, 2)
+        one = reached(seed, taken) if taken > 0 else missed(seed, -taken)
+        if taken:
+            key = f"{backend} {number}"
+            made.append(changed(one, backend=backend, key=key, trial={"repeat": repeat}))
+    return made
+
+
+SECONDS = st.one_of(
+    st.floats(0.8, 1.25),
+    st.sampled_from([1.0, 1.02, 0.5, 0.0]),
+    st.sampled_from([-0.1, -1.0, -100.0]),
+)
+RUNS = st.lists(st.builds(Trials, SECONDS, SECONDS), min_size=1, max_size=24)
+FACTORS = st.sampled_from([1.0, 1.0, 1.03, 1.2, 3.0])
+
+
+@settings(max_examples=40, deadline=None)
+@given(RUNS, FACTORS)
+def test_two_cells_have_one_verdict_whoever_is_asked(runs: list[Trials], slower: float) -> None:
+    ours = trials("jax", [run.jax for run in runs])
+    theirs = trials("torch", [slower * run.torch for run in runs])
+    if not ours or not theirs:
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("echobench.analysis.statistics.RESAMPLES", 999)
+        verdict = judge(pair(frame(ours), frame(theirs)))
+        winner = {Decision.FIRST: "jax", Decision.SECOND: "torch"}.get(verdict.decision)
+        mirrored = judge(pair(frame(theirs), frame(ours)))
+        assert {Decision.FIRST: "torch", Decision.SECOND: "jax"}.get(mirrored.decision) == winner
+        assert by_compare(ours, theirs) == winner
+        assert by_sentence([*ours, *theirs]) == winner
+        assert by_page([*ours, *theirs]) == winner
+        assert by_leaderboard(ours, theirs) in (winner, "not ranked")
+        for contest in contests([*ours, *theirs]):
+            assert contest.pairs == verdict.ratio.n
+            if contest.decision is Decision.ALIKE:
+                assert verdict.within_margin
+                assert f"are within {MARGIN:.0%}" in str(contest)
+            elif contest.decision is not None:
+                assert str(contest).startswith(f"partial closed: {winner} fused is faster than ")
+
+
+def by_compare(ours: list[Record], theirs: list[Record]) -> str | None:
+    sides = Side("", Path(), {"backend": "jax"}), Side("", Path(), {"backend": "torch"})
+    runs = [{(r.seed, r.trial.repeat) for r in side} for side in (ours, theirs)]
+    if not runs[0] & runs[1]:
+        return None  # not a pair: an error
+    words = [found.words for found in compare(*sides, (ours, theirs), ["time_to_target_s"])]
+    named = re.fullmatch(r"([AB]) (?:at least )?\S+x faster \[.*\]", words[0]) if words else None
+    return {"A": "jax", "B": "torch"}[named[1]] if named else None
+
+
+def by_sentence(records: list[Record]) -> str | None:
+    (line,) = verdicts(ranking.grouped(records))
+    named = re.match(r"(\w+) reached certified 100% on partial \(closed\) .* sooner than", line)
+    return named[1] if named else None
+
+
+def by_page(records: list[Record]) -> str | None:
+    (group,) = groups(records, frame(records))
+    name, _ = group.answers.get("Training time to certified 100%", ("", ""))
+    marked = [c.name for c in group.cells if c.marks.get("time to target") == "best"]
+    assert marked == ([name] if name else [])
+    return name.removesuffix(" fused") or None
+
+
+def by_leaderboard(ours: list[Record], theirs: list[Record]) -> str | None:
+    standings = ranked([row_of(side, side[0].cell) for side in (ours, theirs)])
+    if any(standing.rank is None for standing in standings):
+        return "not ranked"
+    first, second = standings
+    assert first.rank == 1
+    return first.row.backend if second.rank == 2 else None
