@@ -13,8 +13,7 @@ from echobench.core.backend import Backend
 from echobench.harness import launch
 from echobench.harness.sharing import POLL_S
 from echobench.plugin.manager import Plugins
-from echobench.store.appending import replace_file
-from echobench.store.folder import Store
+from echobench.store.folder import Store, replace_file
 from echobench.store.locks import FolderLocks
 from echobench.trial.job import Job, Reference
 from echobench.trial.trial import Trial

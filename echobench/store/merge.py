@@ -30,8 +30,8 @@ from typing import IO, NamedTuple, cast
 from echobench.errors import StorageError, UsageError
 from echobench.machine import parallel
 from echobench.plugin.manager import Plugins
-from echobench.store.appending import sync_folder
 from echobench.store.decoding import canonical, decoded, decoded_prediction
+from echobench.store.folder import sync_folder
 from echobench.store.reading import (
     MAX_MESSAGE,
     PREDICTIONS,

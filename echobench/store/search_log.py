@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from echobench import interrupts
 from echobench.core.task import Recipe
 from echobench.errors import DamagedError, StorageError
-from echobench.store.appending import append_line
+from echobench.store.folder import append_line
 from echobench.store.reading import SEARCH, Complaints, read_lines
 from echobench.trial.record import Record
 

@@ -18,7 +18,7 @@ from echobench.core.task import Task
 from echobench.core.training import Evaluation, Limits, TrainingOutcome, fresh_rows, train
 from echobench.errors import TrainingError
 from echobench.machine import facts, privacy
-from echobench.store.appending import replace_file
+from echobench.store.folder import replace_file
 from echobench.trial.job import Job
 from echobench.trial.messages import Look, Progress
 from echobench.trial.record import Sample

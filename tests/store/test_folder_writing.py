@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from echobench.store.appending import append_line, replace_file, rescue
+from echobench.store.folder import append_line, replace_file, rescue
 
 WRITER = """
 import sys
 from pathlib import Path
-from echobench.store.appending import append_line
+from echobench.store.folder import append_line
 for number in range(50):
     append_line(Path(sys.argv[1]), sys.argv[2] * 20_000 + str(number))
 """
