@@ -106,11 +106,11 @@ def changed(one: Record, **fields: Any) -> Record:
 
 
 def reached(seed: int, seconds: float) -> Record:
-    return record(seed, time_to_target_s=seconds, first_update_s=0.0, train_s=seconds)
+    return record(seed, time_to_target_s=float(seconds), first_update_s=0.0, train_s=float(seconds))
 
 
 def missed(seed: int, seconds: float) -> Record:
-    return record(seed, status="missed", first_update_s=0.0, train_s=seconds)
+    return record(seed, status="missed", first_update_s=0.0, train_s=float(seconds))
 
 
 def measured(backend: str, **fields: Any) -> Prediction:

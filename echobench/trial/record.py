@@ -173,7 +173,7 @@ class JsonLine(Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
         return line
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the line as JSON has it."""
+        """Return the fields of the line, as `from_dict` takes them."""
         fields: dict[str, Any] = msgspec.to_builtins(self)
         beyond = fields.pop("beyond", None)
         return _joined(fields, beyond) if beyond else fields

@@ -148,7 +148,7 @@ def test_two_steps_from_a_cell_to_a_whole_record(by: str, report: Path, chromium
             page.keyboard.press("Enter")
         shown = json.loads(page.locator("#record").inner_text())
         (true,) = (r for r in Store.read(OPEN) if r.key == shown["key"])
-        assert shown == true.to_dict()
+        assert shown == json.loads(true.to_json())
         assert fits(page)
         page.keyboard.press("Escape")
         expect(page.locator("#dialog")).to_be_hidden()
