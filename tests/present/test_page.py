@@ -66,7 +66,7 @@ def test_the_command_writes_one_file(echobench: Command, tmp_path: Path) -> None
     found = embedded(html)
     cells = found["data"]["cells"]
     assert sum(len(cell["keys"]) for cell in cells.values()) == 80
-    true = {r.key: r.to_dict() for r in Store.read(RESULTS / "open")}
+    true = {r.key: json.loads(r.to_json()) for r in Store.read(RESULTS / "open")}
     for cell, told in cells.items():
         for place, key in enumerate(told["keys"]):
             assert restored(found[f"records-{cell}"], place) == true[key]
