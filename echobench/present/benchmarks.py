@@ -16,8 +16,6 @@ from echobench.text import file_name, plain
 from echobench.trial.cell import Cell, differences
 from echobench.trial.record import COUNTED, Machine, Record
 
-METRICS = ("seconds_per_update", "time_to_target_s")
-"""Fields of the record that a benchmark's statistics can be of."""
 MEDIANS = (
     "updates_to_target", "epochs_to_target", "seconds_per_update", "sequences_per_s", "epochs",
     "accuracy", "exact_match", "error_bound", "limit_fraction", "compile_s", "wall_s",
@@ -57,7 +55,7 @@ def document(records: Sequence[Record], metric: str) -> tuple[dict[str, Any], li
 
     Args:
         records: of one machine class, the latest of each trial.
-        metric: one of `METRICS`.
+        metric: `seconds_per_update` or `time_to_target_s`.
 
     Raises:
         UsageError: no record holds the metric.

@@ -93,6 +93,24 @@ def test_pairs_are_of_one_class_of_machine() -> None:
     assert adaptive.contests([*hits, *slower]) == []
 
 
+def test_classes_of_machines_are_judged_apart() -> None:
+    records = [
+        changed(
+            reached(seed, seconds),
+            backend=backend,
+            provenance={"machine": {"cpu": cpu, "cores": 2}},
+        )
+        for seed in range(8)
+        for cpu, backend, seconds in (
+            ("a", "jax", 1.0), ("a", "torch", 2.0), ("b", "jax", 2.0), ("b", "torch", 1.0)
+        )
+    ]  # fmt: skip # one line reads better
+    assert [str(contest) for contest in adaptive.contests(records)] == [
+        "partial closed on a, 2 cores: jax fused is faster than torch fused (8 pairs)",
+        "partial closed on b, 2 cores: torch fused is faster than jax fused (8 pairs)",
+    ]
+
+
 def test_one_cell_alone_cannot_be_told_apart(plugins: Plugins) -> None:
     selection = Selection(tasks=["partial", "whole"], backends=["jax"])
     with pytest.raises(UsageError, match="--seeds auto: expected two backends or engines"):
