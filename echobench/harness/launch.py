@@ -30,7 +30,7 @@ def silent(progress: Progress) -> None:
     """Ignore progress."""
 
 
-def run(job: Job, backend: Backend, log: Path, report: Report = silent) -> list[Record]:
+def run_job(job: Job, backend: Backend, log: Path, report: Report = silent) -> list[Record]:
     """Run a job on this machine; return a record of each trial, whatever happens.
 
     A trial that cannot run is `unavailable` or `unsupported`; one whose worker does not finish
@@ -108,7 +108,7 @@ def work(job: Job, backend: Backend, log: Path, report: Report = silent) -> list
     def variables(home: str) -> dict[str, str]:
         return environment(backend, job, home)
 
-    ending = process.run(job, variables, log, report)
+    ending = process.run_worker(job, variables, log, report)
     results = [answer.fields for answer in ending.answers if isinstance(answer, Result)]
     if len(ending.answers) > job.results:
         reason = "the worker told more than one result"

@@ -155,7 +155,7 @@ class Matrix:
         backend = self.plugins.backend(trial.backend).value
         log = self.store.logs / f"{trial.key}.log"
         try:
-            return launch.run(
+            return launch.run_job(
                 job, backend, log, lambda progress: watcher.progressed(trial, progress)
             )
         except KeyboardInterrupt:

@@ -45,7 +45,7 @@ def test_what_a_worker_is_told_survives_the_trip(plugins: Plugins) -> None:
 def test_a_device_that_is_not_there_is_a_row_that_says_so(plugins: Plugins, tmp_path: Path) -> None:
     (trial,) = plan(Selection(tasks=["whole"], backends=["jax"], device="gpu"), plugins)
     backend = plugins.backend("jax").value
-    (record,) = launch.run(Job(trials=[trial]), backend, tmp_path / "log")
+    (record,) = launch.run_job(Job(trials=[trial]), backend, tmp_path / "log")
     assert (record.status, record.reason) == ("unavailable", "expected a gpu; jax sees none")
 
 
@@ -53,7 +53,7 @@ def two_trials(folder: Path, fault: str) -> list[Record]:
     """Run a job of two trials in one process, of a worker that does what `fault` says."""
     trial, plugins = planned(folder, fault)
     job = Job(trials=[trial, trial.model_copy(update={"seed": 1})])
-    return launch.run(job, plugins.backend("faulty").value, folder / "log")
+    return launch.run_job(job, plugins.backend("faulty").value, folder / "log")
 
 
 def test_each_trial_of_a_job_has_its_own_result(tmp_path: Path) -> None:
