@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -209,3 +210,8 @@ def needs(verb: str, extra: str, *packages: str) -> None:
     missing = why_missing(packages, extra)
     if missing is not None:
         raise UsageError(f"{verb}: {missing}")
+
+
+def command_line() -> list[str]:
+    """Return the command as records keep it."""
+    return ["echobench", *sys.argv[1:]]

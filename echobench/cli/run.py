@@ -19,6 +19,7 @@ from echobench.cli.options import (
     Retries,
     Threads,
     Timeout,
+    command_line,
     memory_limit_of,
     retries_of,
     whole,
@@ -166,5 +167,5 @@ def run(
         retries=retries_of(retries),
         budget_s=seconds_of("--budget", budget) if budget else None,
     )
-    if flow.execute(request, dry_run=dry_run, table=True).failed:
+    if flow.execute(request, command_line(), dry_run=dry_run, table=True).failed:
         raise typer.Exit(1)

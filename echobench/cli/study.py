@@ -18,6 +18,7 @@ from echobench.cli.options import (
     PrintFormat,
     Retries,
     Threads,
+    command_line,
     memory_limit_of,
     retries_of,
 )
@@ -88,7 +89,8 @@ def study(
             observers=observe or [],
             memory_limit=memory_limit_of(memory_limit),
             retries=retries_of(retries),
-        )
+        ),
+        command_line(),
     )
     asked = session.plugins.study(name).value
     selection = Selection(

@@ -18,6 +18,7 @@ from echobench.cli.options import (
     PrintFormat,
     Retries,
     Threads,
+    command_line,
     memory_limit_of,
     needs,
     retries_of,
@@ -123,7 +124,7 @@ def tune(
         budget_s=seconds_of("--budget", budget),
     )
     # The best recipe is run again to be reported, and passes the parity gate there.
-    session = flow.Session(options, plugins=plugins, gate=False)
+    session = flow.Session(options, command_line(), plugins=plugins, gate=False)
     session.prepare()
     store = session.store
     locks = FolderLocks(store.folder, SEARCHES)

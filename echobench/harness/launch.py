@@ -111,7 +111,7 @@ def work(job: Job, backend: Backend, log: Path, report: Report = silent) -> list
     ending = process.run_worker(job, variables, log, report)
     results = [answer.fields for answer in ending.answers if isinstance(answer, Result)]
     if len(ending.answers) > job.results:
-        reason = "the worker told more than one result"
+        reason = "the worker reported more than one result"
         failed = {"status": "failed", "reason": reason, "log_tail": ending.log_tail}
         return [failed] * job.results
     if len(results) == job.results:
@@ -128,7 +128,7 @@ def work(job: Job, backend: Backend, log: Path, report: Report = silent) -> list
             death = ending.death if ending.code < 0 else f"{ending.death} and no result"
             status, reason = ending.killed or ("failed", death)
             if ending.dropped:
-                reason += f"; {ending.dropped} lines that it told were too long"
+                reason += f"; {ending.dropped} lines that it wrote were too long"
     missing = {"status": status, "reason": reason, "log_tail": ending.log_tail}
     return results + [missing] * (job.results - len(results))
 

@@ -73,7 +73,7 @@ def test_a_result_stays_where_the_next_trial_ends_the_process(tmp_path: Path) ->
     ("fault", "reason"),
     [
         ("raise ValueError('it died')", "ValueError: it died"),
-        ("for _ in range(3): result()\ntime.sleep(60)", "the worker told more than one result"),
+        ("for _ in range(3): result()\ntime.sleep(60)", "the worker reported more than one result"),
     ],
 )
 def test_what_befalls_the_process_befalls_each_trial(
