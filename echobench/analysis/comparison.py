@@ -17,8 +17,8 @@ from echobench.analysis.pairs import METRICS, RUN, Decision, Verdict, judge, pai
 from echobench.analysis.statistics import ratio
 from echobench.errors import UnknownNameError, UsageError
 from echobench.plugin.manager import Plugins
-from echobench.store.divisions import sorted_out
 from echobench.store.folder import Store
+from echobench.store.referee import sorted_out
 from echobench.trial.record import Record, latest
 
 USUAL = METRICS[:3]

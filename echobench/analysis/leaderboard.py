@@ -16,8 +16,7 @@ from echobench.analysis.pairs import Decision, Verdict, hits_and_misses, judge, 
 from echobench.analysis.statistics import FEWEST_PAIRS, Estimate, censored_median
 from echobench.plugin.manager import Plugins
 from echobench.store import referee
-from echobench.store.decoding import decoded
-from echobench.store.reading import read_numbered
+from echobench.store.reading import decoded, read_numbered
 from echobench.store.referee import Finding
 from echobench.trial.cell import Cell
 from echobench.trial.record import COUNTED, Record, latest

@@ -15,11 +15,9 @@ from pathlib import Path
 
 from echobench import interrupts
 from echobench.errors import StorageError, UsageError
-from echobench.store.decoding import decoded
-from echobench.store.reading import PREDICTIONS, Complaints, read_lines, record_files
+from echobench.store.reading import PREDICTIONS, Complaints, decoded, read_lines, record_files
 from echobench.text import say
-from echobench.trial.prediction import Prediction
-from echobench.trial.record import Machine, Record
+from echobench.trial.record import Machine, Prediction, Record
 
 try:
     import fcntl

@@ -30,7 +30,6 @@ from typing import IO, NamedTuple, cast
 from echobench.errors import StorageError, UsageError
 from echobench.machine import parallel
 from echobench.plugin.manager import Plugins
-from echobench.store.decoding import canonical, decoded, decoded_prediction
 from echobench.store.folder import sync_folder
 from echobench.store.reading import (
     MAX_MESSAGE,
@@ -38,13 +37,15 @@ from echobench.store.reading import (
     SEARCH,
     Complaints,
     Damage,
+    canonical,
+    decoded,
+    decoded_prediction,
     json_lines_files,
     read_numbered,
 )
 from echobench.store.referee import faults
 from echobench.text import plain
-from echobench.trial.prediction import Prediction
-from echobench.trial.record import Record
+from echobench.trial.record import Prediction, Record
 
 try:
     import fcntl

@@ -6,9 +6,8 @@ from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
 from echobench.errors import DamagedError
-from echobench.store.decoding import decoded
 from echobench.store.folder import DONE
-from echobench.store.reading import MAX_LINE_BYTES, record_files
+from echobench.store.reading import MAX_LINE_BYTES, decoded, record_files
 from echobench.trial.record import Machine, Record
 
 

@@ -7,16 +7,27 @@ Only a newline ends a line, so that a damaged line never changes the number of a
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import msgspec
 
 from echobench.errors import DamagedError, NewerError, UsageError
 from echobench.text import plain
+from echobench.trial.record import (
+    PREDICTION_SCHEMA_VERSION,
+    SCHEMA_VERSION,
+    AnyLine,
+    JsonLine,
+    Prediction,
+    Record,
+)
 
 Parsed = TypeVar("Parsed")
 PREDICTIONS = "predictions-"
@@ -40,6 +51,13 @@ OTHER_FORMATS = {
     b"\xfe\xff": "UTF-16; expected UTF-8",
 }
 """How files of other formats begin, and what they are."""
+DEEPEST = 100
+"""Brackets within brackets. Beyond, readers of JSON differ in what they accept."""
+STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+NEWEST: dict[type[JsonLine], int] = {
+    Record: SCHEMA_VERSION,
+    Prediction: PREDICTION_SCHEMA_VERSION,
+}
 
 
 class Line(NamedTuple):
@@ -274,3 +292,87 @@ def read_lines(
 ) -> Iterator[Parsed]:
     """Yield the parsed lines of a file; see `read_numbered`."""
     return (content for _, content in read_numbered(path, parse, complain))
+
+
+class _Version(msgspec.Struct):
+    schema_version: int
+
+
+def decoded(line: bytes) -> Record:
+    """Return the record that a line holds.
+
+    Raises:
+        DamagedError: the line holds none; NewerError where it is one of a newer echobench.
+    """
+    return _decoded(line, Record)
+
+
+def decoded_prediction(line: bytes) -> Prediction:
+    """Return the prediction that a line holds, as `decoded` does with records."""
+    return _decoded(line, Prediction)
+
+
+def canonical(line: JsonLine) -> bytes:
+    """Return a record as JSON, the same for lines that say the same in another form."""
+    return _encoder.encode(line.to_dict())
+
+
+def _decoded(line: bytes, kind: type[AnyLine]) -> AnyLine:
+    try:
+        text = line.decode()
+    except UnicodeDecodeError as error:
+        raise DamagedError(f"no UTF-8 at byte {error.start}") from error
+    try:
+        found = _parsed(text, kind)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise _newer(text, kind) or DamagedError(str(error)) from error
+    version = found.schema_version
+    if not 1 <= version <= NEWEST[kind]:
+        raise _newer(text, kind) or DamagedError(f"no such schema version: {version}")
+    _check_depth(text, found)
+    return found
+
+
+def _parsed(text: str, kind: type[AnyLine]) -> AnyLine:
+    try:
+        found: AnyLine = _decoders[kind].decode(text)
+    except msgspec.ValidationError as error:
+        if "unknown field" not in str(error):
+            raise
+    else:
+        if found.beyond is msgspec.UNSET:
+            return found
+    # Slow, and rare: the line has fields that this version does not know.
+    return kind.from_dict(msgspec.json.decode(text))
+
+
+def _newer(text: str, kind: type[JsonLine]) -> NewerError | None:
+    """Return the error for a line of a newer echobench, if it is such a line."""
+    try:
+        version = msgspec.json.decode(text, type=_Version).schema_version
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    if version <= NEWEST[kind]:
+        return None
+    newest = f"this one reads up to {NEWEST[kind]}"
+    return NewerError(f"written by a newer echobench (schema {version}; {newest})")
+
+
+def _check_depth(text: str, found: JsonLine) -> None:
+    """Refuse a line that is nested too deep; only lines with many brackets are parsed for it."""
+    points = len(getattr(found, "evaluations", ())) + len(getattr(found, "after_hit", ()))
+    samples = 3 * len(getattr(found, "samples", ()))
+    if text.count("{") + text.count("[") - points - samples <= DEEPEST:
+        return
+    depth = deepest = 0
+    for bracket in re.findall(r"[\[\]{}]", STRING.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    if deepest > DEEPEST:
+        raise DamagedError(f"nested deeper than {DEEPEST}")
+
+
+_decoders: dict[type[JsonLine], msgspec.json.Decoder[Any]] = {
+    kind: msgspec.json.Decoder(kind) for kind in NEWEST
+}
+_encoder = msgspec.json.Encoder(order="deterministic")

@@ -22,9 +22,17 @@ from pathlib import Path
 from typing import IO
 
 from echobench.errors import DamagedError, NewerError, UsageError
-from echobench.store.decoding import decoded, decoded_prediction
 from echobench.store.folder import sync_folder
-from echobench.store.reading import CHUNK, PREDICTIONS, SET_ASIDE, Line, lines_of, parse_line
+from echobench.store.reading import (
+    CHUNK,
+    PREDICTIONS,
+    SET_ASIDE,
+    Line,
+    decoded,
+    decoded_prediction,
+    lines_of,
+    parse_line,
+)
 from echobench.text import plain
 
 LATE_WRITE_S = 0.1

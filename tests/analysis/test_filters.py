@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from echobench.analysis import frame
-from echobench.analysis.filters import only
+from echobench.analysis.frame import only
 from echobench.errors import UsageError
 from tests.records import RESULTS, record
 

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 
 from echobench.analysis import frame
-from echobench.analysis.divisions import sorted_out_frame
+from echobench.analysis.frame import sorted_out_frame
 from echobench.machine import parallel
 from echobench.plugin.manager import Plugins
 from echobench.present import table
-from echobench.store import divisions
+from echobench.store import referee
 from echobench.store.folder import Store
 from echobench.trial.record import TABLE_FIELDS, Parity, Record, latest
 from tests.records import changed, missed, reached, record, rows
@@ -87,7 +87,7 @@ def test_divisions_are_sorted_out_as_records_are(plugins: Plugins) -> None:
         return changed(real, division="closed", trial=trial, seed=seed, key=str(seed), **changes)
 
     records = [forged(0), real, forged(1, parity=parity), reached(2, 1.0)]
-    expected, told = divisions.sorted_out(records, plugins)
+    expected, told = referee.sorted_out(records, plugins)
     found, why = sorted_out_frame(frame.frame(records), plugins)
     assert why == told
     assert len(why) == 2

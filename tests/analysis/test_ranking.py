@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from echobench.analysis import frame, ranking
+from echobench.analysis import frame, table
 from echobench.errors import UnknownNameError
 from echobench.present import table as present
 from echobench.present.terminal import MARK
@@ -19,7 +19,7 @@ from tests.records import RESULTS, changed, missed, reached, record
 
 def printed(records: list[Record], width: int) -> str:
     console = Console(width=width, file=io.StringIO(), record=True)
-    console.print(present.terminal(ranking.grouped(records), width))
+    console.print(present.terminal(table.grouped(records), width))
     return console.export_text()
 
 
@@ -31,7 +31,7 @@ def marked(records: Any, **options: Any) -> set[tuple[str, ...]]:
     """Return the names of rows with a mark, and the column that has it."""
     return {
         (*(line[name] for name in frame.CELL[:4]), name)
-        for line in present.lines(ranking.grouped(records, **options))
+        for line in present.lines(table.grouped(records, **options))
         for name, text in line.items()
         if text.startswith(MARK)
     }
@@ -77,7 +77,7 @@ def test_divisions_machines_and_replicates_are_never_ranked_together() -> None:
         changed(ours, provenance={"machine": {"cpu": "other"}}, key="c"),
         changed(ours, trial={"replicates": 4}, key="d"),
     ]
-    groups = ranking.grouped([ours, *others], group_by=("task",))
+    groups = table.grouped([ours, *others], group_by=("task",))
     assert [len(group.rows) for group in groups] == [1, 1, 1, 1]
     assert marked([ours, *others], group_by=("task",)) == set()
 
@@ -87,7 +87,7 @@ def test_who_mostly_missed_comes_after_who_reached_it() -> None:
     never = with_backend("never", missed(0, 9.0), threads=1)
     slow = with_backend("slow", reached(0, 5.0))
     broken = with_backend("broken", record(status="failed", reason="it broke"))
-    (group,) = ranking.grouped([*never, *rare, *slow, *broken])
+    (group,) = table.grouped([*never, *rare, *slow, *broken])
     assert [row.place["backend"] for row in group.order] == ["slow", "rare", "never"]
     assert [row.place["backend"] for row in group.rows] == ["broken", "never", "rare", "slow"]
 
@@ -95,17 +95,17 @@ def test_who_mostly_missed_comes_after_who_reached_it() -> None:
 def test_rows_are_sorted_and_what_is_missing_comes_last() -> None:
     flat = frame.load(RESULTS / "speed")
     for sort, ascending in (("ms/update", True), ("-ms/update", False)):
-        for group in ranking.grouped(flat, sort=sort):
+        for group in table.grouped(flat, sort=sort):
             values = pd.Series([row.values["ms/update"] for row in group.rows])
             assert values.is_monotonic_increasing if ascending else values.is_monotonic_decreasing
     rows = [*with_backend("a", record(status="failed")), *with_backend("b", reached(0, 1.0))]
     for sort in ("time to target", "-time to target"):
-        (group,) = ranking.grouped(rows, sort=sort)
+        (group,) = table.grouped(rows, sort=sort)
         assert [row.place["backend"] for row in group.rows] == ["b", "a"]
     with pytest.raises(UnknownNameError, match="did you mean 'ms/update'"):
-        ranking.grouped(rows, sort="ms/updat")
+        table.grouped(rows, sort="ms/updat")
     with pytest.raises(UnknownNameError, match="did you mean 'backend'"):
-        ranking.grouped(rows, group_by=("backends",))
+        table.grouped(rows, group_by=("backends",))
 
 
 @pytest.mark.parametrize("name", ["seconds_per_update", "-seconds_per_update", "reason"])
@@ -122,7 +122,7 @@ def test_flat_rows_are_sorted_as_pandas_sorts(name: str) -> None:
 
 @pytest.mark.parametrize("folder", ["speed", "tasks", "matrix"])
 def test_however_narrow_names_counts_and_figures_are_there(folder: str) -> None:
-    groups = ranking.grouped(frame.load(RESULTS / folder))
+    groups = table.grouped(frame.load(RESULTS / folder))
     for width in (40, 60, 80, 100, 130):
         console = Console(width=width, file=io.StringIO(), record=True)
         console.print(present.terminal(groups, width))
@@ -139,7 +139,7 @@ def test_what_strangers_wrote_commands_no_terminal_and_no_page() -> None:
     text = printed([bad, *with_backend("jax2", reached(0, 1.0))], 130)
     assert "\x1b" not in text
     assert r"\x1b[2Jgone" in text
-    written = present.written(present.lines(ranking.grouped([bad])), "md")
+    written = present.written(present.lines(table.grouped([bad])), "md")
     assert len(written.splitlines()) == 3
     assert "<script" not in written
     assert "gone \\| &lt;script&gt;" in written

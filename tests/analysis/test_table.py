@@ -9,7 +9,7 @@ import json
 import pytest
 from rich.console import Console
 
-from echobench.analysis import ranking, table
+from echobench.analysis import table
 from echobench.present import table as present
 from echobench.trial.record import Parity, Record
 from tests.records import changed, missed, reached, record, rows
@@ -24,7 +24,7 @@ first_update_s train_s eval_s wall_s peak_memory_bytes limit_fraction started_at
 
 def printed(records: list[Record], width: int) -> str:
     console = Console(width=width, record=True, file=io.StringIO())
-    console.print(present.terminal(ranking.grouped(records), width))
+    console.print(present.terminal(table.grouped(records), width))
     return console.export_text()
 
 

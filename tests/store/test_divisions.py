@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from echobench.plugin.manager import Plugins
-from echobench.store.divisions import sorted_out
+from echobench.store.referee import sorted_out
 from echobench.trial.record import Record
 from tests import records
 from tests.conftest import Command

@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 from echobench.analysis import frame
 from echobench.errors import UsageError
 from echobench.store import reading
-from echobench.store.decoding import canonical, decoded
 from echobench.store.folder import Store
-from echobench.store.reading import read_numbered, record_files
+from echobench.store.reading import canonical, decoded, read_numbered, record_files
 from echobench.trial.record import Machine
 from tests.records import RESULTS, record
 
