@@ -26,14 +26,10 @@ TIME, UPDATE = "time to target", "ms/update"
 
 
 class Row(NamedTuple):
-    """A cell of the table.
+    """A cell of the table, and its records of every seed.
 
-    Attributes:
-        line: what is printed, by column.
-        values: the figures in it, by column: medians.
-        place: what it can be grouped by.
-        cell: what its trials have in common.
-        trials: the records, of every seed.
+    `line` has what is printed, by column, `values` the medians in it, and `place` what rows can be
+    grouped by.
     """
 
     line: dict[str, str]
@@ -46,12 +42,8 @@ class Row(NamedTuple):
 def summary(records: Records, clock: str = "train") -> list[dict[str, str]]:
     """Return one line a cell, over its seeds: medians with intervals, successes k/n.
 
-    Records of other machines, versions, task sources or settings make lines of
-    their own.
-
-    Args:
-        records: the latest of each trial.
-        clock: what counts into the time to target: see `pairs.on_clock`.
+    Records of other machines, versions, task sources or settings make lines of their own. Of each
+    trial only the latest record may be given.
     """
     return [row.line for row in cells(records, clock)]
 
@@ -156,13 +148,7 @@ def _note(flat: pd.DataFrame, cell: Cell) -> str:
 
 
 class Group(NamedTuple):
-    """Rows that are compared with each other.
-
-    Attributes:
-        rows: in the order of the table.
-        by: the column that decides, `TIME` or `UPDATE`.
-        order: the rows that have a rank, the best first.
-    """
+    """Rows that are compared; in `order` those with a rank, by the column `TIME` or `UPDATE`."""
 
     rows: list[Row]
     by: str
@@ -181,17 +167,11 @@ def grouped(
     group_by: Sequence[str] = GROUP_BY,
     sort: str | None = None,
 ) -> list[Group]:
-    """Return the summary's rows in groups.
+    """Return the summary's rows in groups that share the columns of `group_by`.
 
     Divisions and classes of machines are always apart, and so are seeds that were trained
-    together (replicates), which share a clock.
-
-    Args:
-        records: the latest of each trial.
-        clock: what counts into the time to target: see `pairs.on_clock`.
-        group_by: columns that the rows of a group share, of `GROUPS`.
-        sort: the column by which each group is sorted, with `-` before it the largest first;
-            missing values are last. By their names by default.
+    together (replicates), which share a clock. Each group is sorted by the column `sort`, with `-`
+    before it the largest first, missing values last; by names by default.
 
     Raises:
         UnknownNameError: an unknown column.

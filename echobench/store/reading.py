@@ -1,7 +1,7 @@
 """Read files of records line by line: nothing crashes, and nothing is dropped silently.
 
 Only a newline ends a line, so that a damaged line never changes the number of another.
-`Complaints` names and counts what cannot be read.
+`Complaints` names and counts what cannot be read; `decoded` makes a record of a line.
 """
 
 from __future__ import annotations
@@ -54,17 +54,14 @@ OTHER_FORMATS = {
 DEEPEST = 100
 """Brackets within brackets. Beyond, readers of JSON differ in what they accept."""
 STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
-NEWEST: dict[type[JsonLine], int] = {
-    Record: SCHEMA_VERSION,
-    Prediction: PREDICTION_SCHEMA_VERSION,
-}
+NEWEST: dict[type[JsonLine], int] = {Record: SCHEMA_VERSION, Prediction: PREDICTION_SCHEMA_VERSION}
+"""The newest schema of each kind of line that this version reads."""
 
 
 class Line(NamedTuple):
-    """A line of a file.
+    """A line of a file: its number, counted from 1, and where it is.
 
     Attributes:
-        number: counted from 1.
         start: offset of its first byte, after a byte order mark.
         size: in bytes, newline included.
         raw: these bytes; None if there are more than `MAX_LINE_BYTES`.
@@ -90,14 +87,7 @@ KINDS: dict[Kind, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class Damage:
-    """A line or a file that is left out.
-
-    Attributes:
-        path: the file.
-        number: of the line; 0 for the whole file.
-        why: what is wrong, printable.
-        kind: see `KINDS`.
-    """
+    """A line that is left out, and why; a whole file if the number is 0."""
 
     path: Path
     number: int
@@ -120,11 +110,7 @@ Complain = Callable[[Damage], object]
 class Complaints:
     """Everything that one load leaves out: the first of each file are named, all are counted.
 
-    A context manager that prints a summary at its end.
-
-    Attributes:
-        say: prints a line; to stderr by default.
-        counts: number left out, by kind.
+    A context manager that prints a summary at its end, on stderr by default.
     """
 
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr)
@@ -172,30 +158,27 @@ class Complaints:
             self.say(line)
 
 
-def record_files(path: Path, pattern: str = "*.jsonl") -> list[Path]:
+def record_files(path: Path, *, deep: bool = False) -> list[Path]:
     """Return the files with records of trials: `path` itself, or those in this folder.
 
-    Args:
-        path: a file or a folder.
-        pattern: `*.jsonl`, or `**/*.jsonl` to include subfolders.
+    In its subfolders too, if `deep`.
 
     Raises:
         UsageError: a folder cannot be read; its records would be missing silently.
     """
     return [
         file
-        for file in json_lines_files(path, pattern)
+        for file in json_lines_files(path, deep=deep)
         if file == path or not (file.name == SEARCH or file.name.startswith(PREDICTIONS))
     ]
 
 
-def json_lines_files(path: Path, pattern: str = "*.jsonl") -> list[Path]:
+def json_lines_files(path: Path, *, deep: bool = False) -> list[Path]:
     """Return all JSON Lines files, as `record_files` does; also predictions and search logs."""
     if path.name.endswith(SET_ASIDE):
         return []
     if path.is_file():
         return [path]
-    deep = pattern.startswith("**/")
     paths: list[Path] = []
     for folder, folders, files in os.walk(path, onerror=_refuse):
         # A folder with such a name is reported later, as a file that cannot be read.
@@ -269,10 +252,7 @@ def read_numbered(
 ) -> Iterator[tuple[Line, Parsed]]:
     """Yield the lines of a file that are not blank, each with its parsed content.
 
-    Args:
-        path: a file of records.
-        parse: parses a line; raises DamagedError if it is damaged.
-        complain: called with each damaged line, which is left out.
+    `parse` raises DamagedError for a damaged line; it is left out, and `complain` is called.
     """
     try:
         for line in lines_of(path):

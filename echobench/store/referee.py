@@ -1,4 +1,4 @@
-"""The referee: check whether records from elsewhere can be true."""
+"""The referee: check whether records from elsewhere can be true, and in their own division."""
 
 from __future__ import annotations
 
@@ -43,7 +43,6 @@ class Finding:
 
     Attributes:
         where: file and line.
-        severity: `error` for a record that cannot be true.
         about: the field or the rule.
         message: what was expected and what was received.
     """
@@ -63,15 +62,9 @@ Rule = Callable[[Record], Iterator[tuple[str, str]]]
 def validate(
     paths: Iterable[Path], plugins: Plugins, complaints: Complaints | None = None
 ) -> tuple[list[Finding], int]:
-    """Check all records in files.
+    """Check all records in files; return the findings in order, and the number of non-empty lines.
 
-    Args:
-        paths: JSON Lines files.
-        plugins: tasks that are installed here, whose closed recipes count.
-        complaints: collects damage; each named damage is a finding too.
-
-    Returns:
-        The findings in order, and the number of lines that are not empty.
+    Each damaged line that `complaints` names is a finding too.
     """
     found: list[Finding] = []
     damage = complaints or Complaints(say=lambda line: None)
@@ -306,10 +299,7 @@ def _finished(record: Record) -> Iterator[tuple[str, str]]:
 
 
 def _division(record: Record, plugins: Plugins) -> Iterator[tuple[Severity, str, str]]:
-    """Check a closed record against its task's closed recipe, field by field.
-
-    Yields how bad it is, what it is about, and what differs.
-    """
+    """Check a closed record against its task's closed recipe, field by field."""
     trial = record.trial
     if record.division != "closed":
         return
@@ -351,13 +341,7 @@ def moved(record: Any, why: Sequence[str]) -> str:
 
 
 def why_open(cell: Cell, division: str, plugins: Plugins) -> list[str]:
-    """Return how the recipe of a closed cell differs from its task's, if the task is installed.
-
-    Args:
-        cell: of trials.
-        division: the one in the records.
-        plugins: tasks that are installed here.
-    """
+    """Return how the recipe of a closed cell differs from its task's, if the task is installed."""
     if division != "closed":
         return []
     task = _task(cell.task, dict(cell.parameters), plugins)

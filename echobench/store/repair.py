@@ -43,13 +43,7 @@ OURS = ("records-", PREDICTIONS)
 
 @dataclass(frozen=True)
 class Repaired:
-    """What was moved out of a file.
-
-    Attributes:
-        path: the file.
-        lines, bytes: how many were moved.
-        aside: the file that holds them.
-    """
+    """How much was moved out of a file, and the file beside it that holds that now."""
 
     path: Path
     lines: int

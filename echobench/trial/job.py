@@ -27,10 +27,9 @@ class Reference(BaseModel):
 
 
 class Inference(BaseModel):
-    """A saved network to run.
+    """A saved network (a .keras file) to run.
 
     Attributes:
-        model: the .keras file.
         batches: numbers of samples for which a call is timed.
         answers: the .npy file that takes the answers to fresh sequences,
             integers [sequences, samples, n_out], `MISSING` where none was asked for.
@@ -42,12 +41,7 @@ class Inference(BaseModel):
 
 
 class Heard(BaseModel):
-    """A sample that a saved network is to echo.
-
-    Attributes:
-        model: the .keras file.
-        tokens: one sample, `MISSING` where there is no token.
-    """
+    """A sample, `MISSING` where it has no token, that a saved network (.keras file) is to echo."""
 
     model: str
     tokens: list[int]
@@ -130,14 +124,10 @@ class Job(JobOptions):
 
 
 class Look(BaseModel):
-    """An evaluation of a trial that is watched.
+    """An evaluation of a trial that is watched, on fresh sequences.
 
-    Attributes:
-        updates: updates so far.
-        train_s: seconds of training so far.
-        loss: of the last epoch.
-        accuracy, exact_match: on fresh sequences.
-        samples: the same few samples at each evaluation, as the network echoes them now.
+    The loss is that of the last epoch. The samples are the same few at each evaluation, as the
+    network echoes them now.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)

@@ -214,10 +214,6 @@ def _joined(fields: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def _holds(kind: Any, annotation: Any) -> bool:
-    return kind in (annotation, *get_args(annotation))
-
-
 class Record(JsonLine, kw_only=True):
     """A trial and its result. Seconds are wall-clock; empty means not measured.
 
@@ -307,7 +303,6 @@ class Latency(Struct, kw_only=True):
     """How long one call took with one number of samples; seconds.
 
     Attributes:
-        batch: samples of a call.
         median_s, quartiles_s: over the timed calls.
         samples_per_s: batch / median_s.
         calls: how many were timed.
@@ -363,6 +358,11 @@ class Prediction(JsonLine, kw_only=True):
     provenance: Provenance = msgspec.field(default_factory=Provenance)
     log_tail: list[str] = msgspec.field(default_factory=list)
 
+    @property
+    def key(self) -> str:
+        """Return what is the same for predictions by one network of one task, run in one way."""
+        return f"{self.model_sha256} {self.task} {self.backend} {self.device} {self.threads}"
+
 
 WITHIN: dict[type[Struct], dict[str, type[Struct]]] = {
     JsonLine: {"trial": StoredTrial, "provenance": Provenance},
@@ -379,20 +379,10 @@ def _columns(kind: type[JsonLine]) -> tuple[str, ...]:
 
 TABLE_FIELDS, PREDICTION_FIELDS = _columns(Record), _columns(Prediction)
 FLOATS, INTEGERS = (
-    {field.name for field in msgspec.structs.fields(Record) if _holds(kind, field.type)}
+    {f.name for f in msgspec.structs.fields(Record) if kind in (f.type, *get_args(f.type))}
     for kind in (Finite, Whole)
 )
 """Fields that hold such numbers."""
-
-
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a record, as `record.schema.json` has it."""
-    schema = msgspec.json.schema(Record)
-    del schema["$defs"]["Record"]["properties"]["beyond"]
-    for kind in WITHIN[JsonLine].values():
-        for part in (kind, *WITHIN[kind].values()):
-            del schema["$defs"][part.__name__]["additionalProperties"]
-    return schema
 
 
 def latest(records: list[Record]) -> list[Record]:

@@ -13,7 +13,7 @@ from echobench.analysis import frame, table
 from echobench.analysis.statistics import MANY_PAIRS, ratio
 from echobench.present.sentences import verdicts
 from echobench.trial.record import Record
-from tests.analysis.test_ranking import with_backend
+from tests.analysis.test_table import with_backend
 from tests.records import RESULTS, missed, reached
 
 

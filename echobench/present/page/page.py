@@ -99,7 +99,7 @@ def read(folder: Path) -> list[Record]:
     """
     chosen_files = [
         file
-        for file in record_files(folder, "**/*.jsonl")
+        for file in record_files(folder, deep=True)
         if not APART & set(file.relative_to(folder).parts)
     ]
     with Complaints() as complain:
