@@ -79,7 +79,7 @@ def latest(everything: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the table: of each trial the last one run on each machine."""
     run = everything.groupby(["key", "machine"], sort=False, observed=True).ngroup()
     last = ~run.duplicated(keep="last")
-    # Each where its trial was run first, as in `store.latest`.
+    # Each where its trial was run first, as in `record.latest`.
     return everything[last].iloc[np.argsort(run[last].to_numpy(), kind="stable")]
 
 

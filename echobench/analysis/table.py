@@ -106,11 +106,8 @@ def _row(cell: Cell, machine: str, flat: pd.DataFrame, clock: str) -> Row:
 def _estimated(found: Estimate, hits: Floats) -> str:
     if not len(hits):
         return ""
-    if found.n == 1:
-        return _seconds(found.value, hits)
-    return (
-        f"{_seconds(found.value, hits)} [{_seconds(found.low, hits)}, {_seconds(found.high, hits)}]"
-    )
+    value, low, high = (_seconds(bound, hits) for bound in (found.value, found.low, found.high))
+    return value if found.n == 1 else f"{value} [{low}, {high}]"
 
 
 def _seconds(value: float | None, hits: Floats) -> str:

@@ -3,7 +3,7 @@
 Merged records are kept in files of their own, `records-DAY-merged-PART-DIGEST.jsonl` for each
 day (UTC) on which trials started, sorted by start and key. Contents and names of these files
 depend only on the set of records, not on the order of merges. A record is identified by its
-content (`decoding.canonical`), not by how its line is formatted; of several lines with one
+content (`reading.canonical`), not by how its line is formatted; of several lines with one
 content, that with the smallest digest is kept unchanged.
 
 Files that a run writes in the target are read, to avoid duplicates, but never changed. New
@@ -30,7 +30,7 @@ from typing import IO, NamedTuple
 from echobench.errors import StorageError, UsageError
 from echobench.machine import parallel
 from echobench.plugin.manager import Plugins
-from echobench.store.folder import sync_folder
+from echobench.store.folder import RECORDS, sync_folder
 from echobench.store.locks import fcntl
 from echobench.store.reading import (
     MAX_MESSAGE,
@@ -48,8 +48,8 @@ from echobench.store.referee import faults
 from echobench.text import plain
 from echobench.trial.record import Prediction, Record
 
-RECORDS, QUICK, UNFINISHED = "records-", "quick", ".merging-"
-"""Prefix of a file of records, folder of smoke runs, prefix of the folder of unfinished files."""
+QUICK, UNFINISHED = "quick", ".merging-"
+"""Folder of smoke runs, and prefix of the folder of unfinished files."""
 PART = 100_000
 """Records per file."""
 MAX_OPEN = 64

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO
 
 from echobench.errors import DamagedError, NewerError, UsageError
-from echobench.store.folder import sync_folder
+from echobench.store.folder import RECORDS, sync_folder
 from echobench.store.reading import (
     CHUNK,
     PREDICTIONS,
@@ -37,7 +37,7 @@ from echobench.text import plain
 
 LATE_WRITE_S = 0.1
 """Time for a run that has opened the file to write its line."""
-OURS = ("records-", PREDICTIONS)
+OURS = (RECORDS, PREDICTIONS)
 """Prefixes of files that runs write. Another file without any record is left alone."""
 
 
@@ -92,9 +92,8 @@ def _damaged_lines(path: Path) -> tuple[list[tuple[Line, str]], int]:
         if line.raw is not None and line.raw.isspace():
             continue
         try:
-            parse_line(line, parse)
-            intact += 1
-        except NewerError:
+            with contextlib.suppress(NewerError):
+                parse_line(line, parse)
             intact += 1
         except DamagedError as error:
             damaged.append((line._replace(raw=None), str(error)))
