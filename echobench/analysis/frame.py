@@ -91,21 +91,17 @@ def _load(path: Path) -> tuple[pd.DataFrame, list[str], Complaints]:
 
 
 def _row(record: Record) -> tuple[Any, ...]:
-    repeat = record.trial.repeat
+    repeat, attempts = record.trial.repeat, record.provenance.attempts or ()
     return (
         *(_without_figures(record) if record.failed_parity else _fields(record)),
         record.cell,
         sys.intern(record.machine_class),
         f" repeat {repeat}" if repeat else "",
-        _after(record.provenance.attempts),
+        f"after {len(attempts)} attempts" if len(attempts) > 1 else "",
         record.parity is not None and record.parity.passed is None,
         record.lasted,
         bool(record.disturbances),
     )
-
-
-def _after(attempts: Sequence[Any] | None) -> str:
-    return f"after {len(attempts)} attempts" if attempts and len(attempts) > 1 else ""
 
 
 def _without_figures(record: Record) -> list[Any]:
@@ -133,12 +129,9 @@ def _column(name: str, values: Sequence[Any]) -> Any:
             return pd.array(values, dtype="Int64")
         except (OverflowError, TypeError):  # more than 64 bits: nothing that was measured
             return pd.Series(values, dtype=object)
-    return _categories(values, dtype=object if name == "cell" else str)
-
-
-def _categories(values: Sequence[Any], dtype: type) -> pd.Categorical:
     there = sorted({value for value in values if value is not None})
-    return pd.Categorical(values, categories=pd.Index(there, dtype=dtype))
+    kind = object if name == "cell" else str
+    return pd.Categorical(values, categories=pd.Index(there, dtype=kind))
 
 
 def _joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -32,10 +32,6 @@ class Estimate(NamedTuple):
     high: float | None
     n: int
 
-    def excludes(self, value: float) -> bool:
-        """Return whether there is an interval and it does not contain `value`."""
-        return self.low is not None and self.high is not None and not self.low <= value <= self.high
-
 
 def censored_median(hits: ArrayLike, censored: ArrayLike) -> Estimate:
     """Return the Kaplan-Meier median of times to an event, with its interval.
