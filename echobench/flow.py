@@ -284,7 +284,8 @@ def print_results(records: Iterable[Record]) -> None:
     """Print the table of records, and an echo of each cell's first seed."""
     from rich.console import Console
 
-    from echobench.analysis import frame, ranking
+    from echobench.analysis import frame
+    from echobench.analysis.table import grouped
     from echobench.present import table as tables
 
     console = Console()
@@ -299,7 +300,7 @@ def print_results(records: Iterable[Record]) -> None:
 
     flat = frame.latest(frame.frame(with_echoes()))
     if len(flat):
-        console.print(tables.terminal(ranking.grouped(flat), console.width))
+        console.print(tables.terminal(grouped(flat), console.width))
     for name, samples in echoes.values():
         if samples:
             say("", name, to=sys.stdout)

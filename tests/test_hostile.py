@@ -26,7 +26,7 @@ from echobench.present.page.page import write
 from echobench.present.site import site
 from echobench.store.folder import Store
 from echobench.text import plain
-from echobench.trial.messages import Progress
+from echobench.trial.job import Progress
 from echobench.trial.record import Record
 from echobench.trial.trial import trial_key
 from tests.browser import browser, opened

@@ -30,7 +30,7 @@ def leaderboard(
     for path in paths:
         if not path.exists():
             raise UsageError(f"leaderboard: expected files or folders of records; received {path}")
-    files = [file for path in paths for file in record_files(path, "**/*.jsonl")]
+    files = [file for path in paths for file in record_files(path, deep=True)]
     files = [file for file in dict.fromkeys(files) if output not in file.parents]
     if not files:
         raise UsageError(f"leaderboard: no records in {', '.join(map(str, paths))}")

@@ -24,7 +24,7 @@ from echobench.text import say
 
 if TYPE_CHECKING:
     from echobench.harness.saved_networks import SavedNetwork
-    from echobench.trial.prediction import Prediction
+    from echobench.trial.record import Prediction
 
 
 def predict(

@@ -29,7 +29,7 @@ from echobench.errors import UsageError
 from echobench.text import say
 
 if TYPE_CHECKING:
-    from echobench.analysis.ranking import Group
+    from echobench.analysis.table import Group
 
 FLAT = (TableFormat.JSON, TableFormat.CSV, TableFormat.PARQUET)
 
@@ -77,10 +77,9 @@ def table(
     quick: Quick = False,
 ) -> None:
     """Print the results table."""
-    from echobench.analysis import frame, ranking
-    from echobench.analysis.divisions import sorted_out_frame
-    from echobench.analysis.filters import only
+    from echobench.analysis import frame
     from echobench.analysis.footnotes import absent, chosen, footnotes
+    from echobench.analysis.table import GROUP_BY, grouped
     from echobench.plugin.manager import Plugins
     from echobench.present import table as tables
     from echobench.present.sentences import verdicts
@@ -89,13 +88,13 @@ def table(
     must_be_folder(results)
     _check_parquet(form, output)
     wanted = {"task": task or [], "backend": backend or [], "engine": engine or []}
-    everything = only(frame.load(Store(results, quick=quick).folder), wanted)
-    latest, moved = sorted_out_frame(frame.latest(everything), Plugins(plugin or []))
+    everything = frame.only(frame.load(Store(results, quick=quick).folder), wanted)
+    latest, moved = frame.sorted_out_frame(frame.latest(everything), Plugins(plugin or []))
     filters = {
         "status": status or [],
         "seed": [str(number) for number in seed or []],
     }
-    records = only(latest, {"division": division or [], **filters})
+    records = frame.only(latest, {"division": division or [], **filters})
     names = tuple(group_by.split(",")) if group_by else ()
     if form in FLAT:
         flat = tables.ordered(records, names, sort)
@@ -106,16 +105,16 @@ def table(
                 for text in (*tables.render(flat, form.value), "\n"):
                     file.write(text)
         return
-    groups = ranking.grouped(records, clock.value, names or ranking.GROUP_BY, sort)
+    groups = grouped(records, clock.value, names or GROUP_BY, sort)
     with _opened(output) as file:
         if form is TableFormat.MD:
             print(tables.written(tables.lines(groups), form.value), file=file)
         elif groups:
             notes = [
-                *tables.legend(groups, names or ranking.GROUP_BY),
+                *tables.legend(groups, names or GROUP_BY),
                 *footnotes(records),
                 *chosen(everything),
-                *absent(only(latest, {"division": division or []})),
+                *absent(frame.only(latest, {"division": division or []})),
                 *moved,
             ]
             _show(file, groups, notes, verdicts(groups, clock.value, results))

@@ -32,7 +32,7 @@ def validate(
     for path in paths:
         if not path.exists():
             raise UsageError(f"validate: expected files or folders of records; received {path!s}")
-    files = [file for path in paths for file in record_files(path, "**/*.jsonl")]
+    files = [file for path in paths for file in record_files(path, deep=True)]
     files = list(dict.fromkeys(files))
     if not files:
         raise UsageError(f"validate: no records in {', '.join(map(str, paths))}")

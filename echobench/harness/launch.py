@@ -15,8 +15,7 @@ import psutil
 from echobench.core.backend import Backend
 from echobench.harness import process, validation
 from echobench.machine import calibration, facts, privacy
-from echobench.trial.job import Job
-from echobench.trial.messages import Failure, Progress, Result
+from echobench.trial.job import Failure, Job, Progress, Result
 from echobench.trial.record import Record
 
 Report = Callable[[Progress], None]

@@ -21,8 +21,7 @@ from echobench.store.folder import Store
 from echobench.store.locks import FolderLocks
 from echobench.store.progress_log import ProgressLog
 from echobench.text import file_name
-from echobench.trial.job import Job, JobOptions
-from echobench.trial.messages import Progress
+from echobench.trial.job import Job, JobOptions, Progress
 from echobench.trial.record import Record
 from echobench.trial.trial import Trial
 

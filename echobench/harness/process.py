@@ -21,8 +21,7 @@ import psutil
 
 from echobench.harness.worker_output import LineSplitter, log_tail, parse_events, shorten_log
 from echobench.machine import facts, privacy
-from echobench.trial.job import Job
-from echobench.trial.messages import Failure, Progress, Result
+from echobench.trial.job import Failure, Job, Progress, Result
 
 GRACE_S = 10.0
 """Seconds that a worker has, past its limit or its last result, to end by itself."""

@@ -15,8 +15,8 @@ from echobench.errors import EchobenchError, StorageError
 from echobench.harness import launch
 from echobench.machine.cores import reserved_cores
 from echobench.plugin.manager import FILE_PREFIX, Plugins
-from echobench.store.decoding import decoded
 from echobench.store.folder import replace_file
+from echobench.store.reading import decoded
 from echobench.trial.job import Job
 from echobench.trial.record import Record
 from echobench.trial.trial import Trial

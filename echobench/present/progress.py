@@ -17,7 +17,7 @@ from echobench.harness.matrix import Watcher
 from echobench.present.echoes import side_by_side
 from echobench.present.terminal import line_of
 from echobench.text import plain, say
-from echobench.trial.messages import Look, Progress
+from echobench.trial.job import Look, Progress
 from echobench.trial.record import Record
 from echobench.trial.trial import Trial
 

@@ -20,9 +20,9 @@ from echobench.harness.plan import Selection, plan
 from echobench.harness.predicting import Setting
 from echobench.harness.saved_networks import read_network
 from echobench.plugin.manager import Plugins
-from echobench.store.decoding import decoded_prediction
+from echobench.store.reading import decoded_prediction
 from echobench.trial.job import Job
-from echobench.trial.prediction import Prediction
+from echobench.trial.record import Prediction
 from tests.conftest import Command
 from tests.plugins.cells import ECHO
 
