@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
@@ -10,6 +11,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from echobench.trial.cell import LARGEST_FLOAT, Cell, Finite, StoredRecipe, StoredTrial, Whole
 
+NOT_FINITE = re.compile(r"`float` [<>]= -?1\.7976931348623157e\+308")
 SCHEMA_VERSION = 4
 """2 added calibration, disturbances, FLOPs and updates; 3 whether a hit lasts, and the wall time
 to it; 4 an echo at some of the evaluations. Older records load, these empty. `record.schema.json`
@@ -168,7 +170,12 @@ class JsonLine(Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
         if "beyond" in fields:
             raise msgspec.ValidationError("Object contains unknown field `beyond`")
         known, beyond = _split(JsonLine, fields)
-        line = msgspec.convert(known, cls)
+        try:
+            line = msgspec.convert(known, cls)
+        except msgspec.ValidationError as error:
+            # msgspec names the bound that a NaN or an infinity breaks.
+            message = NOT_FINITE.sub("a finite number", str(error))
+            raise msgspec.ValidationError(message) from error
         if beyond:
             line.beyond = beyond
         return line

@@ -74,7 +74,7 @@ FAULTS = [
     ("told = dict(event='failure', status='failed', reason='a' + chr(10) + chr(27) + '[2J')\n"
      "tell(json.dumps(told) + chr(10)); os._exit(1)", r"a \x1b[2J"),
     ("result(accuracy=float('nan')); os._exit(0)",
-     "the worker's result is no record (accuracy: Input should be a finite number)"),
+     "the worker's result is no record (Expected a finite number - at `$.accuracy`)"),
     ("result(wall_s=1e9, other_s=1e9); os._exit(0)",
      "the worker's result cannot be true (wall_s: "),
     ("result(certified_sequences=3); os._exit(0)",
