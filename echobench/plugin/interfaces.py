@@ -1,4 +1,4 @@
-"""What an executor plugin provides: a place that runs jobs, and a connection to it."""
+"""What executor, observer and study plugins provide; `core` has tasks and backends."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from echobench.core.frozen import FrozenModel
+from pydantic import Field
+
+from echobench.core.task import FrozenModel
 from echobench.trial.job import Job, Progress
 from echobench.trial.record import Record
 from echobench.trial.trial import Trial
@@ -96,3 +98,84 @@ class Connection(ABC):
     @abstractmethod
     def cancel(self, handle: Any) -> None:
         """End a job and every process that it started."""
+
+
+class Observer:
+    """Receives trials as they run: for a log elsewhere, or a dashboard.
+
+    Chosen with `--observe NAME`. A subclass overrides the methods that it needs; they run in
+    the parent process, where no framework may be imported. An observer that raises is named on
+    stderr and not called again; the trials go on.
+
+    Attributes:
+        name: the name that `--observe` takes.
+        requires: modules that must be installed.
+        extra: echobench's extra that installs them, if any.
+    """
+
+    name: ClassVar[str]
+    requires: ClassVar[tuple[str, ...]] = ()
+    extra: ClassVar[str | None] = None
+
+    def trial_started(self, trial: Trial, results: Path) -> None:
+        """Handle a trial's start.
+
+        Args:
+            trial: the trial that starts.
+            results: the results folder, for files that the observer writes.
+        """
+
+    def trial_progressed(self, trial: Trial, progress: Progress) -> None:
+        """Handle a trial's progress; called at most a few times a second."""
+
+    def trial_finished(self, trial: Trial, record: Record) -> None:
+        """Handle a trial's record, which is already on disk."""
+
+
+class Variant(FrozenModel):
+    """A row of a study.
+
+    Attributes:
+        label: the row's heading.
+        task: a task, as `--task` takes it.
+        division: `closed` or `open`.
+        sizes: the row's position on the study's axes of size, from an axis's name, with its
+            unit, to the size. A row gives the axis on which it differs from the base row; the
+            base row gives all axes. With sizes, the study says at which size one backend
+            overtakes another, and `echobench plot` draws it.
+    """
+
+    label: str
+    task: str
+    division: str = "open"
+    sizes: dict[str, int] = Field(default_factory=dict)
+
+
+class Study(FrozenModel):
+    """A question that `echobench study NAME` answers with a table.
+
+    Attributes:
+        name: the name that `echobench study` takes.
+        question: one sentence.
+        variants: the rows, in order.
+        backend: the backend that runs them, unless `--backend` names another.
+        seeds: trials of each variant, with the seeds 0 to seeds-1.
+        timeout: time limit of a trial, as `--timeout` takes it: `90s`, `3m`.
+    """
+
+    name: str
+    question: str
+    variants: list[Variant] = Field(min_length=1)
+    backend: str
+    seeds: int = Field(default=3, ge=1)
+    timeout: str = "3m"
+
+    @property
+    def axes(self) -> list[str]:
+        """The axes of size along which the variants lie."""
+        return list(dict.fromkeys(axis for variant in self.variants for axis in variant.sizes))
+
+    @property
+    def base(self) -> dict[str, int]:
+        """The sizes of the base row, which lies on all axes."""
+        return max((variant.sizes for variant in self.variants), key=len)
