@@ -192,5 +192,4 @@ SIZE = Study(
 
 @hookimpl
 def echobench_studies() -> list[Study]:
-    """Register the studies."""
     return [REPRESENTATION, MASKING, LENGTH, STATE, TOPOLOGY, SIZE]

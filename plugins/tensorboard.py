@@ -77,5 +77,4 @@ def _literal(text: str) -> str:
 
 @hookimpl
 def echobench_observers() -> list[Observer]:
-    """Register the observer."""
     return [TensorBoard()]

@@ -236,5 +236,4 @@ def _weights(program: NativeProgram, variables: Any) -> list[Floats]:
 
 @hookimpl
 def echobench_backends() -> list[Backend]:
-    """Register the backend."""
     return [Flax()]

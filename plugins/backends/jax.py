@@ -186,5 +186,4 @@ def _cores() -> int:
 
 @hookimpl
 def echobench_backends() -> list[Backend]:
-    """Register the backend."""
     return [Jax()]

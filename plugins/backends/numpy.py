@@ -36,5 +36,4 @@ class Numpy(InferenceBackend):
 
 @hookimpl
 def echobench_backends() -> list[Backend]:
-    """Register the backend."""
     return [Numpy()]

@@ -41,5 +41,4 @@ class OpenVINO(InferenceBackend):
 
 @hookimpl
 def echobench_backends() -> list[Backend]:
-    """Register the backend."""
     return [OpenVINO()]

@@ -144,5 +144,4 @@ def _device_kind() -> str:
 
 @hookimpl
 def echobench_backends() -> list[Backend]:
-    """Register the backend."""
     return [TensorFlow()]

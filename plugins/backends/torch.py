@@ -153,5 +153,4 @@ def _can_compile() -> bool:
 
 @hookimpl
 def echobench_backends() -> list[Backend]:
-    """Register the backend."""
     return [Torch()]

@@ -186,5 +186,4 @@ class _Network(PeerNetwork):
 
 @hookimpl
 def echobench_backends() -> list[Backend]:
-    """Register the backend."""
     return [TorchNative()]

@@ -45,5 +45,4 @@ class _ThisMachine(Connection):
 
 @hookimpl
 def echobench_executors() -> list[type[Executor]]:
-    """Register the executor."""
     return [Local]

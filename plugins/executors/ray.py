@@ -214,5 +214,4 @@ def _reason(error: Exception) -> str:
 
 @hookimpl
 def echobench_executors() -> list[type[Executor]]:
-    """Register the executor."""
     return [Ray]

@@ -192,5 +192,4 @@ def _check_lease(lease: Path) -> None:
 
 @hookimpl
 def echobench_executors() -> list[type[Executor]]:
-    """Register the executor."""
     return [Slurm]
