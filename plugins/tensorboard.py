@@ -28,7 +28,6 @@ class TensorBoard(Observer):
         self._writer: Any = None
 
     def trial_started(self, trial: Trial, results: Path) -> None:
-        """Open a run named after the trial."""
         from tensorboardX import SummaryWriter
 
         self._close()
@@ -42,7 +41,6 @@ class TensorBoard(Observer):
         self._writer.add_text("recipe", _literal(recipe))
 
     def trial_progressed(self, trial: Trial, progress: Progress) -> None:
-        """Write the latest accuracy and the speed, by epoch."""
         if progress.accuracy is not None:
             self._writer.add_scalar("live/accuracy", progress.accuracy, progress.epoch)
         if progress.seconds_per_epoch is not None:
@@ -51,7 +49,6 @@ class TensorBoard(Observer):
             )
 
     def trial_finished(self, trial: Trial, record: Record) -> None:
-        """Write every evaluation and the results; close the run."""
         for point in record.evaluations:
             for name in ("loss", "accuracy", "exact_match"):
                 self._writer.add_scalar(f"evaluation/{name}", getattr(point, name), point.epoch)

@@ -25,11 +25,9 @@ class Numpy(InferenceBackend):
         """Do nothing: the environment sets everything."""
 
     def devices(self) -> list[str]:
-        """Return `cpu`."""
         return ["cpu"]
 
     def facts(self) -> dict[str, Any]:
-        """Return the BLAS that NumPy uses."""
         blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
         return {"compiler": "none", "blas": f"{blas['name']} {blas['version']}"}
 

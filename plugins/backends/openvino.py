@@ -35,7 +35,6 @@ class OpenVINO(InferenceBackend):
         return ["cpu"]
 
     def facts(self) -> dict[str, Any]:
-        """Return compiler, threads and precision."""
         return {"compiler": "OpenVINO CPU plugin", **self._options}
 
 

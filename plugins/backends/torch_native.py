@@ -33,14 +33,12 @@ class TorchNative(OnTorch, NativeBackend):
     name: ClassVar[str] = "torch-native"
 
     def trainer(self, program: NativeProgram, chunk: int) -> Trainer:
-        """Return an eager loop over batches."""
-        return _Trainer(program)
+        return _TorchNativeTrainer(program)
 
     def predictor(self, program: NativeProgram) -> Predictor:
-        """Return the eager forward pass."""
         import torch
 
-        network = _Network(program)
+        network = _TorchNativeNetwork(program)
 
         def predict(weights: list[Floats], rows: Integers) -> Integers:
             network.load(weights)
@@ -52,10 +50,10 @@ class TorchNative(OnTorch, NativeBackend):
         return predict
 
 
-class _Trainer(Trainer):
+class _TorchNativeTrainer(Trainer):
     def __init__(self, program: NativeProgram) -> None:
         self._program = program
-        self._network = _Network(program)
+        self._network = _TorchNativeNetwork(program)
 
     def reset(self, weights: list[Floats]) -> None:
         import torch
@@ -114,7 +112,7 @@ class _Trainer(Trainer):
             self._schedule.step()
 
 
-class _Network(PeerNetwork):
+class _TorchNativeNetwork(PeerNetwork):
     """The network as `torch.nn` modules, with Keras' weights in and out."""
 
     def __init__(self, program: NativeProgram) -> None:
@@ -176,7 +174,6 @@ class _Network(PeerNetwork):
         return x, after
 
     def loss(self, outputs: Any, y: Any) -> Any:
-        """Return the mean loss."""
         from torch.nn import functional
 
         if self.program.scale is None:

@@ -17,7 +17,6 @@ class Local(Executor):
 
     @contextlib.contextmanager
     def connect(self, job: Job, site: Site) -> Iterator[Connection]:
-        """Run each job as it is started."""
         yield _ThisMachine(site)
 
 

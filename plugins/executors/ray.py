@@ -49,7 +49,6 @@ class Ray(Executor):
 
     @contextlib.contextmanager
     def connect(self, job: Job, site: Site) -> Iterator[Connection]:
-        """Join the cluster as a driver."""
         import ray
 
         try:

@@ -63,7 +63,6 @@ class Slurm(Executor):
 
     @contextlib.contextmanager
     def connect(self, job: Job, site: Site) -> Iterator[Connection]:
-        """Set the jobs' time limit, CPUs and GPUs."""
         import submitit
 
         trial = job.trial
