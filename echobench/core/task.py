@@ -118,11 +118,8 @@ class Task(FrozenModel, ABC):
         """Build the network with the methods of `form`; called in a worker.
 
         Shapes: [samples, n_in, width] to [samples, n_out, width], where n_in and n_out
-        are the framing's and `width` is the coding's.
-
-        Args:
-            form: makes the layers.
-            units: width of each recurrent layer, from the recipe.
+        are the framing's and `width` is the coding's. `units`, the width of each recurrent
+        layer, is the recipe's.
         """
 
     @property

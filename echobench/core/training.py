@@ -25,8 +25,7 @@ PHASES = ("import", "build", "compile", "first_update", "train", "eval", "sustai
 class Ledger:
     """Seconds by phase; time outside all phases is `other`.
 
-    Args:
-        started: start of the process, on the monotonic clock.
+    The process `started` at that time of the monotonic clock.
     """
 
     def __init__(self, started: float) -> None:

@@ -59,9 +59,7 @@ class Executor(FrozenModel, ABC):
     def connect(self, job: Job, site: Site) -> AbstractContextManager[Connection]:
         """Connect for as long as the context lasts.
 
-        Args:
-            job: the first job, which shows what each needs: threads, device, time limit.
-            site: the run.
+        The first job shows what each of the run's jobs needs: threads, device, time limit.
 
         Raises:
             ExecutorError: the executor cannot be reached, or no machine of it is large enough.
@@ -118,12 +116,7 @@ class Observer:
     extra: ClassVar[str | None] = None
 
     def trial_started(self, trial: Trial, results: Path) -> None:
-        """Handle a trial's start.
-
-        Args:
-            trial: the trial that starts.
-            results: the results folder, for files that the observer writes.
-        """
+        """Handle a trial's start; the observer's own files belong into the results folder."""
 
     def trial_progressed(self, trial: Trial, progress: Progress) -> None:
         """Handle a trial's progress; called at most a few times a second."""

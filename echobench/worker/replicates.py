@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from echobench.core.backend import Backend, ReplicatedTrainer
-from echobench.core.replicates import Lockstep
+from echobench.core.replicates import Lockstep, ReplicateTrainer
 from echobench.core.sequences import Floats, stream
 from echobench.core.target import BLOCK
 from echobench.core.task import Task
@@ -77,7 +77,7 @@ def learn_together(
                 task,
                 trial.recipe,
                 seed,
-                lockstep.trainer(index),
+                ReplicateTrainer(lockstep, index),
                 predictor,
                 limits,
                 own,
