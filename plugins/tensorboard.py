@@ -41,12 +41,10 @@ class TensorBoard(Observer):
         self._writer.add_text("recipe", _literal(recipe))
 
     def trial_progressed(self, trial: Trial, progress: Progress) -> None:
-        if progress.accuracy is not None:
-            self._writer.add_scalar("live/accuracy", progress.accuracy, progress.epoch)
-        if progress.seconds_per_epoch is not None:
-            self._writer.add_scalar(
-                "live/seconds_per_epoch", progress.seconds_per_epoch, progress.epoch
-            )
+        for name in ("accuracy", "seconds_per_epoch"):
+            value = getattr(progress, name)
+            if value is not None:
+                self._writer.add_scalar(f"live/{name}", value, progress.epoch)
 
     def trial_finished(self, trial: Trial, record: Record) -> None:
         for point in record.evaluations:

@@ -71,10 +71,6 @@ class StatefulForm(PlainForm):
         self._batch = batch
         self._options = {"stateful": stateful, **options}
 
-    def input(self, steps: int) -> Tensor:
-        self._inputs = [keras.Input(batch_shape=(self._batch, steps, self.coding.width))]
-        return self._inputs[0]
-
     def _layer(self, units: int, sequences: bool) -> Any:
         return TrackedLSTM(units, return_sequences=sequences, **self._options)
 

@@ -74,8 +74,10 @@ class KerasForm(Form):
 class PlainForm(KerasForm):
     """Only Keras' own layers, on encoded inputs: the network that `--save-models` writes."""
 
+    _batch: int | None = None
+
     def input(self, steps: int) -> Tensor:
-        self._inputs = [keras.Input((steps, self.coding.width))]
+        self._inputs = [keras.Input((steps, self.coding.width), batch_size=self._batch)]
         return self._inputs[0]
 
     def skip_missing(self, x: Tensor) -> Tensor:
@@ -172,7 +174,5 @@ class FusedForm(KerasForm):
 
     def output_per_step(self, x: Tensor) -> Tensor:
         """Apply one Dense layer to all steps at once: the same function as TimeDistributed."""
-        activation = self.coding.activation
-        return keras.layers.Dense(self.coding.width, activation=activation, **self._dense_options)(
-            x
-        )
+        options = {"activation": self.coding.activation, **self._dense_options}
+        return keras.layers.Dense(self.coding.width, **options)(x)

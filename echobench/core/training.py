@@ -234,9 +234,6 @@ class _Run:
     def screen(self) -> Score:
         return target.score(self.task, self.predict, self.screening, self.limits.screen)
 
-    def fresh_rows(self, epochs: int) -> Integers:
-        return fresh_rows(self.task, self.recipe, self.data, epochs)
-
     def next_evaluation(self, epoch: int) -> int:
         return (epoch // self.recipe.evaluate_every + 1) * self.recipe.evaluate_every
 
@@ -259,7 +256,7 @@ class _Run:
         while outcome.epochs < stop and time.monotonic() < self.limits.deadline:
             first = outcome.epochs == 0
             epochs = 1 if first else min(self.limits.dispatch, stop - outcome.epochs)
-            rows = self.fresh_rows(epochs)
+            rows = fresh_rows(self.task, self.recipe, self.data, epochs)
             start = ledger.training
             with ledger.phase("first_update" if first else "train"):
                 losses, accuracies = self.trainer.train(rows)
@@ -281,7 +278,7 @@ class _Run:
             stop = min(self.next_evaluation(epoch), limits.max_epochs)
             while epoch < stop and time.monotonic() < limits.deadline:
                 epochs = min(limits.dispatch, stop - epoch)
-                rows = self.fresh_rows(epochs)
+                rows = fresh_rows(self.task, self.recipe, self.data, epochs)
                 start = time.monotonic()
                 losses, _ = self.trainer.train(rows)
                 trained += time.monotonic() - start

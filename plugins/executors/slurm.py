@@ -66,7 +66,6 @@ class Slurm(Executor):
         import submitit
 
         trial = job.trial
-
         folder = site.folder / "jobs"
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -76,18 +75,14 @@ class Slurm(Executor):
                 f"--executor slurm: {' '.join(str(error).split())}; on a machine without Slurm, "
                 "slurm[cluster=local] runs jobs as processes"
             ) from error
-        asked = {
-            "slurm_partition": self.partition,
-            "slurm_account": self.account,
-            "slurm_qos": self.qos,
-            "slurm_constraint": self.constraint,
-        }
+        asked = {"partition", "account", "qos", "constraint"}
+        options = self.model_dump(include=asked, exclude_none=True)
         executor.update_parameters(
             name="echobench",
             timeout_min=math.ceil((job.limit_s + SPARE_S) / 60),
             cpus_per_task=trial.threads,
             gpus_per_node=trial.devices if trial.device == "gpu" else 0,
-            **{name: value for name, value in asked.items() if value is not None},
+            **{f"slurm_{name}": value for name, value in options.items()},
         )
         yield _Queue(executor, self, folder)
 
