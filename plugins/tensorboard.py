@@ -10,7 +10,7 @@ from __future__ import annotations
 import glob
 import socket
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from echobench import Observer, Progress, Record, Trial, file_name, hookimpl, plain
 
@@ -20,9 +20,9 @@ RESULTS = ("time_to_target_s", "updates_to_target", "seconds_per_update", "accur
 class TensorBoard(Observer):
     """Write a TensorBoard run for each trial into the results folder."""
 
-    name: ClassVar[str] = "tensorboard"
-    requires: ClassVar[tuple[str, ...]] = ("tensorboardX",)
-    extra: ClassVar[str | None] = "tensorboard"
+    name = "tensorboard"
+    requires = ("tensorboardX",)
+    extra = "tensorboard"
 
     def __init__(self) -> None:
         self._writer: Any = None

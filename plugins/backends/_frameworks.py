@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from echobench import Backend, Floats, Integers, NativeProgram
 class OnJax(Backend):
     """A backend that runs on JAX."""
 
-    keras_backend: ClassVar[str] = "jax"
+    keras_backend = "jax"
 
     def environment(self, device: str, threads: int) -> dict[str, str]:
         """Choose the platform; XLA takes its number of threads from the affinity."""
@@ -58,9 +58,9 @@ class OnJax(Backend):
 class OnTorch(Backend):
     """A backend that runs on torch."""
 
-    keras_backend: ClassVar[str] = "torch"
-    requires: ClassVar[tuple[str, ...]] = ("torch",)
-    extra: ClassVar[str | None] = "torch"
+    keras_backend = "torch"
+    requires = ("torch",)
+    extra = "torch"
 
     def environment(self, device: str, threads: int) -> dict[str, str]:
         """Choose Keras' device; hide GPUs from a run on the CPU."""

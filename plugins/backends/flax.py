@@ -9,7 +9,7 @@ scaled (`NativeProgram.adam_epsilon`), so that the updates are those of Keras' A
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -36,9 +36,9 @@ GATES = "ifgo"
 class Flax(OnJax, NativeBackend):
     """Flax on JAX, without Keras."""
 
-    name: ClassVar[str] = "flax"
-    requires: ClassVar[tuple[str, ...]] = ("flax", "optax", "jax", "jaxlib")
-    extra: ClassVar[str | None] = "flax"
+    name = "flax"
+    requires = ("flax", "optax", "jax", "jaxlib")
+    extra = "flax"
 
     def configure(self, device: str, threads: int) -> None:
         """Import Flax and optax, and turn TF32 off on GPUs."""

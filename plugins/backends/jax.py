@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 class Jax(OnJax):
     """Keras on JAX."""
 
-    name: ClassVar[str] = "jax"
-    requires: ClassVar[tuple[str, ...]] = ("jax", "jaxlib")
-    reference: ClassVar[bool] = True
+    name = "jax"
+    requires = ("jax", "jaxlib")
+    reference = True
 
     def distribute(self, device: str, count: int) -> None:
         """Train data-parallel with Keras' distribution; split a CPU into virtual devices."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -12,10 +12,10 @@ from echobench import Backend, InferenceBackend, hookimpl
 class Numpy(InferenceBackend):
     """Keras on NumPy."""
 
-    name: ClassVar[str] = "numpy"
-    keras_backend: ClassVar[str] = "numpy"
+    name = "numpy"
+    keras_backend = "numpy"
     # Keras' NumPy backend takes its convolutions and pools from JAX, and imports it.
-    requires: ClassVar[tuple[str, ...]] = ("jax",)
+    requires = ("jax",)
 
     def environment(self, device: str, threads: int) -> dict[str, str]:
         """Keep the JAX that Keras imports off GPUs; the harness sets the threads of the BLAS."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 class TensorFlow(Backend):
     """Keras on TensorFlow."""
 
-    name: ClassVar[str] = "tensorflow"
-    keras_backend: ClassVar[str] = "tensorflow"
-    requires: ClassVar[tuple[str, ...]] = ("tensorflow",)
-    extra: ClassVar[str | None] = "tensorflow"
+    name = "tensorflow"
+    keras_backend = "tensorflow"
+    requires = ("tensorflow",)
+    extra = "tensorflow"
 
     def environment(self, device: str, threads: int) -> dict[str, str]:
         hidden = {} if device == "gpu" else {"CUDA_VISIBLE_DEVICES": "-1"}

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 class Torch(OnTorch):
     """Keras on torch."""
 
-    name: ClassVar[str] = "torch"
+    name = "torch"
     # The fused kernel fails in the backward pass of a stateful LSTM.
     lstm_options: ClassVar[dict[str, Any]] = {"use_cudnn": False}
     # Inductor compiles its own gradient to code a tenth faster than the hand-written one.
-    custom_gradient: ClassVar[bool] = False
+    custom_gradient = False
 
     def trainer(self, program: Program, chunk: int) -> Trainer:
         return _TorchTrainer(program)

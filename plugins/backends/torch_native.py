@@ -8,7 +8,7 @@ epsilon is scaled (`NativeProgram.adam_epsilon`).
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +30,7 @@ from ._frameworks import OnTorch, PeerNetwork, torch_device
 class TorchNative(OnTorch, NativeBackend):
     """torch, without Keras."""
 
-    name: ClassVar[str] = "torch-native"
+    name = "torch-native"
 
     def trainer(self, program: NativeProgram, chunk: int) -> Trainer:
         return _TorchNativeTrainer(program)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import ClassVar
 
 from echobench import Connection, Executor, Job, Record, Site, hookimpl
 
@@ -12,8 +11,8 @@ from echobench import Connection, Executor, Job, Record, Site, hookimpl
 class Local(Executor):
     """This machine: one job after the other."""
 
-    name: ClassVar[str] = "local"
-    local: ClassVar[bool] = True
+    name = "local"
+    local = True
 
     @contextlib.contextmanager
     def connect(self, job: Job, site: Site) -> Iterator[Connection]:

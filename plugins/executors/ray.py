@@ -8,7 +8,7 @@ import math
 import socket
 import time
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 from echobench import (
     Connection,
@@ -41,9 +41,9 @@ COUNT_S = 2.0
 class Ray(Executor):
     """A running Ray cluster: many jobs at once, each alone on the resources it was granted."""
 
-    name: ClassVar[str] = "ray"
-    requires: ClassVar[tuple[str, ...]] = ("ray",)
-    extra: ClassVar[str | None] = "ray"
+    name = "ray"
+    requires = ("ray",)
+    extra = "ray"
 
     address: str = "auto"
 

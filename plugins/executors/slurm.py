@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -49,9 +49,9 @@ class Slurm(Executor):
             long as the shared file system may take to show a file.
     """
 
-    name: ClassVar[str] = "slurm"
-    requires: ClassVar[tuple[str, ...]] = ("submitit",)
-    extra: ClassVar[str | None] = "slurm"
+    name = "slurm"
+    requires = ("submitit",)
+    extra = "slurm"
 
     cluster: Literal["slurm", "local"] = "slurm"
     jobs: int = Field(default=100, ge=1)
