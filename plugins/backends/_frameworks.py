@@ -139,10 +139,7 @@ class CompiledLoop:
 class PeerNetwork(ABC):
     """A network in a framework's own layers: what is the same for every array library.
 
-    Args:
-        program: the experiment, with the network as a list of layers.
-        inputs: the program's, as the library indexes with them.
-        targets: likewise.
+    `inputs` and `targets` are the program's, as the library indexes with them.
     """
 
     def __init__(self, program: NativeProgram, inputs: Any, targets: Any) -> None:
@@ -175,9 +172,7 @@ class PeerNetwork(ABC):
     def answers(self, rows: Any, forward: Callable[[Any, Any], tuple[Any, Any]]) -> list[Any]:
         """Return the answers to rows [count, length], [count, samples, n_out] for each batch.
 
-        Args:
-            rows: integers.
-            forward: takes x and states; returns outputs and the states after them.
+        `forward` takes x and states; it returns outputs and the states after them.
         """
         states, answers = None, []
         for number in range(self.program.batches):

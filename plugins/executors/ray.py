@@ -168,13 +168,9 @@ class _Reports:
 
 
 def _run(text: str, key: str, reports: Any, every: float) -> str:
-    """Run a job on the node; the task that Ray schedules.
+    """Run a job, given as JSON, on the node; the task that Ray schedules.
 
-    Args:
-        text: the job, as JSON.
-        key: of its first trial.
-        reports: the actor that takes its progress.
-        every: seconds between two reports.
+    The actor `reports` takes the first trial's progress, under its key, once in `every` seconds.
     """
     import ray
 

@@ -87,7 +87,7 @@ class Slurm(Executor):
         yield _Queue(executor, self, folder)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Submitted:
     """A submitted job, and the file for its result.
 
@@ -98,9 +98,6 @@ class _Submitted:
     job: Job
     handle: Any
     result: Path
-
-    def __hash__(self) -> int:
-        return hash(self.result)
 
 
 class _Queue(Connection):
