@@ -31,7 +31,7 @@ SECTIONS = {
     "Networks": ("core.architectures",),
     "Backends": ("core.backend", "core.program", "core.outline", "core.experiment"),
     "Executors, observers and studies": ("plugin.interfaces", "trial.job", "harness.remote"),
-    "Trials and records": ("trial.trial", "trial.messages", "trial.record"),
+    "Trials and records": ("trial.trial", "trial.record"),
     "Errors": ("errors",),
 }
 """The modules of each section; names from other modules come last."""
