@@ -30,9 +30,8 @@ SECTIONS = {
     "Tasks": ("core.task", "core.sequences", "core.coding"),
     "Networks": ("core.architectures",),
     "Backends": ("core.backend", "core.program", "core.outline", "core.experiment"),
-    "Executors": ("plugin.executor", "trial.job", "harness.remote"),
-    "Observers and records": ("plugin.observer", "trial.trial", "trial.messages", "trial.record"),
-    "Studies": ("plugin.study",),
+    "Executors, observers and studies": ("plugin.interfaces", "trial.job", "harness.remote"),
+    "Trials and records": ("trial.trial", "trial.record"),
     "Errors": ("errors",),
 }
 """The modules of each section; names from other modules come last."""

@@ -48,9 +48,7 @@ if TYPE_CHECKING:
     )
     from echobench.flow import Request, run
     from echobench.harness.remote import run_packed_job, unpack_records
-    from echobench.plugin.executor import Connection, Executor, Site
-    from echobench.plugin.observer import Observer
-    from echobench.plugin.study import Study, Variant
+    from echobench.plugin.interfaces import Connection, Executor, Observer, Site, Study, Variant
     from echobench.text import file_name, plain
     from echobench.trial.job import Job, Progress
     from echobench.trial.record import Record
@@ -121,14 +119,12 @@ _NAMES = {
     "core.backend": "Backend InferenceBackend NativeBackend Predictor ReplicatedTrainer Trainer",
     "core.program": "Learner Program",
     "core.outline": "LSTMLayer NativeProgram OutputLayer",
-    "plugin.executor": "Connection Executor Site",
+    "plugin.interfaces": "Connection Executor Observer Site Study Variant",
     "trial.job": "Job Progress",
     "harness.remote": "run_packed_job unpack_records",
-    "plugin.observer": "Observer",
     "trial.trial": "Trial",
     "trial.record": "Record",
     "text": "file_name plain",
-    "plugin.study": "Study Variant",
     "errors": "EchobenchError ExecutorError JobLostError UnavailableError UnsupportedError",
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}

@@ -19,9 +19,8 @@ from echobench.harness.matrix import Matrix
 from echobench.harness.observing import observed
 from echobench.harness.plan import Selection, plan
 from echobench.machine import facts
-from echobench.plugin.executor import LOCAL, Executor
+from echobench.plugin.interfaces import LOCAL, Executor, Observer
 from echobench.plugin.manager import Plugins
-from echobench.plugin.observer import Observer
 from echobench.store.folder import Store
 from echobench.store.progress_log import ProgressLog
 from echobench.text import say
@@ -315,7 +314,7 @@ def make_executor(selector: str, address: str | None, plugins: Plugins) -> Execu
         UsageError: no such executor or parameter, or a module that it requires is missing.
     """
     name, values = parsed("--executor", selector)
-    kind = plugins.executor(name).value
+    kind = plugins.executors[name].value
     if address is not None:
         if "address" not in kind.model_fields:
             raise UsageError(f"--address: executor {name!r} is reached without one")
@@ -338,7 +337,7 @@ def find_observers(names: Sequence[str], plugins: Plugins) -> list[Observer]:
     Raises:
         UsageError: no such observer, or a module that it requires is missing.
     """
-    observers = [plugins.observer(name).value for name in dict.fromkeys(names)]
+    observers = [plugins.observers[name].value for name in dict.fromkeys(names)]
     for observer in observers:
         missing = why_missing(observer.requires, observer.extra)
         if missing is not None:

@@ -5,142 +5,115 @@ from __future__ import annotations
 from echobench import Study, Variant, hookimpl
 
 
-def variants(division: str, tasks: dict[str, str]) -> list[Variant]:
-    """Return a row for each label and task, all of one division."""
-    return [Variant(label=label, task=task, division=division) for label, task in tasks.items()]
+def study(name: str, question: str, closed: dict[str, str], tuned: dict[str, str]) -> Study:
+    """Return a study of closed and open recipes, each a task by the label of its row."""
+    rows = [("closed", closed), ("open", tuned)]
+    return Study(
+        name=name,
+        question=question,
+        backend="jax",
+        timeout="2m",
+        variants=[
+            Variant(label=label, task=task, division=division)
+            for division, tasks in rows
+            for label, task in tasks.items()
+        ],
+    )
 
 
 # The tutorial's recipes first, then recipes tuned for each representation.
-REPRESENTATION = Study(
-    name="representation",
-    question="How do skill, units and epochs change with a linear representation?",
-    backend="jax",
-    timeout="2m",
-    variants=[
-        *variants(
-            "closed",
-            {
-                "whole, one-hot": "whole",
-                "whole, linear": "regression",
-                "whole, linear, 150 units": "regression[units=150]",
-                "partial, one-hot": "partial",
-                "partial, linear": "regression[n_out=2]",
-            },
-        ),
-        *variants(
-            "open",
-            {
-                "whole, one-hot, tuned": "whole",
-                "whole, linear, tuned": "regression",
-                "partial, one-hot, tuned": "partial",
-                "partial, linear, tuned": "regression[n_out=2]",
-            },
-        ),
-    ],
+REPRESENTATION = study(
+    "representation",
+    "How do skill, units and epochs change with a linear representation?",
+    closed={
+        "whole, one-hot": "whole",
+        "whole, linear": "regression",
+        "whole, linear, 150 units": "regression[units=150]",
+        "partial, one-hot": "partial",
+        "partial, linear": "regression[n_out=2]",
+    },
+    tuned={
+        "whole, one-hot, tuned": "whole",
+        "whole, linear, tuned": "regression",
+        "partial, one-hot, tuned": "partial",
+        "partial, linear, tuned": "regression[n_out=2]",
+    },
 )
 
 # Dropping the rows with missing values leaves 21 samples of a sequence, keeping them 25.
-MASKING = Study(
-    name="masking",
-    question="What if rows with missing values are masked or given a value, not dropped?",
-    backend="jax",
-    timeout="2m",
-    variants=[
-        *variants(
-            "closed",
-            {
-                "whole, dropped": "whole",
-                "whole, masked": "masked",
-                "whole, a value": "masked[how=value]",
-            },
-        ),
-        *variants(
-            "open",
-            {
-                "whole, dropped, tuned": "whole",
-                "whole, masked, tuned": "masked",
-                "whole, a value, tuned": "masked[how=value]",
-                "partial, dropped, tuned": "partial",
-                "partial, masked, tuned": "masked[n_out=2]",
-                "partial, a value, tuned": "masked[n_out=2,how=value]",
-            },
-        ),
-    ],
+MASKING = study(
+    "masking",
+    "What if rows with missing values are masked or given a value, not dropped?",
+    closed={
+        "whole, dropped": "whole",
+        "whole, masked": "masked",
+        "whole, a value": "masked[how=value]",
+    },
+    tuned={
+        "whole, dropped, tuned": "whole",
+        "whole, masked, tuned": "masked",
+        "whole, a value, tuned": "masked[how=value]",
+        "partial, dropped, tuned": "partial",
+        "partial, masked, tuned": "masked[n_out=2]",
+        "partial, a value, tuned": "masked[n_out=2,how=value]",
+    },
 )
 
 # One recipe for each architecture, so that only length and units differ: 10,000 updates for
 # encoder and decoder, the open recipe's 2,000 with attention.
 LONG_RECIPE = "decay=9900,epochs=1000,evaluate_every=250"
-LENGTH = Study(
-    name="length",
-    question="How many units and updates does a longer echo take?",
-    backend="jax",
-    timeout="2m",
-    variants=variants(
-        "open",
-        {
-            "2 of 2, one vector, 64 units": f"long-echo[n_in=2,units=64,{LONG_RECIPE}]",
-            "4 of 4, one vector, 64 units": f"long-echo[n_in=4,units=64,{LONG_RECIPE}]",
-            "4 of 4, one vector, 128 units": f"long-echo[n_in=4,units=128,{LONG_RECIPE}]",
-            "6 of 6, one vector, 128 units": f"long-echo[n_in=6,units=128,{LONG_RECIPE}]",
-            "8 of 8, one vector, 128 units": f"long-echo[n_in=8,units=128,{LONG_RECIPE}]",
-            "8 of 8, attention, 64 units": "attention[n_in=8,sequences=4]",
-            "12 of 12, attention, 64 units": "attention[n_in=12]",
-            "16 of 16, attention, 64 units": "attention[n_in=16,sequences=6]",
-            "25 of 25, attention, 64 units": "attention[n_in=25,sequences=56]",
-        },
-    ),
+LENGTH = study(
+    "length",
+    "How many units and updates does a longer echo take?",
+    closed={},
+    tuned={
+        "2 of 2, one vector, 64 units": f"long-echo[n_in=2,units=64,{LONG_RECIPE}]",
+        "4 of 4, one vector, 64 units": f"long-echo[n_in=4,units=64,{LONG_RECIPE}]",
+        "4 of 4, one vector, 128 units": f"long-echo[n_in=4,units=128,{LONG_RECIPE}]",
+        "6 of 6, one vector, 128 units": f"long-echo[n_in=6,units=128,{LONG_RECIPE}]",
+        "8 of 8, one vector, 128 units": f"long-echo[n_in=8,units=128,{LONG_RECIPE}]",
+        "8 of 8, attention, 64 units": "attention[n_in=8,sequences=4]",
+        "12 of 12, attention, 64 units": "attention[n_in=12]",
+        "16 of 16, attention, 64 units": "attention[n_in=16,sequences=6]",
+        "25 of 25, attention, 64 units": "attention[n_in=25,sequences=56]",
+    },
 )
 
 # The tutorial's units, optimizer and learning rate throughout.
-STATE = Study(
-    name="state",
-    question="Does it matter whether the state is carried from sample to sample?",
-    backend="jax",
-    timeout="2m",
-    variants=variants(
-        "closed",
-        {
-            "whole, batch 7, state carried": "whole",
-            "whole, batch 7, state reset": "whole[stateful=false]",
-            "whole, batch 1, state carried": "stateless[stateful=true]",
-            "whole, batch 1, state reset": "stateless",
-            "partial, batch 21, state reset": "partial",
-            "partial, batch 1, state carried": "stateless[n_out=2,stateful=true]",
-            "partial, batch 1, state reset": "stateless[n_out=2]",
-        },
-    ),
+STATE = study(
+    "state",
+    "Does it matter whether the state is carried from sample to sample?",
+    closed={
+        "whole, batch 7, state carried": "whole",
+        "whole, batch 7, state reset": "whole[stateful=false]",
+        "whole, batch 1, state carried": "stateless[stateful=true]",
+        "whole, batch 1, state reset": "stateless",
+        "partial, batch 21, state reset": "partial",
+        "partial, batch 1, state carried": "stateless[n_out=2,stateful=true]",
+        "partial, batch 1, state reset": "stateless[n_out=2]",
+    },
+    tuned={},
 )
 
 # The tutorial's recipe for each, then larger networks, then recipes tuned for each.
-TOPOLOGY = Study(
-    name="topology",
-    question="What do the alternate topologies need to echo as well as the reference?",
-    backend="jax",
-    timeout="2m",
-    variants=[
-        *variants(
-            "closed",
-            {
-                "whole, sequence to sequence, 20 units": "whole",
-                "whole, many-to-one, 20 units": "many-to-one",
-                "whole, many-to-one, 150 units": "many-to-one[units=150]",
-                "whole, one-to-one, 20 units": "one-to-one",
-                "whole, one-to-one, 150 units": "one-to-one[units=150]",
-            },
-        ),
-        *variants(
-            "open",
-            {
-                "whole, sequence to sequence, tuned": "whole",
-                "whole, many-to-one, tuned": "many-to-one",
-                "whole, one-to-one, tuned": "one-to-one",
-                "partial, encoder-decoder, tuned": "partial",
-                "partial, many-to-one, tuned": "many-to-one[n_out=2]",
-                "partial, one-to-one, tuned": "one-to-one[n_out=2]",
-            },
-        ),
-    ],
+TOPOLOGY = study(
+    "topology",
+    "What do the alternate topologies need to echo as well as the reference?",
+    closed={
+        "whole, sequence to sequence, 20 units": "whole",
+        "whole, many-to-one, 20 units": "many-to-one",
+        "whole, many-to-one, 150 units": "many-to-one[units=150]",
+        "whole, one-to-one, 20 units": "one-to-one",
+        "whole, one-to-one, 150 units": "one-to-one[units=150]",
+    },
+    tuned={
+        "whole, sequence to sequence, tuned": "whole",
+        "whole, many-to-one, tuned": "many-to-one",
+        "whole, one-to-one, tuned": "one-to-one",
+        "partial, encoder-decoder, tuned": "partial",
+        "partial, many-to-one, tuned": "many-to-one[n_out=2]",
+        "partial, one-to-one, tuned": "one-to-one[n_out=2]",
+    },
 )
 
 # What an update costs, by size: one size at a time goes through its range from the base row,
@@ -192,5 +165,4 @@ SIZE = Study(
 
 @hookimpl
 def echobench_studies() -> list[Study]:
-    """Register the studies."""
     return [REPRESENTATION, MASKING, LENGTH, STATE, TOPOLOGY, SIZE]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import glob
 import socket
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from echobench import Observer, Progress, Record, Trial, file_name, hookimpl, plain
 
@@ -20,15 +20,14 @@ RESULTS = ("time_to_target_s", "updates_to_target", "seconds_per_update", "accur
 class TensorBoard(Observer):
     """Write a TensorBoard run for each trial into the results folder."""
 
-    name: ClassVar[str] = "tensorboard"
-    requires: ClassVar[tuple[str, ...]] = ("tensorboardX",)
-    extra: ClassVar[str | None] = "tensorboard"
+    name = "tensorboard"
+    requires = ("tensorboardX",)
+    extra = "tensorboard"
 
     def __init__(self) -> None:
         self._writer: Any = None
 
     def trial_started(self, trial: Trial, results: Path) -> None:
-        """Open a run named after the trial."""
         from tensorboardX import SummaryWriter
 
         self._close()
@@ -42,16 +41,12 @@ class TensorBoard(Observer):
         self._writer.add_text("recipe", _literal(recipe))
 
     def trial_progressed(self, trial: Trial, progress: Progress) -> None:
-        """Write the latest accuracy and the speed, by epoch."""
-        if progress.accuracy is not None:
-            self._writer.add_scalar("live/accuracy", progress.accuracy, progress.epoch)
-        if progress.seconds_per_epoch is not None:
-            self._writer.add_scalar(
-                "live/seconds_per_epoch", progress.seconds_per_epoch, progress.epoch
-            )
+        for name in ("accuracy", "seconds_per_epoch"):
+            value = getattr(progress, name)
+            if value is not None:
+                self._writer.add_scalar(f"live/{name}", value, progress.epoch)
 
     def trial_finished(self, trial: Trial, record: Record) -> None:
-        """Write every evaluation and the results; close the run."""
         for point in record.evaluations:
             for name in ("loss", "accuracy", "exact_match"):
                 self._writer.add_scalar(f"evaluation/{name}", getattr(point, name), point.epoch)
@@ -77,5 +72,4 @@ def _literal(text: str) -> str:
 
 @hookimpl
 def echobench_observers() -> list[Observer]:
-    """Register the observer."""
     return [TensorBoard()]

@@ -27,7 +27,7 @@ def real(plugins: Plugins) -> dict[str, Any]:
     records = map(json.loads, file.read_text().splitlines())
     told = next(r for r in records if (r["status"], r["division"]) == ("reached", "closed"))
     trial = told["trial"]
-    trial["source"] = plugins.task(trial["task"]).value(**trial["parameters"]).source_hash()
+    trial["source"] = plugins.tasks[trial["task"]].value(**trial["parameters"]).source_hash()
     return {**told, "key": trial_key(trial)}
 
 

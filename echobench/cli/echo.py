@@ -48,7 +48,7 @@ def echo(
     from echobench.plugin.manager import Plugins
 
     plugins = Plugins(plugin or [])
-    provided = plugins.backend(backend) if backend else predicting.echo_backend(plugins)
+    provided = plugins.backends[backend] if backend else predicting.echo_backend(plugins)
     saved = read_network(model, plugins)
     with interrupts.on_interrupt_say("nothing is kept of an echo"):
         sample = predicting.echo_words(saved, tokens or [], provided, plugins)

@@ -68,7 +68,7 @@ def predict(
     )
     able = [name for name, b in sorted(plugins.backends.items()) if b.value.uses_keras]
     names = list(dict.fromkeys(backend or able))
-    backends = [plugins.backend(name) for name in names]
+    backends = [plugins.backends[name] for name in names]
     models = [read_network(path, plugins) for path in dict.fromkeys(model)]
     store = Store(results)
     store.check_writable()

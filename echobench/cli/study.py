@@ -92,7 +92,7 @@ def study(
         ),
         command_line(),
     )
-    asked = session.plugins.study(name).value
+    asked = session.plugins.studies[name].value
     selection = Selection(
         backends=backend or [asked.backend],
         seeds=asked.seeds if seeds is None else seeds,

@@ -23,7 +23,7 @@ class Network:
     Attributes:
         model: in Keras' forms a `keras.Model` with input x and output y, or [x, *states] and
             [y, *states] if the form carries states; in an outline a list of layers.
-        state_units: widths of the carried states, in order; empty if none are carried.
+        state_units: in Keras' forms the widths of the carried states, in order.
     """
 
     model: Any

@@ -82,9 +82,7 @@ class Predictor(Protocol):
 def why_missing(requires: Sequence[str], extra: str | None) -> str | None:
     """Return which modules are not installed and how to install them, or None if all are.
 
-    Args:
-        requires: names of modules.
-        extra: echobench's extra that installs them, if any.
+    The `extra` of echobench installs them, if there is one.
     """
     missing = [name for name in requires if importlib.util.find_spec(name) is None]
     if not missing:
@@ -157,12 +155,9 @@ class Backend(ABC):
         """
 
     def cache_environment(self, folder: str) -> dict[str, str]:
-        """Return environment variables that make the framework cache compiled programs.
+        """Return environment variables that make the framework cache programs in `folder`.
 
         Called only with `--cache`; empty by default.
-
-        Args:
-            folder: where to cache them, for later workers.
         """
         return {}
 
@@ -196,12 +191,7 @@ class Backend(ABC):
 
     @abstractmethod
     def trainer(self, program: Any, chunk: int) -> Trainer:
-        """Return the default engine's trainer.
-
-        Args:
-            program: made by `program`.
-            chunk: the most epochs of one call of `Trainer.train`.
-        """
+        """Return the default engine's trainer, for at most `chunk` epochs in a call of `train`."""
 
     def replicated_trainer(self, program: Any, chunk: int, count: int) -> ReplicatedTrainer:
         """Return a trainer of `count` networks in one program.

@@ -55,7 +55,6 @@ class TrackedLSTM(keras.layers.LSTM):  # type: ignore[misc] # Keras is untyped
         mask: Tensor = None,
         training: Any = None,
     ) -> Any:
-        """Count the call, and run the layer as Keras does."""
         self.calls += 1
         return super().call(sequences, initial_state, mask, training)
 
@@ -71,11 +70,6 @@ class StatefulForm(PlainForm):
         super().__init__(coding, carry=False)
         self._batch = batch
         self._options = {"stateful": stateful, **options}
-
-    def input(self, steps: int) -> Tensor:
-        """Return an encoded input [batch, steps, width]."""
-        self._inputs = [keras.Input(batch_shape=(self._batch, steps, self.coding.width))]
-        return self._inputs[0]
 
     def _layer(self, units: int, sequences: bool) -> Any:
         return TrackedLSTM(units, return_sequences=sequences, **self._options)
@@ -96,7 +90,6 @@ class FitTrainer:
         self._model = self._task.network(form, self._recipe.units).model
 
     def reset(self, weights: list[Floats]) -> None:
-        """Set the weights and create a new optimizer."""
         optimizer = keras.optimizers.Adam(
             schedule(self._recipe),
             beta_1=BETA_1,
@@ -132,7 +125,6 @@ class FitTrainer:
         return np.array(losses, np.float32)
 
     def weights(self) -> list[Floats]:
-        """Return the current weights."""
         return [keras.ops.convert_to_numpy(v) for v in self._model.trainable_variables]
 
     @property

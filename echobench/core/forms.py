@@ -33,22 +33,32 @@ class KerasForm(Form):
         self._mask: Tensor = None
 
     def output_at_once(self, x: Tensor, steps: int) -> Tensor:
-        """Apply one Dense layer for all steps, and reshape."""
         x = keras.layers.Dense(steps * self.coding.width, **self._dense_options)(x)
         x = keras.layers.Reshape((steps, self.coding.width))(x)
         return keras.layers.Activation(self.coding.activation)(x)
 
     def attention(self, queries: Tensor, values: Tensor) -> Tensor:
-        """Apply `keras.layers.Attention`, and concatenate."""
         attended = keras.layers.Attention()([queries, values], mask=[None, self._mask])
         return keras.layers.Concatenate()([queries, attended])
 
     def network(self, y: Tensor) -> Network:
-        """Return the Keras model, with states as further inputs and outputs."""
         if not self._states:
             return Network(keras.Model(self._inputs[0], y))
         model = keras.Model(self._inputs, [y, *self._states])
         return Network(model, [state.shape[-1] for state in self._states])
+
+    def _keras_lstm(
+        self, x: Tensor, units: int, sequences: bool, repeat: int | None, masked: bool
+    ) -> Tensor:
+        """Apply `keras.layers.LSTM`, after RepeatVector if `repeat` is given."""
+        if repeat is not None:
+            x = keras.layers.RepeatVector(repeat)(x)
+        # Keras passes a mask on by itself, but not to a layer that has an initial state.
+        options = {"mask": self._mask} if masked else {}
+        return self._recurrent(self._layer(units, sequences), x, units, **options)
+
+    def _layer(self, units: int, sequences: bool) -> Any:
+        return keras.layers.LSTM(units, return_sequences=sequences, return_state=self.carry)
 
     def _recurrent(self, layer: Any, x: Tensor, units: int, **options: Any) -> Tensor:
         """Apply an LSTM; where states are carried, as an input and output of the network."""
@@ -64,9 +74,10 @@ class KerasForm(Form):
 class PlainForm(KerasForm):
     """Only Keras' own layers, on encoded inputs: the network that `--save-models` writes."""
 
+    _batch: int | None = None
+
     def input(self, steps: int) -> Tensor:
-        """Return an encoded input [samples, steps, width]."""
-        self._inputs = [keras.Input((steps, self.coding.width))]
+        self._inputs = [keras.Input((steps, self.coding.width), batch_size=self._batch)]
         return self._inputs[0]
 
     def skip_missing(self, x: Tensor) -> Tensor:
@@ -77,27 +88,16 @@ class PlainForm(KerasForm):
         return self._masked
 
     def steps_as_features(self, x: Tensor) -> Tensor:
-        """Apply `keras.layers.Reshape`."""
         return keras.layers.Reshape((1, x.shape[1] * x.shape[2]))(x)
 
     def lstm(
         self, x: Tensor, units: int, *, sequences: bool = False, repeat: int | None = None
     ) -> Tensor:
-        """Apply `keras.layers.LSTM`, after RepeatVector if `repeat` is given."""
-        if repeat is not None:
-            x = keras.layers.RepeatVector(repeat)(x)
-        layer = self._layer(units, sequences)
-        # Keras passes a mask on by itself, but not to a layer that has an initial state.
-        options = {"mask": self._mask} if x is self._masked else {}
-        return self._recurrent(layer, x, units, **options)
+        return self._keras_lstm(x, units, sequences, repeat, masked=x is self._masked)
 
     def output_per_step(self, x: Tensor) -> Tensor:
-        """Apply TimeDistributed(Dense), as the tutorial does."""
         dense = keras.layers.Dense(self.coding.width, activation=self.coding.activation)
         return keras.layers.TimeDistributed(dense)(x)
-
-    def _layer(self, units: int, sequences: bool) -> Any:
-        return keras.layers.LSTM(units, return_sequences=sequences, return_state=self.carry)
 
 
 class FusedForm(KerasForm):
@@ -158,7 +158,8 @@ class FusedForm(KerasForm):
     ) -> Tensor:
         """Apply `UnrolledLSTM`, or Keras' own LSTM if the sequence is long."""
         if (repeat or x.shape[1]) > LONGEST_UNROLLED:
-            return self._looped_lstm(x, units, sequences, repeat)
+            encoded = Encode(self.coding)(x) if x is self._looked_up else x
+            return self._keras_lstm(encoded, units, sequences, repeat, masked=x is self._masked)
         symbols = self._symbols if x is self._looked_up else None
         layer = UnrolledLSTM(
             units,
@@ -171,18 +172,7 @@ class FusedForm(KerasForm):
         options = {"present": self._mask} if x is self._masked else {}
         return self._recurrent(layer, x, units, **options)
 
-    def _looped_lstm(self, x: Tensor, units: int, sequences: bool, repeat: int | None) -> Tensor:
-        layer = keras.layers.LSTM(units, return_sequences=sequences, return_state=self.carry)
-        options = {"mask": self._mask} if x is self._masked else {}
-        if x is self._looked_up:
-            x = Encode(self.coding)(x)
-        elif repeat is not None:
-            x = keras.layers.RepeatVector(repeat)(x)
-        return self._recurrent(layer, x, units, **options)
-
     def output_per_step(self, x: Tensor) -> Tensor:
         """Apply one Dense layer to all steps at once: the same function as TimeDistributed."""
-        activation = self.coding.activation
-        return keras.layers.Dense(self.coding.width, activation=activation, **self._dense_options)(
-            x
-        )
+        options = {"activation": self.coding.activation, **self._dense_options}
+        return keras.layers.Dense(self.coding.width, **options)(x)

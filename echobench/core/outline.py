@@ -25,22 +25,12 @@ def lstm_flops(steps: int, features: int, units: int, *, first: bool) -> int:
     It is `first` if no layer before it has weights: no gradient of its input is needed.
     """
     recurrent = units * 4 * units
-    inputs = _product_flops(steps * features * 4 * units, first=first)
+    inputs = product_flops(steps * features * 4 * units, first=first)
     # The gradient of the first state, one of the first step's three products, is not needed.
-    return inputs + _product_flops(steps * recurrent, first=False) - 2 * recurrent
+    return inputs + product_flops(steps * recurrent, first=False) - 2 * recurrent
 
 
-def dense_flops(steps: int, features: int, width: int, *, first: bool) -> int:
-    """Return the operations of a dense layer applied at each of `steps`, for one sample."""
-    return _product_flops(steps * features * width, first=first)
-
-
-def attention_flops(queries: int, steps: int, units: int) -> int:
-    """Return the operations of dot-product attention, for one sample."""
-    return 2 * _product_flops(queries * steps * units, first=False)
-
-
-def _product_flops(multiplications: int, *, first: bool) -> int:
+def product_flops(multiplications: int, *, first: bool) -> int:
     """Count a matrix product forward, its gradient of the weights, and of the input."""
     return 2 * multiplications * (2 if first else 3)
 
@@ -105,7 +95,7 @@ class OutputLayer:
     def flops(self, *, first: bool) -> int:
         """Return the operations of an update for one sample."""
         # At once or step by step, the product has as many multiplications.
-        return dense_flops(self.steps, self.features, self.width, first=first)
+        return product_flops(self.steps * self.features * self.width, first=first)
 
 
 Layers = list[LSTMLayer | OutputLayer]
@@ -163,8 +153,7 @@ class OutlineForm(Form):
         return self._next(x, x)
 
     def network(self, y: SymbolicOutput) -> Network:
-        units = [layer.units for layer in self._layers if isinstance(layer, LSTMLayer)]
-        return Network(self._layers, [u for u in units for _ in "hc"] if self.carry else [])
+        return Network(self._layers)
 
     def _next(self, output: SymbolicOutput, x: SymbolicOutput | None = None) -> SymbolicOutput:
         if x is not self._last:

@@ -19,7 +19,7 @@ from echobench.core.coding import Tensor
 from echobench.core.experiment import BETA_1, BETA_2, EPSILON, Experiment, Shapes
 from echobench.core.forms import FusedForm
 from echobench.core.layers import UnrolledLSTM
-from echobench.core.outline import attention_flops, dense_flops, lstm_flops
+from echobench.core.outline import lstm_flops, product_flops
 from echobench.core.sequences import Floats
 from echobench.core.task import Recipe, Task
 
@@ -263,10 +263,12 @@ def _layer_flops(layer: Any, *, first: bool) -> int | None:
         features = layer.cell.kernel.shape[0]
         return lstm_flops(entry.shape[1], features, layer.units, first=first)
     if isinstance(layer, keras.layers.TimeDistributed):
-        return dense_flops(layer.output.shape[1], *layer.layer.kernel.shape, first=first)
+        weights = math.prod(layer.layer.kernel.shape)
+        return product_flops(layer.output.shape[1] * weights, first=first)
     if isinstance(layer, keras.layers.Dense):
-        return dense_flops(math.prod(layer.output.shape[1:-1]), *layer.kernel.shape, first=first)
+        weights = math.prod(layer.kernel.shape)
+        return product_flops(math.prod(layer.output.shape[1:-1]) * weights, first=first)
     if isinstance(layer, keras.layers.Attention):
         queries, values = (tensor.shape for tensor in layer.input[:2])
-        return attention_flops(queries[1], values[1], values[2])
+        return 2 * product_flops(queries[1] * values[1] * values[2], first=False)
     return None if layer.trainable_variables else 0

@@ -36,10 +36,6 @@ class Lockstep:
         self._error: BaseException | None = None
         self.dispatches: list[tuple[int, float]] = []
 
-    def trainer(self, number: int) -> ReplicateTrainer:
-        """Return the trainer for replicate `number`, from 0."""
-        return ReplicateTrainer(self, number)
-
     def leave(self, number: int) -> None:
         """Mark a replicate as finished; the others no longer wait for it."""
         with self._turn:
@@ -84,7 +80,7 @@ class Lockstep:
 
 
 class ReplicateTrainer:
-    """The trainer of one replicate. It has no reset: all replicates are reset together."""
+    """The trainer of replicate `number`, from 0; all replicates are reset together."""
 
     def __init__(self, lockstep: Lockstep, number: int) -> None:
         self._lockstep = lockstep

@@ -26,12 +26,8 @@ def stream(seed: int, name: str) -> np.random.Generator:
     """Return the counter-based random generator for one purpose.
 
     Streams of one seed are independent of each other, so that evaluation never draws
-    from the training stream. The bytes depend on seed and name alone: they are the
-    same on every backend.
-
-    Args:
-        seed: the trial's seed, 0 or more.
-        name: one of `STREAMS`.
+    from the training stream. The bytes depend on seed and name, one of `STREAMS`, alone: they
+    are the same on every backend.
     """
     spawned = np.random.SeedSequence(seed, spawn_key=(STREAMS.index(name),))
     return np.random.Generator(np.random.Philox(spawned))

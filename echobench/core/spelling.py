@@ -54,11 +54,7 @@ def are_numbers(names: list[str]) -> bool:
 
 
 def read_sample(task: Task, words: Sequence[str]) -> TypedSample:
-    """Return typed words as a sample of a task.
-
-    Args:
-        task: the task.
-        words: one for each of the `n_in` tokens of a sample; `.` for a missing token.
+    """Return typed words, one for each of a sample's `n_in` tokens; `.` for a missing token.
 
     Raises:
         UsageError: too few or too many words, or a word that is not a token of the task.

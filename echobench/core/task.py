@@ -10,15 +10,33 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from echobench.core import sequences
 from echobench.core.coding import Coding, OneHot
-from echobench.core.frozen import FrozenModel
 from echobench.core.sequences import MISSING, Framing, Integers
 
 if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
+
     from echobench.core.architectures import Form, Network
+else:
+    ModelMetaclass = type(BaseModel)  # its name is private to pydantic
+
+
+class _OwnMembers(ModelMetaclass):
+    """Limits `dir()`, and so `help()`, to public members of ours: pydantic has 400 lines."""
+
+    def __dir__(self) -> list[str]:
+        ours = [base for base in self.__mro__ if base not in BaseModel.__mro__]
+        members = {name for base in ours for name in vars(base) if not name.startswith("_")}
+        return sorted(members - {"model_config"})
+
+
+class FrozenModel(BaseModel, metaclass=_OwnMembers):
+    """A model whose fields cannot be changed, and which refuses unknown ones."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Recipe(FrozenModel):
@@ -100,11 +118,8 @@ class Task(FrozenModel, ABC):
         """Build the network with the methods of `form`; called in a worker.
 
         Shapes: [samples, n_in, width] to [samples, n_out, width], where n_in and n_out
-        are the framing's and `width` is the coding's.
-
-        Args:
-            form: makes the layers.
-            units: width of each recurrent layer, from the recipe.
+        are the framing's and `width` is the coding's. `units`, the width of each recurrent
+        layer, is the recipe's.
         """
 
     @property

@@ -1,22 +1,69 @@
-"""The training of one trial: train, evaluate, certify, stop."""
+"""The training of one trial, and its clock: train, evaluate, certify, stop."""
 
 from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from echobench.core import target
 from echobench.core.backend import Predictor, Trainer
-from echobench.core.clock import Ledger
 from echobench.core.replicates import ReplicateTrainer
 from echobench.core.sequences import Floats, Integers, stream
 from echobench.core.target import Score
 from echobench.core.task import Recipe, Task
 from echobench.errors import TrainingError
+
+PHASES = ("import", "build", "compile", "first_update", "train", "eval", "sustain", "other")
+"""The phases of a trial, whose seconds add up to its wall time."""
+
+
+class Ledger:
+    """Seconds by phase; time outside all phases is `other`.
+
+    The process `started` at that time of the monotonic clock.
+    """
+
+    def __init__(self, started: float) -> None:
+        self.started = started
+        self._seconds = dict.fromkeys(PHASES, 0.0)
+        self._processor = dict.fromkeys(PHASES, 0.0)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add the block's time to a phase; the block must wait for the device to finish."""
+        processor, start = time.process_time(), time.monotonic()
+        try:
+            yield
+        finally:
+            self._seconds[name] += time.monotonic() - start
+            self._processor[name] += time.process_time() - processor
+
+    @property
+    def training(self) -> float:
+        """Seconds of training so far, the first update included, evaluations excluded."""
+        return self._seconds["first_update"] + self._seconds["train"]
+
+    @property
+    def wall(self) -> float:
+        """Seconds since the process began."""
+        return time.monotonic() - self.started
+
+    @property
+    def busy_cores(self) -> float | None:
+        """Processor time of training divided by its wall time; None before training."""
+        processor = self._processor["first_update"] + self._processor["train"]
+        return processor / self.training if self.training else None
+
+    def close(self) -> dict[str, float]:
+        """Return the seconds of every phase, and their sum as `wall`."""
+        wall = self.wall
+        known = sum(seconds for name, seconds in self._seconds.items() if name != "other")
+        return {**self._seconds, "other": wall - known, "wall": wall}
 
 
 @dataclass(frozen=True)
@@ -187,9 +234,6 @@ class _Run:
     def screen(self) -> Score:
         return target.score(self.task, self.predict, self.screening, self.limits.screen)
 
-    def fresh_rows(self, epochs: int) -> Integers:
-        return fresh_rows(self.task, self.recipe, self.data, epochs)
-
     def next_evaluation(self, epoch: int) -> int:
         return (epoch // self.recipe.evaluate_every + 1) * self.recipe.evaluate_every
 
@@ -212,7 +256,7 @@ class _Run:
         while outcome.epochs < stop and time.monotonic() < self.limits.deadline:
             first = outcome.epochs == 0
             epochs = 1 if first else min(self.limits.dispatch, stop - outcome.epochs)
-            rows = self.fresh_rows(epochs)
+            rows = fresh_rows(self.task, self.recipe, self.data, epochs)
             start = ledger.training
             with ledger.phase("first_update" if first else "train"):
                 losses, accuracies = self.trainer.train(rows)
@@ -234,7 +278,7 @@ class _Run:
             stop = min(self.next_evaluation(epoch), limits.max_epochs)
             while epoch < stop and time.monotonic() < limits.deadline:
                 epochs = min(limits.dispatch, stop - epoch)
-                rows = self.fresh_rows(epochs)
+                rows = fresh_rows(self.task, self.recipe, self.data, epochs)
                 start = time.monotonic()
                 losses, _ = self.trainer.train(rows)
                 trained += time.monotonic() - start

@@ -15,7 +15,7 @@ from echobench.errors import JobLostError, StorageError
 from echobench.harness import launch, validation
 from echobench.harness.references import References
 from echobench.harness.sharing import Share
-from echobench.plugin.executor import LOCAL, Connection, Executor, Site
+from echobench.plugin.interfaces import LOCAL, Connection, Executor, Site
 from echobench.plugin.manager import Plugins, file_of
 from echobench.store.folder import Store
 from echobench.store.locks import FolderLocks
@@ -97,7 +97,7 @@ class Matrix:
         def run_here(job: Job) -> list[Record]:
             return self._run_here(job, watcher)
 
-        executor = self.executor or self.plugins.executor(LOCAL).value()
+        executor = self.executor or self.plugins.executors[LOCAL].value()
         site = Site(run_here, watcher.progressed, self.store.folder)
         with FolderLocks(self.store.folder) as locks:
             share = Share(trials, locks, progress_log, watcher.waiting, self.deadline)
@@ -129,7 +129,7 @@ class Matrix:
 
     def _job(self, trials: list[Trial], locks: FolderLocks, watcher: Watcher) -> Job:
         trial = trials[0]
-        backend = self.plugins.backend(trial.backend).value
+        backend = self.plugins.backends[trial.backend].value
         reference = None
         if self.gate and backend.trains and backend.why_unavailable() is None:
             computing = Progress(phase="reference")
@@ -151,7 +151,7 @@ class Matrix:
 
     def _run_here(self, job: Job, watcher: Watcher) -> list[Record]:
         trial = job.trial
-        backend = self.plugins.backend(trial.backend).value
+        backend = self.plugins.backends[trial.backend].value
         log = self.store.logs / f"{trial.key}.log"
         try:
             return launch.run_job(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from echobench.harness.matrix import Watcher
-from echobench.plugin.observer import Observer
+from echobench.plugin.interfaces import Observer
 from echobench.text import say
 from echobench.trial.job import Progress
 from echobench.trial.record import Record

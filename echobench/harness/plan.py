@@ -93,7 +93,7 @@ def plan(selection: Selection, plugins: Plugins) -> list[Trial]:
     if selection.replicates and selection.devices > 1:
         raise UsageError("--devices and --replicates: expected one of them")
     training = sorted(name for name, it in plugins.backends.items() if it.value.trains)
-    backends = [plugins.backend(name) for name in selection.backends or training]
+    backends = [plugins.backends[name] for name in selection.backends or training]
     selectors = selection.tasks or sorted(plugins.tasks)
     tasks = [
         (division, *resolve(selector, division, plugins))
@@ -149,7 +149,7 @@ def resolve(
         UsageError: the selector is malformed, or a name or value in it is wrong.
     """
     name, values = parsed("--task", selector)
-    provided = plugins.task(name)
+    provided = plugins.tasks[name]
     kind = provided.value
     for key in values:
         if key not in {*kind.model_fields, *Recipe.model_fields}:

@@ -209,7 +209,7 @@ def echo_words(
         UsageError: the words are no input of the task, or the file is no network for it.
         EchobenchError: the backend failed; with the reason.
     """
-    task = plugins.task(model.trial.task).value(**model.trial.parameters)
+    task = plugins.tasks[model.trial.task].value(**model.trial.parameters)
     asked = spelling.read_sample(task, words)
     setting = Setting(device="cpu", threads=1, timeout_s=ECHO_TIMEOUT_S)
     heard = Heard(model=str(model.path.resolve()), tokens=asked.tokens.tolist())
@@ -262,7 +262,7 @@ def _trial_on(
             "device": setting.device,
             "threads": setting.threads,
             "timeout_s": setting.timeout_s,
-            "plugins": sorted({plugins.task(model.trial.task).plugin, provided.plugin}),
+            "plugins": sorted({plugins.tasks[model.trial.task].plugin, provided.plugin}),
             "versions": {"echobench": version("echobench"), **backend.versions()},
         }
     )

@@ -100,7 +100,7 @@ class References:
                 "devices": 1,
                 "cache": False,
                 "quick": False,
-                "plugins": sorted({self._plugins.task(trial.task).plugin, plugin}),
+                "plugins": sorted({self._plugins.tasks[trial.task].plugin, plugin}),
                 "versions": {"echobench": trial.versions["echobench"], **backend.versions()},
             }
         )

@@ -50,7 +50,7 @@ def run_packed_job(text: str, report: launch.Report, about: dict[str, Any]) -> s
     with tempfile.TemporaryDirectory(prefix="echobench-node-") as name:
         folder = Path(name)
         trials, plugins = _with_plugin_files(job, folder)
-        backend = plugins.backend(trials[0].backend).value
+        backend = plugins.backends[trials[0].backend].value
         _check_versions(trials[0], backend, plugins)
         models = None if job.save_models is None else folder / "models"
         with reserved_cores(trials[0].threads) as cores:
@@ -111,7 +111,7 @@ def _with_plugin_files(job: Job, folder: Path) -> tuple[list[Trial], Plugins]:
 def _check_versions(trial: Trial, backend: Backend, plugins: Plugins) -> None:
     """Raise unless this machine has the versions that a trial was planned with."""
     here = {"echobench": version("echobench"), **backend.versions()}
-    task = plugins.task(trial.task).value(**trial.parameters)
+    task = plugins.tasks[trial.task].value(**trial.parameters)
     if task.source_hash() != trial.source:
         raise EchobenchError(f"the file of task {trial.task} is another on this node")
     if here != trial.versions:

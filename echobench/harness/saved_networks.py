@@ -85,7 +85,7 @@ def read_network(path: Path, plugins: Plugins) -> SavedNetwork:
                 f"{path}: its task {trial.task!r} is not installed; it came from "
                 f"{', '.join(trial.plugins)}; name a task's file with --plugin"
             )
-        plugins.task(trial.task).value(**trial.parameters)
+        plugins.tasks[trial.task].value(**trial.parameters)
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"])) or "file"

@@ -9,8 +9,8 @@ import numpy as np
 
 from echobench.analysis.table import summary
 from echobench.harness.plan import Selection, plan, resolve
+from echobench.plugin.interfaces import Study, Variant
 from echobench.plugin.manager import Plugins
-from echobench.plugin.study import Study, Variant
 from echobench.trial.cell import Cell, StoredTrial
 from echobench.trial.record import Record
 from echobench.trial.selectors import division_of

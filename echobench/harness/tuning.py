@@ -257,7 +257,7 @@ def search_backend(name: str | None, plugins: Plugins) -> str:
         if not references:
             raise UsageError("expected --backend: no installed one is the reference")
         name = references[0]
-    backend = plugins.backend(name).value
+    backend = plugins.backends[name].value
     reason = backend.why_no_training() or backend.why_unavailable()
     if reason is not None:
         raise UsageError(f"--backend {name}: {reason}")

@@ -15,9 +15,7 @@ import pluggy
 if TYPE_CHECKING:
     from echobench.core.backend import Backend
     from echobench.core.task import Task
-    from echobench.plugin.executor import Executor
-    from echobench.plugin.observer import Observer
-    from echobench.plugin.study import Study
+    from echobench.plugin.interfaces import Executor, Observer, Study
 
 PROJECT = "echobench"
 hookspec = pluggy.HookspecMarker(PROJECT)

@@ -18,9 +18,7 @@ from echobench.core.backend import Backend
 from echobench.core.task import Task
 from echobench.errors import PluginError, UnknownNameError
 from echobench.plugin import hookspecs
-from echobench.plugin.executor import Executor
-from echobench.plugin.observer import Observer
-from echobench.plugin.study import Study
+from echobench.plugin.interfaces import Executor, Observer, Study
 
 FILE_PREFIX = "file:"
 T = TypeVar("T")
@@ -151,26 +149,6 @@ class Plugins:
             PluginError: as `Plugins` does.
         """
         return cls([file for name in names if (file := file_of(name))], only=names)
-
-    def task(self, name: str) -> Provided[type[Task]]:
-        """Return the task of that name, or raise UnknownNameError."""
-        return self.tasks[name]
-
-    def backend(self, name: str) -> Provided[Backend]:
-        """Return the backend of that name, or raise UnknownNameError."""
-        return self.backends[name]
-
-    def executor(self, name: str) -> Provided[type[Executor]]:
-        """Return the executor of that name, or raise UnknownNameError."""
-        return self.executors[name]
-
-    def observer(self, name: str) -> Provided[Observer]:
-        """Return the observer of that name, or raise UnknownNameError."""
-        return self.observers[name]
-
-    def study(self, name: str) -> Provided[Study]:
-        """Return the study of that name, or raise UnknownNameError."""
-        return self.studies[name]
 
     def _load(self, source: _Source, load: Callable[[], Any]) -> None:
         """Import a plugin and register it."""

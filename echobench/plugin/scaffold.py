@@ -22,15 +22,12 @@ RESERVED_CLASSES = ("EchoTask", "False", "None", "Recipe", "True")
 
 
 def new_task(name: str, directory: Path | None, plugins: Plugins) -> list[Path]:
-    """Write a distribution that holds a task.
+    """Write a distribution that holds a task, and return its files.
 
     Args:
         name: the task's name: lower-case letters, digits and hyphens.
         directory: a new or empty directory; None for `echobench-NAME` in the current one.
         plugins: the installed plugins, whose tasks have other names.
-
-    Returns:
-        The files written.
 
     Raises:
         UsageError: the name is not allowed or taken, or the directory is not empty or cannot

@@ -14,8 +14,8 @@ from typing import Any, Literal
 import msgspec
 from pydantic import ValidationError
 
-from echobench.core.clock import PHASES
 from echobench.core.task import Recipe, Task
+from echobench.core.training import PHASES
 from echobench.plugin.manager import Plugins
 from echobench.store.reading import Complaints, Damage, Line, canonical, decoded, read_numbered
 from echobench.trial.cell import Cell, StoredRecipe
@@ -355,7 +355,7 @@ def _task(name: str, parameters: Mapping[str, Any], plugins: Plugins) -> Task | 
     if name not in plugins.tasks:
         return None
     try:
-        return plugins.task(name).value(**parameters)
+        return plugins.tasks[name].value(**parameters)
     except ValidationError:
         return None
 

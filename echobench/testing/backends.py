@@ -70,7 +70,7 @@ def check_backend(
         UsageError: unknown backend or task.
     """
     loaded = Plugins([Path(plugin) for plugin in plugins])
-    provided = loaded.backend(name)
+    provided = loaded.backends[name]
     backend = provided.value
     selectors = list(tasks) or _cheap(loaded, say)
     if not selectors:

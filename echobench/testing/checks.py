@@ -36,7 +36,7 @@ plugin, task = sys.argv[1:]
 plugins = Plugins.named([plugin])
 if task:
     with contextlib.suppress(Exception):  # the other checks report what it raises
-        plugins.task(task).value().framing
+        plugins.tasks[task].value().framing
 print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
 """
 
@@ -171,7 +171,7 @@ def run_probe(
         FaultError: the worker did not finish.
     """
     with tempfile.TemporaryDirectory(prefix="echobench-check-") as folder:
-        backend = plugins.backend(trial.backend).value
+        backend = plugins.backends[trial.backend].value
         job = Job(kind="probe", trials=[trial], probe=probe, recipes=recipes or {})
         (fields,) = launch.work(job, backend, Path(folder) / "log")
     if "reason" in fields:

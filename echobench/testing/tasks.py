@@ -72,7 +72,7 @@ def check_task(
     """
     loaded = Plugins([Path(plugin) for plugin in plugins])
     name = selector.partition("[")[0].strip()
-    provided = loaded.task(name)
+    provided = loaded.tasks[name]
     chosen = _chosen(backends, loaded)
 
     say(f"{name}: loading it in a fresh process")
@@ -107,7 +107,7 @@ def _chosen(names: Sequence[str], plugins: Plugins) -> list[Backend]:
     """Return the named backends, or all that are installed."""
     if not names:
         return usable_backends(plugins, training=False)
-    chosen = [plugins.backend(name).value for name in dict.fromkeys(names)]
+    chosen = [plugins.backends[name].value for name in dict.fromkeys(names)]
     for backend in chosen:
         missing = backend.why_unavailable()
         if missing is not None:

@@ -14,8 +14,8 @@ from typing import IO, Any
 import psutil
 
 from echobench.core.backend import Backend
-from echobench.core.clock import Ledger
 from echobench.core.task import Task
+from echobench.core.training import Ledger
 from echobench.errors import EchobenchError, TrainingError, UnavailableError, UnsupportedError
 from echobench.machine.calibration import calibrate, limit_fraction
 from echobench.plugin.manager import Plugins
@@ -153,8 +153,8 @@ def _pin(threads: int) -> None:
 def _load(trial: Trial) -> tuple[Task, Backend]:
     """Load the plugins that the trial names, and no other."""
     plugins = Plugins.named(trial.plugins)
-    task = plugins.task(trial.task).value(**trial.parameters)
-    return task, plugins.backend(trial.backend).value
+    task = plugins.tasks[trial.task].value(**trial.parameters)
+    return task, plugins.backends[trial.backend].value
 
 
 def _unused(backend: Backend) -> set[str]:

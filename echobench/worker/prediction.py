@@ -19,10 +19,10 @@ import numpy as np
 from keras import ops
 
 from echobench.core.backend import Backend
-from echobench.core.clock import Ledger
 from echobench.core.sequences import MISSING, Floats, Integers, stream
 from echobench.core.target import BLOCK
 from echobench.core.task import Recipe, Task
+from echobench.core.training import Ledger
 from echobench.errors import RefusedError, UnsupportedError
 from echobench.machine import facts
 from echobench.trial.job import Heard, Inference

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from echobench.core.backend import Backend
-from echobench.core.clock import Ledger
 from echobench.core.coding import Coding
 from echobench.core.sequences import Framing, Integers, stream
 from echobench.core.target import BLOCK
 from echobench.core.task import Recipe, Task
-from echobench.core.training import Limits, fresh_rows, train
+from echobench.core.training import Ledger, Limits, fresh_rows, train
 from echobench.trial.job import Job
 
 if TYPE_CHECKING:

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 
 from echobench.core.backend import Backend, ReplicatedTrainer
-from echobench.core.clock import Ledger
-from echobench.core.replicates import Lockstep
+from echobench.core.replicates import Lockstep, ReplicateTrainer
 from echobench.core.sequences import Floats, stream
 from echobench.core.target import BLOCK
 from echobench.core.task import Task
-from echobench.core.training import fresh_rows, train
+from echobench.core.training import Ledger, fresh_rows, train
 from echobench.errors import TrainingError, UnsupportedError
 from echobench.machine import facts
 from echobench.trial.job import Job, Progress
@@ -78,7 +77,7 @@ def learn_together(
                 task,
                 trial.recipe,
                 seed,
-                lockstep.trainer(index),
+                ReplicateTrainer(lockstep, index),
                 predictor,
                 limits,
                 own,

@@ -10,12 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from echobench.core.backend import Backend, Predictor, ReplicatedTrainer, Trainer
-from echobench.core.clock import Ledger
 from echobench.core.experiment import Experiment
 from echobench.core.sequences import Floats, stream
 from echobench.core.target import BLOCK
 from echobench.core.task import Task
-from echobench.core.training import Evaluation, Limits, TrainingOutcome, fresh_rows, train
+from echobench.core.training import Evaluation, Ledger, Limits, TrainingOutcome, fresh_rows, train
 from echobench.errors import TrainingError
 from echobench.machine import facts, privacy
 from echobench.store.folder import replace_file

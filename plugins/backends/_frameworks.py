@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from echobench import Backend, Floats, Integers, NativeProgram
 
@@ -15,7 +14,7 @@ from echobench import Backend, Floats, Integers, NativeProgram
 class OnJax(Backend):
     """A backend that runs on JAX."""
 
-    keras_backend: ClassVar[str] = "jax"
+    keras_backend = "jax"
 
     def environment(self, device: str, threads: int) -> dict[str, str]:
         """Choose the platform; XLA takes its number of threads from the affinity."""
@@ -36,7 +35,6 @@ class OnJax(Backend):
         jax.config.update("jax_default_matmul_precision", "highest")
 
     def devices(self) -> list[str]:
-        """Return the platforms of JAX's devices."""
         import jax
 
         try:
@@ -46,7 +44,6 @@ class OnJax(Backend):
             return []
 
     def facts(self) -> dict[str, Any]:
-        """Return compiler, precision, and the devices that hold arrays."""
         import jax
 
         used = {str(device) for array in jax.live_arrays() for device in array.devices()}
@@ -61,9 +58,9 @@ class OnJax(Backend):
 class OnTorch(Backend):
     """A backend that runs on torch."""
 
-    keras_backend: ClassVar[str] = "torch"
-    requires: ClassVar[tuple[str, ...]] = ("torch",)
-    extra: ClassVar[str | None] = "torch"
+    keras_backend = "torch"
+    requires = ("torch",)
+    extra = "torch"
 
     def environment(self, device: str, threads: int) -> dict[str, str]:
         """Choose Keras' device; hide GPUs from a run on the CPU."""
@@ -80,7 +77,6 @@ class OnTorch(Backend):
         }
 
     def configure(self, device: str, threads: int) -> None:
-        """Set threads, flush denormals, and turn TF32 off on GPUs."""
         import torch
 
         torch.set_num_threads(threads)
@@ -89,13 +85,11 @@ class OnTorch(Backend):
         torch.backends.cudnn.allow_tf32 = False
 
     def devices(self) -> list[str]:
-        """Return `cpu`, and `gpu` where CUDA works."""
         import torch
 
         return ["cpu", "gpu"] if torch.cuda.is_available() else ["cpu"]
 
     def facts(self) -> dict[str, Any]:
-        """Return threads, precision and device."""
         import torch
 
         return {
@@ -114,13 +108,14 @@ def torch_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-class JaxLoop:
-    """Training by a jitted loop over epochs.
+class CompiledLoop:
+    """Training by a compiled loop over epochs.
 
     Args:
-        run: takes a learner (donated), rows [chunk, sequences, length] and the number of
-            epochs to train; returns the learner, losses and accuracies [chunk, batches].
-        chunk: the most epochs of one call.
+        run: takes a learner, int32 rows [chunk, sequences, length] and the number of epochs to
+            train; returns the learner, losses and accuracies [chunk, batches].
+        chunk: the most epochs of one call. Fewer rows are padded with zeros, so that shapes
+            stay the same.
 
     Attributes:
         learner: all that training changes.
@@ -134,27 +129,17 @@ class JaxLoop:
     def train(self, rows: Integers) -> tuple[Floats, Floats]:
         """Train on rows [epochs, sequences, length]; losses, accuracies [epochs, batches]."""
         epochs = len(rows)
-        self.learner, losses, accuracies = self._run(
-            self.learner, padded(rows, self._chunk), epochs
-        )
+        padded = np.zeros((self._chunk, *rows.shape[1:]), np.int32)
+        padded[:epochs] = rows
+        self.learner, losses, accuracies = self._run(self.learner, padded, epochs)
         # np.asarray waits for the device.
         return np.asarray(losses)[:epochs], np.asarray(accuracies)[:epochs]
-
-
-def padded(rows: Integers, chunk: int) -> NDArray[np.int32]:
-    """Return rows as int32, padded with zeros to `chunk` epochs, so that shapes stay the same."""
-    filled = np.zeros((chunk, *rows.shape[1:]), np.int32)
-    filled[: len(rows)] = rows
-    return filled
 
 
 class PeerNetwork(ABC):
     """A network in a framework's own layers: what is the same for every array library.
 
-    Args:
-        program: the experiment, with the network as a list of layers.
-        inputs: the program's, as the library indexes with them.
-        targets: likewise.
+    `inputs` and `targets` are the program's, as the library indexes with them.
     """
 
     def __init__(self, program: NativeProgram, inputs: Any, targets: Any) -> None:
@@ -187,9 +172,7 @@ class PeerNetwork(ABC):
     def answers(self, rows: Any, forward: Callable[[Any, Any], tuple[Any, Any]]) -> list[Any]:
         """Return the answers to rows [count, length], [count, samples, n_out] for each batch.
 
-        Args:
-            rows: integers.
-            forward: takes x and states; returns outputs and the states after them.
+        `forward` takes x and states; it returns outputs and the states after them.
         """
         states, answers = None, []
         for number in range(self.program.batches):

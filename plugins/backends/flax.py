@@ -9,7 +9,7 @@ scaled (`NativeProgram.adam_epsilon`), so that the updates are those of Keras' A
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from echobench import (
     hookimpl,
 )
 
-from ._frameworks import JaxLoop, OnJax, PeerNetwork
+from ._frameworks import CompiledLoop, OnJax, PeerNetwork
 
 LONGEST_UNROLLED = 64
 """Steps up to which an LSTM is unrolled."""
@@ -36,9 +36,9 @@ GATES = "ifgo"
 class Flax(OnJax, NativeBackend):
     """Flax on JAX, without Keras."""
 
-    name: ClassVar[str] = "flax"
-    requires: ClassVar[tuple[str, ...]] = ("flax", "optax", "jax", "jaxlib")
-    extra: ClassVar[str | None] = "flax"
+    name = "flax"
+    requires = ("flax", "optax", "jax", "jaxlib")
+    extra = "flax"
 
     def configure(self, device: str, threads: int) -> None:
         """Import Flax and optax, and turn TF32 off on GPUs."""
@@ -49,15 +49,13 @@ class Flax(OnJax, NativeBackend):
         super().configure(device, threads)
 
     def trainer(self, program: NativeProgram, chunk: int) -> Trainer:
-        """Return a `fori_loop` over epochs in one jitted program."""
-        return _Trainer(program, chunk)
+        return _FlaxTrainer(program, chunk)
 
     def predictor(self, program: NativeProgram) -> Predictor:
-        """Return the jitted forward pass."""
         import jax
         import jax.numpy as jnp
 
-        network = _Network(program)
+        network = _FlaxNetwork(program)
 
         def forward(variables: Any, rows: Any) -> Any:
             program.traces += 1
@@ -73,7 +71,7 @@ class Flax(OnJax, NativeBackend):
         return predict
 
 
-class _Trainer(JaxLoop, Trainer):
+class _FlaxTrainer(CompiledLoop, Trainer):
     def __init__(self, program: NativeProgram, chunk: int) -> None:
         import jax
         import jax.numpy as jnp
@@ -86,7 +84,7 @@ class _Trainer(JaxLoop, Trainer):
             _schedule(program), eps=lambda updates: program.adam_epsilon(updates + 1)
         )
         self._adam = optax.chain(*clip, adam)
-        network = _Network(program)
+        network = _FlaxNetwork(program)
 
         def epoch(learner: Any, rows: Any) -> Any:
             variables, state = learner
@@ -134,7 +132,7 @@ class _Trainer(JaxLoop, Trainer):
         return {"engine": "fori_loop over epochs", "jit": True, "lstm": kernels}
 
 
-class _Network(PeerNetwork):
+class _FlaxNetwork(PeerNetwork):
     """The network as a Linen module."""
 
     def __init__(self, program: NativeProgram) -> None:
@@ -236,5 +234,4 @@ def _weights(program: NativeProgram, variables: Any) -> list[Floats]:
 
 @hookimpl
 def echobench_backends() -> list[Backend]:
-    """Register the backend."""
     return [Flax()]

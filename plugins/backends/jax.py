@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from echobench import (
     hookimpl,
 )
 
-from ._frameworks import JaxLoop, OnJax
+from ._frameworks import CompiledLoop, OnJax
 
 if TYPE_CHECKING:
     from echobench import Learner, Program
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 class Jax(OnJax):
     """Keras on JAX."""
 
-    name: ClassVar[str] = "jax"
-    requires: ClassVar[tuple[str, ...]] = ("jax", "jaxlib")
-    reference: ClassVar[bool] = True
+    name = "jax"
+    requires = ("jax", "jaxlib")
+    reference = True
 
     def distribute(self, device: str, count: int) -> None:
         """Train data-parallel with Keras' distribution; split a CPU into virtual devices."""
@@ -48,15 +48,12 @@ class Jax(OnJax):
         keras.distribution.set_distribution(parallel)
 
     def trainer(self, program: Program, chunk: int) -> Trainer:
-        """Return a `fori_loop` over epochs in one jitted program."""
-        return _Trainer(program, chunk)
+        return _JaxTrainer(program, chunk)
 
     def replicated_trainer(self, program: Program, chunk: int, count: int) -> ReplicatedTrainer:
-        """Return the same loop over epochs, each block of updates under `vmap`."""
-        return _ReplicatedTrainer(program, chunk, count)
+        return _JaxReplicatedTrainer(program, chunk, count)
 
     def predictor(self, program: Program) -> Predictor:
-        """Return the jitted forward pass."""
         import jax
 
         compiled = jax.jit(program.predict)
@@ -67,7 +64,7 @@ class Jax(OnJax):
         return predict
 
 
-class _Trainer(JaxLoop, Trainer):
+class _JaxTrainer(CompiledLoop, Trainer):
     def __init__(self, program: Program, chunk: int) -> None:
         super().__init__(_compiled(program, chunk), chunk)
         self._program = program
@@ -85,7 +82,7 @@ class _Trainer(JaxLoop, Trainer):
         return {"engine": "fori_loop over epochs", "jit": True, "lstm": kernels}
 
 
-class _ReplicatedTrainer:
+class _JaxReplicatedTrainer:
     """Equal shares of the replicates, a thread for each core.
 
     The batched products that `vmap` makes run on a single core.
@@ -99,7 +96,7 @@ class _ReplicatedTrainer:
         self._size = count // self._shares
         self._program = program
         run = _compiled(program, chunk, self._size)
-        self._loops = [JaxLoop(run, chunk) for _ in range(self._shares)]
+        self._loops = [CompiledLoop(run, chunk) for _ in range(self._shares)]
         self._threads = ThreadPoolExecutor(self._shares)
 
     def reset(self, weights: Sequence[list[Floats]]) -> None:
@@ -186,5 +183,4 @@ def _cores() -> int:
 
 @hookimpl
 def echobench_backends() -> list[Backend]:
-    """Register the backend."""
     return [Jax()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -12,10 +12,10 @@ from echobench import Backend, InferenceBackend, hookimpl
 class Numpy(InferenceBackend):
     """Keras on NumPy."""
 
-    name: ClassVar[str] = "numpy"
-    keras_backend: ClassVar[str] = "numpy"
+    name = "numpy"
+    keras_backend = "numpy"
     # Keras' NumPy backend takes its convolutions and pools from JAX, and imports it.
-    requires: ClassVar[tuple[str, ...]] = ("jax",)
+    requires = ("jax",)
 
     def environment(self, device: str, threads: int) -> dict[str, str]:
         """Keep the JAX that Keras imports off GPUs; the harness sets the threads of the BLAS."""
@@ -25,16 +25,13 @@ class Numpy(InferenceBackend):
         """Do nothing: the environment sets everything."""
 
     def devices(self) -> list[str]:
-        """Return `cpu`."""
         return ["cpu"]
 
     def facts(self) -> dict[str, Any]:
-        """Return the BLAS that NumPy uses."""
         blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
         return {"compiler": "none", "blas": f"{blas['name']} {blas['version']}"}
 
 
 @hookimpl
 def echobench_backends() -> list[Backend]:
-    """Register the backend."""
     return [Numpy()]

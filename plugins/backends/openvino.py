@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, ClassVar
+from typing import Any
 
 from echobench import Backend, InferenceBackend, hookimpl
 
@@ -11,10 +11,10 @@ from echobench import Backend, InferenceBackend, hookimpl
 class OpenVINO(InferenceBackend):
     """Keras on OpenVINO."""
 
-    name: ClassVar[str] = "openvino"
-    keras_backend: ClassVar[str] = "openvino"
-    requires: ClassVar[tuple[str, ...]] = ("openvino",)
-    extra: ClassVar[str | None] = "openvino"
+    name = "openvino"
+    keras_backend = "openvino"
+    requires = ("openvino",)
+    extra = "openvino"
 
     def environment(self, device: str, threads: int) -> dict[str, str]:
         """Pretend to run in CI, where OpenVINO does not report its import over the network."""
@@ -35,11 +35,9 @@ class OpenVINO(InferenceBackend):
         return ["cpu"]
 
     def facts(self) -> dict[str, Any]:
-        """Return compiler, threads and precision."""
         return {"compiler": "OpenVINO CPU plugin", **self._options}
 
 
 @hookimpl
 def echobench_backends() -> list[Backend]:
-    """Register the backend."""
     return [OpenVINO()]

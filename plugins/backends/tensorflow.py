@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from echobench import Backend, Floats, Integers, Predictor, Trainer, hookimpl
 
-from ._frameworks import padded
+from ._frameworks import CompiledLoop
 
 if TYPE_CHECKING:
     from echobench import Program
@@ -18,22 +18,19 @@ if TYPE_CHECKING:
 class TensorFlow(Backend):
     """Keras on TensorFlow."""
 
-    name: ClassVar[str] = "tensorflow"
-    keras_backend: ClassVar[str] = "tensorflow"
-    requires: ClassVar[tuple[str, ...]] = ("tensorflow",)
-    extra: ClassVar[str | None] = "tensorflow"
+    name = "tensorflow"
+    keras_backend = "tensorflow"
+    requires = ("tensorflow",)
+    extra = "tensorflow"
 
     def environment(self, device: str, threads: int) -> dict[str, str]:
-        """Hide GPUs from a run on the CPU, and log only errors."""
         hidden = {} if device == "gpu" else {"CUDA_VISIBLE_DEVICES": "-1"}
         return {"TF_CPP_MIN_LOG_LEVEL": "2", "NVIDIA_TF32_OVERRIDE": "0", **hidden}
 
     def cache_environment(self, folder: str) -> dict[str, str]:
-        """Cache the programs that XLA compiles."""
         return {"TF_XLA_FLAGS": f"--tf_xla_persistent_cache_directory={folder}"}
 
     def configure(self, device: str, threads: int) -> None:
-        """Set the thread pools; turn TF32 off on GPUs."""
         import tensorflow as tf
 
         tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -41,17 +38,14 @@ class TensorFlow(Backend):
         tf.config.experimental.enable_tensor_float_32_execution(False)
 
     def devices(self) -> list[str]:
-        """Return the kinds of TensorFlow's devices."""
         import tensorflow as tf
 
         return sorted({d.device_type.lower() for d in tf.config.list_physical_devices()})
 
     def trainer(self, program: Program, chunk: int) -> Trainer:
-        """Return a `tf.while_loop` over epochs in one XLA program."""
-        return _Trainer(program, chunk)
+        return _TensorFlowTrainer(program, chunk)
 
     def predictor(self, program: Program) -> Predictor:
-        """Return the forward pass compiled by XLA."""
         import tensorflow as tf
 
         compiled = tf.function(program.predict, jit_compile=True, autograph=False)
@@ -64,20 +58,21 @@ class TensorFlow(Backend):
         return predict
 
     def facts(self) -> dict[str, Any]:
-        """Return compiler, threads and precision."""
         import tensorflow as tf
 
+        gpus = tf.config.list_physical_devices("GPU")
+        details = tf.config.experimental.get_device_details(gpus[0]) if gpus else {}
         return {
             "compiler": "XLA",
             "tf32": tf.config.experimental.tensor_float_32_execution_enabled(),
             "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads(),
             "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads(),
             "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "by default"),
-            "device_kind": _device_kind(),
+            "device_kind": details["device_name"] if gpus else "cpu",
         }
 
 
-class _Trainer(Trainer):
+class _TensorFlowTrainer(CompiledLoop, Trainer):
     def __init__(self, program: Program, chunk: int) -> None:
         import tensorflow as tf
 
@@ -108,41 +103,26 @@ class _Trainer(Trainer):
             _, learner, _, *metrics = tf.while_loop(lambda step, *_: step < end, body, start)
             return learner, *(tf.reshape(m, (chunk, program.batches)) for m in metrics)
 
+        compiled = tf.function(run, jit_compile=True, autograph=False)
+        super().__init__(
+            lambda learner, rows, epochs: compiled(learner, tf.constant(rows), tf.constant(epochs)),
+            chunk,
+        )
         self._program = program
-        self._chunk = chunk
-        self._run = tf.function(run, jit_compile=True, autograph=False)
 
     def reset(self, weights: list[Floats]) -> None:
         import tensorflow as tf
 
-        self._learner = tf.nest.map_structure(tf.constant, self._program.start(weights))
-
-    def train(self, rows: Integers) -> tuple[Floats, Floats]:
-        import tensorflow as tf
-
-        epochs = len(rows)
-        self._learner, losses, accuracies = self._run(
-            self._learner, tf.constant(padded(rows, self._chunk)), tf.constant(epochs)
-        )
-        # .numpy() waits for the device.
-        return losses.numpy()[:epochs], accuracies.numpy()[:epochs]
+        self.learner = tf.nest.map_structure(tf.constant, self._program.start(weights))
 
     def weights(self) -> list[Floats]:
-        return [p.numpy() for p in self._learner.parameters]
+        return [p.numpy() for p in self.learner.parameters]
 
     def execution(self) -> dict[str, Any]:
         kernels = self._program.kernels()
         return {"engine": "while_loop over epochs", "jit": True, "lstm": kernels}
 
 
-def _device_kind() -> str:
-    import tensorflow as tf
-
-    gpus = tf.config.list_physical_devices("GPU")
-    return tf.config.experimental.get_device_details(gpus[0])["device_name"] if gpus else "cpu"
-
-
 @hookimpl
 def echobench_backends() -> list[Backend]:
-    """Register the backend."""
     return [TensorFlow()]

@@ -24,18 +24,16 @@ if TYPE_CHECKING:
 class Torch(OnTorch):
     """Keras on torch."""
 
-    name: ClassVar[str] = "torch"
+    name = "torch"
     # The fused kernel fails in the backward pass of a stateful LSTM.
     lstm_options: ClassVar[dict[str, Any]] = {"use_cudnn": False}
     # Inductor compiles its own gradient to code a tenth faster than the hand-written one.
-    custom_gradient: ClassVar[bool] = False
+    custom_gradient = False
 
     def trainer(self, program: Program, chunk: int) -> Trainer:
-        """Return a Python loop over the compiled graph of one block of updates."""
-        return _Trainer(program)
+        return _TorchTrainer(program)
 
     def predictor(self, program: Program) -> Predictor:
-        """Return the traced forward pass."""
         import torch
         from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -57,7 +55,7 @@ class Torch(OnTorch):
         return predict
 
 
-class _Trainer(Trainer):
+class _TorchTrainer(Trainer):
     def __init__(self, program: Program) -> None:
         self._program = program
         self._graph: Any = None
@@ -109,7 +107,7 @@ class _Trainer(Trainer):
             "compiler": "inductor" if _can_compile() else "none",
             "lstm": self._program.kernels(),
             "graphs": counters["stats"]["unique_graphs"],
-            "cuda_graphs": _uses_cuda_graphs(),
+            "cuda_graphs": torch_device() == "cuda",
         }
 
     def _compiled(self, states: Any, tokens: Any, block: Any) -> Any:
@@ -135,14 +133,10 @@ class _Trainer(Trainer):
         graph = make_fx(advance, tracing_mode="fake")(*self._learner, states, tokens, block)
         if not _can_compile():
             return graph
-        if _uses_cuda_graphs():  # a block is launched as one CUDA graph
+        if torch_device() == "cuda":  # a block is launched as one CUDA graph
             return torch.compile(graph, mode="reduce-overhead")
         # Python between the kernels took a quarter of a small block's time.
         return torch.compile(graph, options={"cpp_wrapper": True})
-
-
-def _uses_cuda_graphs() -> bool:
-    return torch_device() == "cuda"
 
 
 def _can_compile() -> bool:
@@ -153,5 +147,4 @@ def _can_compile() -> bool:
 
 @hookimpl
 def echobench_backends() -> list[Backend]:
-    """Register the backend."""
     return [Torch()]

@@ -8,7 +8,7 @@ epsilon is scaled (`NativeProgram.adam_epsilon`).
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -30,17 +30,15 @@ from ._frameworks import OnTorch, PeerNetwork, torch_device
 class TorchNative(OnTorch, NativeBackend):
     """torch, without Keras."""
 
-    name: ClassVar[str] = "torch-native"
+    name = "torch-native"
 
     def trainer(self, program: NativeProgram, chunk: int) -> Trainer:
-        """Return an eager loop over batches."""
-        return _Trainer(program)
+        return _TorchNativeTrainer(program)
 
     def predictor(self, program: NativeProgram) -> Predictor:
-        """Return the eager forward pass."""
         import torch
 
-        network = _Network(program)
+        network = _TorchNativeNetwork(program)
 
         def predict(weights: list[Floats], rows: Integers) -> Integers:
             network.load(weights)
@@ -52,10 +50,10 @@ class TorchNative(OnTorch, NativeBackend):
         return predict
 
 
-class _Trainer(Trainer):
+class _TorchNativeTrainer(Trainer):
     def __init__(self, program: NativeProgram) -> None:
         self._program = program
-        self._network = _Network(program)
+        self._network = _TorchNativeNetwork(program)
 
     def reset(self, weights: list[Floats]) -> None:
         import torch
@@ -114,7 +112,7 @@ class _Trainer(Trainer):
             self._schedule.step()
 
 
-class _Network(PeerNetwork):
+class _TorchNativeNetwork(PeerNetwork):
     """The network as `torch.nn` modules, with Keras' weights in and out."""
 
     def __init__(self, program: NativeProgram) -> None:
@@ -176,7 +174,6 @@ class _Network(PeerNetwork):
         return x, after
 
     def loss(self, outputs: Any, y: Any) -> Any:
-        """Return the mean loss."""
         from torch.nn import functional
 
         if self.program.scale is None:
@@ -186,5 +183,4 @@ class _Network(PeerNetwork):
 
 @hookimpl
 def echobench_backends() -> list[Backend]:
-    """Register the backend."""
     return [TorchNative()]

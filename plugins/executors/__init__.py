@@ -1,1 +1,1 @@
-"""First-party executors, one a file; see `echobench.plugin.executor`."""
+"""First-party executors, one a file; see `echobench.Executor`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import ClassVar
 
 from echobench import Connection, Executor, Job, Record, Site, hookimpl
 
@@ -12,12 +11,11 @@ from echobench import Connection, Executor, Job, Record, Site, hookimpl
 class Local(Executor):
     """This machine: one job after the other."""
 
-    name: ClassVar[str] = "local"
-    local: ClassVar[bool] = True
+    name = "local"
+    local = True
 
     @contextlib.contextmanager
     def connect(self, job: Job, site: Site) -> Iterator[Connection]:
-        """Run each job as it is started."""
         yield _ThisMachine(site)
 
 
@@ -45,5 +43,4 @@ class _ThisMachine(Connection):
 
 @hookimpl
 def echobench_executors() -> list[type[Executor]]:
-    """Register the executor."""
     return [Local]

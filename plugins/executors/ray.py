@@ -8,7 +8,7 @@ import math
 import socket
 import time
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 from echobench import (
     Connection,
@@ -41,15 +41,14 @@ COUNT_S = 2.0
 class Ray(Executor):
     """A running Ray cluster: many jobs at once, each alone on the resources it was granted."""
 
-    name: ClassVar[str] = "ray"
-    requires: ClassVar[tuple[str, ...]] = ("ray",)
-    extra: ClassVar[str | None] = "ray"
+    name = "ray"
+    requires = ("ray",)
+    extra = "ray"
 
     address: str = "auto"
 
     @contextlib.contextmanager
     def connect(self, job: Job, site: Site) -> Iterator[Connection]:
-        """Join the cluster as a driver."""
         import ray
 
         try:
@@ -169,13 +168,9 @@ class _Reports:
 
 
 def _run(text: str, key: str, reports: Any, every: float) -> str:
-    """Run a job on the node; the task that Ray schedules.
+    """Run a job, given as JSON, on the node; the task that Ray schedules.
 
-    Args:
-        text: the job, as JSON.
-        key: of its first trial.
-        reports: the actor that takes its progress.
-        every: seconds between two reports.
+    The actor `reports` takes the first trial's progress, under its key, once in `every` seconds.
     """
     import ray
 
@@ -214,5 +209,4 @@ def _reason(error: Exception) -> str:
 
 @hookimpl
 def echobench_executors() -> list[type[Executor]]:
-    """Register the executor."""
     return [Ray]

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -49,9 +49,9 @@ class Slurm(Executor):
             long as the shared file system may take to show a file.
     """
 
-    name: ClassVar[str] = "slurm"
-    requires: ClassVar[tuple[str, ...]] = ("submitit",)
-    extra: ClassVar[str | None] = "slurm"
+    name = "slurm"
+    requires = ("submitit",)
+    extra = "slurm"
 
     cluster: Literal["slurm", "local"] = "slurm"
     jobs: int = Field(default=100, ge=1)
@@ -63,11 +63,9 @@ class Slurm(Executor):
 
     @contextlib.contextmanager
     def connect(self, job: Job, site: Site) -> Iterator[Connection]:
-        """Set the jobs' time limit, CPUs and GPUs."""
         import submitit
 
         trial = job.trial
-
         folder = site.folder / "jobs"
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -77,23 +75,19 @@ class Slurm(Executor):
                 f"--executor slurm: {' '.join(str(error).split())}; on a machine without Slurm, "
                 "slurm[cluster=local] runs jobs as processes"
             ) from error
-        asked = {
-            "slurm_partition": self.partition,
-            "slurm_account": self.account,
-            "slurm_qos": self.qos,
-            "slurm_constraint": self.constraint,
-        }
+        asked = {"partition", "account", "qos", "constraint"}
+        options = self.model_dump(include=asked, exclude_none=True)
         executor.update_parameters(
             name="echobench",
             timeout_min=math.ceil((job.limit_s + SPARE_S) / 60),
             cpus_per_task=trial.threads,
             gpus_per_node=trial.devices if trial.device == "gpu" else 0,
-            **{name: value for name, value in asked.items() if value is not None},
+            **{f"slurm_{name}": value for name, value in options.items()},
         )
         yield _Queue(executor, self, folder)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Submitted:
     """A submitted job, and the file for its result.
 
@@ -104,9 +98,6 @@ class _Submitted:
     job: Job
     handle: Any
     result: Path
-
-    def __hash__(self) -> int:
-        return hash(self.result)
 
 
 class _Queue(Connection):
@@ -192,5 +183,4 @@ def _check_lease(lease: Path) -> None:
 
 @hookimpl
 def echobench_executors() -> list[type[Executor]]:
-    """Register the executor."""
     return [Slurm]

@@ -8,7 +8,6 @@ both.
 from __future__ import annotations
 
 import tomllib
-from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -17,13 +16,13 @@ from echobench import Recipe
 TUTORIAL_WHOLE = Recipe(units=20, batch=7, epochs=500, evaluate_every=25)
 TUTORIAL_PARTIAL = Recipe(units=150, batch=21, epochs=5000, evaluate_every=100)
 
-
-def open_recipe(selector: str) -> Recipe:
-    """Return the open recipe of a task, given as `--task` takes it."""
-    return Recipe.model_validate(open_recipes()[selector])
+OPEN = tomllib.loads(resources.files(__package__).joinpath("recipes.toml").read_text("utf-8"))
+"""The fields of each open recipe, by the selector of its task as `--task` takes it."""
 
 
-@cache
-def open_recipes() -> dict[str, dict[str, Any]]:
-    """Return the fields of each open recipe, by task."""
-    return tomllib.loads(resources.files(__package__).joinpath("recipes.toml").read_text("utf-8"))
+def divisions(selector: str, closed: Recipe, **changes: Any) -> dict[str, Recipe]:
+    """Return the recipe of each division: `closed` with changes, and the selector's open one."""
+    return {
+        "closed": closed.model_copy(update=changes),
+        "open": Recipe.model_validate(OPEN[selector]),
+    }

@@ -18,24 +18,23 @@ correct values.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import ClassVar
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from echobench import Form, Framing, Integers, Network, Recipe, Task, hookimpl, many_to_one
 
-from ._recipes import open_recipe
+from ._recipes import divisions
 
 
 class AssociativeRecall(Task):
     """Recall one of four values by its key."""
 
-    name: ClassVar[str] = "associative-recall"
-    recipes: ClassVar[dict[str, Recipe]] = {
-        "closed": Recipe(units=100, batch=1, sequences=128, epochs=10000, evaluate_every=250),
-        "open": open_recipe("associative-recall"),
-    }
+    name = "associative-recall"
+    recipes = divisions(
+        "associative-recall",
+        Recipe(units=100, batch=1, sequences=128, epochs=10000, evaluate_every=250),
+    )
     symbols: int = Field(default=8, ge=2, le=1_000_000, description="keys")
     values: int = Field(default=20, ge=2, le=1_000_000)
     pairs: int = Field(default=4, ge=1, le=10_000)
@@ -78,11 +77,9 @@ class AssociativeRecall(Task):
         return token - self.symbols if token >= self.symbols else super().spell(token)
 
     def network(self, form: Form, units: int) -> Network:
-        """Build an LSTM with one output after the last step."""
         return many_to_one(form, 2 * self.pairs + 3, 1, units)
 
 
 @hookimpl
 def echobench_tasks() -> list[type[Task]]:
-    """Register the task."""
     return [AssociativeRecall]

@@ -18,31 +18,24 @@ tutorial's for the partial echo.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import Field
 
-from echobench import EchoTask, Form, Network, Recipe, attention_encoder_decoder, hookimpl
+from echobench import EchoTask, Form, Network, attention_encoder_decoder, hookimpl
 
-from ._recipes import TUTORIAL_PARTIAL, open_recipe
+from ._recipes import TUTORIAL_PARTIAL, divisions
 
 
 class Attention(EchoTask):
     """Echo twelve of twelve with attention."""
 
-    name: ClassVar[str] = "attention"
-    recipes: ClassVar[dict[str, Recipe]] = {
-        "closed": TUTORIAL_PARTIAL.model_copy(update={"batch": 14}),
-        "open": open_recipe("attention"),
-    }
+    name = "attention"
+    recipes = divisions("attention", TUTORIAL_PARTIAL, batch=14)
     n_in: int = Field(default=12, ge=1)
 
     def network(self, form: Form, units: int) -> Network:
-        """Build encoder, decoder and attention."""
         return attention_encoder_decoder(form, self.n_in, self.n_targets, units)
 
 
 @hookimpl
 def echobench_tasks() -> list[type[EchoTask]]:
-    """Register the task."""
     return [Attention]

@@ -19,7 +19,6 @@ token is correct.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -36,17 +35,16 @@ from echobench import (
     uniform_sequences,
 )
 
-from ._recipes import open_recipe
+from ._recipes import divisions
 
 
 class Copy(Task):
     """Copy six tokens after a pause."""
 
-    name: ClassVar[str] = "copy"
-    recipes: ClassVar[dict[str, Recipe]] = {
-        "closed": Recipe(units=128, batch=1, sequences=20, epochs=5000, evaluate_every=100),
-        "open": open_recipe("copy"),
-    }
+    name = "copy"
+    recipes = divisions(
+        "copy", Recipe(units=128, batch=1, sequences=20, epochs=5000, evaluate_every=100)
+    )
     symbols: int = Field(default=32, ge=2, le=1_000_000)
     items: int = Field(default=6, ge=1, le=10_000)
     blanks: int = Field(default=5, ge=1, le=100_000)
@@ -72,11 +70,9 @@ class Copy(Task):
         return np.concatenate([items, rest], axis=1)
 
     def network(self, form: Form, units: int) -> Network:
-        """Build an LSTM with an output at each step."""
         return sequence_to_sequence(form, self.blanks + 2 * self.items, units)
 
 
 @hookimpl
 def echobench_tasks() -> list[type[Task]]:
-    """Register the task."""
     return [Copy]

@@ -18,7 +18,6 @@ recipe is the tutorial's for the whole echo, on one stream an update.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import ClassVar
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -29,25 +28,21 @@ from echobench import (
     Framing,
     Integers,
     Network,
-    Recipe,
     Task,
     hookimpl,
     sequence_to_sequence,
     uniform_sequences,
 )
 
-from ._recipes import TUTORIAL_WHOLE, open_recipe
+from ._recipes import TUTORIAL_WHOLE, divisions
 
 
 class Lag(Task):
     """Echo each token three steps late."""
 
-    name: ClassVar[str] = "lag"
-    has_missing: ClassVar[bool] = True
-    recipes: ClassVar[dict[str, Recipe]] = {
-        "closed": TUTORIAL_WHOLE.model_copy(update={"batch": 1}),
-        "open": open_recipe("lag"),
-    }
+    name = "lag"
+    has_missing = True
+    recipes = divisions("lag", TUTORIAL_WHOLE, batch=1)
     length: int = Field(default=25, ge=2, le=100_000)
     lag: int = Field(default=3, ge=1)
 
@@ -69,11 +64,9 @@ class Lag(Task):
         return np.concatenate([streams, np.full((count, 1), MISSING)], axis=1)
 
     def network(self, form: Form, units: int) -> Network:
-        """Build an LSTM with an output at each step."""
         return sequence_to_sequence(form, self.length, units)
 
 
 @hookimpl
 def echobench_tasks() -> list[type[Task]]:
-    """Register the task."""
     return [Lag]

@@ -14,31 +14,24 @@ The closed recipe is the tutorial's for the partial echo.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import Field
 
-from echobench import EchoTask, Form, Network, Recipe, encoder_decoder, hookimpl
+from echobench import EchoTask, Form, Network, encoder_decoder, hookimpl
 
-from ._recipes import TUTORIAL_PARTIAL, open_recipe
+from ._recipes import TUTORIAL_PARTIAL, divisions
 
 
 class LongEcho(EchoTask):
     """Echo eight of eight through one vector."""
 
-    name: ClassVar[str] = "long-echo"
-    recipes: ClassVar[dict[str, Recipe]] = {
-        "closed": TUTORIAL_PARTIAL.model_copy(update={"batch": 18}),
-        "open": open_recipe("long-echo"),
-    }
+    name = "long-echo"
+    recipes = divisions("long-echo", TUTORIAL_PARTIAL, batch=18)
     n_in: int = Field(default=8, ge=1)
 
     def network(self, form: Form, units: int) -> Network:
-        """Build encoder and decoder."""
         return encoder_decoder(form, self.n_in, self.n_targets, units)
 
 
 @hookimpl
 def echobench_tasks() -> list[type[EchoTask]]:
-    """Register the task."""
     return [LongEcho]

@@ -15,32 +15,22 @@ training.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from echobench import EchoTask, Form, Network, hookimpl, many_to_one
 
-from echobench import EchoTask, Form, Network, Recipe, hookimpl, many_to_one
-
-from ._recipes import TUTORIAL_PARTIAL, TUTORIAL_WHOLE, open_recipe
+from ._recipes import TUTORIAL_PARTIAL, TUTORIAL_WHOLE, divisions
 
 
 class ManyToOne(EchoTask):
     """Echo a sequence as one vector."""
 
-    name: ClassVar[str] = "many-to-one"
-    recipes: ClassVar[dict[str, Recipe]] = {
-        "closed": TUTORIAL_WHOLE,
-        "open": open_recipe("many-to-one"),
-    }
-    partial_recipes: ClassVar[dict[str, Recipe] | None] = {
-        "closed": TUTORIAL_PARTIAL,
-        "open": open_recipe("many-to-one[n_out=2]"),
-    }
+    name = "many-to-one"
+    recipes = divisions("many-to-one", TUTORIAL_WHOLE)
+    partial_recipes = divisions("many-to-one[n_out=2]", TUTORIAL_PARTIAL)
 
     def network(self, form: Form, units: int) -> Network:
-        """Build an LSTM with one output vector after its last step."""
         return many_to_one(form, self.n_in, self.n_targets, units)
 
 
 @hookimpl
 def echobench_tasks() -> list[type[EchoTask]]:
-    """Register the task."""
     return [ManyToOne]

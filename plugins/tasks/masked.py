@@ -17,7 +17,7 @@ tutorial's, in batches that divide 25 samples.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -28,29 +28,22 @@ from echobench import (
     Framing,
     Integers,
     Network,
-    Recipe,
     encoder_decoder,
     hookimpl,
     sequence_to_sequence,
     to_supervised,
 )
 
-from ._recipes import TUTORIAL_PARTIAL, TUTORIAL_WHOLE, open_recipe
+from ._recipes import TUTORIAL_PARTIAL, TUTORIAL_WHOLE, divisions
 
 
 class Masked(EchoTask):
     """Echo windows of which some tokens are missing."""
 
-    name: ClassVar[str] = "masked"
-    has_missing: ClassVar[bool] = True
-    recipes: ClassVar[dict[str, Recipe]] = {
-        "closed": TUTORIAL_WHOLE.model_copy(update={"batch": 5}),
-        "open": open_recipe("masked"),
-    }
-    partial_recipes: ClassVar[dict[str, Recipe] | None] = {
-        "closed": TUTORIAL_PARTIAL.model_copy(update={"batch": 25}),
-        "open": open_recipe("masked[n_out=2]"),
-    }
+    name = "masked"
+    has_missing = True
+    recipes = divisions("masked", TUTORIAL_WHOLE, batch=5)
+    partial_recipes = divisions("masked[n_out=2]", TUTORIAL_PARTIAL, batch=25)
     how: Literal["mask", "value"] = "mask"
 
     @property
@@ -87,5 +80,4 @@ class Masked(EchoTask):
 
 @hookimpl
 def echobench_tasks() -> list[type[EchoTask]]:
-    """Register the task."""
     return [Masked]

@@ -14,32 +14,22 @@ for the sequences; its author expects larger networks and longer training.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from echobench import EchoTask, Form, Network, hookimpl, one_to_one
 
-from echobench import EchoTask, Form, Network, Recipe, hookimpl, one_to_one
-
-from ._recipes import TUTORIAL_PARTIAL, TUTORIAL_WHOLE, open_recipe
+from ._recipes import TUTORIAL_PARTIAL, TUTORIAL_WHOLE, divisions
 
 
 class OneToOne(EchoTask):
     """Echo one vector of all timesteps as one vector."""
 
-    name: ClassVar[str] = "one-to-one"
-    recipes: ClassVar[dict[str, Recipe]] = {
-        "closed": TUTORIAL_WHOLE,
-        "open": open_recipe("one-to-one"),
-    }
-    partial_recipes: ClassVar[dict[str, Recipe] | None] = {
-        "closed": TUTORIAL_PARTIAL,
-        "open": open_recipe("one-to-one[n_out=2]"),
-    }
+    name = "one-to-one"
+    recipes = divisions("one-to-one", TUTORIAL_WHOLE)
+    partial_recipes = divisions("one-to-one[n_out=2]", TUTORIAL_PARTIAL)
 
     def network(self, form: Form, units: int) -> Network:
-        """Build an LSTM of one step with one output vector."""
         return one_to_one(form, self.n_in, self.n_targets, units)
 
 
 @hookimpl
 def echobench_tasks() -> list[type[EchoTask]]:
-    """Register the task."""
     return [OneToOne]

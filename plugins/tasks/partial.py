@@ -14,13 +14,11 @@ all 21 samples of a sequence in one update, 5,000 epochs.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import Field
 
-from echobench import EchoTask, Form, Network, Recipe, encoder_decoder, hookimpl
+from echobench import EchoTask, Form, Network, encoder_decoder, hookimpl
 
-from ._recipes import TUTORIAL_PARTIAL, open_recipe
+from ._recipes import TUTORIAL_PARTIAL, divisions
 
 
 class Partial(EchoTask):
@@ -28,11 +26,8 @@ class Partial(EchoTask):
 
     n_out: int | None = Field(default=2, ge=1)
 
-    name: ClassVar[str] = "partial"
-    recipes: ClassVar[dict[str, Recipe]] = {
-        "closed": TUTORIAL_PARTIAL,
-        "open": open_recipe("partial"),
-    }
+    name = "partial"
+    recipes = divisions("partial", TUTORIAL_PARTIAL)
 
     def network(self, form: Form, units: int) -> Network:
         """Build encoder and decoder, even if `n_out` is `n_in`."""
@@ -41,5 +36,4 @@ class Partial(EchoTask):
 
 @hookimpl
 def echobench_tasks() -> list[type[EchoTask]]:
-    """Register the task."""
     return [Partial]

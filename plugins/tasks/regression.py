@@ -15,25 +15,17 @@ closed recipes are the tutorial's.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from echobench import Coding, EchoTask, Linear, hookimpl
 
-from echobench import Coding, EchoTask, Linear, Recipe, hookimpl
-
-from ._recipes import TUTORIAL_PARTIAL, TUTORIAL_WHOLE, open_recipe
+from ._recipes import TUTORIAL_PARTIAL, TUTORIAL_WHOLE, divisions
 
 
 class Regression(EchoTask):
     """Echo integers scaled to 0..1."""
 
-    name: ClassVar[str] = "regression"
-    recipes: ClassVar[dict[str, Recipe]] = {
-        "closed": TUTORIAL_WHOLE,
-        "open": open_recipe("regression"),
-    }
-    partial_recipes: ClassVar[dict[str, Recipe] | None] = {
-        "closed": TUTORIAL_PARTIAL,
-        "open": open_recipe("regression[n_out=2]"),
-    }
+    name = "regression"
+    recipes = divisions("regression", TUTORIAL_WHOLE)
+    partial_recipes = divisions("regression[n_out=2]", TUTORIAL_PARTIAL)
 
     @property
     def coding(self) -> Coding:
@@ -43,5 +35,4 @@ class Regression(EchoTask):
 
 @hookimpl
 def echobench_tasks() -> list[type[EchoTask]]:
-    """Register the task."""
     return [Regression]

@@ -17,7 +17,6 @@ evaluation sequence was trained on.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import ClassVar
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -34,18 +33,17 @@ from echobench import (
     sequence_to_sequence,
 )
 
-from ._recipes import open_recipe
+from ._recipes import divisions
 
 
 class RepeatCopy(Task):
     """Copy five tokens once to three times."""
 
-    name: ClassVar[str] = "repeat-copy"
-    has_missing: ClassVar[bool] = True
-    recipes: ClassVar[dict[str, Recipe]] = {
-        "closed": Recipe(units=256, batch=1, sequences=32, epochs=5000, evaluate_every=100),
-        "open": open_recipe("repeat-copy"),
-    }
+    name = "repeat-copy"
+    has_missing = True
+    recipes = divisions(
+        "repeat-copy", Recipe(units=256, batch=1, sequences=32, epochs=5000, evaluate_every=100)
+    )
     symbols: int = Field(default=32, ge=2, le=1_000_000)
     shortest: int = Field(default=5, ge=1)
     longest: int = Field(default=5, ge=1, le=1000)
@@ -95,11 +93,9 @@ class RepeatCopy(Task):
         return np.concatenate([inputs, answers], axis=1)
 
     def network(self, form: Form, units: int) -> Network:
-        """Build an LSTM with an output at each step."""
         return sequence_to_sequence(form, self.steps, units)
 
 
 @hookimpl
 def echobench_tasks() -> list[type[Task]]:
-    """Register the task."""
     return [RepeatCopy]

@@ -17,7 +17,6 @@ asked for it.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import ClassVar
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -28,25 +27,21 @@ from echobench import (
     Framing,
     Integers,
     Network,
-    Recipe,
     Task,
     attention_encoder_decoder,
     encoder_decoder,
     hookimpl,
 )
 
-from ._recipes import TUTORIAL_PARTIAL, open_recipe
+from ._recipes import TUTORIAL_PARTIAL, divisions
 
 
 class Reverse(Task):
     """Reverse four to ten integers."""
 
-    name: ClassVar[str] = "reverse"
-    has_missing: ClassVar[bool] = True
-    recipes: ClassVar[dict[str, Recipe]] = {
-        "closed": TUTORIAL_PARTIAL.model_copy(update={"batch": 1, "sequences": 21}),
-        "open": open_recipe("reverse"),
-    }
+    name = "reverse"
+    has_missing = True
+    recipes = divisions("reverse", TUTORIAL_PARTIAL, batch=1, sequences=21)
     shortest: int = Field(default=4, ge=1)
     longest: int = Field(default=10, ge=1, le=10_000)
     attention: bool = True
@@ -75,12 +70,10 @@ class Reverse(Task):
         return np.concatenate([inputs, inputs[:, ::-1]], axis=1)
 
     def network(self, form: Form, units: int) -> Network:
-        """Build encoder and decoder, with or without attention."""
         build = attention_encoder_decoder if self.attention else encoder_decoder
         return build(form, self.longest, self.longest, units, masked=True)
 
 
 @hookimpl
 def echobench_tasks() -> list[type[Task]]:
-    """Register the task."""
     return [Reverse]

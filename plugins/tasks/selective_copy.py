@@ -18,7 +18,6 @@ that two cores suffice. The metric is that every target is correct.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import ClassVar
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -35,18 +34,17 @@ from echobench import (
     sequence_to_sequence,
 )
 
-from ._recipes import open_recipe
+from ._recipes import divisions
 
 
 class SelectiveCopy(Task):
     """Copy six tokens that lie scattered among blanks."""
 
-    name: ClassVar[str] = "selective-copy"
-    has_missing: ClassVar[bool] = True
-    recipes: ClassVar[dict[str, Recipe]] = {
-        "closed": Recipe(units=128, batch=1, sequences=64, epochs=5000, evaluate_every=100),
-        "open": open_recipe("selective-copy"),
-    }
+    name = "selective-copy"
+    has_missing = True
+    recipes = divisions(
+        "selective-copy", Recipe(units=128, batch=1, sequences=64, epochs=5000, evaluate_every=100)
+    )
     symbols: int = Field(default=16, ge=2, le=1_000_000)
     items: int = Field(default=6, ge=1, le=10_000)
     steps: int = Field(default=18, ge=1, le=100_000)
@@ -84,11 +82,9 @@ class SelectiveCopy(Task):
         return rows
 
     def network(self, form: Form, units: int) -> Network:
-        """Build an LSTM with an output at each step."""
         return sequence_to_sequence(form, self.steps + self.items, units)
 
 
 @hookimpl
 def echobench_tasks() -> list[type[Task]]:
-    """Register the task."""
     return [SelectiveCopy]

@@ -14,28 +14,19 @@ tutorial's except for batch and state.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from echobench import EchoTask, hookimpl
 
-from echobench import EchoTask, Recipe, hookimpl
-
-from ._recipes import TUTORIAL_PARTIAL, TUTORIAL_WHOLE, open_recipe
+from ._recipes import TUTORIAL_PARTIAL, TUTORIAL_WHOLE, divisions
 
 
 class Stateless(EchoTask):
     """Echo, one sample an update, the state reset after each."""
 
-    name: ClassVar[str] = "stateless"
-    recipes: ClassVar[dict[str, Recipe]] = {
-        "closed": TUTORIAL_WHOLE.model_copy(update={"batch": 1, "stateful": False}),
-        "open": open_recipe("stateless"),
-    }
-    partial_recipes: ClassVar[dict[str, Recipe] | None] = {
-        "closed": TUTORIAL_PARTIAL.model_copy(update={"batch": 1, "stateful": False}),
-        "open": open_recipe("stateless[n_out=2]"),
-    }
+    name = "stateless"
+    recipes = divisions("stateless", TUTORIAL_WHOLE, batch=1, stateful=False)
+    partial_recipes = divisions("stateless[n_out=2]", TUTORIAL_PARTIAL, batch=1, stateful=False)
 
 
 @hookimpl
 def echobench_tasks() -> list[type[EchoTask]]:
-    """Register the task."""
     return [Stateless]

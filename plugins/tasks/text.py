@@ -22,14 +22,14 @@ import re
 from collections import Counter
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from echobench import MISSING, EchoTask, Integers, Recipe, hookimpl, uniform_sequences
+from echobench import MISSING, EchoTask, Integers, hookimpl, uniform_sequences
 
-from ._recipes import TUTORIAL_PARTIAL, TUTORIAL_WHOLE, open_recipe
+from ._recipes import TUTORIAL_PARTIAL, TUTORIAL_WHOLE, divisions
 
 SENTENCE = """How are you? The quick brown fox jumps over the lazy dog, and the dog asks:
 who was that? Pack my box with five dozen liquor jugs, said the fox, and off it went."""
@@ -40,15 +40,9 @@ LARGEST = 10_000_000
 class Text(EchoTask):
     """Echo sequences of a text's own tokens."""
 
-    name: ClassVar[str] = "text"
-    recipes: ClassVar[dict[str, Recipe]] = {
-        "closed": TUTORIAL_WHOLE,
-        "open": open_recipe("text"),
-    }
-    partial_recipes: ClassVar[dict[str, Recipe] | None] = {
-        "closed": TUTORIAL_PARTIAL,
-        "open": open_recipe("text[n_out=2]"),
-    }
+    name = "text"
+    recipes = divisions("text", TUTORIAL_WHOLE)
+    partial_recipes = divisions("text[n_out=2]", TUTORIAL_PARTIAL)
     symbols: int = Field(default=1000, ge=2, le=1_000_000, description="largest vocabulary")
     path: str = ""
     level: Literal["word", "character"] = "word"
@@ -144,5 +138,4 @@ class Text(EchoTask):
 
 @hookimpl
 def echobench_tasks() -> list[type[EchoTask]]:
-    """Register the task."""
     return [Text]

@@ -13,23 +13,18 @@ The tutorial's recipe: 20 units, three batches of 7 samples for each sequence of
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import model_validator
 
-from echobench import EchoTask, Recipe, hookimpl
+from echobench import EchoTask, hookimpl
 
-from ._recipes import TUTORIAL_WHOLE, open_recipe
+from ._recipes import TUTORIAL_WHOLE, divisions
 
 
 class Whole(EchoTask):
     """Echo all of the window."""
 
-    name: ClassVar[str] = "whole"
-    recipes: ClassVar[dict[str, Recipe]] = {
-        "closed": TUTORIAL_WHOLE,
-        "open": open_recipe("whole"),
-    }
+    name = "whole"
+    recipes = divisions("whole", TUTORIAL_WHOLE)
 
     @model_validator(mode="after")
     def _check_whole(self) -> Whole:
@@ -40,5 +35,4 @@ class Whole(EchoTask):
 
 @hookimpl
 def echobench_tasks() -> list[type[EchoTask]]:
-    """Register the task."""
     return [Whole]

@@ -79,7 +79,7 @@ def test_a_seed_beyond_64_bits_breaks_nothing() -> None:
 
 def test_divisions_are_sorted_out_as_records_are(plugins: Plugins) -> None:
     real = next(r for r in Store.read(RESULTS / "matrix") if r.division == "open")
-    task = plugins.task(real.trial.task).value(**real.trial.parameters)
+    task = plugins.tasks[real.trial.task].value(**real.trial.parameters)
     parity = Parity(passed=False, reference="jax fit", tolerance=1e-5, largest_difference=1.0)
 
     def forged(seed: int, **changes: object) -> Record:

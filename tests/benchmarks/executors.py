@@ -89,7 +89,7 @@ class ThroughRay(Executor):
         import ray
 
         text = packed(answer())
-        real = Plugins().executor("ray").value.model_validate({"address": self.address})
+        real = Plugins().executors["ray"].value.model_validate({"address": self.address})
         with real.connect(job, site) as connection:
             run = ray.remote(lambda _, key, *rest: text.replace("KEY", key))
             vars(connection).update(_run=run, room=lambda: UNDER_WAY)

@@ -22,11 +22,11 @@ pytestmark = pytest.mark.skipif(BACKEND is None, reason="run by `make bench BACK
 @pytest.fixture(scope="module", params=["whole", "partial"])
 def cell(request: pytest.FixtureRequest) -> Any:
     plugins = Plugins()
-    backend = plugins.backend(str(BACKEND)).value
+    backend = plugins.backends[str(BACKEND)].value
     backend.configure("cpu", os.cpu_count() or 1)
     from echobench.core.program import Program
 
-    task = plugins.task(request.param).value()
+    task = plugins.tasks[request.param].value()
     program = Program(task, task.recipes["closed"])
     return backend, program, program.initial_weights(stream(0, "weights"))
 

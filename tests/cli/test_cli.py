@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from echobench.core.clock import PHASES
+from echobench.core.training import PHASES
 from tests.conftest import Command
 from tests.plugins.cells import ECHO
 

@@ -27,7 +27,7 @@ main()
 
 def made_up(plugins: Plugins) -> list[Record]:
     """Return a record of every variant: an update takes a microsecond a unit."""
-    planned = plan_study(plugins.study("size").value, Selection(backends=BACKENDS), plugins)
+    planned = plan_study(plugins.studies["size"].value, Selection(backends=BACKENDS), plugins)
     return [
         record(
             **{name: getattr(trial, name) for name in ("task", "backend", "engine", "division")},
@@ -42,14 +42,14 @@ def made_up(plugins: Plugins) -> list[Record]:
 
 
 def test_which_sizes_the_study_goes_through(plugins: Plugins) -> None:
-    study = plugins.study("size").value
+    study = plugins.studies["size"].value
     planned = plan_study(study, Selection(backends=["jax"]), plugins)
     assert study.axes == list(study.base)
     base = planned["base"][0].recipe
     seen: dict[str, set[int]] = {axis: set() for axis in study.axes}
     for variant in study.variants:
         (trial,) = planned[variant.label]
-        recipe, task = trial.recipe, plugins.task(trial.task).value(**trial.parameters)
+        recipe, task = trial.recipe, plugins.tasks[trial.task].value(**trial.parameters)
         assert trial.division == "open"
         actual = {
             "units": recipe.units,
@@ -69,7 +69,7 @@ def test_which_sizes_the_study_goes_through(plugins: Plugins) -> None:
 
 
 def test_records_find_their_places(plugins: Plugins) -> None:
-    study = plugins.study("size").value
+    study = plugins.studies["size"].value
     records = [*made_up(plugins), record()]  # one of another task's
     places = [sizes for sizes, _ in measurements(study, records, plugins)]
     assert places == [variant.sizes for variant in study.variants for _ in BACKENDS]

@@ -62,7 +62,7 @@ def test_a_study_that_is_not_there(echobench: Command) -> None:
 
 @pytest.mark.parametrize("name", ["representation", "masking", "length", "state", "topology"])
 def test_every_variant_of_our_studies_can_be_run(name: str, plugins: Plugins) -> None:
-    study = plugins.study(name).value
+    study = plugins.studies[name].value
     selection = Selection(backends=[study.backend], seeds=study.seeds)
     planned = plan_study(study, selection, plugins)
     assert list(planned) == [variant.label for variant in study.variants]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from echobench.core.replicates import Lockstep
+from echobench.core.replicates import Lockstep, ReplicateTrainer
 from echobench.core.sequences import Integers
 
 
@@ -43,8 +43,8 @@ def run(lockstep: Lockstep, rounds: list[int]) -> list[list[float]]:
         try:
             for _ in range(rounds[place]):
                 rows = np.full((2, 1, 3), place + 1)
-                losses, _ = lockstep.trainer(place).train(rows)
-                assert float(lockstep.trainer(place).weights()[0]) == losses[-1, 0]
+                losses, _ = ReplicateTrainer(lockstep, place).train(rows)
+                assert float(ReplicateTrainer(lockstep, place).weights()[0]) == losses[-1, 0]
                 seen.append(float(losses[-1, 0]))
         finally:
             lockstep.leave(place)

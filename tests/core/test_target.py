@@ -13,7 +13,7 @@ from echobench.plugin.manager import Plugins
 
 @pytest.fixture
 def task(plugins: Plugins) -> Task:
-    return plugins.task("partial").value()
+    return plugins.tasks["partial"].value()
 
 
 class Learner:
@@ -55,7 +55,7 @@ def test_a_score_shows_an_echo_of_its_first_sequence(task: Task) -> None:
 
 
 def test_the_echo_shown_is_one_of_which_most_is_asked(plugins: Plugins) -> None:
-    masked = plugins.task("masked").value()  # the first windows lack tokens
+    masked = plugins.tasks["masked"].value()  # the first windows lack tokens
     score = target.score(masked, Learner(masked, 0.0), stream(0, "measure"), 5)
     row = masked.sample(stream(0, "measure"), target.BLOCK)[0]
     assert score.echo == (row[:5].tolist(), row[:5].tolist())

@@ -1,4 +1,4 @@
-"""The training loop, driven by learners made of NumPy: what it counts and when it stops."""
+"""The training loop, driven by NumPy learners: what it counts, when it stops; its clock."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from echobench.core.clock import Ledger
 from echobench.core.sequences import Floats, Integers, stream
 from echobench.core.task import Recipe, Task
-from echobench.core.training import Evaluation, Limits, TrainingOutcome, train
+from echobench.core.training import PHASES, Evaluation, Ledger, Limits, TrainingOutcome, train
 from echobench.errors import TrainingError
 from echobench.plugin.manager import Plugins
 
@@ -57,7 +56,7 @@ class Learner:
 
 @pytest.fixture
 def task(plugins: Plugins) -> Task:
-    return plugins.task("partial").value()
+    return plugins.tasks["partial"].value()
 
 
 def run(
@@ -193,3 +192,45 @@ def test_who_watches_is_told_of_each_evaluation_while_no_clock_runs(task: Task) 
 
     train(task, RECIPE, 0, learner, learner.predict, limits, ledger, lambda *_: None, looked)
     assert told == [(10, 0.0), (20, 0.0), (30, 1.0)]
+
+
+def test_phases_add_up_to_the_wall_time() -> None:
+    ledger = Ledger(time.monotonic() - 1.0)
+    with ledger.phase("train"):
+        time.sleep(0.01)
+    with pytest.raises(ZeroDivisionError), ledger.phase("eval"):
+        raise ZeroDivisionError
+    seconds = ledger.close()
+    assert sum(seconds[name] for name in PHASES) == pytest.approx(seconds["wall"])
+    assert seconds["wall"] >= 1.01
+    assert seconds["train"] >= 0.01
+    assert seconds["other"] >= 1.0
+
+
+def test_training_is_first_update_and_train_only() -> None:
+    ledger = Ledger(time.monotonic())
+    for name in PHASES:
+        with ledger.phase(name):
+            time.sleep(0.002)
+    seconds = ledger.close()
+    assert ledger.training == pytest.approx(seconds["first_update"] + seconds["train"])
+
+
+def test_busy_cores_are_the_processors_time_in_training() -> None:
+    ledger = Ledger(time.monotonic())
+    assert ledger.busy_cores is None
+    clocks = (time.process_time, time.monotonic)
+    outside = [clock() for clock in clocks]
+    with ledger.phase("train"):
+        inside = [clock() for clock in clocks]
+        end = inside[0] + 0.1
+        while time.process_time() < end:
+            pass
+        time.sleep(0.1)
+        inside = [clock() - then for clock, then in zip(clocks, inside, strict=True)]
+    outside = [clock() - then for clock, then in zip(clocks, outside, strict=True)]
+    with ledger.phase("eval"):
+        time.sleep(0.1)  # is not of it
+    assert ledger.busy_cores is not None
+    # However long others keep this process waiting, in these bounds.
+    assert inside[0] / outside[1] <= ledger.busy_cores <= outside[0] / inside[1]

@@ -65,7 +65,7 @@ def run(folder: Path, fault: str, *, timeout_s: float = 60.0, **options: Any) ->
     """Run a trial whose worker does what `fault` says, in place of importing a framework."""
     told = {name: options.pop(name) for name in TOLD if name in options}
     trial, plugins = planned(folder, fault, timeout_s=timeout_s, **told)
-    backend = plugins.backend("faulty").value
+    backend = plugins.backends["faulty"].value
     log = folder / "log"
     job = Job(trials=[trial], command=["test"], **options)
     (record,) = launch.run_job(job, backend, log)

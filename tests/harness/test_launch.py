@@ -29,7 +29,7 @@ def test_the_environment_is_an_allow_list(
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_enable_fast_math=true")
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     (trial,) = plan(Selection(tasks=["whole"], backends=["jax"], threads=3), plugins)
-    built = launch.environment(plugins.backend("jax").value, Job(trials=[trial]), "/private")
+    built = launch.environment(plugins.backends["jax"].value, Job(trials=[trial]), "/private")
     assert built["KERAS_BACKEND"] == "jax"
     assert built["KERAS_HOME"] == "/private"
     assert built["OMP_NUM_THREADS"] == "3"
@@ -44,7 +44,7 @@ def test_what_a_worker_is_told_survives_the_trip(plugins: Plugins) -> None:
 @pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="there may be a GPU here")
 def test_a_device_that_is_not_there_is_a_row_that_says_so(plugins: Plugins, tmp_path: Path) -> None:
     (trial,) = plan(Selection(tasks=["whole"], backends=["jax"], device="gpu"), plugins)
-    backend = plugins.backend("jax").value
+    backend = plugins.backends["jax"].value
     (record,) = launch.run_job(Job(trials=[trial]), backend, tmp_path / "log")
     assert (record.status, record.reason) == ("unavailable", "expected a gpu; jax sees none")
 
@@ -53,7 +53,7 @@ def two_trials(folder: Path, fault: str) -> list[Record]:
     """Run a job of two trials in one process, of a worker that does what `fault` says."""
     trial, plugins = planned(folder, fault)
     job = Job(trials=[trial, trial.model_copy(update={"seed": 1})])
-    return launch.run_job(job, plugins.backend("faulty").value, folder / "log")
+    return launch.run_job(job, plugins.backends["faulty"].value, folder / "log")
 
 
 def test_each_trial_of_a_job_has_its_own_result(tmp_path: Path) -> None:

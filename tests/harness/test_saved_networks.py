@@ -294,7 +294,7 @@ def test_weights_that_lie_elsewhere_or_nowhere_are_refused_by_keras(
     shutil.copy(good.with_suffix(".json"), paths[2].with_suffix(".json"))
     saved = read_network(paths[2], plugins)
     with pytest.raises(UsageError, match=r"safe mode; .* H5 file with external") as caught:
-        predicting.echo_words(saved, ["1", "2", "3", "4", "5"], plugins.backend("numpy"), plugins)
+        predicting.echo_words(saved, ["1", "2", "3", "4", "5"], plugins.backends["numpy"], plugins)
     assert "\n" not in str(caught.value)
     assert "secretsecret" not in str(caught.value)
 
@@ -322,7 +322,7 @@ def test_no_plugin_is_loaded_because_a_file_beside_a_network_names_it(
     path.with_suffix(".json").write_text(json.dumps(told))
     saved = read_network(path, plugins)
     found = predicting.echo_words(
-        saved, ["1", "2", "3", "4", "5"], plugins.backend("numpy"), plugins
+        saved, ["1", "2", "3", "4", "5"], plugins.backends["numpy"], plugins
     )
     assert len(found.echoed) == 5
     assert not (tmp_path / PROOF).exists()

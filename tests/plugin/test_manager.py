@@ -50,13 +50,13 @@ def install(folder: Path, distribution: str, module: str, text: str) -> None:
 def test_first_party_plugins_come_through_entry_points(plugins: Plugins) -> None:
     names = {e.name for e in importlib.metadata.entry_points(group="echobench")}
     assert {"whole", "partial", "jax", "tensorflow", "torch"} <= names
-    assert plugins.task("whole").distribution == "echobench"
+    assert plugins.tasks["whole"].distribution == "echobench"
     assert plugins.broken == []
 
 
 def test_a_file_is_a_plugin(tmp_path: Path) -> None:
     plugins = Plugins([write(tmp_path / "short.py")])
-    provided = plugins.task("short")
+    provided = plugins.tasks["short"]
     assert provided.plugin == f"file:{tmp_path / 'short.py'}"
     assert provided.value().framing.samples == 23
 
@@ -109,7 +109,7 @@ def test_a_hook_that_raises_hurts_nobody_else(
         ("bad_plugin", "RuntimeError: no luck")
     ]
     assert "short" not in plugins.tasks  # a plugin is whole or broken
-    assert plugins.task("long").distribution == "good"
+    assert plugins.tasks["long"].distribution == "good"
     assert {"whole", "partial"} <= set(plugins.tasks)
 
 
@@ -181,4 +181,4 @@ def test_a_file_that_is_missing(tmp_path: Path) -> None:
 
 def test_unknown_names_suggest_the_nearest(plugins: Plugins) -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'tensorflow'"):
-        plugins.backend("tensorfow")
+        plugins.backends["tensorfow"]

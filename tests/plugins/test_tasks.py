@@ -18,7 +18,7 @@ from echobench.plugin.manager import Plugins
 
 
 def make(plugins: Plugins, name: str, **parameters: Any) -> Task:
-    return plugins.task(name).value(**parameters)
+    return plugins.tasks[name].value(**parameters)
 
 
 def drawn(task: Task, count: int = 200) -> tuple[Integers, Integers, Integers]:

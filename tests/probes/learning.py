@@ -21,7 +21,7 @@ CHUNK = 50
 
 def main(backend_name: str) -> None:
     plugins = Plugins()
-    backend = plugins.backend(backend_name).value
+    backend = plugins.backends[backend_name].value
     backend.configure("cpu", 2)
     from echobench.core.training import fresh_rows
 

@@ -19,7 +19,7 @@ from echobench.plugin.manager import Plugins
 
 def main(backend_name: str, path: str, *selectors: str) -> None:
     plugins = Plugins()
-    backend = plugins.backend(backend_name).value
+    backend = plugins.backends[backend_name].value
     backend.configure("cpu", 2)
     found: dict[str, Any] = {}
     for selector in selectors:

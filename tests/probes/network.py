@@ -19,14 +19,14 @@ from echobench.plugin.manager import Plugins
 
 def main(backend_name: str, folder: Path) -> None:
     plugins = Plugins()
-    backend = plugins.backend(backend_name).value
+    backend = plugins.backends[backend_name].value
     backend.configure("cpu", 2)
     from echobench.core.fit import FitTrainer
     from echobench.core.training import fresh_rows
 
     found: dict[str, Any] = {}
     for name in ("whole", "partial"):
-        task = plugins.task(name).value()
+        task = plugins.tasks[name].value()
         # The open recipe of `partial` is the closed one's network and form at another size.
         divisions = ("closed", "open") if name == "whole" else ("closed",)
         for division, recipe in ((division, task.recipes[division]) for division in divisions):

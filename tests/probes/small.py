@@ -20,7 +20,7 @@ from echobench.plugin.manager import Plugins
 
 def main(backend_name: str, folder: Path, *selectors: str) -> None:
     plugins = Plugins()
-    backend = plugins.backend(backend_name).value
+    backend = plugins.backends[backend_name].value
     backend.configure("cpu", 2)
     from keras import ops
 

@@ -49,7 +49,7 @@ def test_what_is_hidden_is_found_again(monkeypatch: pytest.MonkeyPatch, tmp_path
 def test_trials_in_turn_are_those_of_a_process_each(plugins: Plugins, tmp_path: Path) -> None:
     selection = Selection(tasks=[ECHO], backends=["jax"], divisions=["open"], seeds=2, threads=1)
     trials = plan(selection, plugins)
-    backend = plugins.backend("jax").value
+    backend = plugins.backends["jax"].value
     in_turn = launch.run_job(Job(trials=trials), backend, tmp_path / "log")
     (alone,) = launch.run_job(Job(trials=trials[1:]), backend, tmp_path / "log")
     assert [record.seed for record in in_turn] == [trial.seed for trial in trials]

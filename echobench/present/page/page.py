@@ -158,7 +158,7 @@ def _page(
 
 
 def _study(name: str, folder: Path, plugins: Plugins) -> StudyView:
-    study = plugins.study(name).value
+    study = plugins.studies[name].value
     records = latest(Store(folder).load())
     if not records:
         return StudyView(name, study.question)
