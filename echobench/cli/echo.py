@@ -63,7 +63,7 @@ def _show(sample: EchoedSample, title: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from echobench.present.echoes import aligned, signs, token_text
+    from echobench.present.terminal import aligned, signs, token_text
 
     console = Console()
     given = [at for at, token in enumerate(sample.echoed) if token is not None]

@@ -25,7 +25,7 @@ def leaderboard(
 
     needs("leaderboard", "report", "jinja2")
     from echobench.analysis.leaderboard import board
-    from echobench.present.site import site
+    from echobench.present import site
 
     for path in paths:
         if not path.exists():

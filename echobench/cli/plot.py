@@ -65,8 +65,8 @@ def plot(
     from echobench.analysis.scaling import curves
     from echobench.harness.studies import measurements
     from echobench.plugin.manager import Plugins
+    from echobench.present.figures import form_of
     from echobench.present.figures.sizes import write_sizes
-    from echobench.present.figures.style import form_of
 
     form_of(output)
     plugins = Plugins(plugin or [])
@@ -115,9 +115,9 @@ def _matching(folder: Path, wanted: dict[str, list[str]], plugins: Plugins) -> l
 
 
 def _write(kind: str, output: Path, records: list[Record], clock: Clock) -> None:
+    from echobench.present.figures import panels_of
     from echobench.present.figures.bars import write_phases, write_updates
     from echobench.present.figures.lines import write_break_even, write_learning, write_survival
-    from echobench.present.figures.style import panels_of
 
     panels = panels_of(records)
     if kind == "survival":

@@ -23,7 +23,7 @@ def report(
     needs("report", "report", "jinja2")
     must_be_folder(results)
     from echobench.plugin.manager import Plugins
-    from echobench.present.page.page import write
+    from echobench.present.page import write
 
     write(results, output, Plugins(plugin or []))
     say(f"wrote {output}")

@@ -94,7 +94,7 @@ def tune(
     from echobench.machine import facts
     from echobench.plugin.manager import Plugins
     from echobench.present import progress
-    from echobench.present.search import candidate_sentence
+    from echobench.present.table import candidate_sentence
     from echobench.store.locks import SEARCHES, FolderLocks
     from echobench.store.search_log import SearchLog, best
     from echobench.text import file_name
@@ -151,8 +151,7 @@ def _print(search: Search, tried: list[Candidate], form: Format) -> None:
     from rich.console import Console
 
     from echobench.harness.search_space import SEARCHED
-    from echobench.present.search import candidate_rows, seconds_text
-    from echobench.present.table import written
+    from echobench.present.table import candidate_rows, seconds_text, written
     from echobench.present.terminal import drawn
     from echobench.store.search_log import best
 

@@ -14,8 +14,7 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from echobench.harness.matrix import Watcher
-from echobench.present.echoes import side_by_side
-from echobench.present.terminal import line_of
+from echobench.present.terminal import line_of, side_by_side
 from echobench.text import plain, say
 from echobench.trial.messages import Look, Progress
 from echobench.trial.record import Record

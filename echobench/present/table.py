@@ -1,4 +1,4 @@
-"""Tables of trials and of predictions: for a terminal, and as JSON, CSV, Markdown and Parquet."""
+"""Tables of trials, predictions and candidates: for a terminal, JSON, CSV, Markdown, Parquet."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from rich.console import RenderableType
 
 from echobench.analysis.frame import CELL, Records, frame
 from echobench.analysis.ranking import GROUP_BY, GROUPS, TIME, UPDATE, Group
+from echobench.core.task import Recipe
 from echobench.errors import UnknownNameError
 from echobench.machine import parallel
 from echobench.present.terminal import DISPENSABLE, MARK, drawn
+from echobench.store.search_log import Candidate, SeedResult, ranked
 from echobench.text import markdown, spreadsheet
 from echobench.trial.prediction import TABLE_FIELDS as PREDICTION_FIELDS
 from echobench.trial.prediction import Latency, Prediction
@@ -24,6 +26,8 @@ from echobench.trial.record import INTEGERS, TABLE_FIELDS
 
 PIECE = 25_000
 """Rows that one process formats at a time."""
+MAX_CANDIDATES = 5
+"""Best candidates in the table of a search; the starting recipe is always added."""
 
 
 def lines(groups: Sequence[Group]) -> list[dict[str, str]]:
@@ -222,3 +226,42 @@ def _agreement(prediction: Prediction) -> str:
     if prediction.differing_tokens == 0:
         return "yes"
     return f"{prediction.differing_tokens:,} of {prediction.tokens:,} differ"
+
+
+def candidate_rows(
+    candidates: Sequence[Candidate], start: Recipe, fields: Sequence[str]
+) -> list[dict[str, str]]:
+    """Return rows of the best candidates and the starting one, with fields of their recipes."""
+    chosen = ranked(candidates)[:MAX_CANDIDATES]
+    chosen += [one for one in candidates if one.recipe == start and one not in chosen]
+    return [
+        {
+            "candidate": str(one.number),
+            "time to target": seconds_text(one.objective),
+            "seeds": _seed_times(one.seeds),
+            **{name.replace("_", " "): f"{getattr(one.recipe, name):g}" for name in fields},
+            "note": "start" if one.recipe == start else "",
+        }
+        for one in chosen
+    ]
+
+
+def candidate_sentence(candidate: Candidate) -> str:
+    """Describe a candidate: how it ended, and its seeds' seconds to the target."""
+    times = _seed_times(candidate.seeds)
+    if candidate.status == "complete":
+        return f"{seconds_text(candidate.objective)} ({times})"
+    why = f", {candidate.reason}" if candidate.status in {"stopped", "failed"} else ""
+    return f"{candidate.status}{why} ({times})"
+
+
+def seconds_text(seconds: float | None) -> str:
+    """Format a time; empty for None."""
+    return "" if seconds is None else f"{seconds:.3g} s"
+
+
+def _seed_times(results: Sequence[SeedResult]) -> str:
+    return ", ".join(
+        result.status if result.time_to_target_s is None else f"{result.time_to_target_s:.3g}"
+        for result in results
+    )

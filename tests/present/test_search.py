@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from echobench.present.search import candidate_rows
+from echobench.present.table import candidate_rows
 from tests.store.test_search_log import START, tried
 
 
