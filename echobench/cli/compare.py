@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from echobench.cli.options import Format, PluginFiles, PrintFormat, Results
+from echobench.cli.options import PluginFiles, PrintFormat, Results
 from echobench.text import say
 
 
@@ -42,7 +42,7 @@ def compare(
         ),
     ] = None,
     plugin: PluginFiles = None,
-    form: PrintFormat = Format.TABLE,
+    form: PrintFormat = "table",
 ) -> None:
     """Compare two sides by the ratios of paired trials, with intervals."""
     from rich.console import Console
@@ -59,13 +59,13 @@ def compare(
     metrics = dict.fromkeys([*(metric or comparison.USUAL), *(limit.metric for limit in limits)])
     comparisons = comparison.compare(sides[0], sides[1], records, list(metrics))
     say(*(f"careful: {line}" for line in comparison.cautions(*records)))
-    if form is Format.TABLE:
+    if form == "table":
         console = Console()
         say(f"A is {a}; B is {b}", to=sys.stdout)
         for name, lines in comparison.as_tables(comparisons).items():
             console.print(drawn(lines, console.width, names=(name, "B against A")))
     else:
-        print(written(comparison.as_rows(comparisons), form.value))
+        print(written(comparison.as_rows(comparisons), form))
     for one in (one for limit in limits for one in limit.undecided(comparisons)):
         say(
             f"careful: --fail-if cannot decide {one.task} {one.cell} {one.metric}: "

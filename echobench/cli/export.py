@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import enum
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,31 +13,19 @@ from echobench.errors import UsageError
 from echobench.text import say
 
 
-class ExportFormat(enum.StrEnum):
-    """Formats of an export."""
-
-    PYTEST_BENCHMARK = "pytest-benchmark"
-
-
-class ExportMetric(enum.StrEnum):
-    """Fields that an export can describe."""
-
-    SECONDS_PER_UPDATE = "seconds_per_update"
-    TIME_TO_TARGET = "time_to_target_s"
-
-
 def export(
     form: Annotated[
-        ExportFormat, typer.Option("--format", help="Format to write")
-    ] = ExportFormat.PYTEST_BENCHMARK,
+        Literal["pytest-benchmark"], typer.Option("--format", help="Format to write")
+    ] = "pytest-benchmark",
     results: Results = Path("results"),
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="File to write to (default: stdout)"),
     ] = None,
     metric: Annotated[
-        ExportMetric, typer.Option(help="Field that the statistics over the seeds describe")
-    ] = ExportMetric.SECONDS_PER_UPDATE,
+        Literal["seconds_per_update", "time_to_target_s"],
+        typer.Option(help="Field that the statistics over the seeds describe"),
+    ] = "seconds_per_update",
     machine: Annotated[
         str | None,
         typer.Option(
@@ -51,6 +38,7 @@ def export(
 ) -> None:
     """Write the records in the format of another tool."""
     from echobench.plugin.manager import Plugins
+    from echobench.present import writing
     from echobench.present.benchmarks import document, of_one_machine
     from echobench.store.divisions import sorted_out
     from echobench.store.folder import Store
@@ -61,17 +49,13 @@ def export(
     records, moved = sorted_out(latest(Store(results, quick=quick).load()), Plugins(plugin or []))
     if not records:
         raise UsageError(f"export: no records in {results}; make some with: echobench run")
-    exported, notes = document(of_one_machine(records, machine), metric.value)
+    exported, notes = document(of_one_machine(records, machine), metric)
     text = json.dumps(exported, indent=4)
     if output is None:
         print(text)
     else:
-        try:
+        with writing(output):
             output.write_text(text + "\n", encoding="utf-8")
-        except OSError as error:
-            raise UsageError(
-                f"--output {output}: expected a file that can be written; {error.strerror}"
-            ) from error
     say(*(f"careful: {line}" for line in [*notes, *moved]))
     if output is not None:
         say(f"wrote {output}; see: pytest-benchmark compare {output}")

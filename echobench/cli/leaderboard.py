@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from echobench.cli.options import PluginFiles, RecordPaths, needs
-from echobench.errors import UsageError
+from echobench.cli.options import PluginFiles, RecordPaths, files_of, needs
 from echobench.text import say
 
 
@@ -21,19 +20,12 @@ def leaderboard(
 ) -> None:
     """Write a static site that ranks the valid records of many machines."""
     from echobench.plugin.manager import Plugins
-    from echobench.store.reading import record_files
 
     needs("leaderboard", "report", "jinja2")
     from echobench.analysis.leaderboard import board
     from echobench.present import site
 
-    for path in paths:
-        if not path.exists():
-            raise UsageError(f"leaderboard: expected files or folders of records; received {path}")
-    files = [file for path in paths for file in record_files(path, "**/*.jsonl")]
-    files = [file for file in dict.fromkeys(files) if output not in file.parents]
-    if not files:
-        raise UsageError(f"leaderboard: no records in {', '.join(map(str, paths))}")
+    files = files_of("leaderboard", paths, output)
     ranked = board(files, Plugins(plugin or []))
     site.write(ranked, output)
     rows = sum(map(len, ranked.fields.values()))

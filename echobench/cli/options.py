@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import enum
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -30,47 +30,24 @@ PluginFiles = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts")]
 
+
+def _filter(option: str, metavar: str, which: str, default: str = "all") -> Any:
+    text = f"Show only {which}; repeatable (default: {default})"
+    return typer.Option(option, metavar=metavar, help=text)
+
+
 # Filters of what is recorded.
-Tasks = Annotated[
-    list[str] | None,
-    typer.Option("--task", metavar="NAME", help="Show only this task; repeatable (default: all)"),
-]
-Backends = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--backend", metavar="NAME", help="Show only this backend; repeatable (default: all)"
-    ),
-]
-Engines = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--engine", metavar="NAME", help="Show only this engine; repeatable (default: all)"
-    ),
-]
-Divisions = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--division",
-        metavar="NAME",
-        help="Show only this division, closed or open; repeatable (default: both)",
-    ),
-]
-Statuses = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--status",
-        metavar="STATUS",
-        help="Show only trials with this status, e.g. missed; repeatable (default: all)",
-    ),
-]
-Seeds = Annotated[
-    list[int] | None,
-    typer.Option("--seed", metavar="N", help="Show only this seed; repeatable (default: all)"),
-]
+Names = list[str] | None
+Tasks = Annotated[Names, _filter("--task", "NAME", "this task")]
+Backends = Annotated[Names, _filter("--backend", "NAME", "this backend")]
+Engines = Annotated[Names, _filter("--engine", "NAME", "this engine")]
+Divisions = Annotated[Names, _filter("--division", "NAME", "this division, closed or open", "both")]
+Statuses = Annotated[Names, _filter("--status", "STATUS", "trials with this status, e.g. missed")]
+Seeds = Annotated[list[int] | None, _filter("--seed", "N", "this seed")]
 
 # How workers run: the verbs that start processes share these.
 BackendsToRun = Annotated[
-    list[str] | None,
+    Names,
     typer.Option(
         "--backend", metavar="NAME", help="Backend to run; repeatable (default: all that can)"
     ),
@@ -116,7 +93,7 @@ Address = Annotated[
     ),
 ]
 Observe = Annotated[
-    list[str] | None,
+    Names,
     typer.Option(
         "--observe",
         metavar="NAME",
@@ -125,37 +102,12 @@ Observe = Annotated[
 ]
 
 
-class Format(enum.StrEnum):
-    """Formats of a table."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
-    MD = "md"
-
-
-class TableFormat(enum.StrEnum):
-    """Formats of the results table: those of any table, and a file for data frames."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
-    MD = "md"
-    PARQUET = "parquet"
-
-
+Format = Literal["table", "json", "csv", "md"]
 PrintFormat = Annotated[Format, typer.Option("--format", help="Format of the output")]
+Clock = Literal["train", "compile", "wall"]
 
 
-class Clock(enum.StrEnum):
-    """What the time to target includes."""
-
-    TRAIN = "train"
-    COMPILE = "compile"
-    WALL = "wall"
-
-
-def seconds(option: str, text: str) -> float:
+def seconds_of(option: str, text: str) -> float:
     """Return a duration such as 90s, 10m or 2h in seconds; the error message names `option`."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)?", text)
     factor = {"s": 1.0, "m": 60.0, "h": 3600.0}
@@ -165,21 +117,18 @@ def seconds(option: str, text: str) -> float:
     return value
 
 
-def size(option: str, text: str) -> int:
-    """Return a size such as 500M or 4G in bytes; the error message names `option`."""
+def memory_limit_of(text: str | None) -> int | None:
+    """Return `--memory-limit`, such as 500M or 4G, in bytes; None for no limit."""
+    if text is None:
+        return None
     # pydantic.ByteSize reads 4G as 4,000,000,000 bytes, a bare 4 as bytes, and `4G!` without error.
     number = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"
     match = re.fullmatch(rf"{number}([KMGT])(?:i?B)?", text.strip(), re.IGNORECASE)
     factor = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
     value = int(float(match[1]) * factor[match[2].upper()]) if match else 0
     if not value:
-        raise UsageError(f"{option}: expected a size such as 500M or 4G; received {text!r}")
+        raise UsageError(f"--memory-limit: expected a size such as 500M or 4G; received {text!r}")
     return value
-
-
-def memory_limit_of(text: str | None) -> int | None:
-    """Return `--memory-limit` in bytes, or None for no limit."""
-    return None if text is None else size("--memory-limit", text)
 
 
 def retries_of(number: int) -> int:
@@ -189,11 +138,23 @@ def retries_of(number: int) -> int:
     return number
 
 
-def whole(option: str, text: str, expected: str) -> int:
-    """Return a whole number; the error message names `option` and what it expects."""
-    if not re.fullmatch(r"-?\d+", text):
-        raise UsageError(f"{option}: expected {expected}; received {text!r}")
-    return int(text)
+def filters(**chosen: Sequence[object] | None) -> dict[str, list[str]]:
+    """Return the values chosen for each field, as text; none if the option was not given."""
+    return {field: [*map(str, values or [])] for field, values in chosen.items()}
+
+
+def files_of(verb: str, paths: Sequence[Path], output: Path | None = None) -> list[Path]:
+    """Return the files of records in paths, except those in the output; refuse to have none."""
+    from echobench.store.reading import record_files
+
+    for path in paths:
+        if not path.exists():
+            raise UsageError(f"{verb}: expected files or folders of records; received {path}")
+    found = dict.fromkeys(file for path in paths for file in record_files(path, "**/*.jsonl"))
+    files = [file for file in found if output not in file.parents]
+    if not files:
+        raise UsageError(f"{verb}: no records in {', '.join(map(str, paths))}")
+    return files
 
 
 def must_be_folder(results: Path) -> None:

@@ -16,6 +16,7 @@ from echobench.cli.options import (
     Seeds,
     Statuses,
     Tasks,
+    filters,
     must_be_folder,
     needs,
 )
@@ -52,7 +53,7 @@ def plot(
     ] = None,
     clock: Annotated[
         Clock, typer.Option(help="What the time to target of survival includes")
-    ] = Clock.TRAIN,
+    ] = "train",
     task: Tasks = None,
     backend: Backends = None,
     engine: Engines = None,
@@ -77,14 +78,9 @@ def plot(
     home = Path("results")
     folder = results or (home if kind in KINDS else home / "studies" / kind)
     must_be_folder(folder)
-    wanted = {
-        "task": task or [],
-        "backend": backend or [],
-        "engine": engine or [],
-        "division": division or [],
-        "status": status or [],
-        "seed": [str(number) for number in seed or []],
-    }
+    wanted = filters(
+        task=task, backend=backend, engine=engine, division=division, status=status, seed=seed
+    )
     records = _matching(folder, wanted, plugins)
     if kind in KINDS:
         if not records:
@@ -121,7 +117,7 @@ def _write(kind: str, output: Path, records: list[Record], clock: Clock) -> None
 
     panels = panels_of(records)
     if kind == "survival":
-        write_survival(output, panels, clock.value)
+        write_survival(output, panels, clock)
     else:
         writers = {
             "learning": write_learning,

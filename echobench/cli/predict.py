@@ -12,14 +12,13 @@ from echobench import interrupts
 from echobench.cli.options import (
     BackendsToRun,
     Device,
-    Format,
     PluginFiles,
     PrintFormat,
     Results,
     Threads,
     Timeout,
+    seconds_of,
 )
-from echobench.cli.options import seconds as seconds_of
 from echobench.text import say
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def predict(
     threads: Threads = None,
     timeout: Timeout = "10m",
     results: Results = Path("results"),
-    form: PrintFormat = Format.TABLE,
+    form: PrintFormat = "table",
     plugin: PluginFiles = None,
 ) -> None:
     """Time saved networks on each backend, and check that all predict the same."""
@@ -83,13 +82,13 @@ def predict(
             started=_say_start,
             finished=_say_failure,
         )
-    if form is Format.TABLE:
+    if form == "table":
         console = Console()
         for name, table in tables.prediction_tables(predictions, console.width).items():
             say("", name, to=sys.stdout)
             console.print(table)
     else:
-        print(tables.render_predictions(predictions, form.value))
+        print(tables.render_predictions(predictions, form))
     if any(p.status in {"failed", "timeout"} or p.differing_tokens for p in predictions):
         raise typer.Exit(1)
 

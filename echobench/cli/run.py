@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -21,9 +22,8 @@ from echobench.cli.options import (
     Timeout,
     memory_limit_of,
     retries_of,
-    whole,
+    seconds_of,
 )
-from echobench.cli.options import seconds as seconds_of
 from echobench.errors import UsageError
 
 
@@ -136,13 +136,14 @@ def run(
     if device not in {"cpu", "gpu"}:
         raise UsageError(f"--device: expected cpu or gpu; received {device!r}")
     auto = seeds == "auto"
-    number = 1 if auto else whole("--seeds", seeds, "a number or auto")
+    if not auto and not re.fullmatch(r"-?\d+", seeds):
+        raise UsageError(f"--seeds: expected a number or auto; received {seeds!r}")
     request = flow.Request(
         tasks=task or [],
         backends=backend or [],
         engines=engine or [],
         divisions=division or ["closed"],
-        seeds=number if auto else max(number, replicates),
+        seeds=1 if auto else max(int(seeds), replicates),
         auto=auto,
         repeats=repeats,
         replicates=replicates,

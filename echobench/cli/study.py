@@ -11,7 +11,6 @@ from echobench import interrupts
 from echobench.cli.options import (
     Address,
     ExecutorName,
-    Format,
     MemoryLimit,
     Observe,
     PluginFiles,
@@ -20,8 +19,8 @@ from echobench.cli.options import (
     Threads,
     memory_limit_of,
     retries_of,
+    seconds_of,
 )
-from echobench.cli.options import seconds as seconds_of
 
 
 def study(
@@ -54,7 +53,7 @@ def study(
             metavar="FOLDER", help="Folder of the records (default: results/studies/NAME)"
         ),
     ] = None,
-    form: PrintFormat = Format.TABLE,
+    form: PrintFormat = "table",
     plugin: PluginFiles = None,
     observe: Observe = None,
     table_only: Annotated[
@@ -110,8 +109,8 @@ def study(
             session.make([trial for trial in trials if trial.key not in done], of=len(trials))
         found = list({record.key: record for record in session.records()}.values())
     rows = answers(planned, found)
-    if form is not Format.TABLE:
-        print(written(rows, form.value))
+    if form != "table":
+        print(written(rows, form))
         return
     console = Console()
     console.print(line_of(asked.question))

@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -15,37 +15,37 @@ from echobench.cli.options import (
     Clock,
     Divisions,
     Engines,
+    Format,
     PluginFiles,
     Quick,
     Results,
     Seeds,
     Statuses,
-    TableFormat,
     Tasks,
+    filters,
     must_be_folder,
     needs,
 )
 from echobench.errors import UsageError
+from echobench.present import writing
 from echobench.text import say
 
 if TYPE_CHECKING:
     from echobench.analysis.ranking import Group
 
-FLAT = (TableFormat.JSON, TableFormat.CSV, TableFormat.PARQUET)
-
 
 def table(
     results: Results = Path("results"),
     form: Annotated[
-        TableFormat, typer.Option("--format", help="Format of the output")
-    ] = TableFormat.TABLE,
+        Literal[Format, "parquet"], typer.Option("--format", help="Format of the output")
+    ] = "table",
     clock: Annotated[
         Clock,
         typer.Option(
             help="What the time to target includes: training; compiling too; or all since the "
             "process started. json, csv and parquet hold all three"
         ),
-    ] = Clock.TRAIN,
+    ] = "train",
     group_by: Annotated[
         str | None,
         typer.Option(
@@ -87,38 +87,39 @@ def table(
     from echobench.store.folder import Store
 
     must_be_folder(results)
-    _check_parquet(form, output)
-    wanted = {"task": task or [], "backend": backend or [], "engine": engine or []}
-    everything = only(frame.load(Store(results, quick=quick).folder), wanted)
+    if form == "parquet":
+        needs("--format parquet", "parquet", "pyarrow")
+        if output is None and sys.stdout.isatty():
+            raise UsageError(
+                "--format parquet: expected --output FILE or a pipe; it is no text to read"
+            )
+    chosen_rows = filters(task=task, backend=backend, engine=engine)
+    everything = only(frame.load(Store(results, quick=quick).folder), chosen_rows)
     latest, moved = sorted_out_frame(frame.latest(everything), Plugins(plugin or []))
-    filters = {
-        "status": status or [],
-        "seed": [str(number) for number in seed or []],
-    }
-    records = only(latest, {"division": division or [], **filters})
+    records = only(latest, filters(division=division, status=status, seed=seed))
     names = tuple(group_by.split(",")) if group_by else ()
-    if form in FLAT:
+    if form in {"json", "csv", "parquet"}:
         flat = tables.ordered(records, names, sort)
-        with _opened(output, binary=form is TableFormat.PARQUET) as file:
-            if form is TableFormat.PARQUET:
+        with _opened(output, binary=form == "parquet") as file:
+            if form == "parquet":
                 file.write(tables.parquet(flat))
             else:
-                for text in (*tables.render(flat, form.value), "\n"):
+                for text in (*tables.render(flat, form), "\n"):
                     file.write(text)
         return
-    groups = ranking.grouped(records, clock.value, names or ranking.GROUP_BY, sort)
+    groups = ranking.grouped(records, clock, names or ranking.GROUP_BY, sort)
     with _opened(output) as file:
-        if form is TableFormat.MD:
-            print(tables.written(tables.lines(groups), form.value), file=file)
+        if form == "md":
+            print(tables.written(tables.lines(groups), form), file=file)
         elif groups:
             notes = [
                 *tables.legend(groups, names or ranking.GROUP_BY),
                 *footnotes(records),
                 *chosen(everything),
-                *absent(only(latest, {"division": division or []})),
+                *absent(only(latest, filters(division=division))),
                 *moved,
             ]
-            _show(file, groups, notes, verdicts(groups, clock.value, results))
+            _show(file, groups, notes, verdicts(groups, clock, results))
         else:
             say(f"no records in {results}; make some with: echobench run")
 
@@ -139,27 +140,13 @@ def _show(file: IO[str], groups: Sequence[Group], notes: list[str], sentences: l
         console.print(line_of(line))
 
 
-def _check_parquet(form: TableFormat, output: Path | None) -> None:
-    if form is not TableFormat.PARQUET:
-        return
-    needs("--format parquet", "parquet", "pyarrow")
-    if output is None and sys.stdout.isatty():
-        raise UsageError(
-            "--format parquet: expected --output FILE or a pipe; it is no text to read"
-        )
-
-
 @contextlib.contextmanager
 def _opened(output: Path | None, *, binary: bool = False) -> Iterator[IO[Any]]:
     """Open the output: a file, or stdout."""
     if output is None:
         yield sys.stdout.buffer if binary else sys.stdout
         return
-    try:
+    with writing(output):
         output.parent.mkdir(parents=True, exist_ok=True)
         with output.open("wb" if binary else "w", encoding=None if binary else "utf-8") as file:
             yield file
-    except OSError as error:
-        raise UsageError(
-            f"--output {output}: expected a file that can be written; {error.strerror}"
-        ) from error

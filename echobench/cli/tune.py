@@ -21,8 +21,8 @@ from echobench.cli.options import (
     memory_limit_of,
     needs,
     retries_of,
+    seconds_of,
 )
-from echobench.cli.options import seconds as seconds_of
 from echobench.errors import UsageError
 from echobench.text import say
 
@@ -84,7 +84,7 @@ def tune(
         Path | None,
         typer.Option(metavar="FOLDER", help="Folder of the records (default: results/tune/TASK)"),
     ] = None,
-    form: PrintFormat = Format.TABLE,
+    form: PrintFormat = "table",
     plugin: PluginFiles = None,
 ) -> None:
     """Search for a faster open recipe; the same command again resumes."""
@@ -156,13 +156,9 @@ def _print(search: Search, tried: list[Candidate], form: Format) -> None:
     from echobench.store.search_log import best
 
     lines = candidate_rows(tried, search.recipe, SEARCHED)
-    if form is not Format.TABLE:
+    if form != "table":
         selectors = {str(one.number): search.label(one.recipe) for one in tried}
-        print(
-            written(
-                [{**line, "selector": selectors[line["candidate"]]} for line in lines], form.value
-            )
-        )
+        print(written([{**line, "selector": selectors[line["candidate"]]} for line in lines], form))
         return
     if lines:
         console = Console()

@@ -10,8 +10,7 @@ from typing import Annotated
 
 import typer
 
-from echobench.cli.options import AsJson, PluginFiles, RecordPaths
-from echobench.errors import UsageError
+from echobench.cli.options import AsJson, PluginFiles, RecordPaths, files_of
 
 
 def validate(
@@ -25,17 +24,11 @@ def validate(
 ) -> None:
     """Check records: schema, arithmetic, recipes, duplicates, impossible values."""
     from echobench.plugin.manager import Plugins
-    from echobench.store.reading import Complaints, record_files
+    from echobench.store.reading import Complaints
     from echobench.store.referee import validate as check
     from echobench.text import plain
 
-    for path in paths:
-        if not path.exists():
-            raise UsageError(f"validate: expected files or folders of records; received {path!s}")
-    files = [file for path in paths for file in record_files(path, "**/*.jsonl")]
-    files = list(dict.fromkeys(files))
-    if not files:
-        raise UsageError(f"validate: no records in {', '.join(map(str, paths))}")
+    files = files_of("validate", paths)
     if repair:
         _repair(files)
     complaints = Complaints(say=lambda line: None)
