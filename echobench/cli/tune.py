@@ -138,7 +138,7 @@ def tune(
     if log.others:
         say(f"{log.others} candidates were tried under other conditions, and are left out")
     comfort = "candidates and trials so far are recorded; the same command resumes"
-    with interrupts.on_interrupt_say(comfort), progress.search_watcher() as watcher:
+    with interrupts.on_interrupt_say(comfort), progress.watcher(None) as watcher:
         for candidate in tuning.run_search(search, session.matrix, log, watcher, candidates):
             say(f"candidate {candidate.number}: {candidate_sentence(candidate)}")
             if candidate == best(log.candidates):

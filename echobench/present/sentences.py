@@ -29,10 +29,7 @@ def verdicts(
 ) -> list[str]:
     """Return a sentence for each group: the verdict on its best row and the next.
 
-    Args:
-        groups: of the summary's rows.
-        clock: what counts into the time to target.
-        results: folder of the records, for the command that would make enough pairs.
+    Where there are too few pairs it names the command that makes enough in the folder `results`.
     """
     machines = {row.place["machine"] for group in groups for row in group.rows}
     sentences: list[str] = []

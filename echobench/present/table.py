@@ -70,14 +70,8 @@ def ordered(
 ) -> pd.DataFrame:
     """Return a row per trial, with the fields of the flat table as columns.
 
-    Args:
-        records: the latest of each trial.
-        group_by: fields; rows with equal values stand together.
-        sort: field to sort each group by, `-` before it for the largest first; missing
-            values come last.
-
-    Raises:
-        UnknownNameError: there is no such field.
+    Rows with equal values of `group_by` stand together; `-` before the field to sort each
+    group by puts the largest first. Missing values come last.
     """
     column = sort.removeprefix("-") if sort else None
     for name in [*group_by, *([column] if column else [])]:
@@ -144,17 +138,11 @@ def _harmless(value: Any) -> Any:
     return spreadsheet(value) if isinstance(value, str) else value
 
 
-def written(lines: list[dict[str, Any]], form: str, columns: Sequence[str] | None = None) -> str:
-    """Return lines as `json`, `csv` or `md`.
-
-    Args:
-        lines: the rows, by column.
-        form: one of the three.
-        columns: their order; the first line's by default.
-    """
+def written(lines: list[dict[str, Any]], form: str) -> str:
+    """Return lines, whose first has all columns, as `json`, `csv` or `md`."""
     if form == "json":
         return json.dumps(lines, indent=2)
-    flat = pd.DataFrame(lines, columns=None if columns is None else list(columns))
+    flat = pd.DataFrame(lines)
     if form == "csv":
         text: str = flat.map(_harmless).rename(columns=_harmless).to_csv(index=False)
         return text.rstrip("\n")
@@ -208,7 +196,7 @@ def _by_batch(predictions: Iterable[Prediction]) -> Iterator[tuple[Prediction, L
 
 def _latency_columns(latency: Latency | None) -> dict[str, str]:
     if latency is None:
-        return {"batch": "", "latency ms": "", "samples/s": ""}
+        return dict.fromkeys(("batch", "latency ms", "samples/s"), "")
     seconds = (latency.median_s, *latency.quartiles_s)
     median, low, high = (f"{1e3 * second:.3g}" for second in seconds)
     return {

@@ -41,13 +41,9 @@ def drawn(
 
     Columns that do not fit are left out, the least important first, and named below the
     table. Where that is not enough, names that all rows share and then notes stand below
-    it, and intervals below their figures; at last each row becomes a paragraph.
-
-    Args:
-        lines: the rows, by column.
-        width: of the terminal.
-        names: columns that identify a row: never wrapped, aligned left.
-        dispensable: columns that may be left out, the first to go first.
+    it, and intervals below their figures; at last each row becomes a paragraph. The columns
+    in `names` identify a row, and are never wrapped; those in `dispensable` may be left out,
+    the first to go first.
     """
     lines = rows = [{plain(n): plain(text) for n, text in line.items()} for line in lines]
     names = [*map(plain, names)]

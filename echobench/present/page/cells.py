@@ -75,10 +75,9 @@ class CellView:
         about: what it is filtered by (`ABOUT`, and `status`: those of its trials).
         texts: by column, for people.
         numbers: by column, to sort by.
-        marks: by column `best` (shown by pairs) or `lowest` (a median, no more).
         drawn: the data of its charts.
-        records: of its trials.
-        flat: the same, as a frame.
+        flat: its records as a frame.
+        marks: by column `best` (shown by pairs) or `lowest` (a median, no more).
     """
 
     id: str
@@ -103,8 +102,6 @@ class GroupView:
     """Cells that may be ranked: of one task, recipe, division, budget, setting and machine.
 
     Attributes:
-        id: of its element.
-        task, division, machine: what they have in common.
         settings: in what it differs from other groups of this task and division.
         cells: the fastest to the target first.
         absent: backends and engines that this machine has records of, but not here.
@@ -159,13 +156,7 @@ class Best(NamedTuple):
 def best(
     cells: Mapping[str, pd.DataFrame], metric: str = TIME_TO_TARGET, clock: str = "train"
 ) -> Best:
-    """Return the fastest cell.
-
-    Args:
-        cells: records as frames, by the cell's name.
-        metric: what is compared, of `pairs.METRICS`.
-        clock: what counts into the time to target.
-    """
+    """Return the fastest cell; `cells` are records as frames, by the cell's name."""
     order: dict[str, tuple[float, ...]] = {}
     reached = False
     for name, flat in cells.items():
@@ -209,9 +200,7 @@ def best(
 def groups(records: Sequence[Record], flat: pd.DataFrame) -> list[GroupView]:
     """Return the groups of the overview, in order of task and division.
 
-    Args:
-        records: by the frame's index.
-        flat: their frame, each in the division that its recipe says.
+    `flat` is the frame of the records, each in the division that its recipe says.
     """
     labels: dict[str, set[str]] = defaultdict(set)
     for machine, backend, engine in zip(flat.machine, flat.backend, flat.engine, strict=True):
@@ -335,12 +324,8 @@ def _group(cells: list[CellView], absent: list[str]) -> GroupView:
         absent=absent,
         answers={question: answer for question, answer in answers.items() if any(answer)},
         lines=[
-            {
-                "name": line.name,
-                "compile": float(line.compile_s),
-                "update": float(line.seconds_per_update),
-            }
-            for line in lines
+            {"name": name, "compile": float(compile_s), "update": float(update_s)}
+            for name, compile_s, update_s in lines
         ],
         few=few,
     )
