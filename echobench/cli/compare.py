@@ -8,36 +8,32 @@ from typing import Annotated
 
 import typer
 
-from echobench.cli.options import PluginFiles, PrintFormat, Results
+from echobench.cli.options import PluginFiles, PrintFormat, Results, argument, option
 from echobench.text import say
 
 
 def compare(
     a: Annotated[
         str,
-        typer.Argument(
-            metavar="A",
-            help="First side: key=value,... such as backend=jax, PATH, or PATH[key=value,...]",
+        argument(
+            "A", "First side: key=value,... such as backend=jax, PATH, or PATH[key=value,...]"
         ),
     ],
-    b: Annotated[
-        str,
-        typer.Argument(metavar="B", help="Second side, written alike; ratios are B / A"),
-    ],
+    b: Annotated[str, argument("B", "Second side, written alike; ratios are B / A")],
     results: Results = Path("results"),
     metric: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="FIELD",
-            help="Field of the records to compare; repeatable (default: time_to_target_s, "
+        option(
+            "FIELD",
+            "Field of the records to compare; repeatable (default: time_to_target_s, "
             "updates_to_target and seconds_per_update)",
         ),
     ] = None,
     fail_if: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="LIMIT",
-            help="Exit with 3 if B is surely worse, e.g. 'seconds_per_update>+10%'; repeatable "
+        option(
+            "LIMIT",
+            "Exit with 3 if B is surely worse, e.g. 'seconds_per_update>+10%'; repeatable "
             "(default: none)",
         ),
     ] = None,

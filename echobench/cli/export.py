@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from echobench.cli.options import PluginFiles, Quick, Results, must_be_folder, needs
+from echobench.cli.options import PluginFiles, Quick, Results, must_be_folder, needs, option
 from echobench.errors import UsageError
 from echobench.text import say
 
@@ -19,8 +19,7 @@ def export(
     ] = "pytest-benchmark",
     results: Results = Path("results"),
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="File to write to (default: stdout)"),
+        Path | None, option("FILE", "File to write to (default: stdout)", "--output", "-o")
     ] = None,
     metric: Annotated[
         Literal["seconds_per_update", "time_to_target_s"],
@@ -28,10 +27,7 @@ def export(
     ] = "seconds_per_update",
     machine: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Export only machines whose name contains this (default: the only one)",
-        ),
+        option("NAME", "Export only machines whose name contains this (default: the only one)"),
     ] = None,
     plugin: PluginFiles = None,
     quick: Quick = False,

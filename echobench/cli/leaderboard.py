@@ -5,17 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from echobench.cli.options import PluginFiles, RecordPaths, files_of, needs
+from echobench.cli.options import PluginFiles, RecordPaths, files_of, needs, option
 from echobench.text import say
 
 
 def leaderboard(
     paths: RecordPaths,
-    output: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the site")] = Path(
-        "site"
-    ),
+    output: Annotated[Path, option("FOLDER", "Folder of the site")] = Path("site"),
     plugin: PluginFiles = None,
 ) -> None:
     """Write a static site that ranks the valid records of many machines."""

@@ -8,15 +8,13 @@ from typing import Annotated
 
 import typer
 
-from echobench.cli.options import PluginFiles, RecordPaths
+from echobench.cli.options import PluginFiles, RecordPaths, option
 from echobench.errors import UsageError
 
 
 def merge(
     sources: RecordPaths,
-    into: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Folder to merge into; its records stay")
-    ],
+    into: Annotated[Path, option("FOLDER", "Folder to merge into; its records stay")],
     plugin: PluginFiles = None,
 ) -> None:
     """Merge records of several folders or machines into one folder, each record once.

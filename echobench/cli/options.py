@@ -11,109 +11,102 @@ import typer
 
 from echobench.errors import UsageError
 
+
+def argument(metavar: str, help: str) -> Any:
+    """Describe a positional argument."""
+    return typer.Argument(metavar=metavar, help=help)
+
+
+def option(metavar: str, help: str, *names: str) -> Any:
+    """Describe an option with a value, whose name is its parameter's by default."""
+    return typer.Option(*names, metavar=metavar, help=help)
+
+
+def flag(name: str, help: str) -> Any:
+    """Describe an option without a value."""
+    return typer.Option(name, help=help)
+
+
+def _filter(metavar: str, which: str, name: str, default: str = "all") -> Any:
+    return option(metavar, f"Show only {which}; repeatable (default: {default})", name)
+
+
 # Records that are read or written.
-Results = Annotated[Path, typer.Option("--results", metavar="FOLDER", help="Folder of the records")]
-Quick = Annotated[
-    bool, typer.Option("--quick", help="Read the smoke runs instead of the real records")
-]
+Results = Annotated[Path, option("FOLDER", "Folder of the records", "--results")]
+Quick = Annotated[bool, flag("--quick", "Read the smoke runs instead of the real records")]
 RecordPaths = Annotated[
-    list[Path],
-    typer.Argument(metavar="PATH", help="Files of records, or folders with all files in them"),
+    list[Path], argument("PATH", "Files of records, or folders with all files in them")
 ]
 PluginFiles = Annotated[
     list[Path] | None,
-    typer.Option(
-        "--plugin",
-        metavar="FILE.py",
-        help="Plugin to load from a file, without installing it; repeatable",
-    ),
+    option("FILE.py", "Plugin to load from a file, without installing it; repeatable", "--plugin"),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts")]
-
-
-def _filter(option: str, metavar: str, which: str, default: str = "all") -> Any:
-    text = f"Show only {which}; repeatable (default: {default})"
-    return typer.Option(option, metavar=metavar, help=text)
-
+AsJson = Annotated[bool, flag("--json", "Print JSON, for scripts")]
 
 # Filters of what is recorded.
 Names = list[str] | None
-Tasks = Annotated[Names, _filter("--task", "NAME", "this task")]
-Backends = Annotated[Names, _filter("--backend", "NAME", "this backend")]
-Engines = Annotated[Names, _filter("--engine", "NAME", "this engine")]
-Divisions = Annotated[Names, _filter("--division", "NAME", "this division, closed or open", "both")]
-Statuses = Annotated[Names, _filter("--status", "STATUS", "trials with this status, e.g. missed")]
-Seeds = Annotated[list[int] | None, _filter("--seed", "N", "this seed")]
+Tasks = Annotated[Names, _filter("NAME", "this task", "--task")]
+Backends = Annotated[Names, _filter("NAME", "this backend", "--backend")]
+Engines = Annotated[Names, _filter("NAME", "this engine", "--engine")]
+Divisions = Annotated[Names, _filter("NAME", "this division, closed or open", "--division", "both")]
+Statuses = Annotated[Names, _filter("STATUS", "trials with this status, e.g. missed", "--status")]
+Seeds = Annotated[list[int] | None, _filter("N", "this seed", "--seed")]
 
 # How workers run: the verbs that start processes share these.
 BackendsToRun = Annotated[
-    Names,
-    typer.Option(
-        "--backend", metavar="NAME", help="Backend to run; repeatable (default: all that can)"
-    ),
+    Names, option("NAME", "Backend to run; repeatable (default: all that can)", "--backend")
 ]
-Device = Annotated[
-    str, typer.Option("--device", metavar="cpu|gpu", help="Device that the backends use")
-]
+Device = Annotated[str, option("cpu|gpu", "Device that the backends use", "--device")]
 Threads = Annotated[
-    int | None,
-    typer.Option("--threads", metavar="N", help="Threads of each worker (default: all cores)"),
+    int | None, option("N", "Threads of each worker (default: all cores)", "--threads")
 ]
 Timeout = Annotated[
-    str,
-    typer.Option(
-        "--timeout", metavar="TIME", help="Stop a worker after this long, e.g. 90s, 10m or 2h"
-    ),
+    str, option("TIME", "Stop a worker after this long, e.g. 90s, 10m or 2h", "--timeout")
 ]
 MemoryLimit = Annotated[
     str | None,
-    typer.Option(
+    option(
+        "SIZE",
+        "Stop a trial whose processes use more memory, e.g. 500M or 4G (default: no limit)",
         "--memory-limit",
-        metavar="SIZE",
-        help="Stop a trial whose processes use more memory, e.g. 500M or 4G (default: no limit)",
     ),
 ]
-Retries = Annotated[
-    int, typer.Option("--retries", metavar="N", help="How often to retry a failed trial")
-]
+Retries = Annotated[int, option("N", "How often to retry a failed trial", "--retries")]
 ExecutorName = Annotated[
     str,
-    typer.Option(
+    option(
+        "NAME",
+        "Where trials run: local, ray, slurm or a plugin's; NAME or NAME[key=value,...]",
         "--executor",
-        metavar="NAME",
-        help="Where trials run: local, ray, slurm or a plugin's; NAME or NAME[key=value,...]",
     ),
 ]
 Address = Annotated[
     str | None,
-    typer.Option(
-        "--address",
-        metavar="ADDRESS",
-        help="Address of the executor's cluster (default: the executor finds it)",
+    option(
+        "ADDRESS", "Address of the executor's cluster (default: the executor finds it)", "--address"
     ),
 ]
 Observe = Annotated[
     Names,
-    typer.Option(
+    option(
+        "NAME",
+        "Observer to report every trial to, e.g. tensorboard; repeatable (default: none)",
         "--observe",
-        metavar="NAME",
-        help="Observer to report every trial to, e.g. tensorboard; repeatable (default: none)",
     ),
 ]
-
 
 Format = Literal["table", "json", "csv", "md"]
 PrintFormat = Annotated[Format, typer.Option("--format", help="Format of the output")]
 Clock = Literal["train", "compile", "wall"]
 
 
-def seconds_of(option: str, text: str) -> float:
-    """Return a duration such as 90s, 10m or 2h in seconds; the error message names `option`."""
+def seconds_of(name: str, text: str) -> float:
+    """Return a duration such as 90s, 10m or 2h in seconds; the error message names the option."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)?", text)
     factor = {"s": 1.0, "m": 60.0, "h": 3600.0}
     value = float(match[1]) * factor[match[2] or "s"] if match else 0.0
     if not value:
-        raise UsageError(f"{option}: expected a time such as 90s, 10m or 2h; received {text!r}")
+        raise UsageError(f"{name}: expected a time such as 90s, 10m or 2h; received {text!r}")
     return value
 
 

@@ -16,9 +16,11 @@ from echobench.cli.options import (
     Seeds,
     Statuses,
     Tasks,
+    argument,
     filters,
     must_be_folder,
     needs,
+    option,
 )
 from echobench.errors import UnknownNameError, UsageError
 from echobench.text import say
@@ -32,23 +34,15 @@ KINDS = ("learning", "survival", "updates", "phases", "break-even")
 
 def plot(
     kind: Annotated[
-        str,
-        typer.Argument(
-            metavar="KIND",
-            help=f"Figure to draw: {', '.join(KINDS)}, or a study of sizes, e.g. size",
-        ),
+        str, argument("KIND", f"Figure to draw: {', '.join(KINDS)}, or a study of sizes, e.g. size")
     ],
     output: Annotated[
-        Path,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="File to write: FILE.svg, FILE.png or FILE.pdf"
-        ),
+        Path, option("FILE", "File to write: FILE.svg, FILE.png or FILE.pdf", "--output", "-o")
     ],
     results: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Folder of the records (default: results; for a study results/studies/KIND)",
+        option(
+            "FOLDER", "Folder of the records (default: results; for a study results/studies/KIND)"
         ),
     ] = None,
     clock: Annotated[

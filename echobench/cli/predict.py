@@ -17,6 +17,8 @@ from echobench.cli.options import (
     Results,
     Threads,
     Timeout,
+    argument,
+    option,
     seconds_of,
 )
 from echobench.text import say
@@ -29,17 +31,15 @@ if TYPE_CHECKING:
 def predict(
     model: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="NAME.keras",
-            help="Networks saved by `echobench run --save-models`, each beside its NAME.json",
+        argument(
+            "NAME.keras",
+            "Networks saved by `echobench run --save-models`, each beside its NAME.json",
         ),
     ],
     backend: BackendsToRun = None,
     batch: Annotated[
         list[int] | None,
-        typer.Option(
-            metavar="N", help="Samples in a timed call; repeatable (default: 1, 21 and 210)"
-        ),
+        option("N", "Samples in a timed call; repeatable (default: 1, 21 and 210)"),
     ] = None,
     device: Device = "cpu",
     threads: Threads = None,

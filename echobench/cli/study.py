@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from echobench import interrupts
 from echobench.cli.options import (
     Address,
@@ -17,47 +15,42 @@ from echobench.cli.options import (
     PrintFormat,
     Retries,
     Threads,
+    argument,
+    flag,
     memory_limit_of,
+    option,
     retries_of,
     seconds_of,
 )
 
 
 def study(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Study to run (see: `echobench list`)")
-    ],
+    name: Annotated[str, argument("NAME", "Study to run (see: `echobench list`)")],
     backend: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Backend to run; repeatable (default: the study's own)"),
+        list[str] | None, option("NAME", "Backend to run; repeatable (default: the study's own)")
     ] = None,
     seeds: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Seeds of each variant (default: the study's own number)"),
+        int | None, option("N", "Seeds of each variant (default: the study's own number)")
     ] = None,
     threads: Threads = None,
     executor: ExecutorName = "local",
     address: Address = None,
     timeout: Annotated[
         str | None,
-        typer.Option(
-            metavar="TIME",
-            help="Stop a trial after this long, e.g. 90s or 10m (default: the study's own limit)",
+        option(
+            "TIME", "Stop a trial after this long, e.g. 90s or 10m (default: the study's own limit)"
         ),
     ] = None,
     memory_limit: MemoryLimit = None,
     retries: Retries = 0,
     results: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER", help="Folder of the records (default: results/studies/NAME)"
-        ),
+        Path | None, option("FOLDER", "Folder of the records (default: results/studies/NAME)")
     ] = None,
     form: PrintFormat = "table",
     plugin: PluginFiles = None,
     observe: Observe = None,
     table_only: Annotated[
-        bool, typer.Option("--table", help="Run nothing; print the table of the recorded trials")
+        bool, flag("--table", "Run nothing; print the table of the recorded trials")
     ] = False,
 ) -> None:
     """Run a study: one question, one table; the same command again resumes."""

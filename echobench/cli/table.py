@@ -25,6 +25,7 @@ from echobench.cli.options import (
     filters,
     must_be_folder,
     needs,
+    option,
 )
 from echobench.errors import UsageError
 from echobench.present import writing
@@ -48,17 +49,17 @@ def table(
     ] = "train",
     group_by: Annotated[
         str | None,
-        typer.Option(
-            metavar="COLUMNS",
-            help="Columns whose rows form a group, with its best row marked, e.g. backend or "
+        option(
+            "COLUMNS",
+            "Columns whose rows form a group, with its best row marked, e.g. backend or "
             "task,device (default: task,division)",
         ),
     ] = None,
     sort: Annotated[
         str | None,
-        typer.Option(
-            metavar="COLUMN",
-            help="Column to sort each group by; -COLUMN puts the largest first (default: names)",
+        option(
+            "COLUMN",
+            "Column to sort each group by; -COLUMN puts the largest first (default: names)",
         ),
     ] = None,
     task: Tasks = None,
@@ -68,10 +69,7 @@ def table(
     status: Statuses = None,
     seed: Seeds = None,
     output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="File to write to (default: the terminal)"
-        ),
+        Path | None, option("FILE", "File to write to (default: the terminal)", "--output", "-o")
     ] = None,
     plugin: PluginFiles = None,
     quick: Quick = False,

@@ -7,8 +7,6 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from echobench import interrupts
 from echobench.cli.options import (
     Device,
@@ -20,6 +18,7 @@ from echobench.cli.options import (
     Threads,
     memory_limit_of,
     needs,
+    option,
     retries_of,
     seconds_of,
 )
@@ -32,48 +31,32 @@ if TYPE_CHECKING:
 
 
 def tune(
-    task: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="Task to find a recipe for, NAME or NAME[key=value,...]"),
-    ],
+    task: Annotated[str, option("NAME", "Task to find a recipe for, NAME or NAME[key=value,...]")],
     backend: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Backend to measure on (default: the reference backend, jax)"
-        ),
+        str | None, option("NAME", "Backend to measure on (default: the reference backend, jax)")
     ] = None,
     engine: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Engine to measure (default: the backend's usual one)"),
+        str | None, option("NAME", "Engine to measure (default: the backend's usual one)")
     ] = None,
     fix: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="FIELD=VALUE",
-            help="Field of the recipe to fix instead of searching it; repeatable (default: none)",
+        option(
+            "FIELD=VALUE",
+            "Field of the recipe to fix instead of searching it; repeatable (default: none)",
         ),
     ] = None,
-    seeds: Annotated[
-        int, typer.Option(metavar="N", help="Tuning seeds to run each candidate with")
-    ] = 3,
+    seeds: Annotated[int, option("N", "Tuning seeds to run each candidate with")] = 3,
     budget: Annotated[
         str,
-        typer.Option(
-            metavar="TIME",
-            help="Start no new trial after this long, e.g. 20m; the same command resumes",
-        ),
+        option("TIME", "Start no new trial after this long, e.g. 20m; the same command resumes"),
     ] = "30m",
     candidates: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", help="Try at most N candidates (default: as many as the budget allows)"
-        ),
+        int | None, option("N", "Try at most N candidates (default: as many as the budget allows)")
     ] = None,
     timeout: Annotated[
         str,
-        typer.Option(
-            metavar="TIME",
-            help="Stop a trial after this long, until the best candidate sets a shorter limit",
+        option(
+            "TIME", "Stop a trial after this long, until the best candidate sets a shorter limit"
         ),
     ] = "10m",
     memory_limit: MemoryLimit = None,
@@ -81,8 +64,7 @@ def tune(
     device: Device = "cpu",
     threads: Threads = None,
     results: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Folder of the records (default: results/tune/TASK)"),
+        Path | None, option("FOLDER", "Folder of the records (default: results/tune/TASK)")
     ] = None,
     form: PrintFormat = "table",
     plugin: PluginFiles = None,

@@ -10,15 +10,12 @@ from typing import Annotated
 
 import typer
 
-from echobench.cli.options import AsJson, PluginFiles, RecordPaths, files_of
+from echobench.cli.options import AsJson, PluginFiles, RecordPaths, files_of, flag
 
 
 def validate(
     paths: RecordPaths,
-    repair: Annotated[
-        bool,
-        typer.Option("--repair", help="First move damaged lines to FILE.damaged"),
-    ] = False,
+    repair: Annotated[bool, flag("--repair", "First move damaged lines to FILE.damaged")] = False,
     plugin: PluginFiles = None,
     as_json: AsJson = False,
 ) -> None:
