@@ -7,21 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from echobench.cli.options import (
-    Backends,
-    Clock,
-    Divisions,
-    Engines,
-    PluginFiles,
-    Seeds,
-    Statuses,
-    Tasks,
-    argument,
-    filters,
-    must_be_folder,
-    needs,
-    option,
-)
+from echobench.cli import options
+from echobench.cli.options import argument, option
 from echobench.errors import UnknownNameError, UsageError
 from echobench.text import say
 
@@ -46,15 +33,15 @@ def plot(
         ),
     ] = None,
     clock: Annotated[
-        Clock, typer.Option(help="What the time to target of survival includes")
+        options.Clock, typer.Option(help="What the time to target of survival includes")
     ] = "train",
-    task: Tasks = None,
-    backend: Backends = None,
-    engine: Engines = None,
-    division: Divisions = None,
-    status: Statuses = None,
-    seed: Seeds = None,
-    plugin: PluginFiles = None,
+    task: options.Tasks = None,
+    backend: options.Backends = None,
+    engine: options.Engines = None,
+    division: options.Divisions = None,
+    status: options.Statuses = None,
+    seed: options.Seeds = None,
+    plugin: options.PluginFiles = None,
 ) -> None:
     """Draw a figure of the records."""
     from echobench.analysis.scaling import curves
@@ -68,11 +55,11 @@ def plot(
     studies = {name: one.value for name, one in plugins.studies.items() if one.value.axes}
     if kind not in {*KINDS, *studies}:
         raise UnknownNameError("plot", kind, [*KINDS, *studies])
-    needs("plot", "plot", "matplotlib")
+    options.needs("plot", "plot", "matplotlib")
     home = Path("results")
     folder = results or (home if kind in KINDS else home / "studies" / kind)
-    must_be_folder(folder)
-    wanted = filters(
+    options.must_be_folder(folder)
+    wanted = options.filters(
         task=task, backend=backend, engine=engine, division=division, status=status, seed=seed
     )
     records = _matching(folder, wanted, plugins)
@@ -104,7 +91,7 @@ def _matching(folder: Path, wanted: dict[str, list[str]], plugins: Plugins) -> l
     return [records[position] for position in only(frame(records), wanted).index]
 
 
-def _write(kind: str, output: Path, records: list[Record], clock: Clock) -> None:
+def _write(kind: str, output: Path, records: list[Record], clock: options.Clock) -> None:
     from echobench.present.figures import panels_of
     from echobench.present.figures.bars import write_phases, write_updates
     from echobench.present.figures.lines import write_break_even, write_learning, write_survival

@@ -9,18 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from echobench import interrupts
-from echobench.cli.options import (
-    BackendsToRun,
-    Device,
-    PluginFiles,
-    PrintFormat,
-    Results,
-    Threads,
-    Timeout,
-    argument,
-    option,
-    seconds_of,
-)
+from echobench.cli import options
+from echobench.cli.options import argument, option
 from echobench.text import say
 
 if TYPE_CHECKING:
@@ -36,17 +26,17 @@ def predict(
             "Networks saved by `echobench run --save-models`, each beside its NAME.json",
         ),
     ],
-    backend: BackendsToRun = None,
+    backend: options.BackendsToRun = None,
     batch: Annotated[
         list[int] | None,
         option("N", "Samples in a timed call; repeatable (default: 1, 21 and 210)"),
     ] = None,
-    device: Device = "cpu",
-    threads: Threads = None,
-    timeout: Timeout = "10m",
-    results: Results = Path("results"),
-    form: PrintFormat = "table",
-    plugin: PluginFiles = None,
+    device: options.Device = "cpu",
+    threads: options.Threads = None,
+    timeout: options.Timeout = "10m",
+    results: options.Results = Path("results"),
+    form: options.PrintFormat = "table",
+    plugin: options.PluginFiles = None,
 ) -> None:
     """Time saved networks on each backend, and check that all predict the same."""
     from rich.console import Console
@@ -62,7 +52,7 @@ def predict(
     setting = predicting.Setting(
         device=device,
         threads=facts.usable_cores() if threads is None else threads,
-        timeout_s=seconds_of("--timeout", timeout),
+        timeout_s=options.seconds_of("--timeout", timeout),
         batches=list(dict.fromkeys(batch or predicting.BATCHES)),
     )
     able = [name for name, b in sorted(plugins.backends.items()) if b.value.uses_keras]

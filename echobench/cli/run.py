@@ -8,29 +8,13 @@ from typing import Annotated
 
 import typer
 
-from echobench.cli.options import (
-    Address,
-    BackendsToRun,
-    Device,
-    ExecutorName,
-    MemoryLimit,
-    Observe,
-    PluginFiles,
-    Results,
-    Retries,
-    Threads,
-    Timeout,
-    flag,
-    memory_limit_of,
-    option,
-    retries_of,
-    seconds_of,
-)
+from echobench.cli import options
+from echobench.cli.options import flag, option
 from echobench.errors import UsageError
 
 
 def run(
-    backend: BackendsToRun = None,
+    backend: options.BackendsToRun = None,
     task: Annotated[
         list[str] | None,
         option("NAME", "Task to run, NAME or NAME[key=value,...]; repeatable (default: all)"),
@@ -69,20 +53,20 @@ def run(
             "least N seeds",
         ),
     ] = 0,
-    device: Device = "cpu",
+    device: options.Device = "cpu",
     devices: Annotated[
         int, option("N", "Train each trial on N devices, which share every batch equally")
     ] = 1,
-    threads: Threads = None,
-    executor: ExecutorName = "local",
-    address: Address = None,
+    threads: options.Threads = None,
+    executor: options.ExecutorName = "local",
+    address: options.Address = None,
     max_epochs: Annotated[
         int | None,
         option("N", "Train no trial for more epochs (default: ten times the recipe's epochs)"),
     ] = None,
-    timeout: Timeout = "10m",
-    memory_limit: MemoryLimit = None,
-    retries: Retries = 0,
+    timeout: options.Timeout = "10m",
+    memory_limit: options.MemoryLimit = None,
+    retries: options.Retries = 0,
     budget: Annotated[
         str | None,
         option(
@@ -91,9 +75,9 @@ def run(
             "(default: no limit)",
         ),
     ] = None,
-    results: Results = Path("results"),
-    plugin: PluginFiles = None,
-    observe: Observe = None,
+    results: options.Results = Path("results"),
+    plugin: options.PluginFiles = None,
+    observe: options.Observe = None,
     watch: Annotated[
         bool, flag("--watch", "Show the learning as it happens; needs a terminal")
     ] = False,
@@ -136,7 +120,7 @@ def run(
         devices=devices,
         threads=facts.usable_cores() if threads is None else threads,
         max_epochs=max_epochs,
-        timeout_s=seconds_of("--timeout", timeout),
+        timeout_s=options.seconds_of("--timeout", timeout),
         cache=cache,
         quick=quick,
         force=force,
@@ -148,9 +132,9 @@ def run(
         watch=watch,
         save_models=save_models,
         tell_host=tell_host,
-        memory_limit=memory_limit_of(memory_limit),
-        retries=retries_of(retries),
-        budget_s=seconds_of("--budget", budget) if budget else None,
+        memory_limit=options.memory_limit_of(memory_limit),
+        retries=options.retries_of(retries),
+        budget_s=options.seconds_of("--budget", budget) if budget else None,
     )
     if flow.execute(request, dry_run=dry_run, table=True).failed:
         raise typer.Exit(1)

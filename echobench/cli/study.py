@@ -6,22 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 from echobench import interrupts
-from echobench.cli.options import (
-    Address,
-    ExecutorName,
-    MemoryLimit,
-    Observe,
-    PluginFiles,
-    PrintFormat,
-    Retries,
-    Threads,
-    argument,
-    flag,
-    memory_limit_of,
-    option,
-    retries_of,
-    seconds_of,
-)
+from echobench.cli import options
+from echobench.cli.options import argument, flag, option
 
 
 def study(
@@ -32,23 +18,23 @@ def study(
     seeds: Annotated[
         int | None, option("N", "Seeds of each variant (default: the study's own number)")
     ] = None,
-    threads: Threads = None,
-    executor: ExecutorName = "local",
-    address: Address = None,
+    threads: options.Threads = None,
+    executor: options.ExecutorName = "local",
+    address: options.Address = None,
     timeout: Annotated[
         str | None,
         option(
             "TIME", "Stop a trial after this long, e.g. 90s or 10m (default: the study's own limit)"
         ),
     ] = None,
-    memory_limit: MemoryLimit = None,
-    retries: Retries = 0,
+    memory_limit: options.MemoryLimit = None,
+    retries: options.Retries = 0,
     results: Annotated[
         Path | None, option("FOLDER", "Folder of the records (default: results/studies/NAME)")
     ] = None,
-    form: PrintFormat = "table",
-    plugin: PluginFiles = None,
-    observe: Observe = None,
+    form: options.PrintFormat = "table",
+    plugin: options.PluginFiles = None,
+    observe: options.Observe = None,
     table_only: Annotated[
         bool, flag("--table", "Run nothing; print the table of the recorded trials")
     ] = False,
@@ -78,8 +64,8 @@ def study(
             executor=executor,
             address=address,
             observers=observe or [],
-            memory_limit=memory_limit_of(memory_limit),
-            retries=retries_of(retries),
+            memory_limit=options.memory_limit_of(memory_limit),
+            retries=options.retries_of(retries),
         )
     )
     asked = session.plugins.study(name).value
@@ -87,7 +73,7 @@ def study(
         backends=backend or [asked.backend],
         seeds=asked.seeds if seeds is None else seeds,
         threads=facts.usable_cores() if threads is None else threads,
-        timeout_s=seconds_of("--timeout", timeout or asked.timeout),
+        timeout_s=options.seconds_of("--timeout", timeout or asked.timeout),
     )
     planned = plan_study(asked, selection, session.plugins)
     if table_only:

@@ -10,23 +10,8 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from echobench.cli.options import (
-    Backends,
-    Clock,
-    Divisions,
-    Engines,
-    Format,
-    PluginFiles,
-    Quick,
-    Results,
-    Seeds,
-    Statuses,
-    Tasks,
-    filters,
-    must_be_folder,
-    needs,
-    option,
-)
+from echobench.cli import options
+from echobench.cli.options import option
 from echobench.errors import UsageError
 from echobench.present import writing
 from echobench.text import say
@@ -36,12 +21,12 @@ if TYPE_CHECKING:
 
 
 def table(
-    results: Results = Path("results"),
+    results: options.Results = Path("results"),
     form: Annotated[
-        Literal[Format, "parquet"], typer.Option("--format", help="Format of the output")
+        Literal[options.Format, "parquet"], typer.Option("--format", help="Format of the output")
     ] = "table",
     clock: Annotated[
-        Clock,
+        options.Clock,
         typer.Option(
             help="What the time to target includes: training; compiling too; or all since the "
             "process started. json, csv and parquet hold all three"
@@ -62,17 +47,17 @@ def table(
             "Column to sort each group by; -COLUMN puts the largest first (default: names)",
         ),
     ] = None,
-    task: Tasks = None,
-    backend: Backends = None,
-    engine: Engines = None,
-    division: Divisions = None,
-    status: Statuses = None,
-    seed: Seeds = None,
+    task: options.Tasks = None,
+    backend: options.Backends = None,
+    engine: options.Engines = None,
+    division: options.Divisions = None,
+    status: options.Statuses = None,
+    seed: options.Seeds = None,
     output: Annotated[
         Path | None, option("FILE", "File to write to (default: the terminal)", "--output", "-o")
     ] = None,
-    plugin: PluginFiles = None,
-    quick: Quick = False,
+    plugin: options.PluginFiles = None,
+    quick: options.Quick = False,
 ) -> None:
     """Print the results table."""
     from echobench.analysis import frame, ranking
@@ -84,17 +69,17 @@ def table(
     from echobench.present.sentences import verdicts
     from echobench.store.folder import Store
 
-    must_be_folder(results)
+    options.must_be_folder(results)
     if form == "parquet":
-        needs("--format parquet", "parquet", "pyarrow")
+        options.needs("--format parquet", "parquet", "pyarrow")
         if output is None and sys.stdout.isatty():
             raise UsageError(
                 "--format parquet: expected --output FILE or a pipe; it is no text to read"
             )
-    chosen_rows = filters(task=task, backend=backend, engine=engine)
+    chosen_rows = options.filters(task=task, backend=backend, engine=engine)
     everything = only(frame.load(Store(results, quick=quick).folder), chosen_rows)
     latest, moved = sorted_out_frame(frame.latest(everything), Plugins(plugin or []))
-    records = only(latest, filters(division=division, status=status, seed=seed))
+    records = only(latest, options.filters(division=division, status=status, seed=seed))
     names = tuple(group_by.split(",")) if group_by else ()
     if form in {"json", "csv", "parquet"}:
         flat = tables.ordered(records, names, sort)
@@ -114,7 +99,7 @@ def table(
                 *tables.legend(groups, names or ranking.GROUP_BY),
                 *footnotes(records),
                 *chosen(everything),
-                *absent(only(latest, filters(division=division))),
+                *absent(only(latest, options.filters(division=division))),
                 *moved,
             ]
             _show(file, groups, notes, verdicts(groups, clock, results))

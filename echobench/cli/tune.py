@@ -8,20 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from echobench import interrupts
-from echobench.cli.options import (
-    Device,
-    Format,
-    MemoryLimit,
-    PluginFiles,
-    PrintFormat,
-    Retries,
-    Threads,
-    memory_limit_of,
-    needs,
-    option,
-    retries_of,
-    seconds_of,
-)
+from echobench.cli import options
+from echobench.cli.options import option
 from echobench.errors import UsageError
 from echobench.text import say
 
@@ -59,15 +47,15 @@ def tune(
             "TIME", "Stop a trial after this long, until the best candidate sets a shorter limit"
         ),
     ] = "10m",
-    memory_limit: MemoryLimit = None,
-    retries: Retries = 0,
-    device: Device = "cpu",
-    threads: Threads = None,
+    memory_limit: options.MemoryLimit = None,
+    retries: options.Retries = 0,
+    device: options.Device = "cpu",
+    threads: options.Threads = None,
     results: Annotated[
         Path | None, option("FOLDER", "Folder of the records (default: results/tune/TASK)")
     ] = None,
-    form: PrintFormat = "table",
-    plugin: PluginFiles = None,
+    form: options.PrintFormat = "table",
+    plugin: options.PluginFiles = None,
 ) -> None:
     """Search for a faster open recipe; the same command again resumes."""
     from echobench import flow
@@ -82,7 +70,7 @@ def tune(
     from echobench.text import file_name
     from echobench.trial.selectors import pairs
 
-    needs("tune", "tune", "optuna")
+    options.needs("tune", "tune", "optuna")
     if device not in {"cpu", "gpu"}:
         raise UsageError(f"--device: expected cpu or gpu; received {device!r}")
     if candidates is not None and candidates < 1:
@@ -94,18 +82,18 @@ def tune(
         seeds=seeds,
         device=device,
         threads=facts.usable_cores() if threads is None else threads,
-        timeout_s=seconds_of("--timeout", timeout),
+        timeout_s=options.seconds_of("--timeout", timeout),
     )
     fixed = pairs("--fix", fix or [], "FIELD=VALUE")
     search = tuning.plan_search(task, fixed, selection, plugins)
-    options = flow.Options(
+    how = flow.Options(
         results=results or Path("results") / "tune" / file_name(search.name),
-        memory_limit=memory_limit_of(memory_limit),
-        retries=retries_of(retries),
-        budget_s=seconds_of("--budget", budget),
+        memory_limit=options.memory_limit_of(memory_limit),
+        retries=options.retries_of(retries),
+        budget_s=options.seconds_of("--budget", budget),
     )
     # The best recipe is run again to be reported, and passes the parity gate there.
-    session = flow.Session(options, plugins=plugins, gate=False)
+    session = flow.Session(how, plugins=plugins, gate=False)
     session.prepare()
     store = session.store
     locks = FolderLocks(store.folder, SEARCHES)
@@ -128,7 +116,7 @@ def tune(
     _print(search, log.candidates, form)
 
 
-def _print(search: Search, tried: list[Candidate], form: Format) -> None:
+def _print(search: Search, tried: list[Candidate], form: options.Format) -> None:
     """Print the best few, and the best one ready to run and to commit."""
     from rich.console import Console
 
