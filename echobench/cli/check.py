@@ -67,7 +67,6 @@ def _say(text: str) -> None:
 
 
 def _print_findings(findings: Sequence[CheckResult], *, as_json: bool) -> None:
-    """Print the findings; exit with code 1 if a check failed."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

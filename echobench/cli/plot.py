@@ -79,7 +79,6 @@ def plot(
 
 
 def _matching(folder: Path, wanted: dict[str, list[str]], plugins: Plugins) -> list[Record]:
-    """Return the latest records of a folder that match the filters."""
     from echobench.analysis.filters import only
     from echobench.analysis.frame import frame
     from echobench.store.divisions import sorted_out

@@ -125,7 +125,6 @@ def _show(file: IO[str], groups: Sequence[Group], notes: list[str], sentences: l
 
 @contextlib.contextmanager
 def _opened(output: Path | None, *, binary: bool = False) -> Iterator[IO[Any]]:
-    """Open the output: a file, or stdout."""
     if output is None:
         yield sys.stdout.buffer if binary else sys.stdout
         return

@@ -44,7 +44,6 @@ def validate(
 
 
 def _repair(files: list[Path]) -> None:
-    """Move damaged lines aside, and report each file."""
     from echobench.store.reading import KINDS
     from echobench.store.repair import repair
     from echobench.text import plain

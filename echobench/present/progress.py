@@ -90,7 +90,6 @@ def _lines(total: int) -> Watcher:
 
 @contextmanager
 def _bars(console: Console, total: int | None) -> Iterator[Watcher]:
-    """Show a bar per running trial."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),

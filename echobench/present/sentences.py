@@ -99,7 +99,6 @@ def _names(rows: Sequence[Row]) -> list[str]:
 
 
 def _command(rows: Sequence[Row], seeds: int, results: Path | None) -> str:
-    """Return the command that gives rows enough pairs."""
     cells = [row.cell for row in rows]
 
     def every(name: str) -> list[str]:

@@ -130,7 +130,6 @@ def _available(backend: Backend) -> str:
 
 
 def _environment(backend: Backend) -> str:
-    """Check that the environment consists of strings."""
     names: set[str] = set()
     for device in ("cpu", "gpu"):
         for threads in (1, 2):
@@ -180,7 +179,6 @@ def _engine(backend: Backend, selector: str, plugins: Plugins, say: Say) -> list
 
 
 def _facts(measured: dict[str, Any]) -> str:
-    """Check that the facts can be written as JSON."""
     facts = measured["facts"]
     if "error" in facts:
         raise FaultError(

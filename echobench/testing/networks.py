@@ -54,10 +54,16 @@ def check_in_workers(
         return _network(measured)
 
     def same_data() -> str:
-        others = [backend for backend in backends if backend is not training]
+        digests = [("this process", probes.digest(task))]
+        if training is not None and "digest" in measured:
+            digests.append((training.name, measured["digest"]))
+        others = [backend.name for backend in backends if backend is not training]
         if others:
-            say(f"{task.name}: drawing its data on {', '.join(b.name for b in others)}")
-        return _same_data(selector, task, measured.get("digest"), training, others, plugins)
+            say(f"{task.name}: drawing its data on {', '.join(others)}")
+        with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
+            trials = [quick_trial(selector, name, plugins) for name in others]
+            probed = pool.map(lambda trial: run_probe("data", trial, plugins)["digest"], trials)
+            return _same_data([*digests, *zip(others, probed, strict=True)])
 
     built = run_check("network", network)
     same = run_check("same data", same_data)
@@ -80,25 +86,8 @@ def check_in_workers(
     return [*results, run_check("cost", lambda: _cost(measured, recipes, training.name))]
 
 
-def _same_data(
-    selector: str,
-    task: Task,
-    known: str | None,
-    training: Backend | None,
-    others: Sequence[Backend],
-    plugins: Plugins,
-) -> str:
+def _same_data(digests: Sequence[tuple[str, Any]]) -> str:
     """Check that a seed gives the same rows here and in each backend's worker."""
-
-    def digest(backend: Backend) -> tuple[str, Any]:
-        trial = quick_trial(selector, backend.name, plugins)
-        return backend.name, run_probe("data", trial, plugins)["digest"]
-
-    digests: list[tuple[str, Any]] = [("this process", probes.digest(task))]
-    if known is not None and training is not None:
-        digests.append((training.name, known))
-    with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
-        digests += pool.map(digest, others)
     other = differing(digests)
     if other:
         raise FaultError(
@@ -133,7 +122,6 @@ def _count(measured: dict[str, Any]) -> int:
 
 
 def _loss(measured: dict[str, Any]) -> str:
-    """Check that the first losses are finite."""
     firsts = []
     for division, seen in measured["recipes"].items():
         if not np.isfinite(seen["losses"]).all():

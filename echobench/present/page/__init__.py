@@ -179,13 +179,11 @@ def _study(name: str, folder: Path, plugins: Plugins) -> StudyView:
 
 def _machines(records: Sequence[Record]) -> list[dict[str, Any]]:
     """Return the facts of each machine class that records name."""
-    found: dict[str, dict[str, Any]] = {}
     seen: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for record in records:
         told = record.provenance
         machine = told.machine or Machine()
-        name = machine.kind
-        found.setdefault(name, {"name": name})
+        facts = seen[machine.kind]
         commit = told.git.commit if told.git else None
         for fact, value in {
             "system": machine.system,
@@ -197,16 +195,17 @@ def _machines(records: Sequence[Record]) -> list[dict[str, Any]]:
             "command": " ".join(told.command or []) or None,
         }.items():
             if value is not None:
-                seen[name][fact].add(str(value))
+                facts[fact].add(str(value))
         for package, version in (told.versions or {}).items():
-            seen[name]["versions"].add(f"{package} {version}")
-        seen[name]["disturbed trials"].update([record.key] if record.disturbances else [])
-        seen[name]["trials"].add(f"{record.key} {record.started_at}")
-    for name, facts in seen.items():
-        for fact, values in facts.items():
-            counts = fact in {"disturbed trials", "trials"}
-            found[name][fact] = [f"{len(values):,}"] if counts else sorted(values)
-    return list(found.values())
+            facts["versions"].add(f"{package} {version}")
+        facts["disturbed trials"].update([record.key] if record.disturbances else [])
+        facts["trials"].add(f"{record.key} {record.started_at}")
+    counted = {"disturbed trials", "trials"}
+    return [
+        {"name": name}
+        | {f: [f"{len(v):,}"] if f in counted else sorted(v) for f, v in facts.items()}
+        for name, facts in seen.items()
+    ]
 
 
 def templates(package: str) -> Environment:

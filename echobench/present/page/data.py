@@ -142,11 +142,9 @@ def rounded(value: Any, digits: int) -> Any:
 
 
 def thinned(points: Sequence[Any], count: int | None) -> list[Any]:
-    """Return at most `count` evenly spaced points, including the first and the last."""
+    """Return at most `count` evenly spaced points, at least the first and the last."""
     if count is None or len(points) <= count:
         return list(points)
-    if count == 1:
-        return [points[-1]]
     return [points[round(n * (len(points) - 1) / (count - 1))] for n in range(count)]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from echobench.analysis.leaderboard import Board, Standing
 from echobench.errors import StorageError, UsageError
 from echobench.present import page
+from echobench.present.table import seconds_text
 
 INDEX = "leaderboard.json"
 """Also says that a folder holds a leaderboard, and may be written again."""
@@ -30,7 +31,7 @@ def write(board: Board, folder: Path) -> None:
             "it holds something else"
         )
     environment = page.templates(__name__)
-    environment.filters.update(seconds=_seconds, milliseconds=_milliseconds)
+    environment.filters.update(seconds=seconds_text, milliseconds=_milliseconds)
     told = _told(board)
     files = {
         f"{RECORDS}/{one.row.digest}.jsonl": "".join(
@@ -88,7 +89,6 @@ def _told(board: Board) -> dict[str, Any]:
 
 
 def _index(board: Board) -> dict[str, Any]:
-    """Return the leaderboard for scripts."""
     return {
         "fields": [
             {**shared._asdict(), "rows": [*map(_line, standings)]}
@@ -114,10 +114,6 @@ def _line(standing: Standing) -> dict[str, Any]:
         "verdict": standing.words,
         "records": f"{RECORDS}/{row.digest}.jsonl",
     }
-
-
-def _seconds(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g} s"
 
 
 def _milliseconds(value: float | None) -> str:
