@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -95,14 +97,11 @@ def _write(kind: str, output: Path, records: list[Record], clock: options.Clock)
     from echobench.present.figures.bars import write_phases, write_updates
     from echobench.present.figures.lines import write_break_even, write_learning, write_survival
 
-    panels = panels_of(records)
-    if kind == "survival":
-        write_survival(output, panels, clock)
-    else:
-        writers = {
-            "learning": write_learning,
-            "updates": write_updates,
-            "phases": write_phases,
-            "break-even": write_break_even,
-        }
-        writers[kind](output, panels)
+    writers: dict[str, Callable[..., None]] = {
+        "learning": write_learning,
+        "survival": functools.partial(write_survival, clock=clock),
+        "updates": write_updates,
+        "phases": write_phases,
+        "break-even": write_break_even,
+    }
+    writers[kind](output, panels_of(records))

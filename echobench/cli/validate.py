@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ from typing import Annotated
 import typer
 
 from echobench.cli.options import AsJson, PluginFiles, RecordPaths, files_of, flag
+from echobench.text import plain, say
 
 
 def validate(
@@ -23,7 +23,6 @@ def validate(
     from echobench.plugin.manager import Plugins
     from echobench.store.reading import Complaints
     from echobench.store.referee import validate as check
-    from echobench.text import plain
 
     files = files_of("validate", paths)
     if repair:
@@ -37,8 +36,8 @@ def validate(
             text = f"{finding.where}: {finding.severity}: {finding.about}: {finding.message}"
             print(plain(text))
     errors = sum(finding.severity == "error" for finding in findings)
-    print(*complaints.summary()[-1:], sep="\n", end="\n" * bool(complaints.counts), file=sys.stderr)
-    print(f"{count} records, {errors} errors, {len(findings) - errors} warnings", file=sys.stderr)
+    say(*complaints.summary()[-1:])
+    say(f"{count} records, {errors} errors, {len(findings) - errors} warnings")
     if errors:
         raise typer.Exit(1)
 
@@ -46,16 +45,12 @@ def validate(
 def _repair(files: list[Path]) -> None:
     from echobench.store.reading import KINDS
     from echobench.store.repair import repair
-    from echobench.text import plain
 
     repairs = [done for done in map(repair, files) if done]
     for done in repairs:
-        print(
-            plain(
-                f"{done.path}: {done.lines:,} {KINDS['damaged'][done.lines > 1]}, "
-                f"{done.bytes:,} bytes, set aside in {done.aside.name}"
-            ),
-            file=sys.stderr,
+        say(
+            f"{done.path}: {done.lines:,} {KINDS['damaged'][done.lines > 1]}, "
+            f"{done.bytes:,} bytes, set aside in {done.aside.name}"
         )
     if not repairs:
-        print("nothing to repair", file=sys.stderr)
+        say("nothing to repair")

@@ -11,7 +11,6 @@ from echobench.analysis.pairs import SECONDS_PER_UPDATE, TIME_TO_TARGET, Decisio
 from echobench.analysis.ranking import TIME, Group
 from echobench.analysis.statistics import FEWEST_PAIRS
 from echobench.analysis.table import Row
-from echobench.trial.cell import Cell
 from echobench.trial.trial import BUDGET
 
 CLOCK_WORDS = {
@@ -104,6 +103,7 @@ def _command(rows: Sequence[Row], seeds: int, results: Path | None) -> str:
     def every(name: str) -> list[str]:
         return list(dict.fromkeys(str(getattr(cell, name)) for cell in cells))
 
+    usual = BUDGET * cells[0].recipe.epochs
     words = ["echobench", "run"]
     for option, values in {
         "--task": every("label"),
@@ -111,16 +111,10 @@ def _command(rows: Sequence[Row], seeds: int, results: Path | None) -> str:
         "--threads": every("threads")[:1],
         "--devices": [count for count in every("devices")[:1] if count != "1"],
         "--device": [device for device in every("device")[:1] if device != "cpu"],
-        "--max-epochs": _budget(cells[0]),
+        "--max-epochs": [] if cells[0].max_epochs == usual else every("max_epochs")[:1],
         "--seeds": [str(seeds)],
         "--results": [] if results is None else [str(results)],
     }.items():
         words += [word for value in values for word in (option, value)]
     words += [f"--{name}" for name in ("quick", "cache") if getattr(cells[0], name)]
     return shlex.join(words)
-
-
-def _budget(cell: Cell) -> list[str]:
-    """Return the epochs that a trial may take, if they are not the usual ones."""
-    usual = BUDGET * cell.recipe.epochs
-    return [] if cell.max_epochs == usual else [str(cell.max_epochs)]

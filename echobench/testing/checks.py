@@ -85,7 +85,9 @@ def run_check(name: str, check: Callable[[], str]) -> CheckResult:
         return CheckResult(name=name, status="failed", found=found, advice=advice)
 
 
-def skip_checks(names: Sequence[str], why: str) -> list[CheckResult]:
+def skip_checks(
+    names: Sequence[str], why: str = "fix what failed above first"
+) -> list[CheckResult]:
     """Return a skipped result for each name."""
     return [CheckResult(name=name, status="skipped", found=why) for name in names]
 

@@ -12,17 +12,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from echobench.analysis import pairs
 from echobench.analysis.footnotes import break_even, course, variants, who_is_first
-from echobench.analysis.pairs import (
-    RIVALS,
-    SECONDS_PER_UPDATE,
-    TIME_TO_TARGET,
-    Decision,
-    Verdict,
-    hits_and_misses,
-    judge,
-    pair,
-)
+from echobench.analysis.pairs import Decision, hits_and_misses
 from echobench.analysis.statistics import FEWEST_PAIRS, censored_median
 from echobench.analysis.table import summary
 from echobench.present.page import data
@@ -54,11 +46,11 @@ class Question(NamedTuple):
 
 QUESTIONS = {
     "compile + target": Question(
-        "Short jobs (one training from cold, compiling counted)", TIME_TO_TARGET, "compile"
+        "Short jobs (one training from cold, compiling counted)", pairs.TIME_TO_TARGET, "compile"
     ),
-    "time to target": Question("Training time to certified 100%", TIME_TO_TARGET),
+    "time to target": Question("Training time to certified 100%", pairs.TIME_TO_TARGET),
     "ms/update": Question(
-        "Long jobs (time of an update, when compiling no longer matters)", SECONDS_PER_UPDATE
+        "Long jobs (time of an update, when compiling no longer matters)", pairs.SECONDS_PER_UPDATE
     ),
 }
 """Questions, by the column that holds the figures."""
@@ -154,7 +146,7 @@ class Best(NamedTuple):
 
 
 def best(
-    cells: Mapping[str, pd.DataFrame], metric: str = TIME_TO_TARGET, clock: str = "train"
+    cells: Mapping[str, pd.DataFrame], metric: str = pairs.TIME_TO_TARGET, clock: str = "train"
 ) -> Best:
     """Return the fastest cell; `cells` are records as frames, by the cell's name."""
     order: dict[str, tuple[float, ...]] = {}
@@ -171,9 +163,9 @@ def best(
     if len(names) == 1:
         return Best(names[0], False, "only one was measured")
 
-    def verdicts(name: str) -> dict[str, Verdict]:
+    def verdicts(name: str) -> dict[str, pairs.Verdict]:
         rivals = (rival for rival in names if rival != name)
-        return {r: judge(pair(cells[name], cells[r], metric, clock)) for r in rivals}
+        return {r: pairs.judge(pairs.pair(cells[name], cells[r], metric, clock)) for r in rivals}
 
     lowest = verdicts(names[0])
     # Seeds that only one of two cells has move its median, and are in no pair.
@@ -211,7 +203,7 @@ def groups(records: Sequence[Record], flat: pd.DataFrame) -> list[GroupView]:
         for label, frames in by_label.items():
             for frame in frames:
                 view = _cell(label, frame, records)
-                alike[view.cell.without(*RIVALS), view.about["machine"]].append(view)
+                alike[view.cell.without(*pairs.RIVALS), view.about["machine"]].append(view)
         for (shared, machine), cells in alike.items():
             conditions.append({**_settings(shared), "machine": machine})
             there = {f"{view.about['backend']} {view.about['engine']}" for view in cells}
