@@ -14,7 +14,6 @@ from echobench.cli.options import argument, option
 from echobench.text import say
 
 if TYPE_CHECKING:
-    from echobench.harness.saved_networks import SavedNetwork
     from echobench.trial.prediction import Prediction
 
 
@@ -69,7 +68,7 @@ def predict(
             plugins=plugins,
             store=store,
             command=["echobench", *sys.argv[1:]],
-            started=_say_start,
+            started=lambda model, name: say(f"{model.path.name} on {name} ..."),
             finished=_say_failure,
         )
     if form == "table":
@@ -81,10 +80,6 @@ def predict(
         print(tables.render_predictions(predictions, form))
     if any(p.status in {"failed", "timeout"} or p.differing_tokens for p in predictions):
         raise typer.Exit(1)
-
-
-def _say_start(model: SavedNetwork, backend: str) -> None:
-    say(f"{model.path.name} on {backend} ...")
 
 
 def _say_failure(prediction: Prediction) -> None:

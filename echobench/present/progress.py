@@ -33,12 +33,9 @@ AXIS = 6
 
 @contextmanager
 def watcher(total: int | None, *, curves: bool = False) -> Iterator[Watcher]:
-    """Show `total` trials on stderr as they run.
+    """Show `total` trials on stderr as they run, with `curves` and sample echoes if wanted.
 
-    Args:
-        total: number of trials; None for a search, which has no fixed number and prints its own
-            results.
-        curves: draw each trial's learning curve and sample echoes, on a terminal.
+    A search has no fixed number (None), and prints its own results.
     """
     console = Console(stderr=True)
     if curves and total is not None:

@@ -34,7 +34,9 @@ def verdicts(
     sentences: list[str] = []
     alone: dict[str, list[str]] = {}
     for group in groups:
-        tasks, conditions = _conditions(group, several_machines=len(machines) > 1)
+        place = group.rows[0].place
+        tasks = list(dict.fromkeys(row.place["task"] for row in group.rows))
+        conditions = f"({place['division']}{', ' + place['machine'] if len(machines) > 1 else ''})"
         if len(group.order) > 1:
             where = f"on {tasks[0]} {conditions}" if len(tasks) == 1 else conditions
             sentences.append(_sentence(group, where, clock, results))
@@ -74,13 +76,6 @@ def _sentence(group: Group, where: str, clock: str, results: Path | None) -> str
     missed = not any(row.values["success"] for row in group.rows)
     none = "; none reached the target" if missed else ""
     return f"{a} made an update {where} {times} faster than {b} {interval}{none}"
-
-
-def _conditions(group: Group, *, several_machines: bool) -> tuple[list[str], str]:
-    """Return a group's tasks, and what never differs in it, in brackets."""
-    place = group.rows[0].place
-    tasks = list(dict.fromkeys(row.place["task"] for row in group.rows))
-    return tasks, f"({place['division']}{', ' + place['machine'] if several_machines else ''})"
 
 
 def _names(rows: Sequence[Row]) -> list[str]:

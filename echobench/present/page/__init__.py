@@ -119,11 +119,7 @@ def read(folder: Path) -> list[Record]:
 
 
 def write(folder: Path, output: Path, plugins: Plugins) -> None:
-    """Write the page of a folder of records, whose subfolder `studies` holds the studies.
-
-    Raises:
-        UsageError: there are no records, or the file cannot be written.
-    """
+    """Write the page of a folder of records, whose subfolder `studies` holds the studies."""
     everything = read(folder)
     names = sorted(plugins.studies)
     studies = [_study(name, folder / "studies" / name, plugins) for name in names]
