@@ -52,8 +52,7 @@ if TYPE_CHECKING:
     from echobench.plugin.observer import Observer
     from echobench.plugin.study import Study, Variant
     from echobench.text import file_name, plain
-    from echobench.trial.job import Job
-    from echobench.trial.messages import Progress
+    from echobench.trial.job import Job, Progress
     from echobench.trial.record import Record
     from echobench.trial.trial import Trial
 
@@ -123,11 +122,10 @@ _NAMES = {
     "core.program": "Learner Program",
     "core.outline": "LSTMLayer NativeProgram OutputLayer",
     "plugin.executor": "Connection Executor Site",
-    "trial.job": "Job",
+    "trial.job": "Job Progress",
     "harness.remote": "run_packed_job unpack_records",
     "plugin.observer": "Observer",
     "trial.trial": "Trial",
-    "trial.messages": "Progress",
     "trial.record": "Record",
     "text": "file_name plain",
     "plugin.study": "Study Variant",

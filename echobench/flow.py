@@ -26,7 +26,7 @@ from echobench.store.folder import Store
 from echobench.store.progress_log import ProgressLog
 from echobench.text import say
 from echobench.trial.job import JobOptions
-from echobench.trial.record import Machine, Record
+from echobench.trial.record import Machine, Record, latest
 from echobench.trial.selectors import explained, parsed
 from echobench.trial.trial import Trial
 
@@ -72,7 +72,7 @@ class Request(Selection, Options):
     """What `echobench run` is asked for: which trials, and how they run.
 
     Attributes:
-        auto: add seeds until each pair of cells is told apart, whatever `seeds` says.
+        auto: add seeds until each pair of cells is decided, whatever `seeds` says.
         force: run trials again that are done.
     """
 
@@ -97,15 +97,17 @@ def run(request: Request | None = None, **fields: Any) -> list[Record]:
         StorageError: the results folder takes no more records.
     """
     try:
-        session = execute(request or Request(**fields))
+        session = execute(request or Request(**fields), ["echobench.run"])
     except ValidationError as error:
         raise UsageError(f"run: {explained(error)}") from error
-    return list(session.records())
+    return latest(list(session.records()))
 
 
-def execute(request: Request, *, dry_run: bool = False, table: bool = False) -> Session:
-    """Plan, run and record what is asked for, and print the table where that is wanted."""
-    session = Session(request, quick=request.quick)
+def execute(
+    request: Request, command: Sequence[str], *, dry_run: bool = False, table: bool = False
+) -> Session:
+    """Plan, run and record what is asked for; print the table, or the plan alone, if wanted."""
+    session = Session(request, command, quick=request.quick)
     rounds = session.rounds(request)
     trials = next(rounds)
     done = session.done(None if request.auto else {trial.key for trial in trials})
@@ -131,6 +133,13 @@ def execute(request: Request, *, dry_run: bool = False, table: bool = False) -> 
 class Session:
     """A results folder, and how trials are run and recorded in it.
 
+    Args:
+        options: how trials run.
+        command: the command, as the records keep it.
+        quick: whether the trials are smoke runs, which are kept apart.
+        plugins: loaded ones; those of `options` by default.
+        gate: whether trials pass the parity gate.
+
     Attributes:
         keys: of the trials asked for so far.
         failed: whether a trial failed, or trained something else than the reference.
@@ -139,6 +148,7 @@ class Session:
     def __init__(
         self,
         options: Options,
+        command: Sequence[str],
         *,
         quick: bool = False,
         plugins: Plugins | None = None,
@@ -155,7 +165,7 @@ class Session:
             plugins=self.plugins,
             store=self.store,
             options=JobOptions(
-                command=["echobench", *sys.argv[1:]],
+                command=[*command],
                 about=facts.host_and_user() if options.tell_host else {},
                 watch=options.watch,
                 memory_limit=options.memory_limit,
@@ -178,7 +188,7 @@ class Session:
         return time.monotonic() > self.matrix.deadline
 
     def rounds(self, request: Request) -> Iterator[list[Trial]]:
-        """Yield the plan: once, or up to each look of `auto` until every pair is told apart."""
+        """Yield the plan: once, or up to each look of `auto` until every pair is decided."""
         if not self.executor.local and (request.watch or request.cache):
             raise UsageError(
                 f"--executor {self.executor.name}: expected neither --cache nor --watch; compiled "
@@ -222,7 +232,7 @@ class Session:
         if options.save_models is not None:
             Store(options.save_models).check_writable()
         if options.watch and not _is_terminal():
-            say("--watch: expected a terminal; the progress is told in plain lines instead")
+            say("--watch: expected a terminal; progress is shown in plain lines instead")
             self.matrix.options = options.model_copy(update={"watch": False})
 
     def make(self, trials: list[Trial], of: int) -> None:
@@ -274,7 +284,8 @@ def print_results(records: Iterable[Record]) -> None:
     """Print the table of records, and an echo of each cell's first seed."""
     from rich.console import Console
 
-    from echobench.analysis import frame, ranking
+    from echobench.analysis import frame
+    from echobench.analysis.table import grouped
     from echobench.present import table as tables
 
     console = Console()
@@ -289,7 +300,7 @@ def print_results(records: Iterable[Record]) -> None:
 
     flat = frame.latest(frame.frame(with_echoes()))
     if len(flat):
-        console.print(tables.terminal(ranking.grouped(flat), console.width))
+        console.print(tables.terminal(grouped(flat), console.width))
     for name, samples in echoes.values():
         if samples:
             say("", name, to=sys.stdout)

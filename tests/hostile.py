@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from echobench.trial.prediction import Prediction
-from echobench.trial.record import Parity, Record, Sample
+from echobench.trial.record import Parity, Prediction, Record, Sample
 from tests.records import TRIAL, measured, record
 
 KINDS: dict[str, tuple[str, ...]] = {

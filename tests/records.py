@@ -11,8 +11,7 @@ import msgspec
 from echobench.analysis.frame import Records
 from echobench.plugin.manager import Plugins
 from echobench.present.table import ordered, render
-from echobench.trial.prediction import Prediction
-from echobench.trial.record import Provenance, Record
+from echobench.trial.record import Prediction, Provenance, Record
 from echobench.trial.trial import trial_key
 
 RESULTS = Path(__file__).parents[1] / "results"

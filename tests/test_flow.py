@@ -36,6 +36,10 @@ def test_run_returns_the_records_and_resumes(
     ]
     again = echobench.run(echobench.Request(**tiny))
     assert [record.started_at for record in again] == [record.started_at for record in records]
+    assert records[0].provenance.command == ["echobench.run"]
+    forced = echobench.run(**tiny, force=True)
+    assert len(forced) == 2  # of each trial the latest
+    assert forced[0].started_at > records[0].started_at
     printed = capsys.readouterr()
     assert printed.out == ""
     assert "2 of 2 trials are done" in printed.err

@@ -25,7 +25,7 @@ from echobench.present.benchmarks import document
 from echobench.present.page import write
 from echobench.store.folder import Store
 from echobench.text import plain
-from echobench.trial.messages import Progress
+from echobench.trial.job import Progress
 from echobench.trial.record import Record
 from echobench.trial.trial import trial_key
 from tests.browser import browser, opened

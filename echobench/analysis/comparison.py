@@ -17,8 +17,8 @@ from echobench.analysis.pairs import METRICS, RUN, Decision, Verdict, judge, pai
 from echobench.analysis.statistics import ratio
 from echobench.errors import UnknownNameError, UsageError
 from echobench.plugin.manager import Plugins
-from echobench.store.divisions import sorted_out
 from echobench.store.folder import Store
+from echobench.store.referee import sorted_out
 from echobench.trial.record import Record, latest
 
 USUAL = METRICS[:3]
@@ -37,13 +37,7 @@ RUN_KEYS = dict(zip(("machine", "repeat", "seed"), RUN, strict=True))
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a comparison, written `PATH`, `key=value,...` or `PATH[key=value,...]`.
-
-    Attributes:
-        text: as the user wrote it.
-        path: a folder or a file of records.
-        chosen: the values that its trials must have, by key.
-    """
+    """One side of a comparison, written `PATH`, `key=value,...` or `PATH[key=value,...]`."""
 
     text: str
     path: Path
@@ -51,11 +45,7 @@ class Side:
 
     @classmethod
     def parse(cls, text: str, default: Path) -> Side:
-        """Parse a side; `default` is the folder if it names none.
-
-        Raises:
-            UsageError: the text is malformed, or names an unknown key or path.
-        """
+        """Parse a side; `default` is the folder if it names none. Raise UsageError if malformed."""
         match = re.fullmatch(r"([^\[\]]*)\[(.*)\]", text)
         if match:
             path, filters = match[1], match[2]
@@ -80,9 +70,6 @@ class Side:
 
     def records(self, plugins: Plugins) -> list[Record]:
         """Return its records: the latest of each trial, in the division its recipe belongs to.
-
-        Args:
-            plugins: tasks that are installed here, whose closed recipes count.
 
         Raises:
             UsageError: there are none, or they are of several machines that the side names as one.
@@ -118,12 +105,9 @@ def _has(record: Record, key: str, value: str) -> bool:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One metric of one cell on both sides, or of all cells.
+    """One metric of one cell on both sides, or of all cells (task `ALL`), side A first.
 
-    Attributes:
-        task, cell: the task (`ALL` for all cells), and the names that the sides leave open.
-        metric: one of `METRICS`.
-        verdict: of the pairs, side A first.
+    `cell` has the names that the sides leave open.
     """
 
     task: str
@@ -156,16 +140,8 @@ def compare(
 ) -> list[Comparison]:
     """Return the comparisons of both sides, cell by cell, then over all cells.
 
-    Two trials are a pair if they are equal in each of `KEYS` that neither side chooses.
-
-    Args:
-        a: the one side.
-        b: the other.
-        records: of each.
-        metrics: what to compare.
-
-    Raises:
-        UsageError: an unknown metric, or not one pair.
+    Two trials are a pair if they are equal in each of `KEYS` that neither side chooses. Not one
+    pair is a UsageError.
     """
     for metric in metrics:
         if metric not in METRICS:
@@ -271,23 +247,14 @@ def cautions(a: Sequence[Record], b: Sequence[Record]) -> list[str]:
 
 @dataclass(frozen=True)
 class Limit:
-    """A regression that must not pass, such as `seconds_per_update>+10%`.
-
-    Attributes:
-        metric: one of `METRICS`.
-        factor: the largest ratio B / A that passes.
-    """
+    """The largest ratio B / A of a metric that passes, such as `seconds_per_update>+10%`."""
 
     metric: str
     factor: float
 
     @classmethod
     def parse(cls, text: str) -> Limit:
-        """Parse a limit.
-
-        Raises:
-            UsageError: the text is malformed or names an unknown metric.
-        """
+        """Parse a limit; raise UsageError if it is malformed or names an unknown metric."""
         match = re.fullmatch(r"(\w+)\s*>\s*\+(\d+(?:\.\d+)?)%", text.strip())
         if not match or match[1] not in METRICS:
             raise UsageError(

@@ -28,12 +28,7 @@ PHASES = {
 
 
 class Learning(NamedTuple):
-    """The accuracy of a cell's seeds over time or updates, from 0 to 1.
-
-    Attributes:
-        at: seconds or updates, ascending.
-        median, low, high: median and quartiles over seeds.
-    """
+    """The accuracy of a cell, 0 to 1, over time or updates: median and quartiles over its seeds."""
 
     at: Floats
     median: Floats
@@ -42,15 +37,11 @@ class Learning(NamedTuple):
 
 
 def learning(records: Sequence[Record], axis: str) -> Learning | None:
-    """Return the learning curve of a cell; None where there is nothing to draw.
+    """Return the learning curve of a cell, one record for each seed; None if there is none to draw.
 
     Between two evaluations a seed has the accuracy of the earlier one. A certified seed keeps
     its last accuracy. The curve begins where every seed has been evaluated, and ends where the
     first uncertified seed does.
-
-    Args:
-        records: of a cell, one for each seed.
-        axis: one of `AXES`.
     """
     points = [(record.status == "reached", *_points(record, axis)) for record in records]
     seeds = [(done, at, accuracy) for done, at, accuracy in points if len(at)]
@@ -94,7 +85,6 @@ class Arrival(NamedTuple):
         times: seconds at which the share changes, ascending.
         shares: from each of these times on, 0 to 1.
         censored: seconds at which a trial ended without the target.
-        n: number of trials.
     """
 
     times: Floats
@@ -104,12 +94,7 @@ class Arrival(NamedTuple):
 
 
 def arrival(flat: pd.DataFrame, clock: str = "train") -> Arrival:
-    """Return the share of a cell's trials at the target by each time.
-
-    Args:
-        flat: a cell's records as a frame.
-        clock: what counts into the time: see `pairs.on_clock`.
-    """
+    """Return the share of a cell's trials at the target by each time on a clock: see `on_clock`."""
     from scipy import stats  # slow to import, and not needed by every command
 
     hits, censored = hits_and_misses(flat, clock=clock)

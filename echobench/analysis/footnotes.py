@@ -45,11 +45,7 @@ def footnotes(records: Records) -> list[str]:
 
 
 def chosen(records: Records) -> list[str]:
-    """Return notes on what a user may have selected: missing seeds, and trials run again.
-
-    Args:
-        records: all of a folder, including older runs of a trial.
-    """
+    """Return notes on missing seeds and on trials run again, of all records in a folder."""
     flat = frame(records)
     again = flat[flat.duplicated(["key", "machine"], keep=False)]
     runs = Counter(

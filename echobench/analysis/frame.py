@@ -1,19 +1,27 @@
-"""Records as a frame: a row a record, of which it holds what the table reads; millions fit."""
+"""Records as a frame: a row a record, of which it holds what the table reads; millions fit.
+
+A frame can be filtered, and sorted out by division.
+"""
 
 from __future__ import annotations
 
+import difflib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import msgspec
 import numpy as np
 import pandas as pd
 
+from echobench.errors import UsageError
 from echobench.machine import parallel
-from echobench.store.decoding import decoded
-from echobench.store.reading import Complaints, read_lines, record_files
+from echobench.plugin.manager import Plugins
+from echobench.store.reading import Complaints, decoded, read_lines, record_files
+from echobench.store.referee import moved, why_open
+from echobench.text import plain
 from echobench.trial.record import FLOATS, INTEGERS, TABLE_FIELDS, Record
 
 CELL = ["task", "backend", "engine", "division", "device"]
@@ -26,6 +34,8 @@ DIFFERENT = ("key", "started_at")
 """Texts that are another in every record."""
 Records: TypeAlias = "Iterable[Record] | pd.DataFrame"
 """Records, or their frame: what reads the one reads the other."""
+FEW = 12
+"""How many names a message lists."""
 
 _fields = attrgetter(*TABLE_FIELDS, *OWN)
 
@@ -69,7 +79,7 @@ def latest(everything: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the table: of each trial the last one run on each machine."""
     run = everything.groupby(["key", "machine"], sort=False, observed=True).ngroup()
     last = ~run.duplicated(keep="last")
-    # Each where its trial was run first, as in `store.latest`.
+    # Each where its trial was run first, as in `record.latest`.
     return everything[last].iloc[np.argsort(run[last].to_numpy(), kind="stable")]
 
 
@@ -81,21 +91,17 @@ def _load(path: Path) -> tuple[pd.DataFrame, list[str], Complaints]:
 
 
 def _row(record: Record) -> tuple[Any, ...]:
-    repeat = record.trial.repeat
+    repeat, attempts = record.trial.repeat, record.provenance.attempts or ()
     return (
         *(_without_figures(record) if record.failed_parity else _fields(record)),
         record.cell,
         sys.intern(record.machine_class),
         f" repeat {repeat}" if repeat else "",
-        _after(record.provenance.attempts),
+        f"after {len(attempts)} attempts" if len(attempts) > 1 else "",
         record.parity is not None and record.parity.passed is None,
         record.lasted,
         bool(record.disturbances),
     )
-
-
-def _after(attempts: Sequence[Any] | None) -> str:
-    return f"after {len(attempts)} attempts" if attempts and len(attempts) > 1 else ""
 
 
 def _without_figures(record: Record) -> list[Any]:
@@ -123,12 +129,9 @@ def _column(name: str, values: Sequence[Any]) -> Any:
             return pd.array(values, dtype="Int64")
         except (OverflowError, TypeError):  # more than 64 bits: nothing that was measured
             return pd.Series(values, dtype=object)
-    return _categories(values, dtype=object if name == "cell" else str)
-
-
-def _categories(values: Sequence[Any], dtype: type) -> pd.Categorical:
     there = sorted({value for value in values if value is not None})
-    return pd.Categorical(values, categories=pd.Index(there, dtype=dtype))
+    kind = object if name == "cell" else str
+    return pd.Categorical(values, categories=pd.Index(there, dtype=kind))
 
 
 def _joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -143,3 +146,51 @@ def _joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
         else:
             columns[name] = pd.concat(parts, ignore_index=True)
     return pd.DataFrame(columns)
+
+
+def sorted_out_frame(flat: pd.DataFrame, plugins: Plugins) -> tuple[pd.DataFrame, list[str]]:
+    """Do as `sorted_out` with a frame, asking once for each cell."""
+    flat = flat.astype({"cell": object, "division": object})
+    said: dict[Any, str] = {}
+    for names, group in flat.groupby(["cell", "division"], sort=False, observed=True):
+        cell: Any = names[0]
+        why = why_open(cell, str(names[1]), plugins)
+        if why:
+            said.update({row.Index: moved(row, why) for row in group.itertuples()})
+            flat.loc[group.index, "division"] = "open"
+            flat.loc[group.index, "cell"] = msgspec.structs.replace(cell, division="open")
+    found = flat.astype({"cell": "category", "division": "category"})
+    return found, [said[index] for index in flat.index if index in said]
+
+
+def only(flat: pd.DataFrame, wanted: Mapping[str, Collection[str]]) -> pd.DataFrame:
+    """Return the rows that have one of the wanted values in each column that has any.
+
+    Raises:
+        UsageError: no record has a wanted value.
+    """
+    if not any(wanted.values()):
+        return flat
+    keep = pd.Series(True, index=flat.index)
+    for column, values in wanted.items():
+        known = {str(value) for value in flat[column].unique()} if values else set()
+        for value in values:
+            if value not in known:
+                raise UsageError(f"--{column}: no record of {value!r}; {_hint(value, known)}")
+        if values:
+            keep &= flat[column].astype(str).isin(list(values))
+    return flat[keep]
+
+
+def _hint(value: str, known: Collection[str]) -> str:
+    nearest = difflib.get_close_matches(value, known, n=3)
+    if nearest:
+        return f"did you mean {' or '.join(repr(plain(name)) for name in nearest)}?"
+    if not known:
+        return "there are no records"
+    if all(name.isdigit() for name in known) and len(known) > FEW:
+        numbers = sorted(map(int, known))
+        return f"there are {len(numbers):,} from {numbers[0]:,} to {numbers[-1]:,}"
+    listed = [plain(name) for name in sorted(known)]
+    more = f" and {len(listed) - FEW} more" if len(listed) > FEW else ""
+    return f"there are {', '.join(listed[:FEW])}{more}"

@@ -16,8 +16,7 @@ from echobench.analysis.pairs import Decision, Verdict, hits_and_misses, judge, 
 from echobench.analysis.statistics import FEWEST_PAIRS, Estimate, censored_median
 from echobench.plugin.manager import Plugins
 from echobench.store import referee
-from echobench.store.decoding import decoded
-from echobench.store.reading import read_numbered
+from echobench.store.reading import decoded, read_numbered
 from echobench.store.referee import Finding
 from echobench.trial.cell import Cell
 from echobench.trial.record import COUNTED, Record, latest
@@ -40,10 +39,7 @@ class LeaderboardRow:
     """A cell on one class of machine, over its seeds.
 
     Attributes:
-        backend, engine: of the cell.
-        versions: of the frameworks, in words.
-        records: the latest of each trial, by seed.
-        trials: the same as a frame.
+        records: the latest of each trial, by seed; `trials` has the same as a frame.
         reached: how many were certified.
         target: median seconds to the certified target, with its interval.
         update_s: median seconds of an update; None where none was measured.
@@ -65,11 +61,8 @@ class LeaderboardRow:
 class Standing:
     """A row among those it is compared with.
 
-    Attributes:
-        row: the cell.
-        rank: 1 plus the number of rows shown to be faster; None without a median.
-        against: the verdict on the row of the lowest median and this one; None for the former.
-        alone: whether there is no other row.
+    Its rank is 1 plus the number of rows shown to be faster, None without a median. It is judged
+    `against` the row of the lowest median, unless it is that row itself, or `alone`.
     """
 
     row: LeaderboardRow
@@ -95,10 +88,9 @@ class Standing:
 
 @dataclass
 class Board:
-    """The content of the site.
+    """The content of the site: standings, best first, by what they share.
 
     Attributes:
-        fields: standings, best first, by what they share.
         lines: each record's own line in its file, by the record's identity.
         refused: errors that the referee found, one or several for each refused record.
         records: how many were read.
@@ -113,12 +105,7 @@ class Board:
 
 
 def board(files: Sequence[Path], plugins: Plugins) -> Board:
-    """Return the leaderboard of files of records.
-
-    Args:
-        files: JSON Lines files; records in which the referee finds an error stay out.
-        plugins: tasks that are installed here, whose closed recipes count.
-    """
+    """Return the leaderboard of files of records; those that the referee refuses stay out."""
     findings, count = referee.validate(files, plugins)
     refused = [finding for finding in findings if finding.severity == "error"]
     bad = {finding.where for finding in refused}

@@ -69,12 +69,7 @@ class Decision(enum.StrEnum):
 
 
 class Verdict(NamedTuple):
-    """Which of two cells is faster.
-
-    Attributes:
-        ratio: the median ratio, second over first, with its interval; `n` pairs.
-        bounded, silent: see `Pairs`.
-    """
+    """Which of two cells is faster: the median ratio, second over first, with its interval."""
 
     ratio: Estimate
     bounded: int = 0
@@ -120,10 +115,8 @@ class Verdict(NamedTuple):
 def on_clock(flat: pd.DataFrame, clock: str) -> pd.Series[float]:
     """Return each trial's seconds to the target, or to the end of its budget.
 
-    Args:
-        flat: records as a frame.
-        clock: `train`, training alone; `compile`, with the compilation before it; `wall`,
-            from the process's start to the certificate, which includes everything else too.
+    The clock `train` counts training alone; `compile` the compilation before it too; `wall` all
+    from the process's start to the certificate.
     """
     if clock == "wall":
         return flat.wall_to_target_s.fillna(flat.wall_s)
@@ -134,13 +127,7 @@ def on_clock(flat: pd.DataFrame, clock: str) -> pd.Series[float]:
 def measured(
     flat: pd.DataFrame, metric: str = TIME_TO_TARGET, clock: str = "train"
 ) -> tuple[Floats, Floats]:
-    """Return what each trial took, and what it had spent when it missed; nan where it has none.
-
-    Args:
-        flat: records as a frame.
-        metric: one of `METRICS`.
-        clock: what counts into the time to target.
-    """
+    """Return what each trial took, and what it had spent when it missed; nan where it has none."""
     if metric == TIME_TO_TARGET:
         taken = spent = on_clock(flat, clock)
     elif metric == "updates_to_target":
@@ -166,15 +153,9 @@ def pair(
     clock: str = "train",
     run: Sequence[str] = RUN,
 ) -> Pairs:
-    """Return the pairs of two cells.
+    """Return the pairs of two cells' trials: those that are equal in the columns `run`.
 
-    Args:
-        first: records of the one, as a frame.
-        second: records of the other.
-        metric: one of `METRICS`.
-        clock: what counts into the time to target.
-        run: columns in which two trials of a pair are equal. Of several trials of a cell that
-            are equal in them, the last counts.
+    Of several trials of a cell that are equal in them, the last counts.
     """
     ours, theirs = (_by_run(flat, metric, clock, run) for flat in (first, second))
     both = [(*ours[key], *theirs[key]) for key in sorted(ours.keys() & theirs.keys())]
@@ -183,15 +164,11 @@ def pair(
 
 
 def ratios(first: ArrayLike, second: ArrayLike, spent: ArrayLike, other_spent: ArrayLike) -> Pairs:
-    """Return the ratios of pairs, with what each trial counts as.
+    """Return the ratios of pairs.
 
-    A pair with a zero says nothing.
-
-    Args:
-        first: what the trials of the first cell took, pair by pair; nan where they missed.
-        second: the same of the second cell.
-        spent: what a trial of the first cell that missed had spent; nan where that is no bound.
-        other_spent: the same of the second cell.
+    `first` and `second` are what trials took, pair by pair, nan where they missed; `spent` and
+    `other_spent` what they had spent then, nan where that is no bound. A pair with a zero says
+    nothing.
     """
     a, b, spent_a, spent_b = (
         np.asarray(side, float) for side in (first, second, spent, other_spent)

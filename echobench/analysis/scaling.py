@@ -33,9 +33,8 @@ def curves(
 ) -> dict[str, dict[str, dict[int, float]]]:
     """Return the median seconds of an update by axis, line (`line_names`) and size.
 
-    Args:
-        measurements: records, each with its sizes by axis. Those without a time of an update,
-            or that failed the parity gate, are left out.
+    Each record comes with its sizes by axis. Those without a time of an update, or that failed
+    the parity gate, are left out.
     """
     measurements = list(measurements)
     names = line_names([record for _, record in measurements])

@@ -25,33 +25,20 @@ BOOTSTRAP_SEED = 0
 
 
 class Estimate(NamedTuple):
-    """A value and its 95% interval; None where the data do not determine it.
-
-    Attributes:
-        value: the estimate.
-        low, high: the ends of the interval.
-        n: number of observations, or of pairs.
-    """
+    """A value and its 95% interval, from `n` observations or pairs; None where undetermined."""
 
     value: float | None
     low: float | None
     high: float | None
     n: int
 
-    def excludes(self, value: float) -> bool:
-        """Return whether there is an interval and it does not contain `value`."""
-        return self.low is not None and self.high is not None and not self.low <= value <= self.high
-
 
 def censored_median(hits: ArrayLike, censored: ArrayLike) -> Estimate:
     """Return the Kaplan-Meier median of times to an event, with its interval.
 
     The interval is that of Brookmeyer and Crowley (1982): where the confidence
-    band of the survival curve (log-log) crosses one half.
-
-    Args:
-        hits: times of the event.
-        censored: times at which observation ended before the event.
+    band of the survival curve (log-log) crosses one half. `censored` has the times at which
+    observation ended before the event.
     """
     hits, censored = np.asarray(hits, float), np.asarray(censored, float)
     n = len(hits) + len(censored)
@@ -79,7 +66,7 @@ def _crossing(times: Any, probabilities: Any) -> float | None:
 
 
 def ratio(*groups: ArrayLike) -> Estimate:
-    """Return the median of paired ratios with its interval.
+    """Return the median of paired ratios, which are larger than 0, with its interval.
 
     Of several groups it is the geometric mean of their medians; pairs are resampled within
     each group. The interval is that of the percentile bootstrap with widened tails
@@ -87,9 +74,6 @@ def ratio(*groups: ArrayLike) -> Estimate:
     times. With fewer than `FEWEST_PAIRS` in some group there is none. One group of
     `MANY_PAIRS` or more has the exact interval of a median (Conover, "Practical Nonparametric
     Statistics", 1999, 3.2).
-
-    Args:
-        groups: the ratios of each group, larger than 0.
     """
     logs = [np.log(np.asarray(group, float)) for group in groups]
     fewest = min(map(len, logs))
@@ -132,10 +116,8 @@ def disagreement(groups: Sequence[tuple[ArrayLike, ArrayLike]]) -> float | None:
     """Return the p-value of the hypothesis that all groups have one distribution of times.
 
     It is the smallest of the log-rank tests of all pairs of groups, multiplied by their
-    number (Bonferroni). None where fewer than two groups have events.
-
-    Args:
-        groups: the times of events and the censored times of each group.
+    number (Bonferroni). None where fewer than two groups have events. A group has the times of
+    events, and the censored times.
     """
     groups = [(hits, censored) for hits, censored in groups if np.size(hits)]
     if len(groups) < 2:

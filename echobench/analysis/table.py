@@ -1,8 +1,10 @@
-"""A summary over seeds: one row a cell, medians with intervals."""
+"""The table: one row a cell over its seeds, medians with intervals; in groups, the best marked."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 import pandas as pd
@@ -10,19 +12,24 @@ import pandas as pd
 from echobench.analysis.frame import CELL, Records, frame
 from echobench.analysis.pairs import hits_and_misses
 from echobench.analysis.statistics import Estimate, Floats, censored_median
+from echobench.errors import UnknownNameError
 from echobench.trial.cell import Cell
 from echobench.trial.record import COUNTED
 
+GROUP_BY = ("task", "division")
+GROUPS = (*CELL, "devices", "threads", "units", "machine")
+"""Columns that rows can be grouped by."""
+APART = ("division", "machine")
+"""Columns that every grouping keeps apart."""
+TIME, UPDATE = "time to target", "ms/update"
+"""Columns that decide which row is best: the second if no row of the group has the first."""
+
 
 class Row(NamedTuple):
-    """A cell of the table.
+    """A cell of the table, and its records of every seed.
 
-    Attributes:
-        line: what is printed, by column.
-        values: the figures in it, by column: medians.
-        place: what it can be grouped by.
-        cell: what its trials have in common.
-        trials: the records, of every seed.
+    `line` has what is printed, by column, `values` the medians in it, and `place` what rows can be
+    grouped by.
     """
 
     line: dict[str, str]
@@ -35,12 +42,8 @@ class Row(NamedTuple):
 def summary(records: Records, clock: str = "train") -> list[dict[str, str]]:
     """Return one line a cell, over its seeds: medians with intervals, successes k/n.
 
-    Records of other machines, versions, task sources or settings make lines of
-    their own.
-
-    Args:
-        records: the latest of each trial.
-        clock: what counts into the time to target: see `pairs.on_clock`.
+    Records of other machines, versions, task sources or settings make lines of their own. Of each
+    trial only the latest record may be given.
     """
     return [row.line for row in cells(records, clock)]
 
@@ -103,11 +106,8 @@ def _row(cell: Cell, machine: str, flat: pd.DataFrame, clock: str) -> Row:
 def _estimated(found: Estimate, hits: Floats) -> str:
     if not len(hits):
         return ""
-    if found.n == 1:
-        return _seconds(found.value, hits)
-    return (
-        f"{_seconds(found.value, hits)} [{_seconds(found.low, hits)}, {_seconds(found.high, hits)}]"
-    )
+    value, low, high = (_seconds(bound, hits) for bound in (found.value, found.low, found.high))
+    return value if found.n == 1 else f"{value} [{low}, {high}]"
 
 
 def _seconds(value: float | None, hits: Floats) -> str:
@@ -142,3 +142,85 @@ def _note(flat: pd.DataFrame, cell: Cell) -> str:
     }
     noted = [*reasons.most_common(), *((doubt, n) for doubt, n in doubts.items() if n)]
     return "; ".join(f"{note} ({count}x)" if count > 1 else note for note, count in noted)
+
+
+class Group(NamedTuple):
+    """Rows that are compared; in `order` those with a rank, by the column `TIME` or `UPDATE`."""
+
+    rows: list[Row]
+    by: str
+    order: list[Row]
+
+    @property
+    def best(self) -> list[Row]:
+        """Return the best rows: several if they are equal, none if there are no two to compare."""
+        first = [row for row in self.order if _rank(row, self.by) == _rank(self.order[0], self.by)]
+        return first if len(self.order) > 1 else []
+
+
+def grouped(
+    records: Records,
+    clock: str = "train",
+    group_by: Sequence[str] = GROUP_BY,
+    sort: str | None = None,
+) -> list[Group]:
+    """Return the summary's rows in groups that share the columns of `group_by`.
+
+    Divisions and classes of machines are always apart, and so are seeds that were trained
+    together (replicates), which share a clock. Each group is sorted by the column `sort`, with `-`
+    before it the largest first, missing values last; by names by default.
+
+    Raises:
+        UnknownNameError: an unknown column.
+    """
+    for name in group_by:
+        if name not in GROUPS:
+            raise UnknownNameError("column to group by", name, GROUPS)
+    rows = cells(records, clock)
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in _sorted(rows, sort):
+        alone = str(bool(row.cell.replicates))
+        place = (*(row.place[name] for name in (*group_by, *APART)), alone)
+        groups.setdefault(place, []).append(row)
+    return [_group(found) for _, found in sorted(groups.items(), key=lambda item: item[0])]
+
+
+def _sorted(rows: list[Row], sort: str | None) -> list[Row]:
+    if sort is None or not rows:
+        return rows
+    name = sort.removeprefix("-")
+    columns = list(rows[0].line)
+    if name not in columns:
+        raise UnknownNameError("column", name, columns)
+    down = name != sort
+    if name not in rows[0].values:
+        return sorted(rows, key=lambda row: row.line[name], reverse=down)
+
+    def key(row: Row) -> tuple[bool, float]:
+        value = row.values[name]
+        return value is None, (-1 if down else 1) * (value or 0.0)
+
+    return sorted(rows, key=key)
+
+
+def _group(rows: list[Row]) -> Group:
+    # A cell that reached the target in less than half of its trials has no median, but a text.
+    by = TIME if any(row.line[TIME] for row in rows) else UPDATE
+    ranked = [row for row in rows if _rank(row, by) is not None]
+    return Group(rows, by, sorted(ranked, key=lambda row: _rank(row, by) or (0.0,)))
+
+
+def _rank(row: Row, by: str) -> tuple[float, ...] | None:
+    """Return the key that rows are ranked by, smallest first; None for rows without a rank.
+
+    By `TIME`, cells with a median come first, then those that reached the target more rarely,
+    the more often the better, then the others by the time of their updates.
+    """
+    value, update = row.values[by], row.values[UPDATE]
+    if by == UPDATE:
+        return None if update is None else (update,)
+    if value is not None:
+        return (0.0, value)
+    if row.line[TIME]:
+        return (1.0, -(row.values["success"] or 0.0))
+    return (2.0, math.inf if update is None else update) if row.values["success"] == 0 else None

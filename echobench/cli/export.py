@@ -36,8 +36,8 @@ def export(
     from echobench.plugin.manager import Plugins
     from echobench.present import writing
     from echobench.present.benchmarks import document, of_one_machine
-    from echobench.store.divisions import sorted_out
     from echobench.store.folder import Store
+    from echobench.store.referee import sorted_out
     from echobench.trial.record import latest
 
     needs("export", "benchmark", "pytest_benchmark")

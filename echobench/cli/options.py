@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -143,7 +144,7 @@ def files_of(verb: str, paths: Sequence[Path], output: Path | None = None) -> li
     for path in paths:
         if not path.exists():
             raise UsageError(f"{verb}: expected files or folders of records; received {path}")
-    found = dict.fromkeys(file for path in paths for file in record_files(path, "**/*.jsonl"))
+    found = dict.fromkeys(file for path in paths for file in record_files(path, deep=True))
     files = [file for file in found if output not in file.parents]
     if not files:
         raise UsageError(f"{verb}: no records in {', '.join(map(str, paths))}")
@@ -163,3 +164,8 @@ def needs(verb: str, extra: str, *packages: str) -> None:
     missing = why_missing(packages, extra)
     if missing is not None:
         raise UsageError(f"{verb}: {missing}")
+
+
+def command_line() -> list[str]:
+    """Return the command as records keep it."""
+    return ["echobench", *sys.argv[1:]]

@@ -81,10 +81,9 @@ def plot(
 
 
 def _matching(folder: Path, wanted: dict[str, list[str]], plugins: Plugins) -> list[Record]:
-    from echobench.analysis.filters import only
-    from echobench.analysis.frame import frame
-    from echobench.store.divisions import sorted_out
+    from echobench.analysis.frame import frame, only
     from echobench.store.folder import Store
+    from echobench.store.referee import sorted_out
     from echobench.trial.record import latest
 
     records, moved = sorted_out(latest(Store(folder).load()), plugins)

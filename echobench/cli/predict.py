@@ -14,7 +14,7 @@ from echobench.cli.options import argument, option
 from echobench.text import say
 
 if TYPE_CHECKING:
-    from echobench.trial.prediction import Prediction
+    from echobench.trial.record import Prediction
 
 
 def predict(
@@ -67,7 +67,7 @@ def predict(
             setting,
             plugins=plugins,
             store=store,
-            command=["echobench", *sys.argv[1:]],
+            command=options.command_line(),
             started=lambda model, name: say(f"{model.path.name} on {name} ..."),
             finished=_say_failure,
         )

@@ -136,5 +136,5 @@ def run(
         retries=options.retries_of(retries),
         budget_s=options.seconds_of("--budget", budget) if budget else None,
     )
-    if flow.execute(request, dry_run=dry_run, table=True).failed:
+    if flow.execute(request, options.command_line(), dry_run=dry_run, table=True).failed:
         raise typer.Exit(1)

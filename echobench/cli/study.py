@@ -66,7 +66,8 @@ def study(
             observers=observe or [],
             memory_limit=options.memory_limit_of(memory_limit),
             retries=options.retries_of(retries),
-        )
+        ),
+        options.command_line(),
     )
     asked = session.plugins.study(name).value
     selection = Selection(

@@ -17,7 +17,7 @@ from echobench.present import writing
 from echobench.text import say
 
 if TYPE_CHECKING:
-    from echobench.analysis.ranking import Group
+    from echobench.analysis.table import Group
 
 
 def table(
@@ -60,10 +60,9 @@ def table(
     quick: options.Quick = False,
 ) -> None:
     """Print the results table."""
-    from echobench.analysis import frame, ranking
-    from echobench.analysis.divisions import sorted_out_frame
-    from echobench.analysis.filters import only
+    from echobench.analysis import frame
     from echobench.analysis.footnotes import absent, chosen, footnotes
+    from echobench.analysis.table import GROUP_BY, grouped
     from echobench.plugin.manager import Plugins
     from echobench.present import table as tables
     from echobench.present.sentences import verdicts
@@ -77,9 +76,9 @@ def table(
                 "--format parquet: expected --output FILE or a pipe; it is no text to read"
             )
     chosen_rows = options.filters(task=task, backend=backend, engine=engine)
-    everything = only(frame.load(Store(results, quick=quick).folder), chosen_rows)
-    latest, moved = sorted_out_frame(frame.latest(everything), Plugins(plugin or []))
-    records = only(latest, options.filters(division=division, status=status, seed=seed))
+    everything = frame.only(frame.load(Store(results, quick=quick).folder), chosen_rows)
+    latest, moved = frame.sorted_out_frame(frame.latest(everything), Plugins(plugin or []))
+    records = frame.only(latest, options.filters(division=division, status=status, seed=seed))
     names = tuple(group_by.split(",")) if group_by else ()
     if form in {"json", "csv", "parquet"}:
         flat = tables.ordered(records, names, sort)
@@ -90,16 +89,16 @@ def table(
                 for text in (*tables.render(flat, form), "\n"):
                     file.write(text)
         return
-    groups = ranking.grouped(records, clock, names or ranking.GROUP_BY, sort)
+    groups = grouped(records, clock, names or GROUP_BY, sort)
     with _opened(output) as file:
         if form == "md":
             print(tables.written(tables.lines(groups), form), file=file)
         elif groups:
             notes = [
-                *tables.legend(groups, names or ranking.GROUP_BY),
+                *tables.legend(groups, names or GROUP_BY),
                 *footnotes(records),
                 *chosen(everything),
-                *absent(only(latest, options.filters(division=division))),
+                *absent(frame.only(latest, options.filters(division=division))),
                 *moved,
             ]
             _show(file, groups, notes, verdicts(groups, clock, results))

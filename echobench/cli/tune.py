@@ -93,7 +93,7 @@ def tune(
         budget_s=options.seconds_of("--budget", budget),
     )
     # The best recipe is run again to be reported, and passes the parity gate there.
-    session = flow.Session(how, plugins=plugins, gate=False)
+    session = flow.Session(how, options.command_line(), plugins=plugins, gate=False)
     session.prepare()
     store = session.store
     locks = FolderLocks(store.folder, SEARCHES)

@@ -15,8 +15,7 @@ import psutil
 from echobench.core.backend import Backend
 from echobench.harness import process, validation
 from echobench.machine import calibration, facts, privacy
-from echobench.trial.job import Job
-from echobench.trial.messages import Failure, Progress, Result
+from echobench.trial.job import Failure, Job, Progress, Result
 from echobench.trial.record import Record
 
 Report = Callable[[Progress], None]
@@ -30,7 +29,7 @@ def silent(progress: Progress) -> None:
     """Ignore progress."""
 
 
-def run(job: Job, backend: Backend, log: Path, report: Report = silent) -> list[Record]:
+def run_job(job: Job, backend: Backend, log: Path, report: Report = silent) -> list[Record]:
     """Run a job on this machine; return a record of each trial, whatever happens.
 
     A trial that cannot run is `unavailable` or `unsupported`; one whose worker does not finish
@@ -108,10 +107,10 @@ def work(job: Job, backend: Backend, log: Path, report: Report = silent) -> list
     def variables(home: str) -> dict[str, str]:
         return environment(backend, job, home)
 
-    ending = process.run(job, variables, log, report)
+    ending = process.run_worker(job, variables, log, report)
     results = [answer.fields for answer in ending.answers if isinstance(answer, Result)]
     if len(ending.answers) > job.results:
-        reason = "the worker told more than one result"
+        reason = "the worker reported more than one result"
         failed = {"status": "failed", "reason": reason, "log_tail": ending.log_tail}
         return [failed] * job.results
     if len(results) == job.results:
@@ -128,7 +127,7 @@ def work(job: Job, backend: Backend, log: Path, report: Report = silent) -> list
             death = ending.death if ending.code < 0 else f"{ending.death} and no result"
             status, reason = ending.killed or ("failed", death)
             if ending.dropped:
-                reason += f"; {ending.dropped} lines that it told were too long"
+                reason += f"; {ending.dropped} lines that it wrote were too long"
     missing = {"status": status, "reason": reason, "log_tail": ending.log_tail}
     return results + [missing] * (job.results - len(results))
 

@@ -21,8 +21,7 @@ from echobench.store.folder import Store
 from echobench.store.locks import FolderLocks
 from echobench.store.progress_log import ProgressLog
 from echobench.text import file_name
-from echobench.trial.job import Job, JobOptions
-from echobench.trial.messages import Progress
+from echobench.trial.job import Job, JobOptions, Progress
 from echobench.trial.record import Record
 from echobench.trial.trial import Trial
 
@@ -155,7 +154,7 @@ class Matrix:
         backend = self.plugins.backend(trial.backend).value
         log = self.store.logs / f"{trial.key}.log"
         try:
-            return launch.run(
+            return launch.run_job(
                 job, backend, log, lambda progress: watcher.progressed(trial, progress)
             )
         except KeyboardInterrupt:

@@ -8,7 +8,7 @@ from pathlib import Path
 from echobench.harness.matrix import Watcher
 from echobench.plugin.observer import Observer
 from echobench.text import say
-from echobench.trial.messages import Progress
+from echobench.trial.job import Progress
 from echobench.trial.record import Record
 from echobench.trial.trial import Trial
 

@@ -24,7 +24,7 @@ from echobench.store.folder import Store
 from echobench.text import file_name
 from echobench.trial.cell import StoredTrial
 from echobench.trial.job import Heard, Inference, Job
-from echobench.trial.prediction import Prediction
+from echobench.trial.record import Prediction
 from echobench.trial.trial import Trial
 
 BATCHES = (1, 21, 210)

@@ -1,4 +1,4 @@
-"""A worker as a process: started, listened to, kept within its limits, and ended."""
+"""Start a worker's process, read its events, enforce its limits, and end it."""
 
 from __future__ import annotations
 
@@ -21,15 +21,14 @@ import psutil
 
 from echobench.harness.worker_output import LineSplitter, log_tail, parse_events, shorten_log
 from echobench.machine import facts, privacy
-from echobench.trial.job import Job
-from echobench.trial.messages import Failure, Progress, Result
+from echobench.trial.job import Failure, Job, Progress, Result
 
 GRACE_S = 10.0
-"""Seconds that a worker has, past its limit or its last word, to end by itself."""
+"""Seconds that a worker has, past its limit or its last result, to end by itself."""
 GUARD_S = 5.0
-"""Seconds that a guard may take to end what its worker has started."""
+"""Seconds that a guard may take to end its worker's processes."""
 TICK_S = 0.2
-"""Between two looks at the log's size and at the memory."""
+"""Seconds between two checks of the log's size and of the memory."""
 PAUSE_S = 0.02
 CHUNK_BYTES = 2**16
 
@@ -55,7 +54,7 @@ class Ending:
     dropped: int = 0
 
 
-def run(
+def run_worker(
     job: Job,
     environment: Callable[[str], dict[str, str]],
     log: Path,
@@ -74,7 +73,7 @@ def run(
     log.unlink(missing_ok=True)
     kills = facts.oom_kills()
     with contextlib.ExitStack() as stack:
-        # The guard makes and removes it; here it is removed where the guard was killed.
+        # The guard makes and removes it; this removes it where the guard was killed.
         home = str(Path(tempfile.gettempdir()) / f"echobench-{uuid.uuid4().hex[:16]}")
         stack.callback(shutil.rmtree, home, ignore_errors=True)
         output = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
@@ -82,17 +81,17 @@ def run(
         receiving, sending = os.pipe()
         stack.callback(os.close, receiving)
         try:
-            worker = _started(sending, home, output, environment(home))
+            worker = _start(sending, home, output, environment(home))
         except Exception as error:  # a plugin's environment may be anything
-            told = f"no process could be started: {type(error).__name__}: {error}"
-            return Ending(killed=("failed", told))
+            reason = f"no process could be started: {type(error).__name__}: {error}"
+            return Ending(killed=("failed", reason))
         finally:
             os.close(sending)
         assert worker.stdin is not None
         ending = Ending()
         try:
-            with contextlib.suppress(BrokenPipeError):  # it died; what follows says how
-                # Left open: its closing tells the guard that we are gone.
+            with contextlib.suppress(BrokenPipeError):  # it died; its ending says how
+                # Left open: the guard takes its closing for our death.
                 worker.stdin.write(job.model_dump_json().encode() + b"\n")
                 worker.stdin.flush()
             limits = _Limits(until, job.memory_limit)
@@ -112,28 +111,22 @@ def run(
 
 @dataclass
 class _Limits:
-    """When a worker is killed.
-
-    Attributes:
-        until: then, on the monotonic clock.
-        memory: or when its processes hold more bytes than these.
-        status, reason: what is said of it if it lives until then.
-    """
+    """When a worker is killed: at `until` on the monotonic clock, or above `memory` bytes."""
 
     until: float
     memory: int | None
     status: Literal["failed", "timeout"] = "timeout"
     reason: str = ""
 
-    def last_word(self, what: str) -> None:
-        """Leave the worker no more than the grace, since it has nothing more to do."""
+    def shorten(self, event: str) -> None:
+        """Leave the worker only the grace: after this event it has nothing more to do."""
         until = time.monotonic() + GRACE_S
         if until < self.until:
             self.until, self.status = until, "failed"
-            self.reason = f"still running {GRACE_S:g} s after {what}"
+            self.reason = f"still running {GRACE_S:g} s after {event}"
 
 
-def _started(sending: int, home: str, output: int, env: dict[str, str]) -> subprocess.Popen[bytes]:
+def _start(sending: int, home: str, output: int, env: dict[str, str]) -> subprocess.Popen[bytes]:
     module = [sys.executable, "-m", "echobench.worker"]
     return subprocess.Popen(
         [*module, str(sending), repr(time.monotonic()), home],
@@ -180,19 +173,19 @@ def _attend(
                 chunk = os.read(receiving, CHUNK_BYTES)
                 if not chunk:
                     listening = False
-                    limits.last_word("it closed its pipe, without a result")
+                    limits.shorten("it closed its pipe, without a result")
                 for event in parse_events(lines.feed(chunk)):
                     if isinstance(event, Progress):
                         report(event)
                         continue
                     ending.answers.append(event)
                     if isinstance(event, Failure) or len(ending.answers) >= results:
-                        limits.last_word("its result")
+                        limits.shorten("its result")
     ending.dropped = lines.dropped
 
 
 def _too_much(worker: subprocess.Popen[bytes], limit: int | None) -> str | None:
-    """Return what to say where a worker and its children hold more than the limit."""
+    """Return the reason to kill a worker that holds more memory than the limit, if it does."""
     if limit is None:
         return None
     held = facts.resident_bytes(_below(worker.pid))
@@ -210,10 +203,10 @@ def _below(guard: int) -> list[psutil.Process]:
 
 
 def _end_tree(worker: subprocess.Popen[bytes], home: str) -> None:
-    """End the worker and all that it started.
+    """End the worker and its descendants.
 
-    Its guard does so. Where the guard was stopped or killed, whoever carries the folder of
-    the worker's own in its environment is its child.
+    The guard does so. Where the guard was stopped or killed, the descendants are known by the
+    worker's own folder in their environment.
     """
     if worker.poll() is None:
         worker.send_signal(signal.SIGTERM)
@@ -221,10 +214,10 @@ def _end_tree(worker: subprocess.Popen[bytes], home: str) -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             worker.wait(GUARD_S)
     if worker.returncode is not None and worker.returncode >= 0:
-        return  # the guard came to its end
+        return  # the guard did its work
     until = time.monotonic() + GUARD_S
-    while (found := _left(worker.pid, home)) and time.monotonic() < until:
-        for process in found:
+    while (running := _descendants(worker.pid, home)) and time.monotonic() < until:
+        for process in running:
             with contextlib.suppress(psutil.Error):
                 process.kill()
         time.sleep(PAUSE_S)
@@ -232,8 +225,8 @@ def _end_tree(worker: subprocess.Popen[bytes], home: str) -> None:
     worker.wait()
 
 
-def _left(guard: int, home: str) -> list[psutil.Process]:
-    """Return what a worker started and that still runs, itself included."""
+def _descendants(guard: int, home: str) -> list[psutil.Process]:
+    """Return the running processes of a worker, itself included."""
     found = _below(guard)
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
@@ -253,5 +246,5 @@ def _death(code: int, out_of_memory: bool) -> str:
     number = -code
     name = signal.Signals(number).name if number in [*signal.Signals] else f"signal {number}"
     starved = number == signal.SIGKILL and out_of_memory
-    told = ": out of memory (the system's OOM killer)" if starved else ""
-    return f"the worker was ended by {name}{told}"
+    cause = ": out of memory (the system's OOM killer)" if starved else ""
+    return f"the worker was ended by {name}{cause}"

@@ -15,8 +15,8 @@ from echobench.errors import EchobenchError, StorageError
 from echobench.harness import launch
 from echobench.machine.cores import reserved_cores
 from echobench.plugin.manager import FILE_PREFIX, Plugins
-from echobench.store.decoding import decoded
 from echobench.store.folder import replace_file
+from echobench.store.reading import decoded
 from echobench.trial.job import Job
 from echobench.trial.record import Record
 from echobench.trial.trial import Trial
@@ -61,7 +61,7 @@ def run_packed_job(text: str, report: launch.Report, about: dict[str, Any]) -> s
                     "about": {**job.about, "executor": {**about, "cores": cores}},
                 }
             )
-            records = launch.run(here, backend, folder / "log", report)
+            records = launch.run_job(here, backend, folder / "log", report)
         saved = models.glob("*") if models is not None and models.is_dir() else ()
         files = {path.name: base64.b64encode(path.read_bytes()).decode() for path in saved}
         lines = [record.to_json() for record in records]

@@ -16,7 +16,7 @@ from echobench.machine import calibration, privacy
 from echobench.store import referee
 from echobench.text import plain, shortened
 from echobench.trial.cell import StoredTrial
-from echobench.trial.record import Line, Rates, Record
+from echobench.trial.record import AnyLine, Rates, Record
 from echobench.trial.trial import Trial
 
 LATER = "after_result"
@@ -68,7 +68,7 @@ def split_result(
     return rest, measured
 
 
-def validated(kind: type[Line], known: dict[str, Any], result: dict[str, Any]) -> Line:
+def validated(kind: type[AnyLine], known: dict[str, Any], result: dict[str, Any]) -> AnyLine:
     """Return the record of a result, or one that failed with the reason why it is invalid.
 
     Args:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from echobench.machine import privacy
 from echobench.text import shortened
-from echobench.trial.messages import EVENT, Failure, Progress, Result
+from echobench.trial.job import EVENT, Failure, Progress, Result
 
 MAX_EVENT_BYTES = 64 * 2**20
 """Longer lines are dropped. The longest result of a first-party trial had 74 KB."""

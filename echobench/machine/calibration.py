@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import timeit
 from collections.abc import Callable
 from typing import Any
 
@@ -52,12 +52,7 @@ def calibrate() -> dict[str, Any]:
 
 def _sorted_times(function: Callable[[], Any]) -> list[float]:
     function()  # warm up
-    seconds = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        function()
-        seconds.append(time.perf_counter() - start)
-    return sorted(seconds)
+    return sorted(timeit.repeat(function, number=1, repeat=REPEATS))
 
 
 def limit_fraction(
@@ -67,11 +62,6 @@ def limit_fraction(
 
     The machine's rate is the better of the two measured before and after, with the same
     threads. None on a GPU, where networks this small wait for kernel launches instead.
-
-    Args:
-        fields: a record's, with `flops_per_update` and `seconds_per_update`.
-        device: the trial's.
-        calibration: rates `before` and `after`.
     """
     flops, seconds = fields["flops_per_update"], fields.get("seconds_per_update")
     rates = [measured["matmul_flops_per_s"] for measured in calibration.values() if measured]

@@ -26,13 +26,9 @@ Verdict = Literal["good", "doubtful", "unknown"]
 
 @dataclass(frozen=True)
 class Check:
-    """One property of the machine.
+    """One property of the machine: what was found, and what to do about it if that is doubtful.
 
-    Attributes:
-        name: the property.
-        verdict: `unknown` if the system does not report it.
-        found: what was measured.
-        advice: what to do; empty unless the verdict is `doubtful`.
+    The verdict is `unknown` if the system does not report it.
     """
 
     name: str

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from echobench.core.frozen import FrozenModel
-from echobench.trial.job import Job
-from echobench.trial.messages import Progress
+from echobench.trial.job import Job, Progress
 from echobench.trial.record import Record
 from echobench.trial.trial import Trial
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from echobench.trial.messages import Progress
+    from echobench.trial.job import Progress
     from echobench.trial.record import Record
     from echobench.trial.trial import Trial
 

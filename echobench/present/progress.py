@@ -16,7 +16,7 @@ from rich.text import Text
 from echobench.harness.matrix import Watcher
 from echobench.present.terminal import line_of, side_by_side
 from echobench.text import plain, say
-from echobench.trial.messages import Look, Progress
+from echobench.trial.job import Look, Progress
 from echobench.trial.record import Record
 from echobench.trial.trial import Trial
 

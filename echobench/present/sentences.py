@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from echobench.analysis.pairs import SECONDS_PER_UPDATE, TIME_TO_TARGET, Decision, judge, pair
-from echobench.analysis.ranking import TIME, Group
 from echobench.analysis.statistics import FEWEST_PAIRS
-from echobench.analysis.table import Row
+from echobench.analysis.table import TIME, Group, Row
 from echobench.trial.trial import BUDGET
 
 CLOCK_WORDS = {

@@ -13,16 +13,20 @@ import pandas as pd
 from rich.console import RenderableType
 
 from echobench.analysis.frame import CELL, Records, frame
-from echobench.analysis.ranking import GROUP_BY, GROUPS, TIME, UPDATE, Group
+from echobench.analysis.table import GROUP_BY, GROUPS, TIME, UPDATE, Group
 from echobench.core.task import Recipe
 from echobench.errors import UnknownNameError
 from echobench.machine import parallel
 from echobench.present.terminal import DISPENSABLE, MARK, drawn
 from echobench.store.search_log import Candidate, SeedResult, ranked
 from echobench.text import markdown, spreadsheet
-from echobench.trial.prediction import TABLE_FIELDS as PREDICTION_FIELDS
-from echobench.trial.prediction import Latency, Prediction
-from echobench.trial.record import INTEGERS, TABLE_FIELDS
+from echobench.trial.record import (
+    INTEGERS,
+    PREDICTION_FIELDS,
+    TABLE_FIELDS,
+    Latency,
+    Prediction,
+)
 
 PIECE = 25_000
 """Rows that one process formats at a time."""

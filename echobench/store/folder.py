@@ -15,16 +15,10 @@ from pathlib import Path
 
 from echobench import interrupts
 from echobench.errors import StorageError, UsageError
-from echobench.store.decoding import decoded
-from echobench.store.reading import PREDICTIONS, Complaints, read_lines, record_files
+from echobench.store.locks import fcntl
+from echobench.store.reading import PREDICTIONS, Complaints, decoded, read_lines, record_files
 from echobench.text import say
-from echobench.trial.prediction import Prediction
-from echobench.trial.record import Machine, Record
-
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks; our files have one writer anyway
-    fcntl = None  # type: ignore[assignment] # the module or nothing
+from echobench.trial.record import Machine, Prediction, Record
 
 DONE = ("reached", "missed", "unsupported")
 """Statuses that the same trial would have again, so that it need not run again."""
@@ -37,12 +31,7 @@ STAMP, STAMPED = "%Y%m%dT%H%M%SZ", re.compile(r"-(\d{8}T\d{6}Z)-")
 
 
 class Store:
-    """Records under a folder.
-
-    Args:
-        folder: the results folder; quick records live apart, in `quick/`.
-        quick: whether to keep quick records or real ones.
-    """
+    """Records under a folder; quick records live apart, in its `quick/`."""
 
     def __init__(self, folder: Path, *, quick: bool = False) -> None:
         self.folder = folder / "quick" if quick else folder
@@ -64,11 +53,7 @@ class Store:
             ) from error
 
     def check_room(self) -> None:
-        """Check before a trial whether its record can be written.
-
-        Raises:
-            StorageError: the folder cannot be written, or its disk is full.
-        """
+        """Raise StorageError unless the folder and its disk can take the record of a trial."""
         self._report_removal()
         try:
             self._probe()
@@ -129,44 +114,30 @@ class Store:
         return self._files[prefix]
 
     def load(self) -> list[Record]:
-        """Return all records of training, oldest file first.
-
-        A damaged line is named on stderr and left out.
-        """
+        """Return all records of training, oldest file first; name damaged lines on stderr."""
         return self.read(self.folder)
 
     @staticmethod
     def read(path: Path) -> list[Record]:
         """Return the records of training in a file, or in a folder's files, oldest first."""
-        with Complaints() as complain:
-            return [
-                record
-                for file in record_files(path)
-                for record in read_lines(file, decoded, complain)
-            ]
+        return list(_records(path))
 
     def of(self, machine: Machine | None, keys: Container[str] | None = None) -> Iterator[Record]:
-        """Yield the records of trials on this machine, oldest file first.
-
-        Args:
-            machine: whose records count; None for any.
-            keys: of the trials; None for all.
-        """
-        with Complaints() as complain:
-            for file in record_files(self.folder):
-                for record in read_lines(file, decoded, complain):
-                    here = machine is None or record.machine_class == machine.kind
-                    if here and (keys is None or record.key in keys):
-                        yield record
+        """Yield the records of these trials on this machine, oldest file first; None is for all."""
+        for record in _records(self.folder):
+            here = machine is None or record.machine_class == machine.kind
+            if here and (keys is None or record.key in keys):
+                yield record
 
     def done(self, machine: Machine, also: Sequence[str] = ()) -> dict[str, Record]:
-        """Return the trials that need not run again on this machine, by key.
-
-        Args:
-            machine: whose records count.
-            also: further statuses that count as done.
-        """
+        """Return the trials that need not run again on this machine; `also` has more statuses."""
         return {r.key: r for r in self.of(machine) if r.status in (*DONE, *also)}
+
+
+def _records(path: Path) -> Iterator[Record]:
+    with Complaints() as complain:
+        for file in record_files(path):
+            yield from read_lines(file, decoded, complain)
 
 
 def later_stamp(names: Iterable[str]) -> str:
@@ -195,7 +166,7 @@ def append_line(path: Path, line: str) -> None:
     new = not path.exists()
     file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
     try:
-        if fcntl is not None:
+        if fcntl is not None:  # else a file has one writer anyway
             with contextlib.suppress(OSError):  # a file system without locks
                 fcntl.flock(file, fcntl.LOCK_EX)  # closing releases it
         size = os.fstat(file).st_size
@@ -217,11 +188,7 @@ def append_line(path: Path, line: str) -> None:
 
 
 def replace_file(path: Path, content: str | bytes) -> None:
-    """Write a file and its folders; readers see the old content or the new, never a part.
-
-    Raises:
-        OSError: the file could not be written; it is unchanged.
-    """
+    """Write a file and its folders; readers see the old content or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -233,13 +200,10 @@ def replace_file(path: Path, content: str | bytes) -> None:
 
 
 def rescue(path: Path, line: str) -> Path | None:
-    """Write a line that its file did not take to a file in the temporary folder.
+    """Write a line that its file did not take to a file in the temporary folder; return that file.
 
-    The file's name lets it be moved into the folder of `path`. If it cannot be written either,
-    the line is printed on stderr.
-
-    Returns:
-        The file; None if the line was printed.
+    Its name lets it be moved into the folder of `path`. If it cannot be written either, the line
+    is printed on stderr, and None returned.
     """
     rescued = None
     try:

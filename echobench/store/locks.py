@@ -16,8 +16,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 try:
-    import fcntl
-except ImportError:  # Windows has no such locks: run one process per folder
+    import fcntl as fcntl  # other modules import it from here
+except ImportError:  # Windows has no such locks: run one process per folder, one merge at a time
     fcntl = None  # type: ignore[assignment] # the module or nothing
 
 TRIALS, SEARCHES = ".claims", ".claims-search"
@@ -33,12 +33,8 @@ UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL)
 class FolderLocks:
     """The locks that this process holds in a folder of records; a context manager.
 
-    A process must not open two for the same file: closing either drops the locks of both. Where
-    locks are unsupported, every lock is granted.
-
-    Args:
-        folder: an existing folder of records.
-        file: `TRIALS` or `SEARCHES`.
+    A process must not open two for the same file (`TRIALS` or `SEARCHES`): closing either drops the
+    locks of both. Where locks are unsupported, every lock is granted.
     """
 
     def __init__(self, folder: Path, file: str = TRIALS) -> None:
@@ -54,11 +50,7 @@ class FolderLocks:
         self.close()
 
     def acquire(self, names: Iterable[str]) -> bool:
-        """Lock all names or none, without waiting; return whether it succeeded.
-
-        Raises:
-            OSError: the folder is gone or not writable.
-        """
+        """Lock all names or none, without waiting; return whether it succeeded."""
         acquired: list[str] = []
         for name in names:
             if not self._lock(name):

@@ -3,7 +3,7 @@
 Merged records are kept in files of their own, `records-DAY-merged-PART-DIGEST.jsonl` for each
 day (UTC) on which trials started, sorted by start and key. Contents and names of these files
 depend only on the set of records, not on the order of merges. A record is identified by its
-content (`decoding.canonical`), not by how its line is formatted; of several lines with one
+content (`reading.canonical`), not by how its line is formatted; of several lines with one
 content, that with the smallest digest is kept unchanged.
 
 Files that a run writes in the target are read, to avoid duplicates, but never changed. New
@@ -25,34 +25,31 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import IO, NamedTuple
 
 from echobench.errors import StorageError, UsageError
 from echobench.machine import parallel
 from echobench.plugin.manager import Plugins
-from echobench.store.decoding import canonical, decoded, decoded_prediction
-from echobench.store.folder import sync_folder
+from echobench.store.folder import RECORDS, sync_folder
+from echobench.store.locks import fcntl
 from echobench.store.reading import (
     MAX_MESSAGE,
     PREDICTIONS,
     SEARCH,
     Complaints,
     Damage,
+    canonical,
+    decoded,
+    decoded_prediction,
     json_lines_files,
     read_numbered,
 )
 from echobench.store.referee import faults
 from echobench.text import plain
-from echobench.trial.prediction import Prediction
-from echobench.trial.record import Record
+from echobench.trial.record import Prediction, Record
 
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks: the user must run one merge at a time
-    fcntl = None  # type: ignore[assignment] # the module or nothing
-
-RECORDS, QUICK, UNFINISHED = "records-", "quick", ".merging-"
-"""Prefix of a file of records, folder of smoke runs, prefix of the folder of unfinished files."""
+QUICK, UNFINISHED = "quick", ".merging-"
+"""Folder of smoke runs, and prefix of the folder of unfinished files."""
 PART = 100_000
 """Records per file."""
 MAX_OPEN = 64
@@ -65,12 +62,8 @@ MERGED = re.compile(r"(records|predictions)-\d{8}T\d{6}Z-merged-\d{4}-[0-9a-f]{1
 class Entry(NamedTuple):
     """Where a record is, without its content.
 
-    Attributes:
-        order: sort key: start, key, then digests of the machine, of the record's content,
-            and of the line itself.
-        file: index of the source.
-        number: of the line.
-        start, size: of the line, in bytes.
+    Entries sort by `order`: start, key, then digests of the machine, of the record's content, and
+    of the line itself. `file` is the index of the source; `start` and `size` are in bytes.
     """
 
     order: bytes
@@ -96,14 +89,10 @@ class Entry(NamedTuple):
 
 
 class Source(NamedTuple):
-    """A file to read.
+    """A file to read, and the folder below the target for its records.
 
-    Attributes:
-        path: the file.
-        folder: below the target, for its records.
-        role: `new` for a file to merge; of the target's own files, `merged` for those that a
-            merge wrote and `own` for those that a run wrote.
-        plugins: plugin files whose tasks the referee must know.
+    Its role is `new` for a file to merge; of the target's own files, `merged` for those that a
+    merge wrote and `own` for those that a run wrote. `plugins` are those that the referee needs.
     """
 
     path: Path
@@ -119,15 +108,13 @@ Survey = tuple[dict[Destination, list[tuple[bytes, int, int, int]]], list[str], 
 
 @dataclass
 class MergeReport:
-    """The result of a merge.
+    """The result of a merge: numbers of records, and the lines that were in conflict or left out.
 
     Attributes:
         read: number of records in the sources.
         new: number of these that were not in the target, duplicates counted once.
         conflicts: lines of records that differ, of one trial, machine and start; all are kept.
-        written: new files.
-        removed: number of files that these replace.
-        left_out: lines that cannot be read, and records that cannot be true.
+        written, removed: new files, and the number of files that these replace.
     """
 
     read: int = 0
@@ -150,7 +137,7 @@ def sources_of(paths: Sequence[Path], into: Path, plugins: Sequence[Path]) -> li
     for path in paths:
         if not path.exists():
             raise UsageError(f"merge: expected files or folders of records; received {path!s}")
-        for file in json_lines_files(path, "**/*.jsonl"):
+        for file in json_lines_files(path, deep=True):
             real = file.resolve()
             if file.name == SEARCH or real.is_relative_to(into.resolve()):
                 continue
@@ -166,8 +153,7 @@ def merge(sources: Sequence[Source], into: Path) -> MergeReport:
 
     Raises:
         UsageError: another merge is at work in the folder.
-        StorageError: the folder cannot be written, or a source changed meanwhile; the folder
-            is unchanged.
+        StorageError: the folder cannot be written, or a source changed; it is unchanged.
     """
     report = MergeReport()
     into = into.resolve()
@@ -176,7 +162,7 @@ def merge(sources: Sequence[Source], into: Path) -> MergeReport:
         with _exclusive(into), report.left_out:
             existing = [
                 Source(file, file.parent.relative_to(into), role, ())
-                for file in json_lines_files(into, "**/*.jsonl")
+                for file in json_lines_files(into, deep=True)
                 if file.name != SEARCH
                 for role in ["merged" if MERGED.fullmatch(file.name) else "own"]
             ]
@@ -199,7 +185,7 @@ def _merge(sources: list[Source], into: Path, report: MergeReport) -> None:
             for path, part in _parts(into, destination, chosen):
                 kept.add(path)
                 if not path.exists():
-                    finished[path] = unfinished / str(len(finished))
+                    finished[path] = Path(unfinished, str(len(finished)))
                     _write(finished[path], part, sources)
         for path, temporary in finished.items():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -253,9 +239,9 @@ def survey(source: Source) -> Survey:
 
 def _why_refused(record: Record | Prediction, source: Source) -> str | None:
     """Return why a record cannot be true; predictions have only their schema checked."""
-    if source.role != "new" or source.path.name.startswith(PREDICTIONS):
+    if source.role != "new" or isinstance(record, Prediction):
         return None
-    broken = faults(cast(Record, record), _plugins(source.plugins))
+    broken = faults(record, _plugins(source.plugins))
     errors = [f"{about}: {message}" for severity, about, message in broken if severity == "error"]
     return plain(f"cannot be true ({errors[0]})"[:MAX_MESSAGE]) if errors else None
 
@@ -267,13 +253,8 @@ def _plugins(files: tuple[Path, ...]) -> Plugins:
 
 def _order(record: Record | Prediction) -> bytes:
     """Return an entry's order, except for the digest of its line."""
-    key = getattr(record, "key", None)
-    if key is None:
-        made = cast(Prediction, record)
-        key = f"{made.model_sha256} {made.task} {made.backend} {made.device} {made.threads}"
-    machine = record.machine_class.encode()
-    start = f"{record.started_at}\0{key}\0".encode()
-    return start + _digest(machine) + _digest(canonical(record))
+    start = f"{record.started_at}\0{record.key}\0".encode()
+    return start + _digest(record.machine_class.encode()) + _digest(canonical(record))
 
 
 def _digest(content: bytes) -> bytes:
@@ -347,16 +328,11 @@ def _write(path: Path, part: Sequence[Entry], sources: Sequence[Source]) -> None
             file.close()
 
 
-@contextlib.contextmanager
-def _unfinished_folder(into: Path) -> Iterator[Path]:
-    """Make a folder for unfinished files; remove it, and those that interrupted merges left."""
+def _unfinished_folder(into: Path) -> tempfile.TemporaryDirectory[str]:
+    """Make a folder for unfinished files; remove those that interrupted merges left."""
     for stale in into.glob(f"{UNFINISHED}*"):
         shutil.rmtree(stale)
-    folder = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=into))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    return tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=into, ignore_cleanup_errors=True)
 
 
 @contextlib.contextmanager

@@ -6,33 +6,22 @@ from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
 from echobench.errors import DamagedError
-from echobench.store.decoding import decoded
 from echobench.store.folder import DONE
-from echobench.store.reading import MAX_LINE_BYTES, record_files
+from echobench.store.reading import MAX_LINE_BYTES, decoded, record_files
 from echobench.trial.record import Machine, Record
 
 
 class ProgressLog:
-    """The keys of a folder's recorded trials, and which of the new ones failed.
+    """The keys of a folder's recorded trials; in `recorded`, which of the new ones failed.
 
     Reading resumes where it stopped, so that each line is read once, however often the log is
     updated. A line that is still incomplete waits for the next update. Damaged lines are
-    skipped silently: the commands that print records report them.
-
-    Args:
-        folder: of the records; it need not exist.
-        machine: the machine whose records count; None for any.
-        keys: trials that matter; None for all.
-
-    Attributes:
-        recorded: the trials recorded since the first read, and whether they failed.
+    skipped silently: the commands that print records report them. The folder need not exist;
+    records of another machine, and of trials without one of the `keys`, do not count.
     """
 
     def __init__(
-        self,
-        folder: Path,
-        machine: Machine | None = None,
-        keys: Container[str] | None = None,
+        self, folder: Path, machine: Machine | None = None, keys: Container[str] | None = None
     ) -> None:
         self.folder = folder
         self.recorded: dict[str, bool] = {}
@@ -42,11 +31,7 @@ class ProgressLog:
         """Bytes read of each file. Its inode is part of the key, since files get replaced."""
 
     def finished(self, also: Sequence[str] = ()) -> set[str]:
-        """Read the folder for the first time; return the trials that need not run again.
-
-        Args:
-            also: further statuses that count as finished.
-        """
+        """Read the folder for the first time; return the done trials. `also` has more statuses."""
         return {record.key for record in self._new_records() if record.status in (*DONE, *also)}
 
     def skip_existing(self) -> None:

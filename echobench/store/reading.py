@@ -1,22 +1,33 @@
 """Read files of records line by line: nothing crashes, and nothing is dropped silently.
 
 Only a newline ends a line, so that a damaged line never changes the number of another.
-`Complaints` names and counts what cannot be read.
+`Complaints` names and counts what cannot be read; `decoded` makes a record of a line.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import msgspec
 
 from echobench.errors import DamagedError, NewerError, UsageError
 from echobench.text import plain
+from echobench.trial.record import (
+    PREDICTION_SCHEMA_VERSION,
+    SCHEMA_VERSION,
+    AnyLine,
+    JsonLine,
+    Prediction,
+    Record,
+)
 
 Parsed = TypeVar("Parsed")
 PREDICTIONS = "predictions-"
@@ -40,13 +51,17 @@ OTHER_FORMATS = {
     b"\xfe\xff": "UTF-16; expected UTF-8",
 }
 """How files of other formats begin, and what they are."""
+DEEPEST = 100
+"""Brackets within brackets. Beyond, readers of JSON differ in what they accept."""
+STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+NEWEST: dict[type[JsonLine], int] = {Record: SCHEMA_VERSION, Prediction: PREDICTION_SCHEMA_VERSION}
+"""The newest schema of each kind of line that this version reads."""
 
 
 class Line(NamedTuple):
-    """A line of a file.
+    """A line of a file: its number, counted from 1, and where it is.
 
     Attributes:
-        number: counted from 1.
         start: offset of its first byte, after a byte order mark.
         size: in bytes, newline included.
         raw: these bytes; None if there are more than `MAX_LINE_BYTES`.
@@ -72,14 +87,7 @@ KINDS: dict[Kind, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class Damage:
-    """A line or a file that is left out.
-
-    Attributes:
-        path: the file.
-        number: of the line; 0 for the whole file.
-        why: what is wrong, printable.
-        kind: see `KINDS`.
-    """
+    """A line that is left out, and why; a whole file if the number is 0."""
 
     path: Path
     number: int
@@ -102,11 +110,7 @@ Complain = Callable[[Damage], object]
 class Complaints:
     """Everything that one load leaves out: the first of each file are named, all are counted.
 
-    A context manager that prints a summary at its end.
-
-    Attributes:
-        say: prints a line; to stderr by default.
-        counts: number left out, by kind.
+    A context manager that prints a summary at its end, on stderr by default.
     """
 
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr)
@@ -154,30 +158,27 @@ class Complaints:
             self.say(line)
 
 
-def record_files(path: Path, pattern: str = "*.jsonl") -> list[Path]:
+def record_files(path: Path, *, deep: bool = False) -> list[Path]:
     """Return the files with records of trials: `path` itself, or those in this folder.
 
-    Args:
-        path: a file or a folder.
-        pattern: `*.jsonl`, or `**/*.jsonl` to include subfolders.
+    In its subfolders too, if `deep`.
 
     Raises:
         UsageError: a folder cannot be read; its records would be missing silently.
     """
     return [
         file
-        for file in json_lines_files(path, pattern)
+        for file in json_lines_files(path, deep=deep)
         if file == path or not (file.name == SEARCH or file.name.startswith(PREDICTIONS))
     ]
 
 
-def json_lines_files(path: Path, pattern: str = "*.jsonl") -> list[Path]:
+def json_lines_files(path: Path, *, deep: bool = False) -> list[Path]:
     """Return all JSON Lines files, as `record_files` does; also predictions and search logs."""
     if path.name.endswith(SET_ASIDE):
         return []
     if path.is_file():
         return [path]
-    deep = pattern.startswith("**/")
     paths: list[Path] = []
     for folder, folders, files in os.walk(path, onerror=_refuse):
         # A folder with such a name is reported later, as a file that cannot be read.
@@ -251,10 +252,7 @@ def read_numbered(
 ) -> Iterator[tuple[Line, Parsed]]:
     """Yield the lines of a file that are not blank, each with its parsed content.
 
-    Args:
-        path: a file of records.
-        parse: parses a line; raises DamagedError if it is damaged.
-        complain: called with each damaged line, which is left out.
+    `parse` raises DamagedError for a damaged line; it is left out, and `complain` is called.
     """
     try:
         for line in lines_of(path):
@@ -274,3 +272,87 @@ def read_lines(
 ) -> Iterator[Parsed]:
     """Yield the parsed lines of a file; see `read_numbered`."""
     return (content for _, content in read_numbered(path, parse, complain))
+
+
+class _Version(msgspec.Struct):
+    schema_version: int
+
+
+def decoded(line: bytes) -> Record:
+    """Return the record that a line holds.
+
+    Raises:
+        DamagedError: the line holds none; NewerError where it is one of a newer echobench.
+    """
+    return _decoded(line, Record)
+
+
+def decoded_prediction(line: bytes) -> Prediction:
+    """Return the prediction that a line holds, as `decoded` does with records."""
+    return _decoded(line, Prediction)
+
+
+def canonical(line: JsonLine) -> bytes:
+    """Return a record as JSON, the same for lines that say the same in another form."""
+    return _encoder.encode(line.to_dict())
+
+
+def _decoded(line: bytes, kind: type[AnyLine]) -> AnyLine:
+    try:
+        text = line.decode()
+    except UnicodeDecodeError as error:
+        raise DamagedError(f"no UTF-8 at byte {error.start}") from error
+    try:
+        found = _parsed(text, kind)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise _newer(text, kind) or DamagedError(str(error)) from error
+    version = found.schema_version
+    if not 1 <= version <= NEWEST[kind]:
+        raise _newer(text, kind) or DamagedError(f"no such schema version: {version}")
+    _check_depth(text, found)
+    return found
+
+
+def _parsed(text: str, kind: type[AnyLine]) -> AnyLine:
+    try:
+        found: AnyLine = _decoders[kind].decode(text)
+    except msgspec.ValidationError as error:
+        if "unknown field" not in str(error):
+            raise
+    else:
+        if found.beyond is msgspec.UNSET:
+            return found
+    # Slow, and rare: the line has fields that this version does not know.
+    return kind.from_dict(msgspec.json.decode(text))
+
+
+def _newer(text: str, kind: type[JsonLine]) -> NewerError | None:
+    """Return the error for a line of a newer echobench, if it is such a line."""
+    try:
+        version = msgspec.json.decode(text, type=_Version).schema_version
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    if version <= NEWEST[kind]:
+        return None
+    newest = f"this one reads up to {NEWEST[kind]}"
+    return NewerError(f"written by a newer echobench (schema {version}; {newest})")
+
+
+def _check_depth(text: str, found: JsonLine) -> None:
+    """Refuse a line that is nested too deep; only lines with many brackets are parsed for it."""
+    points = len(getattr(found, "evaluations", ())) + len(getattr(found, "after_hit", ()))
+    samples = 3 * len(getattr(found, "samples", ()))
+    if text.count("{") + text.count("[") - points - samples <= DEEPEST:
+        return
+    depth = deepest = 0
+    for bracket in re.findall(r"[\[\]{}]", STRING.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    if deepest > DEEPEST:
+        raise DamagedError(f"nested deeper than {DEEPEST}")
+
+
+_decoders: dict[type[JsonLine], msgspec.json.Decoder[Any]] = {
+    kind: msgspec.json.Decoder(kind) for kind in NEWEST
+}
+_encoder = msgspec.json.Encoder(order="deterministic")

@@ -1,4 +1,4 @@
-"""The referee: check whether records from elsewhere can be true."""
+"""The referee: check whether records from elsewhere can be true, and in their own division."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 from pydantic import ValidationError
 
 from echobench.core.clock import PHASES
+from echobench.core.task import Recipe, Task
 from echobench.plugin.manager import Plugins
-from echobench.store import divisions
-from echobench.store.decoding import canonical, decoded
-from echobench.store.divisions import Severity
-from echobench.store.reading import Complaints, Damage, Line, read_numbered
+from echobench.store.reading import Complaints, Damage, Line, canonical, decoded, read_numbered
+from echobench.trial.cell import Cell, StoredRecipe
 from echobench.trial.record import FLOATS, INTEGERS, Record
+from echobench.trial.selectors import default_recipe
 from echobench.trial.trial import Trial
 
+Severity = Literal["error", "warning"]
 LEDGER_TOLERANCE = 0.01
 LEAST_TIME = 0.5
 """Of what the median update and their number give, that the target must have taken. There is
@@ -41,7 +43,6 @@ class Finding:
 
     Attributes:
         where: file and line.
-        severity: `error` for a record that cannot be true.
         about: the field or the rule.
         message: what was expected and what was received.
     """
@@ -61,15 +62,9 @@ Rule = Callable[[Record], Iterator[tuple[str, str]]]
 def validate(
     paths: Iterable[Path], plugins: Plugins, complaints: Complaints | None = None
 ) -> tuple[list[Finding], int]:
-    """Check all records in files.
+    """Check all records in files; return the findings in order, and the number of non-empty lines.
 
-    Args:
-        paths: JSON Lines files.
-        plugins: tasks that are installed here, whose closed recipes count.
-        complaints: collects damage; each named damage is a finding too.
-
-    Returns:
-        The findings in order, and the number of lines that are not empty.
+    Each damaged line that `complaints` names is a finding too.
     """
     found: list[Finding] = []
     damage = complaints or Complaints(say=lambda line: None)
@@ -118,7 +113,7 @@ def faults(record: Record, plugins: Plugins) -> list[tuple[Severity, str, str]]:
     if any(about == "trial" for about, _ in unlike):
         return [("error", *told) for told in unlike]  # the other rules read the trial
     broken = [*unlike, *(told for rule in RULES for told in rule(record))]
-    return [*(("error", *told) for told in broken), *divisions.check(record, plugins)]
+    return [*(("error", *told) for told in broken), *_division(record, plugins)]
 
 
 def _twice(line: Line) -> list[str]:
@@ -301,6 +296,84 @@ def _finished(record: Record) -> Iterator[tuple[str, str]]:
     budget = record.trial.max_epochs
     if (record.epochs or 0) > budget:
         yield "epochs", f"expected at most the budget of {budget:,}; received {record.epochs:,}"
+
+
+def _division(record: Record, plugins: Plugins) -> Iterator[tuple[Severity, str, str]]:
+    """Check a closed record against its task's closed recipe, field by field."""
+    trial = record.trial
+    if record.division != "closed":
+        return
+    if trial.task not in plugins.tasks:
+        message = f"task {trial.task!r} is not installed: its recipe is unchecked"
+        yield "warning", "division", message
+        return
+    task = _task(trial.task, trial.parameters, plugins)
+    if task is None:
+        yield "error", "trial", f"its parameters are none of task {trial.task!r}"
+        return
+    if task.source_hash() != trial.source:
+        yield "warning", "task source", "differs from the task that is installed here"
+    changed = _differences(trial.recipe, task)
+    if changed:
+        yield "error", "division", f"is open, not closed: {'; '.join(changed)}"
+
+
+def sorted_out(records: Iterable[Record], plugins: Plugins) -> tuple[list[Record], list[str]]:
+    """Return records, those with an open recipe moved from closed to open, and the reasons.
+
+    Records of a task that is not installed here, or in another version, stay as they are.
+    """
+    sorted_records, reasons = [], []
+    for record in records:
+        why = why_open(record.cell, record.division, plugins)
+        if why:
+            reasons.append(moved(record, why))
+            trial = msgspec.structs.replace(record.trial, division="open")
+            record = msgspec.structs.replace(record, division="open", trial=trial)
+        sorted_records.append(record)
+    return sorted_records, reasons
+
+
+def moved(record: Any, why: Sequence[str]) -> str:
+    """Return the sentence that says why a record counts as open."""
+    name = f"{record.task} {record.backend} {record.engine} seed {record.seed}"
+    return f"{name}, recorded as closed, counts as open: {'; '.join(why)}"
+
+
+def why_open(cell: Cell, division: str, plugins: Plugins) -> list[str]:
+    """Return how the recipe of a closed cell differs from its task's, if the task is installed."""
+    if division != "closed":
+        return []
+    task = _task(cell.task, dict(cell.parameters), plugins)
+    if task is None or task.source_hash() != cell.source:
+        return []
+    return _differences(cell.recipe, task)
+
+
+def _task(name: str, parameters: Mapping[str, Any], plugins: Plugins) -> Task | None:
+    """Return the task of a trial as it is installed here, if it is."""
+    if name not in plugins.tasks:
+        return None
+    try:
+        return plugins.task(name).value(**parameters)
+    except ValidationError:
+        return None
+
+
+def _differences(stored: StoredRecipe, task: Task) -> list[str]:
+    """Return in which fields a trial's recipe is not the closed one of its task."""
+    recipe = default_recipe(task, "closed")
+    if recipe is None:
+        return [f"task {task.name!r} has no closed recipe"]
+    try:
+        recorded = Recipe.model_validate(msgspec.to_builtins(stored))
+    except ValidationError as error:
+        return [f"its recipe is none ({error.errors()[0]['msg']})"]
+    return [
+        f"{name}={getattr(recorded, name)} instead of {value}"
+        for name, value in recipe.model_dump().items()
+        if getattr(recorded, name) != value
+    ]
 
 
 RULES: tuple[Rule, ...] = (_ledger, _target, _curve, _arithmetic, _possible, _finished)

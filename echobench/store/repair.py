@@ -22,26 +22,28 @@ from pathlib import Path
 from typing import IO
 
 from echobench.errors import DamagedError, NewerError, UsageError
-from echobench.store.decoding import decoded, decoded_prediction
-from echobench.store.folder import sync_folder
-from echobench.store.reading import CHUNK, PREDICTIONS, SET_ASIDE, Line, lines_of, parse_line
+from echobench.store.folder import RECORDS, sync_folder
+from echobench.store.reading import (
+    CHUNK,
+    PREDICTIONS,
+    SET_ASIDE,
+    Line,
+    decoded,
+    decoded_prediction,
+    lines_of,
+    parse_line,
+)
 from echobench.text import plain
 
 LATE_WRITE_S = 0.1
 """Time for a run that has opened the file to write its line."""
-OURS = ("records-", PREDICTIONS)
+OURS = (RECORDS, PREDICTIONS)
 """Prefixes of files that runs write. Another file without any record is left alone."""
 
 
 @dataclass(frozen=True)
 class Repaired:
-    """What was moved out of a file.
-
-    Attributes:
-        path: the file.
-        lines, bytes: how many were moved.
-        aside: the file that holds them.
-    """
+    """How much was moved out of a file, and the file beside it that holds that now."""
 
     path: Path
     lines: int
@@ -90,9 +92,8 @@ def _damaged_lines(path: Path) -> tuple[list[tuple[Line, str]], int]:
         if line.raw is not None and line.raw.isspace():
             continue
         try:
-            parse_line(line, parse)
-            intact += 1
-        except NewerError:
+            with contextlib.suppress(NewerError):
+                parse_line(line, parse)
             intact += 1
         except DamagedError as error:
             damaged.append((line._replace(raw=None), str(error)))

@@ -43,14 +43,12 @@ class Candidate(BaseModel):
 
     Attributes:
         number: of candidates tried before.
-        recipe: what was tried.
         objective: median seconds of training to the certified target over the seeds
             tried, a miss counting as longer than any hit; None if the median is a miss.
         status: `complete` with all seeds and a median; `stopped` early, with the median of
             those tried; `missed` without a median; `failed` if every trial failed.
         reason: why it was stopped, or failed.
         seeds: the result of each seed tried, in order.
-        started_at: in UTC.
         conditions: what must be equal for two candidates to be comparable.
     """
 
@@ -89,31 +87,20 @@ def ranked(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 
 class SearchLog:
-    """The candidates of one search; those under other conditions stay in the file.
-
-    Args:
-        folder: of the search's records.
-        conditions: that a candidate must have been tried under.
-
-    Attributes:
-        path: the file.
-        candidates: under these conditions, in order.
-        others: number of candidates under other conditions.
-    """
+    """The candidates of one search; those under other conditions stay in the file, counted."""
 
     def __init__(self, folder: Path, conditions: dict[str, Any]) -> None:
         self.path = folder / SEARCH
         self.conditions = conditions
-        everything = _read_candidates(self.path) if self.path.exists() else []
+        everything: list[Candidate] = []
+        if self.path.exists():
+            with Complaints() as complain:
+                everything = list(read_lines(self.path, _parse_candidate, complain))
         self.candidates = [one for one in everything if one.conditions == conditions]
         self.others = len(everything) - len(self.candidates)
 
     def append(self, candidate: Candidate) -> None:
-        """Append a candidate: one line, on disk when this returns.
-
-        Raises:
-            StorageError: it cannot be written; its trials' records are kept.
-        """
+        """Append a candidate, on disk when this returns; StorageError if it cannot be written."""
         try:
             with interrupts.shielded():
                 append_line(self.path, candidate.model_dump_json())
@@ -123,11 +110,6 @@ class SearchLog:
                 "ones are kept; make room, and the same command resumes"
             ) from error
         self.candidates.append(candidate)
-
-
-def _read_candidates(path: Path) -> list[Candidate]:
-    with Complaints() as complain:
-        return list(read_lines(path, _parse_candidate, complain))
 
 
 def _parse_candidate(line: bytes) -> Candidate:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from echobench.trial.messages import Progress
+    from echobench.trial.job import Progress
     from echobench.trial.record import Record
 
 FIXTURE = "echo_benchmark"

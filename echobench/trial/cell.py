@@ -17,8 +17,8 @@ Whole: TypeAlias = Annotated[int, Meta(ge=-LARGEST_INTEGER, le=LARGEST_INTEGER)]
 """A count: more than 64 bits is no number to calculate with."""
 Finite: TypeAlias = Annotated[float, Meta(ge=-LARGEST_FLOAT, le=LARGEST_FLOAT)]
 """A measurement: neither infinite nor nan, which JSON has no number for."""
-NOT_IN_A_CELL = ("seed", "repeat", "timeout_s", "plugins")
-"""Fields of a trial in which the trials of a cell may differ."""
+NOT_IN_A_CELL: dict[str, Any] = {"seed": 0, "repeat": 0, "timeout_s": 0.0, "plugins": []}
+"""Fields in which the trials of a cell may differ, and what stands for them all."""
 CELLS = 10_000
 """Cells in the cache that gives all records of a cell the same object."""
 
@@ -113,8 +113,7 @@ class Cell(Struct, kw_only=True, frozen=True, cache_hash=True):
     def of(cls, trial: Trial | StoredTrial) -> Cell:
         """Return the cell of a trial: one object for all trials of the cell."""
         stored = StoredTrial.of(trial) if isinstance(trial, Trial) else trial
-        shared = msgspec.structs.replace(stored, seed=0, repeat=0, timeout_s=0.0, plugins=[])
-        return _cell(msgspec.json.encode(shared))
+        return _cell(msgspec.json.encode(msgspec.structs.replace(stored, **NOT_IN_A_CELL)))
 
     @classmethod
     def partly(cls, **fields: Any) -> Cell:

@@ -1,14 +1,21 @@
-"""A job: the trials that one process makes, with all that any machine needs to make them."""
+"""A job, and the messages of the worker that does it.
+
+A job is the trials that one process makes, with all that any machine needs to make them. The
+parent writes it to the worker's standard input. The worker writes events, lines of JSON, to a
+pipe of its own, since frameworks print to stdout: `Progress` now and then, a `Result` for each
+trial, and a `Failure` where it cannot go on.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from echobench.core.task import Recipe
 from echobench.text import file_name
+from echobench.trial.record import Sample
 from echobench.trial.trial import Trial
 
 
@@ -20,10 +27,9 @@ class Reference(BaseModel):
 
 
 class Inference(BaseModel):
-    """A saved network to run.
+    """A saved network (a .keras file) to run.
 
     Attributes:
-        model: the .keras file.
         batches: numbers of samples for which a call is timed.
         answers: the .npy file that takes the answers to fresh sequences,
             integers [sequences, samples, n_out], `MISSING` where none was asked for.
@@ -35,12 +41,7 @@ class Inference(BaseModel):
 
 
 class Heard(BaseModel):
-    """A sample that a saved network is to echo.
-
-    Attributes:
-        model: the .keras file.
-        tokens: one sample, `MISSING` where there is no token.
-    """
+    """A sample, `MISSING` where it has no token, that a saved network (.keras file) is to echo."""
 
     model: str
     tokens: list[int]
@@ -120,3 +121,55 @@ class Job(JobOptions):
             return None
         name = file_name(trial.name.replace(" seed ", "-seed"))
         return self.save_models.resolve() / f"{name}.keras"
+
+
+class Look(BaseModel):
+    """An evaluation of a trial that is watched, on fresh sequences.
+
+    The loss is that of the last epoch. The samples are the same few at each evaluation, as the
+    network echoes them now.
+    """
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    updates: int
+    train_s: float
+    loss: float
+    accuracy: float
+    exact_match: float
+    samples: list[Sample]
+
+
+class Progress(BaseModel):
+    """How far a trial is; with a `look` at each evaluation where it is watched."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    event: Literal["progress"] = "progress"
+    phase: str = Field(pattern=r"^[a-z0-9 ]{1,40}$")
+    epoch: int = Field(default=0, ge=0, lt=2**53)
+    accuracy: float | None = None
+    seconds_per_epoch: float | None = None
+    look: Look | None = None
+
+
+class Result(BaseModel):
+    """The result of a trial, or of a job of another kind: fields of a record or of an answer."""
+
+    # Written as null, a NaN would pass for a figure that was not measured.
+    model_config = ConfigDict(ser_json_inf_nan="constants")
+
+    event: Literal["result"] = "result"
+    fields: dict[str, Any]
+
+
+class Failure(BaseModel):
+    """Why the job's remaining trials have no result, in one line; `status` is the records'."""
+
+    event: Literal["failure"] = "failure"
+    status: Literal["failed", "unsupported", "unavailable"]
+    reason: str
+
+
+Event = Annotated[Progress | Result | Failure, Field(discriminator="event")]
+EVENT: TypeAdapter[Progress | Result | Failure] = TypeAdapter(Event)

@@ -1,4 +1,4 @@
-"""The record: one trial, self-contained, one JSON line."""
+"""The record of a trial, and the record of a prediction: each self-contained, one JSON line."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ SCHEMA_VERSION = 4
 """2 added calibration, disturbances, FLOPs and updates; 3 whether a hit lasts, and the wall time
 to it; 4 an echo at some of the evaluations. Older records load, these empty. `record.schema.json`
 beside this file is the JSON Schema of this version."""
+PREDICTION_SCHEMA_VERSION = 1
 Status = Literal["reached", "missed", "failed", "timeout", "unavailable", "unsupported"]
 COUNTED = ("reached", "missed", "timeout")
 """Statuses of trials that trained: their figures count."""
@@ -130,7 +131,7 @@ class EvaluationPoint(Struct, kw_only=True, gc=False):
     sample: Sample | None = None
 
 
-Line = TypeVar("Line", bound="JsonLine")
+AnyLine = TypeVar("AnyLine", bound="JsonLine")
 
 
 class JsonLine(Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
@@ -158,7 +159,7 @@ class JsonLine(Struct, kw_only=True, forbid_unknown_fields=True, gc=False):
         return self.provenance.execution or {}
 
     @classmethod
-    def from_dict(cls: type[Line], fields: dict[str, Any]) -> Line:
+    def from_dict(cls: type[AnyLine], fields: dict[str, Any]) -> AnyLine:
         """Return the line with these fields, as JSON has them.
 
         Raises:
@@ -211,10 +212,6 @@ def _joined(fields: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
         inner = fields.get(name)
         fields[name] = _joined(inner, value) if isinstance(inner, dict) else value
     return fields
-
-
-def _holds(kind: Any, annotation: Any) -> bool:
-    return kind in (annotation, *get_args(annotation))
 
 
 class Record(JsonLine, kw_only=True):
@@ -302,31 +299,90 @@ class Record(JsonLine, kw_only=True):
         return all(point.exact_match == 1.0 for point in self.after_hit)
 
 
+class Latency(Struct, kw_only=True):
+    """How long one call took with one number of samples; seconds.
+
+    Attributes:
+        median_s, quartiles_s: over the timed calls.
+        samples_per_s: batch / median_s.
+        calls: how many were timed.
+        first_call_s: the first one, compiling included; not among them.
+    """
+
+    batch: Whole
+    median_s: Finite
+    quartiles_s: tuple[Finite, Finite]
+    samples_per_s: Finite
+    calls: Whole
+    first_call_s: Finite
+
+
+class Prediction(JsonLine, kw_only=True):
+    """A saved network on one backend; empty means not measured.
+
+    Attributes:
+        model, model_sha256: the file's name and digest.
+        task: as `--task` takes it.
+        accuracy: share of `tokens` that are right, over fresh sequences.
+        differing_tokens: of these, answered otherwise than on backend
+            `differs_from`; both empty for that backend itself.
+        answers_sha256: digest of the answers.
+        import_s, load_s, wall_s: importing Keras and the framework, loading
+            the model, the whole process.
+        trial: the one that trained the network.
+        provenance: of the prediction.
+    """
+
+    model: str
+    task: str
+    backend: str
+    device: str
+    threads: Whole
+    status: Literal["measured", "failed", "timeout", "unavailable", "unsupported"]
+    reason: str | None = None
+    accuracy: Finite | None = None
+    tokens: Whole | None = None
+    differing_tokens: Whole | None = None
+    differs_from: str | None = None
+    import_s: Finite | None = None
+    load_s: Finite | None = None
+    wall_s: Finite | None = None
+    peak_memory_bytes: Whole | None = None
+    started_at: str
+
+    schema_version: Whole = PREDICTION_SCHEMA_VERSION
+    latencies: list[Latency] = msgspec.field(default_factory=list)
+    model_sha256: str
+    answers_sha256: str | None = None
+    trial: StoredTrial
+    provenance: Provenance = msgspec.field(default_factory=Provenance)
+    log_tail: list[str] = msgspec.field(default_factory=list)
+
+    @property
+    def key(self) -> str:
+        """Return what is the same for predictions by one network of one task, run in one way."""
+        return f"{self.model_sha256} {self.task} {self.backend} {self.device} {self.threads}"
+
+
 WITHIN: dict[type[Struct], dict[str, type[Struct]]] = {
     JsonLine: {"trial": StoredTrial, "provenance": Provenance},
     StoredTrial: {"recipe": StoredRecipe},
     Provenance: {"machine": Machine, "git": Git},
 }
 """Objects of a line that may hold more than this version knows."""
-FIELDS = tuple(name for name in Record.__struct_fields__ if name != "beyond")
-TABLE_FIELDS = FIELDS[: FIELDS.index("schema_version")]
 
 
+def _columns(kind: type[JsonLine]) -> tuple[str, ...]:
+    fields = tuple(name for name in kind.__struct_fields__ if name != "beyond")
+    return fields[: fields.index("schema_version")]
+
+
+TABLE_FIELDS, PREDICTION_FIELDS = _columns(Record), _columns(Prediction)
 FLOATS, INTEGERS = (
-    {field.name for field in msgspec.structs.fields(Record) if _holds(kind, field.type)}
+    {f.name for f in msgspec.structs.fields(Record) if kind in (f.type, *get_args(f.type))}
     for kind in (Finite, Whole)
 )
 """Fields that hold such numbers."""
-
-
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a record, as `record.schema.json` has it."""
-    schema = msgspec.json.schema(Record)
-    del schema["$defs"]["Record"]["properties"]["beyond"]
-    for kind in WITHIN[JsonLine].values():
-        for part in (kind, *WITHIN[kind].values()):
-            del schema["$defs"][part.__name__]["additionalProperties"]
-    return schema
 
 
 def latest(records: list[Record]) -> list[Record]:

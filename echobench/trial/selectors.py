@@ -40,11 +40,7 @@ def division_of(task: Task, recipe: Recipe, division: str) -> str:
 
 
 def parsed(option: str, selector: str) -> tuple[str, dict[str, str]]:
-    """Return the name and the values of `name[key=value,...]`.
-
-    Raises:
-        UsageError: the selector has another form.
-    """
+    """Return the name and the values of `name[key=value,...]`, or raise UsageError."""
     match = re.fullmatch(r"([^\[\]]+)(?:\[([^\[\]]*)\])?", selector.strip())
     if not match:
         raise UsageError(f"{option}: expected NAME or NAME[key=value,...]; received {selector!r}")
@@ -55,10 +51,7 @@ def parsed(option: str, selector: str) -> tuple[str, dict[str, str]]:
 def pairs(where: str, parts: Iterable[str], expected: str) -> dict[str, str]:
     """Return the values of `key=value` pairs, by key.
 
-    Args:
-        where: start of an error message.
-        parts: the pairs, as text.
-        expected: form of a pair, for an error message.
+    `where` begins an error message, and `expected` is the form of a pair in it.
 
     Raises:
         UsageError: a pair has another form, or a key is given twice.

@@ -12,21 +12,14 @@ from pydantic import BaseModel, ConfigDict
 from echobench.core.task import Recipe
 
 ENGINES = ("fused", "fit", "native")
-
 DIVISIONS = ("closed", "open")
-
 SCREEN, CERTIFY = 50, 1000
-
 SUSTAIN = 3
-
 BUDGET = 10
 """Epochs that a trial may take, as a multiple of the recipe's."""
-
 QUICK_EPOCHS, QUICK_CERTIFY = 20, 50
-
 ADDED_LATER = {"repeat": 0, "sustain": 0, "cache": False, "replicates": 0, "devices": 1}
 """Fields that older records lack, with the values of their trials: these are no part of a key."""
-
 FIRST_TUNING_SEED = 1_000_000
 """The seeds from here on belong to `echobench tune`, and no other command uses them: a recipe must
 not be chosen by the seeds on which it is then reported."""

@@ -19,8 +19,7 @@ from echobench.core.task import Task
 from echobench.errors import EchobenchError, TrainingError, UnavailableError, UnsupportedError
 from echobench.machine.calibration import calibrate, limit_fraction
 from echobench.plugin.manager import Plugins
-from echobench.trial.job import Job
-from echobench.trial.messages import Failure, Progress, Result
+from echobench.trial.job import Failure, Job, Progress, Result
 from echobench.trial.trial import Trial
 
 Report = Callable[[Progress], None]

@@ -26,7 +26,7 @@ from echobench.core.task import Recipe, Task
 from echobench.errors import RefusedError, UnsupportedError
 from echobench.machine import facts
 from echobench.trial.job import Heard, Inference
-from echobench.trial.prediction import Latency
+from echobench.trial.record import Latency
 from echobench.trial.trial import Trial
 
 WARM_UP = 5

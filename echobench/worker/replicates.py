@@ -16,8 +16,7 @@ from echobench.core.task import Task
 from echobench.core.training import fresh_rows, train
 from echobench.errors import TrainingError, UnsupportedError
 from echobench.machine import facts
-from echobench.trial.job import Job
-from echobench.trial.messages import Progress
+from echobench.trial.job import Job, Progress
 from echobench.worker import parity
 from echobench.worker.trial import (
     LONGEST_DISPATCH,

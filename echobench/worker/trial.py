@@ -19,8 +19,7 @@ from echobench.core.training import Evaluation, Limits, TrainingOutcome, fresh_r
 from echobench.errors import TrainingError
 from echobench.machine import facts, privacy
 from echobench.store.folder import replace_file
-from echobench.trial.job import Job
-from echobench.trial.messages import Look, Progress
+from echobench.trial.job import Job, Look, Progress
 from echobench.trial.record import Sample
 from echobench.trial.trial import Trial
 from echobench.worker import parity

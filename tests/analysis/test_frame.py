@@ -9,16 +9,16 @@ import pandas as pd
 import pytest
 
 from echobench.analysis import frame
-from echobench.analysis.divisions import sorted_out_frame
+from echobench.analysis.frame import only, sorted_out_frame
+from echobench.errors import UsageError
 from echobench.machine import parallel
 from echobench.plugin.manager import Plugins
 from echobench.present import table
-from echobench.store import divisions
+from echobench.store import referee
 from echobench.store.folder import Store
 from echobench.trial.record import TABLE_FIELDS, Parity, Record, latest
-from tests.records import changed, missed, reached, record, rows
+from tests.records import RESULTS, changed, missed, reached, record, rows
 
-RESULTS = Path(__file__).parents[2] / "results"
 FOLDERS = sorted({file.parent for file in RESULTS.rglob("records-*.jsonl")})
 
 
@@ -87,7 +87,7 @@ def test_divisions_are_sorted_out_as_records_are(plugins: Plugins) -> None:
         return changed(real, division="closed", trial=trial, seed=seed, key=str(seed), **changes)
 
     records = [forged(0), real, forged(1, parity=parity), reached(2, 1.0)]
-    expected, told = divisions.sorted_out(records, plugins)
+    expected, told = referee.sorted_out(records, plugins)
     found, why = sorted_out_frame(frame.frame(records), plugins)
     assert why == told
     assert len(why) == 2
@@ -98,3 +98,34 @@ def test_what_older_trials_lack_is_as_usual() -> None:
     newer = {"devices": 1, "replicates": 0, "cache": False}
     assert record(trial=newer).cell == record().cell
     assert record(trial={**newer, "devices": 2}).cell != record().cell
+
+
+def test_rows_are_those_that_pandas_finds() -> None:
+    flat = frame.load(RESULTS / "matrix")
+    found = only(flat, {"task": ["partial"], "backend": ["jax", "torch"], "seed": ["0", "2"]})
+    expected = flat.query("task == 'partial' and backend in ['jax', 'torch'] and seed in [0, 2]")
+    pd.testing.assert_frame_equal(found, expected)
+    assert 0 < len(found) < len(flat)
+    pd.testing.assert_frame_equal(only(flat, {"task": []}), flat)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ({"task": ["parital"]}, "--task: no record of 'parital'; did you mean 'partial'?"),
+        ({"status": ["lost"]}, "--status: no record of 'lost'; there are reached, timeout"),
+        ({"seed": ["77"]}, "--seed: no record of '77'; there are 0, 1, 2"),
+    ],
+)
+def test_what_is_not_there_is_one_line(wanted: dict[str, list[str]], expected: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        only(frame.load(RESULTS / "matrix"), wanted)
+    assert str(raised.value) == expected
+
+
+def test_many_are_not_listed_and_no_escape_gets_through() -> None:
+    seeds = frame.frame([record(seed) for seed in range(30)])
+    with pytest.raises(UsageError, match=r"there are 30 from 0 to 29$"):
+        only(seeds, {"seed": ["seven"]})
+    with pytest.raises(UsageError, match=r"there are \\x1b\[2J$"):
+        only(frame.frame([record(task="\x1b[2J")]), {"task": ["quite another"]})

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from echobench.analysis import ranking
+from echobench.analysis import table
 from echobench.analysis.comparison import Side, compare
 from echobench.analysis.frame import frame
 from echobench.analysis.leaderboard import ranked, row_of
@@ -200,7 +200,7 @@ def by_compare(ours: list[Record], theirs: list[Record]) -> str | None:
 
 
 def by_sentence(records: list[Record]) -> str | None:
-    (line,) = verdicts(ranking.grouped(records))
+    (line,) = verdicts(table.grouped(records))
     named = re.match(r"(\w+) reached certified 100% on partial \(closed\) .* sooner than", line)
     return named[1] if named else None
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from echobench.analysis.pairs import Verdict
 from echobench.analysis.statistics import (
     FEWEST_PAIRS,
     MANY_PAIRS,
@@ -158,17 +159,16 @@ def test_of_several_tasks_the_interval_is_of_all_however_many_pairs() -> None:
     assert ratio(one[:3], other).low is None
 
 
-def test_an_interval_excludes_what_is_outside_of_it_and_only_if_it_has_two_ends() -> None:
-    found = Estimate(1.5, 1.0, 2.0, 6)
-    assert [found.excludes(value) for value in (0.9, 1.0, 2.0, 2.1)] == [True, False, False, True]
-    assert not Estimate(1.5, None, 2.0, 6).excludes(9.0)
-    assert not Estimate(1.5, 1.0, None, 6).excludes(9.0)
-    assert not Estimate(1.5, None, None, 6).excludes(9.0)
+def test_there_is_a_winner_if_the_interval_excludes_1_and_only_if_it_has_two_ends() -> None:
+    scaled = [Estimate(1.5 / by, 1 / by, 2 / by, 6) for by in (0.9, 1.0, 2.0, 2.1)]
+    assert [Verdict(found).has_winner for found in scaled] == [True, False, False, True]
+    for low, high in ((None, 2.0), (1.5, None), (None, None)):
+        assert not Verdict(Estimate(1.7, low, high, 6)).has_winner
 
 
 def test_a_cell_against_itself_shows_no_difference_19_times_of_20() -> None:
     rng = np.random.default_rng(3)
-    shown = sum(ratio(np.exp(rng.normal(0, 0.05, 8))).excludes(1.0) for _ in range(100))
+    shown = sum(Verdict(ratio(np.exp(rng.normal(0, 0.05, 8)))).has_winner for _ in range(100))
     assert shown <= 10
 
 

@@ -1,18 +1,22 @@
-"""Tables: nothing disappears, nothing is made up."""
+"""Tables: nothing disappears or is made up; groups, order and what is best, against pandas."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+from typing import Any
 
+import pandas as pd
 import pytest
 from rich.console import Console
 
-from echobench.analysis import ranking, table
+from echobench.analysis import frame, table
+from echobench.errors import UnknownNameError
 from echobench.present import table as present
+from echobench.present.terminal import MARK
 from echobench.trial.record import Parity, Record
-from tests.records import changed, missed, reached, record, rows
+from tests.records import RESULTS, changed, missed, reached, record, rows
 
 FIRST_FIELDS = """
 task backend engine division device seed status reason time_to_target_s last_miss_s
@@ -24,8 +28,22 @@ first_update_s train_s eval_s wall_s peak_memory_bytes limit_fraction started_at
 
 def printed(records: list[Record], width: int) -> str:
     console = Console(width=width, record=True, file=io.StringIO())
-    console.print(present.terminal(ranking.grouped(records), width))
+    console.print(present.terminal(table.grouped(records), width))
     return console.export_text()
+
+
+def with_backend(backend: str, *records: Record, **trial: Any) -> list[Record]:
+    return [changed(one, backend=backend, trial=trial) for one in records]
+
+
+def marked(records: Any, **options: Any) -> set[tuple[str, ...]]:
+    """Return the names of rows with a mark, and the column that has it."""
+    return {
+        (*(line[name] for name in frame.CELL[:4]), name)
+        for line in present.lines(table.grouped(records, **options))
+        for name, text in line.items()
+        if text.startswith(MARK)
+    }
 
 
 def test_json_has_the_documented_fields_in_order() -> None:
@@ -108,3 +126,111 @@ def test_names_stay_whole_and_what_does_not_fit_is_named(width: int) -> None:
     assert "closed" in text
     for column in ("accuracy", "wall", "compile"):
         assert column in text
+
+
+def test_the_best_by_time_is_pandas_smallest_median() -> None:
+    flat = frame.load(RESULTS / "open")
+    assert (flat.status == "reached").all()  # so that the median needs no censoring
+    cells = flat.groupby(frame.CELL[:4], observed=True)["time_to_target_s"]
+    # Of an even number, Kaplan-Meier takes the lower of the two in the middle.
+    medians = cells.quantile(0.5, interpolation="lower").reset_index()
+    first = medians.loc[
+        medians.groupby(["task", "division"], observed=True)["time_to_target_s"].idxmin()
+    ]
+    expected = {(*row[:4], "time to target") for row in first.itertuples(index=False)}
+    assert marked(flat) == expected
+
+
+@pytest.mark.parametrize("group_by", [("task", "division"), ("backend",), ("engine", "task")])
+def test_where_nobody_reached_it_updates_decide(group_by: tuple[str, ...]) -> None:
+    flat = frame.load(RESULTS / "speed")
+    assert not (flat.status == "reached").any()
+    medians = flat.groupby(frame.CELL[:4], observed=True).seconds_per_update.median().reset_index()
+    groups = medians.groupby([*group_by], observed=True).seconds_per_update
+    several = medians[groups.transform("size") > 1]
+    first = several.loc[several.groupby([*group_by], observed=True).seconds_per_update.idxmin()]
+    expected = {(*row[:4], "ms/update") for row in first.itertuples(index=False)}
+    assert marked(flat, group_by=group_by) == expected
+
+
+def test_the_clock_decides() -> None:
+    flat = frame.load(RESULTS / "open")
+    assert ("whole", "torch-native", "native", "open", "time to target") in marked(
+        flat, clock="wall"
+    )
+    assert ("whole", "jax", "fused", "open", "time to target") in marked(flat, clock="train")
+
+
+def test_divisions_machines_and_replicates_are_never_ranked_together() -> None:
+    ours = reached(0, 1.0)
+    others = [
+        changed(ours, division="open", key="b"),
+        changed(ours, provenance={"machine": {"cpu": "other"}}, key="c"),
+        changed(ours, trial={"replicates": 4}, key="d"),
+    ]
+    groups = table.grouped([ours, *others], group_by=("task",))
+    assert [len(group.rows) for group in groups] == [1, 1, 1, 1]
+    assert marked([ours, *others], group_by=("task",)) == set()
+
+
+def test_who_mostly_missed_comes_after_who_reached_it() -> None:
+    rare = with_backend("rare", reached(0, 0.1), *(missed(seed, 9.0) for seed in (1, 2, 3)))
+    never = with_backend("never", missed(0, 9.0), threads=1)
+    slow = with_backend("slow", reached(0, 5.0))
+    broken = with_backend("broken", record(status="failed", reason="it broke"))
+    (group,) = table.grouped([*never, *rare, *slow, *broken])
+    assert [row.place["backend"] for row in group.order] == ["slow", "rare", "never"]
+    assert [row.place["backend"] for row in group.rows] == ["broken", "never", "rare", "slow"]
+
+
+def test_rows_are_sorted_and_what_is_missing_comes_last() -> None:
+    flat = frame.load(RESULTS / "speed")
+    for sort, ascending in (("ms/update", True), ("-ms/update", False)):
+        for group in table.grouped(flat, sort=sort):
+            values = pd.Series([row.values["ms/update"] for row in group.rows])
+            assert values.is_monotonic_increasing if ascending else values.is_monotonic_decreasing
+    rows = [*with_backend("a", record(status="failed")), *with_backend("b", reached(0, 1.0))]
+    for sort in ("time to target", "-time to target"):
+        (group,) = table.grouped(rows, sort=sort)
+        assert [row.place["backend"] for row in group.rows] == ["b", "a"]
+    with pytest.raises(UnknownNameError, match="did you mean 'ms/update'"):
+        table.grouped(rows, sort="ms/updat")
+    with pytest.raises(UnknownNameError, match="did you mean 'backend'"):
+        table.grouped(rows, group_by=("backends",))
+
+
+@pytest.mark.parametrize("name", ["seconds_per_update", "-seconds_per_update", "reason"])
+def test_flat_rows_are_sorted_as_pandas_sorts(name: str) -> None:
+    flat = frame.load(RESULTS / "matrix")
+    found = present.ordered(flat, ["division"], name)
+    field = name.removeprefix("-")
+    for _, group in found.groupby("division", observed=True):
+        there = group[field].dropna()
+        assert list(there) == sorted(there, reverse=name != field)
+        assert group[field].isna().tolist() == sorted(group[field].isna())
+    assert found.division.is_monotonic_increasing or found.division.nunique() == 1
+
+
+@pytest.mark.parametrize("folder", ["speed", "tasks", "matrix"])
+def test_however_narrow_names_counts_and_figures_are_there(folder: str) -> None:
+    groups = table.grouped(frame.load(RESULTS / folder))
+    for width in (40, 60, 80, 100, 130):
+        console = Console(width=width, file=io.StringIO(), record=True)
+        console.print(present.terminal(groups, width))
+        text = console.export_text()
+        assert max(map(len, text.splitlines())) <= width
+        words = {word.strip(";,:") for word in text.split()}
+        for row, by in ((row, group.by) for group in groups for row in group.rows):
+            assert {row.place["backend"], row.line["success"]} <= words
+            assert {*row.line[by].split()[:1]} <= words
+
+
+def test_what_strangers_wrote_commands_no_terminal_and_no_page() -> None:
+    bad = record(status="failed", reason="\x1b[2Jgone | <script>alert(1)</script>\n[red]x")
+    text = printed([bad, *with_backend("jax2", reached(0, 1.0))], 130)
+    assert "\x1b" not in text
+    assert r"\x1b[2Jgone" in text
+    written = present.written(present.lines(table.grouped([bad])), "md")
+    assert len(written.splitlines()) == 3
+    assert "<script" not in written
+    assert "gone \\| &lt;script&gt;" in written

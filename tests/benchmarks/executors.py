@@ -27,8 +27,8 @@ from echobench.analysis.statistics import ratio
 from echobench.harness.matrix import Matrix, Watcher
 from echobench.harness.plan import Selection, plan
 from echobench.plugin.manager import Plugins
-from echobench.store.decoding import decoded
 from echobench.store.folder import Store
+from echobench.store.reading import decoded
 from echobench.trial.job import JobOptions
 from tests.clusters import RayCluster, ray_cluster
 from tests.soak.harness import PLUGIN, Harness

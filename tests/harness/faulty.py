@@ -68,7 +68,7 @@ def run(folder: Path, fault: str, *, timeout_s: float = 60.0, **options: Any) ->
     backend = plugins.backend("faulty").value
     log = folder / "log"
     job = Job(trials=[trial], command=["test"], **options)
-    (record,) = launch.run(job, backend, log)
+    (record,) = launch.run_job(job, backend, log)
     return record
 
 

@@ -9,8 +9,7 @@ import pytest
 from echobench.analysis.table import summary
 from echobench.harness.matrix import Matrix, Watcher
 from echobench.store.folder import Store
-from echobench.trial.job import JobOptions
-from echobench.trial.messages import Progress
+from echobench.trial.job import JobOptions, Progress
 from echobench.trial.record import Record
 from echobench.trial.trial import Trial
 from tests.harness.faulty import planned

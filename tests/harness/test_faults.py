@@ -67,8 +67,8 @@ FAULTS = [
     (f"tell({NOISE}); tell({DEEP}); tell({HUGE}); tell({MARKUP}); raise ValueError('v')",
      "ValueError: v"),
     ("for _ in range(70): tell(b'x' * 2**20)\nos._exit(6)",
-     "the worker ended with exit code 6 and no result; 1 lines that it told were too long"),
-    ("result(); result(); time.sleep(60)", "the worker told more than one result"),
+     "the worker ended with exit code 6 and no result; 1 lines that it wrote were too long"),
+    ("result(); result(); time.sleep(60)", "the worker reported more than one result"),
     ("tell(b'{\"event\": \"result\", \"fields\": '); os._exit(3)",
      "the worker ended with exit code 3 and no result"),
     ("told = dict(event='failure', status='failed', reason='a' + chr(10) + chr(27) + '[2J')\n"

@@ -45,7 +45,7 @@ def test_what_a_worker_is_told_survives_the_trip(plugins: Plugins) -> None:
 def test_a_device_that_is_not_there_is_a_row_that_says_so(plugins: Plugins, tmp_path: Path) -> None:
     (trial,) = plan(Selection(tasks=["whole"], backends=["jax"], device="gpu"), plugins)
     backend = plugins.backend("jax").value
-    (record,) = launch.run(Job(trials=[trial]), backend, tmp_path / "log")
+    (record,) = launch.run_job(Job(trials=[trial]), backend, tmp_path / "log")
     assert (record.status, record.reason) == ("unavailable", "expected a gpu; jax sees none")
 
 
@@ -53,7 +53,7 @@ def two_trials(folder: Path, fault: str) -> list[Record]:
     """Run a job of two trials in one process, of a worker that does what `fault` says."""
     trial, plugins = planned(folder, fault)
     job = Job(trials=[trial, trial.model_copy(update={"seed": 1})])
-    return launch.run(job, plugins.backend("faulty").value, folder / "log")
+    return launch.run_job(job, plugins.backend("faulty").value, folder / "log")
 
 
 def test_each_trial_of_a_job_has_its_own_result(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_result_stays_where_the_next_trial_ends_the_process(tmp_path: Path) ->
     ("fault", "reason"),
     [
         ("raise ValueError('it died')", "ValueError: it died"),
-        ("for _ in range(3): result()\ntime.sleep(60)", "the worker told more than one result"),
+        ("for _ in range(3): result()\ntime.sleep(60)", "the worker reported more than one result"),
     ],
 )
 def test_what_befalls_the_process_befalls_each_trial(

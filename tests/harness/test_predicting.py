@@ -20,9 +20,9 @@ from echobench.harness.plan import Selection, plan
 from echobench.harness.predicting import Setting
 from echobench.harness.saved_networks import read_network
 from echobench.plugin.manager import Plugins
-from echobench.store.decoding import decoded_prediction
+from echobench.store.reading import decoded_prediction
 from echobench.trial.job import Job
-from echobench.trial.prediction import Prediction
+from echobench.trial.record import Prediction
 from tests.conftest import Command
 from tests.plugins.cells import ECHO
 
@@ -76,7 +76,7 @@ def trained(plugins: Plugins, folder: Path, task: str, division: str, certify: i
     (trial,) = plan(selection, plugins)
     trial = trial.model_copy(update={"certify": certify})
     job = Job(trials=[trial], save_models=folder)
-    (record,) = launch.run(job, plugins.backend("jax").value, folder / "log")
+    (record,) = launch.run_job(job, plugins.backend("jax").value, folder / "log")
     assert record.status == "reached"
     saved = job.model_path(trial)
     assert saved is not None
@@ -172,7 +172,7 @@ def test_a_layer_that_a_backend_lacks_is_unsupported(
 def test_training_where_nothing_trains_is_unsupported(plugins: Plugins, tmp_path: Path) -> None:
     (trial,) = plan(Selection(tasks=["whole"], backends=["numpy"]), plugins)
     backend = plugins.backend("numpy").value
-    (record,) = launch.run(Job(trials=[trial]), backend, tmp_path / "log")
+    (record,) = launch.run_job(Job(trials=[trial]), backend, tmp_path / "log")
     assert record.status == "unsupported"
     assert record.reason == "numpy only predicts; use echobench predict"
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from echobench.harness import validation
 from echobench.present.progress import result_message
 from echobench.store import referee
-from echobench.store.decoding import decoded
+from echobench.store.reading import decoded
 from echobench.trial.record import Record
 from echobench.trial.trial import Trial
 from tests.harness.faulty import honest, planned

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from echobench.harness import worker_output
 from echobench.harness.worker_output import LineSplitter, parse_events
-from echobench.trial.messages import Failure, Progress, Result
+from echobench.trial.job import Failure, Progress, Result
 
 PIECES = st.lists(st.binary(max_size=40).map(lambda b: b.replace(b"a", b"\n")), max_size=20)
 

@@ -16,7 +16,7 @@ import pytest
 
 from echobench.present.progress import AXIS, curve
 from echobench.store.folder import Store
-from echobench.trial.messages import EVENT, Progress
+from echobench.trial.job import EVENT, Progress
 from echobench.worker.job import _emit
 from tests.conftest import Command
 

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from echobench.analysis import frame, ranking
+from echobench.analysis import frame, table
 from echobench.analysis.statistics import MANY_PAIRS, ratio
 from echobench.present.sentences import verdicts
 from echobench.trial.record import Record
-from tests.analysis.test_ranking import with_backend
+from tests.analysis.test_table import with_backend
 from tests.records import RESULTS, missed, reached
 
 
 def said(records: list[Record], clock: str = "train") -> list[str]:
-    return verdicts(ranking.grouped(records, clock), clock, Path("a folder"))
+    return verdicts(table.grouped(records, clock), clock, Path("a folder"))
 
 
 def seeds(backend: str, factor: float, count: int = 8) -> list[Record]:
@@ -27,7 +27,7 @@ def seeds(backend: str, factor: float, count: int = 8) -> list[Record]:
 
 def test_the_winner_of_the_committed_records_is_that_of_paired_seeds() -> None:
     flat = frame.load(RESULTS / "open")
-    lines = verdicts(ranking.grouped(flat))
+    lines = verdicts(table.grouped(flat))
     for task, first, second in (("partial", "tensorflow", "jax"), ("whole", "jax", "tensorflow")):
         times = flat[flat.task == task].pivot(
             index="seed", columns="backend", values="time_to_target_s"

@@ -28,8 +28,13 @@ import atheris
 with atheris.instrument_imports(include=["echobench.store", "pydantic"]):
     from echobench.analysis import frame
     from echobench.store import reading
-    from echobench.store.decoding import canonical, decoded, decoded_prediction
-    from echobench.store.reading import Complaints, read_numbered
+    from echobench.store.reading import (
+        Complaints,
+        canonical,
+        decoded,
+        decoded_prediction,
+        read_numbered,
+    )
     from echobench.store.repair import repair
 
 RESULTS = Path(__file__).parents[2] / "results"

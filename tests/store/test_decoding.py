@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echobench.errors import DamagedError, NewerError
-from echobench.store.decoding import canonical, decoded
+from echobench.store.reading import canonical, decoded
 from tests.records import record
 
 RESULTS = Path(__file__).parents[2] / "results"

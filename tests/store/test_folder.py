@@ -16,8 +16,8 @@ import pytest
 
 from echobench.errors import StorageError, UsageError
 from echobench.store import folder as module
-from echobench.store.decoding import decoded_prediction
 from echobench.store.folder import Store, later_stamp
+from echobench.store.reading import decoded_prediction
 from echobench.text import file_name
 from echobench.trial.record import Machine, latest
 from tests.records import changed, measured, missed, reached, record

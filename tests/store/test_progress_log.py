@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from echobench.store import progress_log as module
-from echobench.store.decoding import decoded
 from echobench.store.folder import Store
 from echobench.store.progress_log import ProgressLog
+from echobench.store.reading import decoded
 from echobench.trial.record import Machine, Parity, Record
 from tests.records import changed, reached, record
 

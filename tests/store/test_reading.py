@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 from echobench.analysis import frame
 from echobench.errors import UsageError
 from echobench.store import reading
-from echobench.store.decoding import canonical, decoded
 from echobench.store.folder import Store
-from echobench.store.reading import read_numbered, record_files
+from echobench.store.reading import canonical, decoded, read_numbered, record_files
 from echobench.trial.record import Machine
 from tests.records import RESULTS, record
 
@@ -213,9 +212,7 @@ def test_a_damaged_record_is_not_done(tmp_path: Path) -> None:
 def test_what_was_set_aside_is_never_read(tmp_path: Path) -> None:
     path = tmp_path / "records-0.jsonl.damaged"
     path.write_bytes(ONE)
-    assert (
-        record_files(tmp_path) == record_files(path) == record_files(tmp_path, "**/*.jsonl") == []
-    )
+    assert record_files(tmp_path) == record_files(path) == record_files(tmp_path, deep=True) == []
 
 
 def test_a_folder_that_is_none_is_refused_or_empty(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The referee: the suite's own records pass, forged ones do not."""
+"""The referee: our own records pass, forged ones do not; a tuned record stands in open."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from echobench.plugin.manager import Plugins
-from echobench.store.referee import Finding, validate
-from tests.records import RESULTS, real
+from echobench.store.referee import Finding, sorted_out, validate
+from echobench.trial.record import Record
+from tests.conftest import Command
+from tests.records import RESULTS, changed, real
 
 Told = dict[str, Any]
 
@@ -19,6 +21,11 @@ Told = dict[str, Any]
 @pytest.fixture(scope="module")
 def told(plugins: Plugins) -> Told:
     return real(plugins)
+
+
+@pytest.fixture(scope="module")
+def closed(told: Told) -> Record:
+    return Record.from_dict(told)
 
 
 def findings(folder: Path, plugins: Plugins, *records: Told) -> list[Finding]:
@@ -126,3 +133,44 @@ def test_what_cannot_be_checked_is_a_warning(told: Told, plugins: Plugins, tmp_p
 
     assert about(task="elsewhere") == {("warning", "division")}
     assert about(source="0" * 12) == {("warning", "task source")}
+
+
+def with_recipe(record: Record, **changes: object) -> Record:
+    fields = record.to_dict()
+    fields["trial"]["recipe"].update(changes)
+    return Record.from_dict(fields)
+
+
+def test_a_closed_record_stays(closed: Record, plugins: Plugins) -> None:
+    assert sorted_out([closed], plugins) == ([closed], [])
+
+
+def test_a_tuned_one_moves_to_open_and_what_differs_is_named(
+    closed: Record, plugins: Plugins
+) -> None:
+    forged = with_recipe(closed, units=256, learning_rate=0.02)
+    (moved,), (why,) = sorted_out([forged], plugins)
+    assert (moved.division, moved.trial.division) == ("open", "open")
+    assert "recorded as closed, counts as open: units=256 instead of" in why
+    assert "learning_rate=0.02 instead of 0.001" in why
+    (unreadable,), (why,) = sorted_out([with_recipe(closed, units=0)], plugins)
+    assert unreadable.division == "open"
+    assert "its recipe is none" in why
+
+
+def test_what_is_not_installed_here_is_taken_at_its_word(closed: Record, plugins: Plugins) -> None:
+    forged = with_recipe(closed, units=256)
+    elsewhere = changed(forged, trial={"source": "0" * 12})
+    assert sorted_out([elsewhere], plugins) == ([elsewhere], [])
+
+
+def test_the_table_shows_it_where_it_belongs(
+    closed: Record, echobench: Command, tmp_path: Path
+) -> None:
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    forged = with_recipe(closed, units=256)
+    (folder / "records-x.jsonl").write_text(forged.to_json() + "\n")
+    done = echobench("table", "--results", "elsewhere", "--format", "json")
+    assert [row["division"] for row in json.loads(done.stdout)] == ["open"]
+    assert "counts as open: units=256" in echobench("table", "--results", "elsewhere").stdout

@@ -50,8 +50,8 @@ def test_trials_in_turn_are_those_of_a_process_each(plugins: Plugins, tmp_path: 
     selection = Selection(tasks=[ECHO], backends=["jax"], divisions=["open"], seeds=2, threads=1)
     trials = plan(selection, plugins)
     backend = plugins.backend("jax").value
-    in_turn = launch.run(Job(trials=trials), backend, tmp_path / "log")
-    (alone,) = launch.run(Job(trials=trials[1:]), backend, tmp_path / "log")
+    in_turn = launch.run_job(Job(trials=trials), backend, tmp_path / "log")
+    (alone,) = launch.run_job(Job(trials=trials[1:]), backend, tmp_path / "log")
     assert [record.seed for record in in_turn] == [trial.seed for trial in trials]
     second = in_turn[1]
     assert second.status == alone.status == "reached"

@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echobench.analysis.curves import PHASES
-from echobench.analysis.divisions import sorted_out_frame
 from echobench.analysis.footnotes import chosen, footnotes
-from echobench.analysis.frame import frame
+from echobench.analysis.frame import frame, sorted_out_frame
 from echobench.analysis.scaling import curves, remarks
 from echobench.errors import UsageError
 from echobench.harness.plan import Selection
@@ -31,9 +30,8 @@ from echobench.plugin.manager import Plugins
 from echobench.present import writing
 from echobench.present.page import data
 from echobench.present.page.cells import CellView, GroupView, groups
-from echobench.store.decoding import decoded
 from echobench.store.folder import Store
-from echobench.store.reading import Complaints, read_lines, record_files
+from echobench.store.reading import Complaints, decoded, read_lines, record_files
 from echobench.text import finalize_for_page
 from echobench.trial.record import Machine, Record, latest
 from echobench.trial.trial import FIRST_TUNING_SEED
@@ -108,7 +106,7 @@ def read(folder: Path) -> list[Record]:
     """
     chosen_files = [
         file
-        for file in record_files(folder, "**/*.jsonl")
+        for file in record_files(folder, deep=True)
         if not APART & set(file.relative_to(folder).parts)
     ]
     with Complaints() as complain:
