@@ -20,10 +20,9 @@ from echobench import cli, interrupts
 from echobench.analysis.leaderboard import board
 from echobench.harness.plan import Selection, plan
 from echobench.plugin.manager import Plugins
-from echobench.present import progress, table
+from echobench.present import progress, site, table
 from echobench.present.benchmarks import document
-from echobench.present.page.page import write
-from echobench.present.site import site
+from echobench.present.page import write
 from echobench.store.folder import Store
 from echobench.text import plain
 from echobench.trial.job import Progress

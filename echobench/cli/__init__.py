@@ -90,7 +90,6 @@ def main() -> None:
 
 
 def _run() -> object:
-    """Run the command line; return its exit code."""
     try:
         app()
     except EchobenchError as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from echobench import interrupts
-from echobench.cli.options import AsJson, PluginFiles
+from echobench.cli.options import AsJson, PluginFiles, argument, option
 from echobench.text import say
 
 if TYPE_CHECKING:
@@ -24,14 +24,12 @@ app = typer.Typer(
 
 @app.command()
 def task(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Task to check, NAME or NAME[key=value,...]")
-    ],
+    name: Annotated[str, argument("NAME", "Task to check, NAME or NAME[key=value,...]")],
     backend: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Backend to draw its data on; the first one also trains; repeatable "
+        option(
+            "NAME",
+            "Backend to draw its data on; the first one also trains; repeatable "
             "(default: all that can be used)",
         ),
     ] = None,
@@ -48,15 +46,10 @@ def task(
 
 @app.command()
 def backend(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Backend to check (see: `echobench list`)")
-    ],
+    name: Annotated[str, argument("NAME", "Backend to check (see: `echobench list`)")],
     task: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Task for the parity gate; repeatable (default: all that take little time)",
-        ),
+        option("NAME", "Task for the parity gate; repeatable (default: all that take little time)"),
     ] = None,
     plugin: PluginFiles = None,
     as_json: AsJson = False,
@@ -74,7 +67,6 @@ def _say(text: str) -> None:
 
 
 def _print_findings(findings: Sequence[CheckResult], *, as_json: bool) -> None:
-    """Print the findings; exit with code 1 if a check failed."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -8,41 +8,37 @@ from typing import Annotated
 
 import typer
 
-from echobench.cli.options import Format, PluginFiles, PrintFormat, Results
+from echobench.cli.options import PluginFiles, PrintFormat, Results, argument, option
 from echobench.text import say
 
 
 def compare(
     a: Annotated[
         str,
-        typer.Argument(
-            metavar="A",
-            help="First side: key=value,... such as backend=jax, PATH, or PATH[key=value,...]",
+        argument(
+            "A", "First side: key=value,... such as backend=jax, PATH, or PATH[key=value,...]"
         ),
     ],
-    b: Annotated[
-        str,
-        typer.Argument(metavar="B", help="Second side, written alike; ratios are B / A"),
-    ],
+    b: Annotated[str, argument("B", "Second side, written alike; ratios are B / A")],
     results: Results = Path("results"),
     metric: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="FIELD",
-            help="Field of the records to compare; repeatable (default: time_to_target_s, "
+        option(
+            "FIELD",
+            "Field of the records to compare; repeatable (default: time_to_target_s, "
             "updates_to_target and seconds_per_update)",
         ),
     ] = None,
     fail_if: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="LIMIT",
-            help="Exit with 3 if B is surely worse, e.g. 'seconds_per_update>+10%'; repeatable "
+        option(
+            "LIMIT",
+            "Exit with 3 if B is surely worse, e.g. 'seconds_per_update>+10%'; repeatable "
             "(default: none)",
         ),
     ] = None,
     plugin: PluginFiles = None,
-    form: PrintFormat = Format.TABLE,
+    form: PrintFormat = "table",
 ) -> None:
     """Compare two sides by the ratios of paired trials, with intervals."""
     from rich.console import Console
@@ -59,13 +55,13 @@ def compare(
     metrics = dict.fromkeys([*(metric or comparison.USUAL), *(limit.metric for limit in limits)])
     comparisons = comparison.compare(sides[0], sides[1], records, list(metrics))
     say(*(f"careful: {line}" for line in comparison.cautions(*records)))
-    if form is Format.TABLE:
+    if form == "table":
         console = Console()
         say(f"A is {a}; B is {b}", to=sys.stdout)
         for name, lines in comparison.as_tables(comparisons).items():
             console.print(drawn(lines, console.width, names=(name, "B against A")))
     else:
-        print(written(comparison.as_rows(comparisons), form.value))
+        print(written(comparison.as_rows(comparisons), form))
     for one in (one for limit in limits for one in limit.undecided(comparisons)):
         say(
             f"careful: --fail-if cannot decide {one.task} {one.cell} {one.metric}: "

@@ -8,10 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from echobench import interrupts
-from echobench.cli.options import AsJson, PluginFiles
+from echobench.cli.options import AsJson, PluginFiles, argument, option
 from echobench.text import say
 
 if TYPE_CHECKING:
@@ -21,23 +19,17 @@ if TYPE_CHECKING:
 def echo(
     model: Annotated[
         Path,
-        typer.Argument(
-            metavar="NAME.keras",
-            help="Network saved by `echobench run --save-models`, with its NAME.json beside it",
+        argument(
+            "NAME.keras",
+            "Network saved by `echobench run --save-models`, with its NAME.json beside it",
         ),
     ],
     tokens: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="TOKEN",
-            help="Sequence to echo, as the task spells its tokens; . is a missing token",
-        ),
+        argument("TOKEN", "Sequence to echo, as the task spells its tokens; . is a missing token"),
     ] = None,
     backend: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Backend to run (default: one that only predicts, if installed)"
-        ),
+        str | None, option("NAME", "Backend to run (default: one that only predicts, if installed)")
     ] = None,
     plugin: PluginFiles = None,
     as_json: AsJson = False,
@@ -63,7 +55,7 @@ def _show(sample: EchoedSample, title: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from echobench.present.echoes import aligned, signs, token_text
+    from echobench.present.terminal import aligned, signs, token_text
 
     console = Console()
     given = [at for at, token in enumerate(sample.echoed) if token is not None]

@@ -2,55 +2,39 @@
 
 from __future__ import annotations
 
-import enum
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from echobench.cli.options import PluginFiles, Quick, Results, must_be_folder, needs
+from echobench.cli.options import PluginFiles, Quick, Results, must_be_folder, needs, option
 from echobench.errors import UsageError
 from echobench.text import say
 
 
-class ExportFormat(enum.StrEnum):
-    """Formats of an export."""
-
-    PYTEST_BENCHMARK = "pytest-benchmark"
-
-
-class ExportMetric(enum.StrEnum):
-    """Fields that an export can describe."""
-
-    SECONDS_PER_UPDATE = "seconds_per_update"
-    TIME_TO_TARGET = "time_to_target_s"
-
-
 def export(
     form: Annotated[
-        ExportFormat, typer.Option("--format", help="Format to write")
-    ] = ExportFormat.PYTEST_BENCHMARK,
+        Literal["pytest-benchmark"], typer.Option("--format", help="Format to write")
+    ] = "pytest-benchmark",
     results: Results = Path("results"),
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="File to write to (default: stdout)"),
+        Path | None, option("FILE", "File to write to (default: stdout)", "--output", "-o")
     ] = None,
     metric: Annotated[
-        ExportMetric, typer.Option(help="Field that the statistics over the seeds describe")
-    ] = ExportMetric.SECONDS_PER_UPDATE,
+        Literal["seconds_per_update", "time_to_target_s"],
+        typer.Option(help="Field that the statistics over the seeds describe"),
+    ] = "seconds_per_update",
     machine: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Export only machines whose name contains this (default: the only one)",
-        ),
+        option("NAME", "Export only machines whose name contains this (default: the only one)"),
     ] = None,
     plugin: PluginFiles = None,
     quick: Quick = False,
 ) -> None:
     """Write the records in the format of another tool."""
     from echobench.plugin.manager import Plugins
+    from echobench.present import writing
     from echobench.present.benchmarks import document, of_one_machine
     from echobench.store.folder import Store
     from echobench.store.referee import sorted_out
@@ -61,17 +45,13 @@ def export(
     records, moved = sorted_out(latest(Store(results, quick=quick).load()), Plugins(plugin or []))
     if not records:
         raise UsageError(f"export: no records in {results}; make some with: echobench run")
-    exported, notes = document(of_one_machine(records, machine), metric.value)
+    exported, notes = document(of_one_machine(records, machine), metric)
     text = json.dumps(exported, indent=4)
     if output is None:
         print(text)
     else:
-        try:
+        with writing(output):
             output.write_text(text + "\n", encoding="utf-8")
-        except OSError as error:
-            raise UsageError(
-                f"--output {output}: expected a file that can be written; {error.strerror}"
-            ) from error
     say(*(f"careful: {line}" for line in [*notes, *moved]))
     if output is not None:
         say(f"wrote {output}; see: pytest-benchmark compare {output}")

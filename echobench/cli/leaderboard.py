@@ -5,35 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
-from echobench.cli.options import PluginFiles, RecordPaths, needs
-from echobench.errors import UsageError
+from echobench.cli.options import PluginFiles, RecordPaths, files_of, needs, option
 from echobench.text import say
 
 
 def leaderboard(
     paths: RecordPaths,
-    output: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the site")] = Path(
-        "site"
-    ),
+    output: Annotated[Path, option("FOLDER", "Folder of the site")] = Path("site"),
     plugin: PluginFiles = None,
 ) -> None:
     """Write a static site that ranks the valid records of many machines."""
     from echobench.plugin.manager import Plugins
-    from echobench.store.reading import record_files
 
     needs("leaderboard", "report", "jinja2")
     from echobench.analysis.leaderboard import board
-    from echobench.present.site import site
+    from echobench.present import site
 
-    for path in paths:
-        if not path.exists():
-            raise UsageError(f"leaderboard: expected files or folders of records; received {path}")
-    files = [file for path in paths for file in record_files(path, deep=True)]
-    files = [file for file in dict.fromkeys(files) if output not in file.parents]
-    if not files:
-        raise UsageError(f"leaderboard: no records in {', '.join(map(str, paths))}")
+    files = files_of("leaderboard", paths, output)
     ranked = board(files, Plugins(plugin or []))
     site.write(ranked, output)
     rows = sum(map(len, ranked.fields.values()))

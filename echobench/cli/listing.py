@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from echobench.cli.options import AsJson, PluginFiles
 
@@ -16,28 +18,26 @@ def list_plugins(
     from rich.table import Table
 
     from echobench.core.backend import why_missing
-    from echobench.plugin.manager import Plugins
+    from echobench.plugin.manager import Plugins, Provided
     from echobench.present.terminal import line_of
 
     plugins = Plugins(plugin or [])
     rows = []
     for name, task in sorted(plugins.tasks.items()):
-        summary = (task.value.__doc__ or "").strip().partition("\n")[0]
-        rows.append(("task", name, True, summary, task.distribution))
+        rows.append(("task", name, True, _summary(task.value), task.distribution))
     for name, backend in sorted(plugins.backends.items()):
         reason = backend.value.why_unavailable()
         about = ", ".join(f"{k} {v}" for k, v in backend.value.versions().items())
         if not backend.value.trains:
             about = f"only predicts; {about}"
         rows.append(("backend", name, reason is None, reason or about, backend.distribution))
-    for name, executor in sorted(plugins.executors.items()):
-        missing = why_missing(executor.value.requires, executor.value.extra)
-        summary = (executor.value.__doc__ or "").strip().partition("\n")[0]
-        rows.append(("executor", name, missing is None, missing or summary, executor.distribution))
-    for name, observer in sorted(plugins.observers.items()):
-        missing = why_missing(observer.value.requires, observer.value.extra)
-        summary = (observer.value.__doc__ or "").strip().partition("\n")[0]
-        rows.append(("observer", name, missing is None, missing or summary, observer.distribution))
+    others: dict[str, Mapping[str, Provided[Any]]]
+    others = {"executor": plugins.executors, "observer": plugins.observers}
+    for kind, provided in others.items():
+        for name, other in sorted(provided.items()):
+            missing = why_missing(other.value.requires, other.value.extra)
+            about = missing or _summary(other.value)
+            rows.append((kind, name, missing is None, about, other.distribution))
     for name, study in sorted(plugins.studies.items()):
         rows.append(("study", name, True, study.value.question, study.distribution))
     for broken in plugins.broken:
@@ -51,3 +51,7 @@ def list_plugins(
         row = (kind, name, "yes" if usable else "no", about, distribution)
         table.add_row(*map(line_of, row))
     Console().print(table)
+
+
+def _summary(documented: object) -> str:
+    return (documented.__doc__ or "").strip().partition("\n")[0]

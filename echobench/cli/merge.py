@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from echobench.cli.options import PluginFiles, RecordPaths
+from echobench.cli.options import PluginFiles, RecordPaths, option
 from echobench.errors import UsageError
+from echobench.text import say
 
 
 def merge(
     sources: RecordPaths,
-    into: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Folder to merge into; its records stay")
-    ],
+    into: Annotated[Path, option("FOLDER", "Folder to merge into; its records stay")],
     plugin: PluginFiles = None,
 ) -> None:
     """Merge records of several folders or machines into one folder, each record once.
@@ -31,17 +29,13 @@ def merge(
     files = merge.sources_of(sources, into, plugin or [])
     merged = merge.merge(files, into)
     for conflict in merged.conflicts[:MAX_NAMED]:
-        print(
-            f"{conflict}: not the same, of one trial, machine and start; both are there",
-            file=sys.stderr,
-        )
+        say(f"{conflict}: not the same, of one trial, machine and start; both are there")
     if len(merged.conflicts) > MAX_NAMED:
-        print(f"{len(merged.conflicts) - MAX_NAMED:,} more like these", file=sys.stderr)
+        say(f"{len(merged.conflicts) - MAX_NAMED:,} more like these")
     known = merged.read - merged.new
-    print(
+    say(
         f"{into}: {merged.new:,} new records; {known:,} were there already, or twice; "
-        f"{len(merged.written):,} files written, {merged.removed:,} replaced",
-        file=sys.stderr,
+        f"{len(merged.written):,} files written, {merged.removed:,} replaced"
     )
     if merged.left_out.counts or merged.conflicts:
         raise typer.Exit(1)

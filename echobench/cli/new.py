@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from echobench.cli.options import argument, option
 from echobench.text import say
 
 app = typer.Typer(
@@ -24,16 +25,10 @@ def new() -> None:
 @app.command()
 def task(
     name: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME", help="Name of the task: lower-case letters, digits and hyphens"
-        ),
+        str, argument("NAME", "Name of the task: lower-case letters, digits and hyphens")
     ],
     directory: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER", help="New or empty folder to write to (default: ./echobench-NAME)"
-        ),
+        Path | None, option("FOLDER", "New or empty folder to write to (default: ./echobench-NAME)")
     ] = None,
 ) -> None:
     """Write a distribution with a task and its tests."""

@@ -2,185 +2,127 @@
 
 from __future__ import annotations
 
-import enum
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
 from echobench.errors import UsageError
 
+
+def argument(metavar: str, help: str) -> Any:
+    """Describe a positional argument."""
+    return typer.Argument(metavar=metavar, help=help)
+
+
+def option(metavar: str, help: str, *names: str) -> Any:
+    """Describe an option with a value, whose name is its parameter's by default."""
+    return typer.Option(*names, metavar=metavar, help=help)
+
+
+def flag(name: str, help: str) -> Any:
+    """Describe an option without a value."""
+    return typer.Option(name, help=help)
+
+
+def _filter(metavar: str, which: str, name: str, default: str = "all") -> Any:
+    return option(metavar, f"Show only {which}; repeatable (default: {default})", name)
+
+
 # Records that are read or written.
-Results = Annotated[Path, typer.Option("--results", metavar="FOLDER", help="Folder of the records")]
-Quick = Annotated[
-    bool, typer.Option("--quick", help="Read the smoke runs instead of the real records")
-]
+Results = Annotated[Path, option("FOLDER", "Folder of the records", "--results")]
+Quick = Annotated[bool, flag("--quick", "Read the smoke runs instead of the real records")]
 RecordPaths = Annotated[
-    list[Path],
-    typer.Argument(metavar="PATH", help="Files of records, or folders with all files in them"),
+    list[Path], argument("PATH", "Files of records, or folders with all files in them")
 ]
 PluginFiles = Annotated[
     list[Path] | None,
-    typer.Option(
-        "--plugin",
-        metavar="FILE.py",
-        help="Plugin to load from a file, without installing it; repeatable",
-    ),
+    option("FILE.py", "Plugin to load from a file, without installing it; repeatable", "--plugin"),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts")]
+AsJson = Annotated[bool, flag("--json", "Print JSON, for scripts")]
 
 # Filters of what is recorded.
-Tasks = Annotated[
-    list[str] | None,
-    typer.Option("--task", metavar="NAME", help="Show only this task; repeatable (default: all)"),
-]
-Backends = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--backend", metavar="NAME", help="Show only this backend; repeatable (default: all)"
-    ),
-]
-Engines = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--engine", metavar="NAME", help="Show only this engine; repeatable (default: all)"
-    ),
-]
-Divisions = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--division",
-        metavar="NAME",
-        help="Show only this division, closed or open; repeatable (default: both)",
-    ),
-]
-Statuses = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--status",
-        metavar="STATUS",
-        help="Show only trials with this status, e.g. missed; repeatable (default: all)",
-    ),
-]
-Seeds = Annotated[
-    list[int] | None,
-    typer.Option("--seed", metavar="N", help="Show only this seed; repeatable (default: all)"),
-]
+Names = list[str] | None
+Tasks = Annotated[Names, _filter("NAME", "this task", "--task")]
+Backends = Annotated[Names, _filter("NAME", "this backend", "--backend")]
+Engines = Annotated[Names, _filter("NAME", "this engine", "--engine")]
+Divisions = Annotated[Names, _filter("NAME", "this division, closed or open", "--division", "both")]
+Statuses = Annotated[Names, _filter("STATUS", "trials with this status, e.g. missed", "--status")]
+Seeds = Annotated[list[int] | None, _filter("N", "this seed", "--seed")]
 
 # How workers run: the verbs that start processes share these.
 BackendsToRun = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--backend", metavar="NAME", help="Backend to run; repeatable (default: all that can)"
-    ),
+    Names, option("NAME", "Backend to run; repeatable (default: all that can)", "--backend")
 ]
-Device = Annotated[
-    str, typer.Option("--device", metavar="cpu|gpu", help="Device that the backends use")
-]
+Device = Annotated[str, option("cpu|gpu", "Device that the backends use", "--device")]
 Threads = Annotated[
-    int | None,
-    typer.Option("--threads", metavar="N", help="Threads of each worker (default: all cores)"),
+    int | None, option("N", "Threads of each worker (default: all cores)", "--threads")
 ]
 Timeout = Annotated[
-    str,
-    typer.Option(
-        "--timeout", metavar="TIME", help="Stop a worker after this long, e.g. 90s, 10m or 2h"
-    ),
+    str, option("TIME", "Stop a worker after this long, e.g. 90s, 10m or 2h", "--timeout")
 ]
 MemoryLimit = Annotated[
     str | None,
-    typer.Option(
+    option(
+        "SIZE",
+        "Stop a trial whose processes use more memory, e.g. 500M or 4G (default: no limit)",
         "--memory-limit",
-        metavar="SIZE",
-        help="Stop a trial whose processes use more memory, e.g. 500M or 4G (default: no limit)",
     ),
 ]
-Retries = Annotated[
-    int, typer.Option("--retries", metavar="N", help="How often to retry a failed trial")
-]
+Retries = Annotated[int, option("N", "How often to retry a failed trial", "--retries")]
 ExecutorName = Annotated[
     str,
-    typer.Option(
+    option(
+        "NAME",
+        "Where trials run: local, ray, slurm or a plugin's; NAME or NAME[key=value,...]",
         "--executor",
-        metavar="NAME",
-        help="Where trials run: local, ray, slurm or a plugin's; NAME or NAME[key=value,...]",
     ),
 ]
 Address = Annotated[
     str | None,
-    typer.Option(
-        "--address",
-        metavar="ADDRESS",
-        help="Address of the executor's cluster (default: the executor finds it)",
+    option(
+        "ADDRESS", "Address of the executor's cluster (default: the executor finds it)", "--address"
     ),
 ]
 Observe = Annotated[
-    list[str] | None,
-    typer.Option(
+    Names,
+    option(
+        "NAME",
+        "Observer to report every trial to, e.g. tensorboard; repeatable (default: none)",
         "--observe",
-        metavar="NAME",
-        help="Observer to report every trial to, e.g. tensorboard; repeatable (default: none)",
     ),
 ]
 
-
-class Format(enum.StrEnum):
-    """Formats of a table."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
-    MD = "md"
-
-
-class TableFormat(enum.StrEnum):
-    """Formats of the results table: those of any table, and a file for data frames."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
-    MD = "md"
-    PARQUET = "parquet"
-
-
+Format = Literal["table", "json", "csv", "md"]
 PrintFormat = Annotated[Format, typer.Option("--format", help="Format of the output")]
+Clock = Literal["train", "compile", "wall"]
 
 
-class Clock(enum.StrEnum):
-    """What the time to target includes."""
-
-    TRAIN = "train"
-    COMPILE = "compile"
-    WALL = "wall"
-
-
-def seconds(option: str, text: str) -> float:
-    """Return a duration such as 90s, 10m or 2h in seconds; the error message names `option`."""
+def seconds_of(name: str, text: str) -> float:
+    """Return a duration such as 90s, 10m or 2h in seconds; the error message names the option."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)?", text)
     factor = {"s": 1.0, "m": 60.0, "h": 3600.0}
     value = float(match[1]) * factor[match[2] or "s"] if match else 0.0
     if not value:
-        raise UsageError(f"{option}: expected a time such as 90s, 10m or 2h; received {text!r}")
+        raise UsageError(f"{name}: expected a time such as 90s, 10m or 2h; received {text!r}")
     return value
 
 
-def size(option: str, text: str) -> int:
-    """Return a size such as 500M or 4G in bytes; the error message names `option`."""
+def memory_limit_of(text: str | None) -> int | None:
+    """Return `--memory-limit`, such as 500M or 4G, in bytes; None for no limit."""
+    if text is None:
+        return None
     # pydantic.ByteSize reads 4G as 4,000,000,000 bytes, a bare 4 as bytes, and `4G!` without error.
     number = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"
     match = re.fullmatch(rf"{number}([KMGT])(?:i?B)?", text.strip(), re.IGNORECASE)
     factor = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
     value = int(float(match[1]) * factor[match[2].upper()]) if match else 0
     if not value:
-        raise UsageError(f"{option}: expected a size such as 500M or 4G; received {text!r}")
+        raise UsageError(f"--memory-limit: expected a size such as 500M or 4G; received {text!r}")
     return value
-
-
-def memory_limit_of(text: str | None) -> int | None:
-    """Return `--memory-limit` in bytes, or None for no limit."""
-    return None if text is None else size("--memory-limit", text)
 
 
 def retries_of(number: int) -> int:
@@ -190,11 +132,23 @@ def retries_of(number: int) -> int:
     return number
 
 
-def whole(option: str, text: str, expected: str) -> int:
-    """Return a whole number; the error message names `option` and what it expects."""
-    if not re.fullmatch(r"-?\d+", text):
-        raise UsageError(f"{option}: expected {expected}; received {text!r}")
-    return int(text)
+def filters(**chosen: Sequence[object] | None) -> dict[str, list[str]]:
+    """Return the values chosen for each field, as text; none if the option was not given."""
+    return {field: [*map(str, values or [])] for field, values in chosen.items()}
+
+
+def files_of(verb: str, paths: Sequence[Path], output: Path | None = None) -> list[Path]:
+    """Return the files of records in paths, except those in the output; refuse to have none."""
+    from echobench.store.reading import record_files
+
+    for path in paths:
+        if not path.exists():
+            raise UsageError(f"{verb}: expected files or folders of records; received {path}")
+    found = dict.fromkeys(file for path in paths for file in record_files(path, deep=True))
+    files = [file for file in found if output not in file.parents]
+    if not files:
+        raise UsageError(f"{verb}: no records in {', '.join(map(str, paths))}")
+    return files
 
 
 def must_be_folder(results: Path) -> None:

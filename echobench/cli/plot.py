@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from echobench.cli.options import (
-    Backends,
-    Clock,
-    Divisions,
-    Engines,
-    PluginFiles,
-    Seeds,
-    Statuses,
-    Tasks,
-    must_be_folder,
-    needs,
-)
+from echobench.cli import options
+from echobench.cli.options import argument, option
 from echobench.errors import UnknownNameError, UsageError
 from echobench.text import say
 
@@ -31,60 +23,47 @@ KINDS = ("learning", "survival", "updates", "phases", "break-even")
 
 def plot(
     kind: Annotated[
-        str,
-        typer.Argument(
-            metavar="KIND",
-            help=f"Figure to draw: {', '.join(KINDS)}, or a study of sizes, e.g. size",
-        ),
+        str, argument("KIND", f"Figure to draw: {', '.join(KINDS)}, or a study of sizes, e.g. size")
     ],
     output: Annotated[
-        Path,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="File to write: FILE.svg, FILE.png or FILE.pdf"
-        ),
+        Path, option("FILE", "File to write: FILE.svg, FILE.png or FILE.pdf", "--output", "-o")
     ],
     results: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Folder of the records (default: results; for a study results/studies/KIND)",
+        option(
+            "FOLDER", "Folder of the records (default: results; for a study results/studies/KIND)"
         ),
     ] = None,
     clock: Annotated[
-        Clock, typer.Option(help="What the time to target of survival includes")
-    ] = Clock.TRAIN,
-    task: Tasks = None,
-    backend: Backends = None,
-    engine: Engines = None,
-    division: Divisions = None,
-    status: Statuses = None,
-    seed: Seeds = None,
-    plugin: PluginFiles = None,
+        options.Clock, typer.Option(help="What the time to target of survival includes")
+    ] = "train",
+    task: options.Tasks = None,
+    backend: options.Backends = None,
+    engine: options.Engines = None,
+    division: options.Divisions = None,
+    status: options.Statuses = None,
+    seed: options.Seeds = None,
+    plugin: options.PluginFiles = None,
 ) -> None:
     """Draw a figure of the records."""
     from echobench.analysis.scaling import curves
     from echobench.harness.studies import measurements
     from echobench.plugin.manager import Plugins
+    from echobench.present.figures import form_of
     from echobench.present.figures.sizes import write_sizes
-    from echobench.present.figures.style import form_of
 
     form_of(output)
     plugins = Plugins(plugin or [])
     studies = {name: one.value for name, one in plugins.studies.items() if one.value.axes}
     if kind not in {*KINDS, *studies}:
         raise UnknownNameError("plot", kind, [*KINDS, *studies])
-    needs("plot", "plot", "matplotlib")
+    options.needs("plot", "plot", "matplotlib")
     home = Path("results")
     folder = results or (home if kind in KINDS else home / "studies" / kind)
-    must_be_folder(folder)
-    wanted = {
-        "task": task or [],
-        "backend": backend or [],
-        "engine": engine or [],
-        "division": division or [],
-        "status": status or [],
-        "seed": [str(number) for number in seed or []],
-    }
+    options.must_be_folder(folder)
+    wanted = options.filters(
+        task=task, backend=backend, engine=engine, division=division, status=status, seed=seed
+    )
     records = _matching(folder, wanted, plugins)
     if kind in KINDS:
         if not records:
@@ -102,7 +81,6 @@ def plot(
 
 
 def _matching(folder: Path, wanted: dict[str, list[str]], plugins: Plugins) -> list[Record]:
-    """Return the latest records of a folder that match the filters."""
     from echobench.analysis.frame import frame, only
     from echobench.store.folder import Store
     from echobench.store.referee import sorted_out
@@ -113,19 +91,16 @@ def _matching(folder: Path, wanted: dict[str, list[str]], plugins: Plugins) -> l
     return [records[position] for position in only(frame(records), wanted).index]
 
 
-def _write(kind: str, output: Path, records: list[Record], clock: Clock) -> None:
+def _write(kind: str, output: Path, records: list[Record], clock: options.Clock) -> None:
+    from echobench.present.figures import panels_of
     from echobench.present.figures.bars import write_phases, write_updates
     from echobench.present.figures.lines import write_break_even, write_learning, write_survival
-    from echobench.present.figures.style import panels_of
 
-    panels = panels_of(records)
-    if kind == "survival":
-        write_survival(output, panels, clock.value)
-    else:
-        writers = {
-            "learning": write_learning,
-            "updates": write_updates,
-            "phases": write_phases,
-            "break-even": write_break_even,
-        }
-        writers[kind](output, panels)
+    writers: dict[str, Callable[..., None]] = {
+        "learning": write_learning,
+        "survival": functools.partial(write_survival, clock=clock),
+        "updates": write_updates,
+        "phases": write_phases,
+        "break-even": write_break_even,
+    }
+    writers[kind](output, panels_of(records))

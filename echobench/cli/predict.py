@@ -9,45 +9,33 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from echobench import interrupts
-from echobench.cli.options import (
-    BackendsToRun,
-    Device,
-    Format,
-    PluginFiles,
-    PrintFormat,
-    Results,
-    Threads,
-    Timeout,
-)
-from echobench.cli.options import seconds as seconds_of
+from echobench.cli import options
+from echobench.cli.options import argument, option
 from echobench.text import say
 
 if TYPE_CHECKING:
-    from echobench.harness.saved_networks import SavedNetwork
     from echobench.trial.record import Prediction
 
 
 def predict(
     model: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="NAME.keras",
-            help="Networks saved by `echobench run --save-models`, each beside its NAME.json",
+        argument(
+            "NAME.keras",
+            "Networks saved by `echobench run --save-models`, each beside its NAME.json",
         ),
     ],
-    backend: BackendsToRun = None,
+    backend: options.BackendsToRun = None,
     batch: Annotated[
         list[int] | None,
-        typer.Option(
-            metavar="N", help="Samples in a timed call; repeatable (default: 1, 21 and 210)"
-        ),
+        option("N", "Samples in a timed call; repeatable (default: 1, 21 and 210)"),
     ] = None,
-    device: Device = "cpu",
-    threads: Threads = None,
-    timeout: Timeout = "10m",
-    results: Results = Path("results"),
-    form: PrintFormat = Format.TABLE,
-    plugin: PluginFiles = None,
+    device: options.Device = "cpu",
+    threads: options.Threads = None,
+    timeout: options.Timeout = "10m",
+    results: options.Results = Path("results"),
+    form: options.PrintFormat = "table",
+    plugin: options.PluginFiles = None,
 ) -> None:
     """Time saved networks on each backend, and check that all predict the same."""
     from rich.console import Console
@@ -63,7 +51,7 @@ def predict(
     setting = predicting.Setting(
         device=device,
         threads=facts.usable_cores() if threads is None else threads,
-        timeout_s=seconds_of("--timeout", timeout),
+        timeout_s=options.seconds_of("--timeout", timeout),
         batches=list(dict.fromkeys(batch or predicting.BATCHES)),
     )
     able = [name for name, b in sorted(plugins.backends.items()) if b.value.uses_keras]
@@ -79,23 +67,19 @@ def predict(
             setting,
             plugins=plugins,
             store=store,
-            command=["echobench", *sys.argv[1:]],
-            started=_say_start,
+            command=options.command_line(),
+            started=lambda model, name: say(f"{model.path.name} on {name} ..."),
             finished=_say_failure,
         )
-    if form is Format.TABLE:
+    if form == "table":
         console = Console()
         for name, table in tables.prediction_tables(predictions, console.width).items():
             say("", name, to=sys.stdout)
             console.print(table)
     else:
-        print(tables.render_predictions(predictions, form.value))
+        print(tables.render_predictions(predictions, form))
     if any(p.status in {"failed", "timeout"} or p.differing_tokens for p in predictions):
         raise typer.Exit(1)
-
-
-def _say_start(model: SavedNetwork, backend: str) -> None:
-    say(f"{model.path.name} on {backend} ...")
 
 
 def _say_failure(prediction: Prediction) -> None:

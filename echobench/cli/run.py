@@ -2,133 +2,101 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from echobench.cli.options import (
-    Address,
-    BackendsToRun,
-    Device,
-    ExecutorName,
-    MemoryLimit,
-    Observe,
-    PluginFiles,
-    Results,
-    Retries,
-    Threads,
-    Timeout,
-    command_line,
-    memory_limit_of,
-    retries_of,
-    whole,
-)
-from echobench.cli.options import seconds as seconds_of
+from echobench.cli import options
+from echobench.cli.options import flag, option
 from echobench.errors import UsageError
 
 
 def run(
-    backend: BackendsToRun = None,
+    backend: options.BackendsToRun = None,
     task: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Task to run, NAME or NAME[key=value,...]; repeatable (default: all)",
-        ),
+        option("NAME", "Task to run, NAME or NAME[key=value,...]; repeatable (default: all)"),
     ] = None,
     engine: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Engine to run, fused, fit or native; repeatable (default: each backend's usual "
+        option(
+            "NAME",
+            "Engine to run, fused, fit or native; repeatable (default: each backend's usual "
             "one: fused, or native without Keras)",
         ),
     ] = None,
     division: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Division to run, closed (the tutorial's recipe) or open (our recipe); repeatable "
+        option(
+            "NAME",
+            "Division to run, closed (the tutorial's recipe) or open (our recipe); repeatable "
             "(default: closed)",
         ),
     ] = None,
     seeds: Annotated[
         str,
-        typer.Option(
-            metavar="N|auto",
-            help="Seeds of each cell, 0 to N-1; auto runs more until each pair of cells is decided",
+        option(
+            "N|auto",
+            "Seeds of each cell, 0 to N-1; auto runs more until each pair of cells is decided",
         ),
     ] = "1",
     repeats: Annotated[
-        int,
-        typer.Option(
-            metavar="N", help="How often to run each cell and seed, to compare a cell with itself"
-        ),
+        int, option("N", "How often to run each cell and seed, to compare a cell with itself")
     ] = 1,
     replicates: Annotated[
         int,
-        typer.Option(
-            metavar="N",
-            help="Train N seeds together in one program, on JAX (0: each seed by itself); runs at "
+        option(
+            "N",
+            "Train N seeds together in one program, on JAX (0: each seed by itself); runs at "
             "least N seeds",
         ),
     ] = 0,
-    device: Device = "cpu",
+    device: options.Device = "cpu",
     devices: Annotated[
-        int,
-        typer.Option(
-            metavar="N", help="Train each trial on N devices, which share every batch equally"
-        ),
+        int, option("N", "Train each trial on N devices, which share every batch equally")
     ] = 1,
-    threads: Threads = None,
-    executor: ExecutorName = "local",
-    address: Address = None,
+    threads: options.Threads = None,
+    executor: options.ExecutorName = "local",
+    address: options.Address = None,
     max_epochs: Annotated[
         int | None,
-        typer.Option(
-            metavar="N",
-            help="Train no trial for more epochs (default: ten times the recipe's epochs)",
-        ),
+        option("N", "Train no trial for more epochs (default: ten times the recipe's epochs)"),
     ] = None,
-    timeout: Timeout = "10m",
-    memory_limit: MemoryLimit = None,
-    retries: Retries = 0,
+    timeout: options.Timeout = "10m",
+    memory_limit: options.MemoryLimit = None,
+    retries: options.Retries = 0,
     budget: Annotated[
         str | None,
-        typer.Option(
-            metavar="TIME",
-            help="Start no new trial after this long, e.g. 20m; the same command resumes "
+        option(
+            "TIME",
+            "Start no new trial after this long, e.g. 20m; the same command resumes "
             "(default: no limit)",
         ),
     ] = None,
-    results: Results = Path("results"),
-    plugin: PluginFiles = None,
-    observe: Observe = None,
+    results: options.Results = Path("results"),
+    plugin: options.PluginFiles = None,
+    observe: options.Observe = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Show the learning as it happens; needs a terminal")
+        bool, flag("--watch", "Show the learning as it happens; needs a terminal")
     ] = False,
     save_models: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Save the trained networks in this folder, as .keras files (default: save none)",
+        option(
+            "FOLDER",
+            "Save the trained networks in this folder, as .keras files (default: save none)",
         ),
     ] = None,
     cache: Annotated[
-        bool,
-        typer.Option("--cache", help="Keep compiled programs, and reuse those kept before"),
+        bool, flag("--cache", "Keep compiled programs, and reuse those kept before")
     ] = False,
-    tell_host: Annotated[
-        bool, typer.Option("--tell-host", help="Record the names of host and user")
-    ] = False,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Smoke run of a few epochs, recorded apart")
-    ] = False,
+    tell_host: Annotated[bool, flag("--tell-host", "Record the names of host and user")] = False,
+    quick: Annotated[bool, flag("--quick", "Smoke run of a few epochs, recorded apart")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the trials that would run, and run none")
+        bool, flag("--dry-run", "Print the trials that would run, and run none")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Run recorded trials again")] = False,
+    force: Annotated[bool, flag("--force", "Run recorded trials again")] = False,
 ) -> None:
     """Train, certify and record trials; the same command again resumes."""
     from echobench import flow
@@ -137,13 +105,14 @@ def run(
     if device not in {"cpu", "gpu"}:
         raise UsageError(f"--device: expected cpu or gpu; received {device!r}")
     auto = seeds == "auto"
-    number = 1 if auto else whole("--seeds", seeds, "a number or auto")
+    if not auto and not re.fullmatch(r"-?\d+", seeds):
+        raise UsageError(f"--seeds: expected a number or auto; received {seeds!r}")
     request = flow.Request(
         tasks=task or [],
         backends=backend or [],
         engines=engine or [],
         divisions=division or ["closed"],
-        seeds=number if auto else max(number, replicates),
+        seeds=1 if auto else max(int(seeds), replicates),
         auto=auto,
         repeats=repeats,
         replicates=replicates,
@@ -151,7 +120,7 @@ def run(
         devices=devices,
         threads=facts.usable_cores() if threads is None else threads,
         max_epochs=max_epochs,
-        timeout_s=seconds_of("--timeout", timeout),
+        timeout_s=options.seconds_of("--timeout", timeout),
         cache=cache,
         quick=quick,
         force=force,
@@ -163,9 +132,9 @@ def run(
         watch=watch,
         save_models=save_models,
         tell_host=tell_host,
-        memory_limit=memory_limit_of(memory_limit),
-        retries=retries_of(retries),
-        budget_s=seconds_of("--budget", budget) if budget else None,
+        memory_limit=options.memory_limit_of(memory_limit),
+        retries=options.retries_of(retries),
+        budget_s=options.seconds_of("--budget", budget) if budget else None,
     )
-    if flow.execute(request, command_line(), dry_run=dry_run, table=True).failed:
+    if flow.execute(request, options.command_line(), dry_run=dry_run, table=True).failed:
         raise typer.Exit(1)

@@ -5,61 +5,38 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from echobench import interrupts
-from echobench.cli.options import (
-    Address,
-    ExecutorName,
-    Format,
-    MemoryLimit,
-    Observe,
-    PluginFiles,
-    PrintFormat,
-    Retries,
-    Threads,
-    command_line,
-    memory_limit_of,
-    retries_of,
-)
-from echobench.cli.options import seconds as seconds_of
+from echobench.cli import options
+from echobench.cli.options import argument, flag, option
 
 
 def study(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Study to run (see: `echobench list`)")
-    ],
+    name: Annotated[str, argument("NAME", "Study to run (see: `echobench list`)")],
     backend: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Backend to run; repeatable (default: the study's own)"),
+        list[str] | None, option("NAME", "Backend to run; repeatable (default: the study's own)")
     ] = None,
     seeds: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Seeds of each variant (default: the study's own number)"),
+        int | None, option("N", "Seeds of each variant (default: the study's own number)")
     ] = None,
-    threads: Threads = None,
-    executor: ExecutorName = "local",
-    address: Address = None,
+    threads: options.Threads = None,
+    executor: options.ExecutorName = "local",
+    address: options.Address = None,
     timeout: Annotated[
         str | None,
-        typer.Option(
-            metavar="TIME",
-            help="Stop a trial after this long, e.g. 90s or 10m (default: the study's own limit)",
+        option(
+            "TIME", "Stop a trial after this long, e.g. 90s or 10m (default: the study's own limit)"
         ),
     ] = None,
-    memory_limit: MemoryLimit = None,
-    retries: Retries = 0,
+    memory_limit: options.MemoryLimit = None,
+    retries: options.Retries = 0,
     results: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER", help="Folder of the records (default: results/studies/NAME)"
-        ),
+        Path | None, option("FOLDER", "Folder of the records (default: results/studies/NAME)")
     ] = None,
-    form: PrintFormat = Format.TABLE,
-    plugin: PluginFiles = None,
-    observe: Observe = None,
+    form: options.PrintFormat = "table",
+    plugin: options.PluginFiles = None,
+    observe: options.Observe = None,
     table_only: Annotated[
-        bool, typer.Option("--table", help="Run nothing; print the table of the recorded trials")
+        bool, flag("--table", "Run nothing; print the table of the recorded trials")
     ] = False,
 ) -> None:
     """Run a study: one question, one table; the same command again resumes."""
@@ -87,17 +64,17 @@ def study(
             executor=executor,
             address=address,
             observers=observe or [],
-            memory_limit=memory_limit_of(memory_limit),
-            retries=retries_of(retries),
+            memory_limit=options.memory_limit_of(memory_limit),
+            retries=options.retries_of(retries),
         ),
-        command_line(),
+        options.command_line(),
     )
     asked = session.plugins.studies[name].value
     selection = Selection(
         backends=backend or [asked.backend],
         seeds=asked.seeds if seeds is None else seeds,
         threads=facts.usable_cores() if threads is None else threads,
-        timeout_s=seconds_of("--timeout", timeout or asked.timeout),
+        timeout_s=options.seconds_of("--timeout", timeout or asked.timeout),
     )
     planned = plan_study(asked, selection, session.plugins)
     if table_only:
@@ -112,8 +89,8 @@ def study(
             session.make([trial for trial in trials if trial.key not in done], of=len(trials))
         found = list({record.key: record for record in session.records()}.values())
     rows = answers(planned, found)
-    if form is not Format.TABLE:
-        print(written(rows, form.value))
+    if form != "table":
+        print(written(rows, form))
         return
     console = Console()
     console.print(line_of(asked.question))

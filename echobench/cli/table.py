@@ -6,75 +6,58 @@ import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from echobench.cli.options import (
-    Backends,
-    Clock,
-    Divisions,
-    Engines,
-    PluginFiles,
-    Quick,
-    Results,
-    Seeds,
-    Statuses,
-    TableFormat,
-    Tasks,
-    must_be_folder,
-    needs,
-)
+from echobench.cli import options
+from echobench.cli.options import option
 from echobench.errors import UsageError
+from echobench.present import writing
 from echobench.text import say
 
 if TYPE_CHECKING:
     from echobench.analysis.table import Group
 
-FLAT = (TableFormat.JSON, TableFormat.CSV, TableFormat.PARQUET)
-
 
 def table(
-    results: Results = Path("results"),
+    results: options.Results = Path("results"),
     form: Annotated[
-        TableFormat, typer.Option("--format", help="Format of the output")
-    ] = TableFormat.TABLE,
+        Literal[options.Format, "parquet"], typer.Option("--format", help="Format of the output")
+    ] = "table",
     clock: Annotated[
-        Clock,
+        options.Clock,
         typer.Option(
             help="What the time to target includes: training; compiling too; or all since the "
             "process started. json, csv and parquet hold all three"
         ),
-    ] = Clock.TRAIN,
+    ] = "train",
     group_by: Annotated[
         str | None,
-        typer.Option(
-            metavar="COLUMNS",
-            help="Columns whose rows form a group, with its best row marked, e.g. backend or "
+        option(
+            "COLUMNS",
+            "Columns whose rows form a group, with its best row marked, e.g. backend or "
             "task,device (default: task,division)",
         ),
     ] = None,
     sort: Annotated[
         str | None,
-        typer.Option(
-            metavar="COLUMN",
-            help="Column to sort each group by; -COLUMN puts the largest first (default: names)",
+        option(
+            "COLUMN",
+            "Column to sort each group by; -COLUMN puts the largest first (default: names)",
         ),
     ] = None,
-    task: Tasks = None,
-    backend: Backends = None,
-    engine: Engines = None,
-    division: Divisions = None,
-    status: Statuses = None,
-    seed: Seeds = None,
+    task: options.Tasks = None,
+    backend: options.Backends = None,
+    engine: options.Engines = None,
+    division: options.Divisions = None,
+    status: options.Statuses = None,
+    seed: options.Seeds = None,
     output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="File to write to (default: the terminal)"
-        ),
+        Path | None, option("FILE", "File to write to (default: the terminal)", "--output", "-o")
     ] = None,
-    plugin: PluginFiles = None,
-    quick: Quick = False,
+    plugin: options.PluginFiles = None,
+    quick: options.Quick = False,
 ) -> None:
     """Print the results table."""
     from echobench.analysis import frame
@@ -85,39 +68,40 @@ def table(
     from echobench.present.sentences import verdicts
     from echobench.store.folder import Store
 
-    must_be_folder(results)
-    _check_parquet(form, output)
-    wanted = {"task": task or [], "backend": backend or [], "engine": engine or []}
-    everything = frame.only(frame.load(Store(results, quick=quick).folder), wanted)
+    options.must_be_folder(results)
+    if form == "parquet":
+        options.needs("--format parquet", "parquet", "pyarrow")
+        if output is None and sys.stdout.isatty():
+            raise UsageError(
+                "--format parquet: expected --output FILE or a pipe; it is no text to read"
+            )
+    chosen_rows = options.filters(task=task, backend=backend, engine=engine)
+    everything = frame.only(frame.load(Store(results, quick=quick).folder), chosen_rows)
     latest, moved = frame.sorted_out_frame(frame.latest(everything), Plugins(plugin or []))
-    filters = {
-        "status": status or [],
-        "seed": [str(number) for number in seed or []],
-    }
-    records = frame.only(latest, {"division": division or [], **filters})
+    records = frame.only(latest, options.filters(division=division, status=status, seed=seed))
     names = tuple(group_by.split(",")) if group_by else ()
-    if form in FLAT:
+    if form in {"json", "csv", "parquet"}:
         flat = tables.ordered(records, names, sort)
-        with _opened(output, binary=form is TableFormat.PARQUET) as file:
-            if form is TableFormat.PARQUET:
+        with _opened(output, binary=form == "parquet") as file:
+            if form == "parquet":
                 file.write(tables.parquet(flat))
             else:
-                for text in (*tables.render(flat, form.value), "\n"):
+                for text in (*tables.render(flat, form), "\n"):
                     file.write(text)
         return
-    groups = grouped(records, clock.value, names or GROUP_BY, sort)
+    groups = grouped(records, clock, names or GROUP_BY, sort)
     with _opened(output) as file:
-        if form is TableFormat.MD:
-            print(tables.written(tables.lines(groups), form.value), file=file)
+        if form == "md":
+            print(tables.written(tables.lines(groups), form), file=file)
         elif groups:
             notes = [
                 *tables.legend(groups, names or GROUP_BY),
                 *footnotes(records),
                 *chosen(everything),
-                *absent(frame.only(latest, {"division": division or []})),
+                *absent(frame.only(latest, options.filters(division=division))),
                 *moved,
             ]
-            _show(file, groups, notes, verdicts(groups, clock.value, results))
+            _show(file, groups, notes, verdicts(groups, clock, results))
         else:
             say(f"no records in {results}; make some with: echobench run")
 
@@ -138,27 +122,12 @@ def _show(file: IO[str], groups: Sequence[Group], notes: list[str], sentences: l
         console.print(line_of(line))
 
 
-def _check_parquet(form: TableFormat, output: Path | None) -> None:
-    if form is not TableFormat.PARQUET:
-        return
-    needs("--format parquet", "parquet", "pyarrow")
-    if output is None and sys.stdout.isatty():
-        raise UsageError(
-            "--format parquet: expected --output FILE or a pipe; it is no text to read"
-        )
-
-
 @contextlib.contextmanager
 def _opened(output: Path | None, *, binary: bool = False) -> Iterator[IO[Any]]:
-    """Open the output: a file, or stdout."""
     if output is None:
         yield sys.stdout.buffer if binary else sys.stdout
         return
-    try:
+    with writing(output):
         output.parent.mkdir(parents=True, exist_ok=True)
         with output.open("wb" if binary else "w", encoding=None if binary else "utf-8") as file:
             yield file
-    except OSError as error:
-        raise UsageError(
-            f"--output {output}: expected a file that can be written; {error.strerror}"
-        ) from error

@@ -7,23 +7,9 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from echobench import interrupts
-from echobench.cli.options import (
-    Device,
-    Format,
-    MemoryLimit,
-    PluginFiles,
-    PrintFormat,
-    Retries,
-    Threads,
-    command_line,
-    memory_limit_of,
-    needs,
-    retries_of,
-)
-from echobench.cli.options import seconds as seconds_of
+from echobench.cli import options
+from echobench.cli.options import option
 from echobench.errors import UsageError
 from echobench.text import say
 
@@ -33,60 +19,43 @@ if TYPE_CHECKING:
 
 
 def tune(
-    task: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="Task to find a recipe for, NAME or NAME[key=value,...]"),
-    ],
+    task: Annotated[str, option("NAME", "Task to find a recipe for, NAME or NAME[key=value,...]")],
     backend: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Backend to measure on (default: the reference backend, jax)"
-        ),
+        str | None, option("NAME", "Backend to measure on (default: the reference backend, jax)")
     ] = None,
     engine: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Engine to measure (default: the backend's usual one)"),
+        str | None, option("NAME", "Engine to measure (default: the backend's usual one)")
     ] = None,
     fix: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="FIELD=VALUE",
-            help="Field of the recipe to fix instead of searching it; repeatable (default: none)",
+        option(
+            "FIELD=VALUE",
+            "Field of the recipe to fix instead of searching it; repeatable (default: none)",
         ),
     ] = None,
-    seeds: Annotated[
-        int, typer.Option(metavar="N", help="Tuning seeds to run each candidate with")
-    ] = 3,
+    seeds: Annotated[int, option("N", "Tuning seeds to run each candidate with")] = 3,
     budget: Annotated[
         str,
-        typer.Option(
-            metavar="TIME",
-            help="Start no new trial after this long, e.g. 20m; the same command resumes",
-        ),
+        option("TIME", "Start no new trial after this long, e.g. 20m; the same command resumes"),
     ] = "30m",
     candidates: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", help="Try at most N candidates (default: as many as the budget allows)"
-        ),
+        int | None, option("N", "Try at most N candidates (default: as many as the budget allows)")
     ] = None,
     timeout: Annotated[
         str,
-        typer.Option(
-            metavar="TIME",
-            help="Stop a trial after this long, until the best candidate sets a shorter limit",
+        option(
+            "TIME", "Stop a trial after this long, until the best candidate sets a shorter limit"
         ),
     ] = "10m",
-    memory_limit: MemoryLimit = None,
-    retries: Retries = 0,
-    device: Device = "cpu",
-    threads: Threads = None,
+    memory_limit: options.MemoryLimit = None,
+    retries: options.Retries = 0,
+    device: options.Device = "cpu",
+    threads: options.Threads = None,
     results: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Folder of the records (default: results/tune/TASK)"),
+        Path | None, option("FOLDER", "Folder of the records (default: results/tune/TASK)")
     ] = None,
-    form: PrintFormat = Format.TABLE,
-    plugin: PluginFiles = None,
+    form: options.PrintFormat = "table",
+    plugin: options.PluginFiles = None,
 ) -> None:
     """Search for a faster open recipe; the same command again resumes."""
     from echobench import flow
@@ -95,13 +64,13 @@ def tune(
     from echobench.machine import facts
     from echobench.plugin.manager import Plugins
     from echobench.present import progress
-    from echobench.present.search import candidate_sentence
+    from echobench.present.table import candidate_sentence
     from echobench.store.locks import SEARCHES, FolderLocks
     from echobench.store.search_log import SearchLog, best
     from echobench.text import file_name
     from echobench.trial.selectors import pairs
 
-    needs("tune", "tune", "optuna")
+    options.needs("tune", "tune", "optuna")
     if device not in {"cpu", "gpu"}:
         raise UsageError(f"--device: expected cpu or gpu; received {device!r}")
     if candidates is not None and candidates < 1:
@@ -113,18 +82,18 @@ def tune(
         seeds=seeds,
         device=device,
         threads=facts.usable_cores() if threads is None else threads,
-        timeout_s=seconds_of("--timeout", timeout),
+        timeout_s=options.seconds_of("--timeout", timeout),
     )
     fixed = pairs("--fix", fix or [], "FIELD=VALUE")
     search = tuning.plan_search(task, fixed, selection, plugins)
-    options = flow.Options(
+    how = flow.Options(
         results=results or Path("results") / "tune" / file_name(search.name),
-        memory_limit=memory_limit_of(memory_limit),
-        retries=retries_of(retries),
-        budget_s=seconds_of("--budget", budget),
+        memory_limit=options.memory_limit_of(memory_limit),
+        retries=options.retries_of(retries),
+        budget_s=options.seconds_of("--budget", budget),
     )
     # The best recipe is run again to be reported, and passes the parity gate there.
-    session = flow.Session(options, command_line(), plugins=plugins, gate=False)
+    session = flow.Session(how, options.command_line(), plugins=plugins, gate=False)
     session.prepare()
     store = session.store
     locks = FolderLocks(store.folder, SEARCHES)
@@ -139,7 +108,7 @@ def tune(
     if log.others:
         say(f"{log.others} candidates were tried under other conditions, and are left out")
     comfort = "candidates and trials so far are recorded; the same command resumes"
-    with interrupts.on_interrupt_say(comfort), progress.search_watcher() as watcher:
+    with interrupts.on_interrupt_say(comfort), progress.watcher(None) as watcher:
         for candidate in tuning.run_search(search, session.matrix, log, watcher, candidates):
             say(f"candidate {candidate.number}: {candidate_sentence(candidate)}")
             if candidate == best(log.candidates):
@@ -147,24 +116,19 @@ def tune(
     _print(search, log.candidates, form)
 
 
-def _print(search: Search, tried: list[Candidate], form: Format) -> None:
+def _print(search: Search, tried: list[Candidate], form: options.Format) -> None:
     """Print the best few, and the best one ready to run and to commit."""
     from rich.console import Console
 
     from echobench.harness.search_space import SEARCHED
-    from echobench.present.search import candidate_rows, seconds_text
-    from echobench.present.table import written
+    from echobench.present.table import candidate_rows, seconds_text, written
     from echobench.present.terminal import drawn
     from echobench.store.search_log import best
 
     lines = candidate_rows(tried, search.recipe, SEARCHED)
-    if form is not Format.TABLE:
+    if form != "table":
         selectors = {str(one.number): search.label(one.recipe) for one in tried}
-        print(
-            written(
-                [{**line, "selector": selectors[line["candidate"]]} for line in lines], form.value
-            )
-        )
+        print(written([{**line, "selector": selectors[line["candidate"]]} for line in lines], form))
         return
     if lines:
         console = Console()

@@ -3,39 +3,28 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from echobench.cli.options import AsJson, PluginFiles, RecordPaths
-from echobench.errors import UsageError
+from echobench.cli.options import AsJson, PluginFiles, RecordPaths, files_of, flag
+from echobench.text import plain, say
 
 
 def validate(
     paths: RecordPaths,
-    repair: Annotated[
-        bool,
-        typer.Option("--repair", help="First move damaged lines to FILE.damaged"),
-    ] = False,
+    repair: Annotated[bool, flag("--repair", "First move damaged lines to FILE.damaged")] = False,
     plugin: PluginFiles = None,
     as_json: AsJson = False,
 ) -> None:
     """Check records: schema, arithmetic, recipes, duplicates, impossible values."""
     from echobench.plugin.manager import Plugins
-    from echobench.store.reading import Complaints, record_files
+    from echobench.store.reading import Complaints
     from echobench.store.referee import validate as check
-    from echobench.text import plain
 
-    for path in paths:
-        if not path.exists():
-            raise UsageError(f"validate: expected files or folders of records; received {path!s}")
-    files = [file for path in paths for file in record_files(path, deep=True)]
-    files = list(dict.fromkeys(files))
-    if not files:
-        raise UsageError(f"validate: no records in {', '.join(map(str, paths))}")
+    files = files_of("validate", paths)
     if repair:
         _repair(files)
     complaints = Complaints(say=lambda line: None)
@@ -47,26 +36,21 @@ def validate(
             text = f"{finding.where}: {finding.severity}: {finding.about}: {finding.message}"
             print(plain(text))
     errors = sum(finding.severity == "error" for finding in findings)
-    print(*complaints.summary()[-1:], sep="\n", end="\n" * bool(complaints.counts), file=sys.stderr)
-    print(f"{count} records, {errors} errors, {len(findings) - errors} warnings", file=sys.stderr)
+    say(*complaints.summary()[-1:])
+    say(f"{count} records, {errors} errors, {len(findings) - errors} warnings")
     if errors:
         raise typer.Exit(1)
 
 
 def _repair(files: list[Path]) -> None:
-    """Move damaged lines aside, and report each file."""
     from echobench.store.reading import KINDS
     from echobench.store.repair import repair
-    from echobench.text import plain
 
     repairs = [done for done in map(repair, files) if done]
     for done in repairs:
-        print(
-            plain(
-                f"{done.path}: {done.lines:,} {KINDS['damaged'][done.lines > 1]}, "
-                f"{done.bytes:,} bytes, set aside in {done.aside.name}"
-            ),
-            file=sys.stderr,
+        say(
+            f"{done.path}: {done.lines:,} {KINDS['damaged'][done.lines > 1]}, "
+            f"{done.bytes:,} bytes, set aside in {done.aside.name}"
         )
     if not repairs:
-        print("nothing to repair", file=sys.stderr)
+        say("nothing to repair")

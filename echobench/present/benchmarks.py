@@ -27,12 +27,7 @@ MEDIANS = (
 def of_one_machine(records: Iterable[Record], wanted: str | None = None) -> list[Record]:
     """Return the records of one machine class, since a file of pytest-benchmark is of one machine.
 
-    Args:
-        records: of any machines.
-        wanted: part of the class's name; needed if there are several classes.
-
-    Raises:
-        UsageError: not exactly one class has it in its name.
+    `wanted` is a part of the class's name; exactly one class must match.
     """
     classes: dict[str, list[Record]] = defaultdict(list)
     for record in records:
@@ -52,13 +47,6 @@ def document(records: Sequence[Record], metric: str) -> tuple[dict[str, Any], li
 
     A benchmark is a cell, and a round is one of its trials; pytest-benchmark's own `Stats`
     computes the statistics over the rounds.
-
-    Args:
-        records: of one machine class, the latest of each trial.
-        metric: `seconds_per_update` or `time_to_target_s`.
-
-    Raises:
-        UsageError: no record holds the metric.
     """
     from pytest_benchmark import __version__
     from pytest_benchmark.stats import Stats
@@ -116,7 +104,7 @@ def _all_plain(value: Any) -> Any:
 
 
 def group(record: Record) -> str:
-    """Return the group within which pytest-benchmark compares a record: its task and division."""
+    """Return the group within which pytest-benchmark compares a record."""
     return f"{file_name(record.task)} {file_name(record.division)}"
 
 

@@ -14,8 +14,7 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from echobench.harness.matrix import Watcher
-from echobench.present.echoes import side_by_side
-from echobench.present.terminal import line_of
+from echobench.present.terminal import line_of, side_by_side
 from echobench.text import plain, say
 from echobench.trial.job import Look, Progress
 from echobench.trial.record import Record
@@ -33,33 +32,20 @@ AXIS = 6
 
 
 @contextmanager
-def watcher(total: int, *, curves: bool = False) -> Iterator[Watcher]:
-    """Show `total` trials on stderr as they run.
+def watcher(total: int | None, *, curves: bool = False) -> Iterator[Watcher]:
+    """Show `total` trials on stderr as they run, with `curves` and sample echoes if wanted.
 
-    Args:
-        total: number of trials.
-        curves: draw each trial's learning curve and sample echoes, on a terminal.
+    A search has no fixed number (None), and prints its own results.
     """
     console = Console(stderr=True)
-    if curves:
+    if curves and total is not None:
         with _curves(console, total) as shown:
             yield shown
     elif console.is_terminal:
         with _bars(console, total) as shown:
             yield shown
     else:
-        yield _lines(total)
-
-
-@contextmanager
-def search_watcher() -> Iterator[Watcher]:
-    """Show the running trial of a search on a terminal; the search prints its own results."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield Watcher()
-        return
-    with _bars(console, None) as shown:
-        yield shown
+        yield Watcher() if total is None else _lines(total)
 
 
 def result_message(record: Record) -> str:
@@ -101,7 +87,6 @@ def _lines(total: int) -> Watcher:
 
 @contextmanager
 def _bars(console: Console, total: int | None) -> Iterator[Watcher]:
-    """Show a bar per running trial; `total` is None for a search, which has no fixed number."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
@@ -151,19 +136,14 @@ def _state(trial: Trial, progress: Progress) -> str:
 
 @dataclass
 class Picture:
-    """The running trial's learning curve and sample echoes.
-
-    Attributes:
-        name: of the trial, with its number.
-        phase: of its worker.
-        looks: its evaluations so far, each with its epoch.
-        began: on the monotonic clock.
-    """
+    """The running trial's learning curve and sample echoes."""
 
     name: str = ""
     phase: str = ""
     looks: list[tuple[int, Look]] = field(default_factory=list)
+    """Evaluations so far, each with its epoch."""
     began: float = 0.0
+    """On the monotonic clock."""
 
     def drawn(self, width: int, height: int) -> RenderableType:
         """Return the picture for a terminal of `width` columns and `height` lines."""
@@ -184,12 +164,9 @@ class Picture:
 
 
 def curve(points: Sequence[tuple[int, float]], width: int, height: int) -> Text:
-    """Return accuracies over epochs as columns of blocks.
+    """Return ascending epochs from 1 on, each with its accuracy, as columns of blocks.
 
-    Args:
-        points: ascending epochs from 1 on, each with its accuracy, 0 to 1.
-        width: columns, including the axis.
-        height: lines above the epochs' axis.
+    The width includes the axis; the height is that of the lines above the epochs' axis.
     """
     columns, last = max(1, width - AXIS - 1), points[-1][0]
     eighths, passed, accuracy = [], 0, 0.0

@@ -10,7 +10,6 @@ from pathlib import Path
 from echobench.analysis.pairs import SECONDS_PER_UPDATE, TIME_TO_TARGET, Decision, judge, pair
 from echobench.analysis.statistics import FEWEST_PAIRS
 from echobench.analysis.table import TIME, Group, Row
-from echobench.trial.cell import Cell
 from echobench.trial.trial import BUDGET
 
 CLOCK_WORDS = {
@@ -28,16 +27,15 @@ def verdicts(
 ) -> list[str]:
     """Return a sentence for each group: the verdict on its best row and the next.
 
-    Args:
-        groups: of the summary's rows.
-        clock: what counts into the time to target.
-        results: folder of the records, for the command that would make enough pairs.
+    Where there are too few pairs it names the command that makes enough in the folder `results`.
     """
     machines = {row.place["machine"] for group in groups for row in group.rows}
     sentences: list[str] = []
     alone: dict[str, list[str]] = {}
     for group in groups:
-        tasks, conditions = _conditions(group, several_machines=len(machines) > 1)
+        place = group.rows[0].place
+        tasks = list(dict.fromkeys(row.place["task"] for row in group.rows))
+        conditions = f"({place['division']}{', ' + place['machine'] if len(machines) > 1 else ''})"
         if len(group.order) > 1:
             where = f"on {tasks[0]} {conditions}" if len(tasks) == 1 else conditions
             sentences.append(_sentence(group, where, clock, results))
@@ -79,13 +77,6 @@ def _sentence(group: Group, where: str, clock: str, results: Path | None) -> str
     return f"{a} made an update {where} {times} faster than {b} {interval}{none}"
 
 
-def _conditions(group: Group, *, several_machines: bool) -> tuple[list[str], str]:
-    """Return a group's tasks, and what never differs in it, in brackets."""
-    place = group.rows[0].place
-    tasks = list(dict.fromkeys(row.place["task"] for row in group.rows))
-    return tasks, f"({place['division']}{', ' + place['machine'] if several_machines else ''})"
-
-
 def _names(rows: Sequence[Row]) -> list[str]:
     """Return what each row is called: its backend, and what else tells it apart."""
     differing = [
@@ -101,12 +92,12 @@ def _names(rows: Sequence[Row]) -> list[str]:
 
 
 def _command(rows: Sequence[Row], seeds: int, results: Path | None) -> str:
-    """Return the command that gives rows enough pairs."""
     cells = [row.cell for row in rows]
 
     def every(name: str) -> list[str]:
         return list(dict.fromkeys(str(getattr(cell, name)) for cell in cells))
 
+    usual = BUDGET * cells[0].recipe.epochs
     words = ["echobench", "run"]
     for option, values in {
         "--task": every("label"),
@@ -114,16 +105,10 @@ def _command(rows: Sequence[Row], seeds: int, results: Path | None) -> str:
         "--threads": every("threads")[:1],
         "--devices": [count for count in every("devices")[:1] if count != "1"],
         "--device": [device for device in every("device")[:1] if device != "cpu"],
-        "--max-epochs": _budget(cells[0]),
+        "--max-epochs": [] if cells[0].max_epochs == usual else every("max_epochs")[:1],
         "--seeds": [str(seeds)],
         "--results": [] if results is None else [str(results)],
     }.items():
         words += [word for value in values for word in (option, value)]
     words += [f"--{name}" for name in ("quick", "cache") if getattr(cells[0], name)]
     return shlex.join(words)
-
-
-def _budget(cell: Cell) -> list[str]:
-    """Return the epochs that a trial may take, if they are not the usual ones."""
-    usual = BUDGET * cell.recipe.epochs
-    return [] if cell.max_epochs == usual else [str(cell.max_epochs)]

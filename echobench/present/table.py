@@ -1,4 +1,4 @@
-"""Tables of trials and of predictions: for a terminal, and as JSON, CSV, Markdown and Parquet."""
+"""Tables of trials, predictions and candidates: for a terminal, JSON, CSV, Markdown, Parquet."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from rich.console import RenderableType
 
 from echobench.analysis.frame import CELL, Records, frame
 from echobench.analysis.table import GROUP_BY, GROUPS, TIME, UPDATE, Group
+from echobench.core.task import Recipe
 from echobench.errors import UnknownNameError
 from echobench.machine import parallel
 from echobench.present.terminal import DISPENSABLE, MARK, drawn
+from echobench.store.search_log import Candidate, SeedResult, ranked
 from echobench.text import markdown, spreadsheet
 from echobench.trial.record import (
     INTEGERS,
@@ -28,6 +30,8 @@ from echobench.trial.record import (
 
 PIECE = 25_000
 """Rows that one process formats at a time."""
+MAX_CANDIDATES = 5
+"""Best candidates in the table of a search; the starting recipe is always added."""
 
 
 def lines(groups: Sequence[Group]) -> list[dict[str, str]]:
@@ -70,14 +74,8 @@ def ordered(
 ) -> pd.DataFrame:
     """Return a row per trial, with the fields of the flat table as columns.
 
-    Args:
-        records: the latest of each trial.
-        group_by: fields; rows with equal values stand together.
-        sort: field to sort each group by, `-` before it for the largest first; missing
-            values come last.
-
-    Raises:
-        UnknownNameError: there is no such field.
+    Rows with equal values of `group_by` stand together; `-` before the field to sort each
+    group by puts the largest first. Missing values come last.
     """
     column = sort.removeprefix("-") if sort else None
     for name in [*group_by, *([column] if column else [])]:
@@ -144,17 +142,11 @@ def _harmless(value: Any) -> Any:
     return spreadsheet(value) if isinstance(value, str) else value
 
 
-def written(lines: list[dict[str, Any]], form: str, columns: Sequence[str] | None = None) -> str:
-    """Return lines as `json`, `csv` or `md`.
-
-    Args:
-        lines: the rows, by column.
-        form: one of the three.
-        columns: their order; the first line's by default.
-    """
+def written(lines: list[dict[str, Any]], form: str) -> str:
+    """Return lines, whose first has all columns, as `json`, `csv` or `md`."""
     if form == "json":
         return json.dumps(lines, indent=2)
-    flat = pd.DataFrame(lines, columns=None if columns is None else list(columns))
+    flat = pd.DataFrame(lines)
     if form == "csv":
         text: str = flat.map(_harmless).rename(columns=_harmless).to_csv(index=False)
         return text.rstrip("\n")
@@ -208,7 +200,7 @@ def _by_batch(predictions: Iterable[Prediction]) -> Iterator[tuple[Prediction, L
 
 def _latency_columns(latency: Latency | None) -> dict[str, str]:
     if latency is None:
-        return {"batch": "", "latency ms": "", "samples/s": ""}
+        return dict.fromkeys(("batch", "latency ms", "samples/s"), "")
     seconds = (latency.median_s, *latency.quartiles_s)
     median, low, high = (f"{1e3 * second:.3g}" for second in seconds)
     return {
@@ -226,3 +218,42 @@ def _agreement(prediction: Prediction) -> str:
     if prediction.differing_tokens == 0:
         return "yes"
     return f"{prediction.differing_tokens:,} of {prediction.tokens:,} differ"
+
+
+def candidate_rows(
+    candidates: Sequence[Candidate], start: Recipe, fields: Sequence[str]
+) -> list[dict[str, str]]:
+    """Return rows of the best candidates and the starting one, with fields of their recipes."""
+    chosen = ranked(candidates)[:MAX_CANDIDATES]
+    chosen += [one for one in candidates if one.recipe == start and one not in chosen]
+    return [
+        {
+            "candidate": str(one.number),
+            "time to target": seconds_text(one.objective),
+            "seeds": _seed_times(one.seeds),
+            **{name.replace("_", " "): f"{getattr(one.recipe, name):g}" for name in fields},
+            "note": "start" if one.recipe == start else "",
+        }
+        for one in chosen
+    ]
+
+
+def candidate_sentence(candidate: Candidate) -> str:
+    """Describe a candidate: how it ended, and its seeds' seconds to the target."""
+    times = _seed_times(candidate.seeds)
+    if candidate.status == "complete":
+        return f"{seconds_text(candidate.objective)} ({times})"
+    why = f", {candidate.reason}" if candidate.status in {"stopped", "failed"} else ""
+    return f"{candidate.status}{why} ({times})"
+
+
+def seconds_text(seconds: float | None) -> str:
+    """Format a time; empty for None."""
+    return "" if seconds is None else f"{seconds:.3g} s"
+
+
+def _seed_times(results: Sequence[SeedResult]) -> str:
+    return ", ".join(
+        result.status if result.time_to_target_s is None else f"{result.time_to_target_s:.3g}"
+        for result in results
+    )

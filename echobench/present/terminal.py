@@ -1,4 +1,4 @@
-"""Tables for a terminal of any width."""
+"""Tables, and echoes with their errors marked, for a terminal of any width."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from echobench.core.spelling import DOT, Token
 from echobench.text import plain
+from echobench.trial.record import Sample
 
 DISPENSABLE = (
     "of limit", "sequences/s", "wall", "compile", "error bound", "units", "epochs", "exact match",
@@ -24,6 +26,9 @@ WRAPPED = {"note": 22, "machine": 24}
 NAMES = {"task", "backend", "engine", "division", "device"}
 """Columns that are aligned left in every table."""
 Lines = Sequence[Mapping[str, str]]
+SIGNS = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("", "")}
+GAP = 2
+"""Columns between the tokens of an echo."""
 
 
 def drawn(
@@ -36,13 +41,9 @@ def drawn(
 
     Columns that do not fit are left out, the least important first, and named below the
     table. Where that is not enough, names that all rows share and then notes stand below
-    it, and intervals below their figures; at last each row becomes a paragraph.
-
-    Args:
-        lines: the rows, by column.
-        width: of the terminal.
-        names: columns that identify a row: never wrapped, aligned left.
-        dispensable: columns that may be left out, the first to go first.
+    it, and intervals below their figures; at last each row becomes a paragraph. The columns
+    in `names` identify a row, and are never wrapped; those in `dispensable` may be left out,
+    the first to go first.
     """
     lines = rows = [{plain(n): plain(text) for n, text in line.items()} for line in lines]
     names = [*map(plain, names)]
@@ -136,3 +137,75 @@ def _paragraphs(
         figures = [n for n, text in line.items() if text and n not in {*names, *hidden}]
         parts.append(Padding(Text("; ".join(f"{n} {line[n]}" for n in figures)), (0, 0, 0, 4)))
     return Group(*parts, *(Text(text, style="dim italic") for text in below))
+
+
+def token_text(token: Token) -> str:
+    """Return a token as plain text; a dot if it is missing."""
+    return DOT if token is None else plain(str(token))
+
+
+def signs(correct: Sequence[bool | None]) -> list[Text]:
+    """Return a sign for each token: right, wrong, or none if that is unknown."""
+    return [Text(*SIGNS[one]) for one in correct]
+
+
+def correctness(expected: Sequence[Token], echoed: Sequence[Token]) -> list[bool | None]:
+    """Return which tokens are right; None where none is expected."""
+    pairs = zip(expected, echoed, strict=True)
+    return [None if token is None else token == answer for token, answer in pairs]
+
+
+def aligned(lines: Mapping[str, Sequence[str | Text]], width: int) -> Text:
+    """Return lines of tokens, which may differ in length, in common columns, wrapped together."""
+    cells = {
+        name: [c if isinstance(c, Text) else Text(c) for c in line] for name, line in lines.items()
+    }
+    columns = max(map(len, cells.values()), default=0)
+    widths = [
+        max(line[at].cell_len for line in cells.values() if at < len(line)) + GAP
+        for at in range(columns)
+    ]
+    label = max(map(len, cells), default=0) + 1
+    text = Text()
+    start = 0
+    while start < columns:
+        stop, room = start + 1, width - label - widths[start]
+        while stop < columns and widths[stop] <= room:
+            room -= widths[stop]
+            stop += 1
+        if start:
+            text.append("\n")
+        for name, line in cells.items():
+            if not line[start:stop]:
+                continue
+            text.append(f" {name:{label - 1}}", style="dim")
+            for at, cell in enumerate(line[start:stop], start):
+                text.append(" " * (widths[at] - cell.cell_len))
+                text.append(cell)
+            text.rstrip()
+            text.append("\n")
+        start = stop
+    return text
+
+
+def side_by_side(samples: Sequence[Sample], width: int) -> Text:
+    """Return as many sample echoes as fit beside each other, at least the first, errors marked."""
+    for count in range(len(samples), 0, -1):
+        lines: dict[str, list[str | Text]] = {"expected": [], "predicted": [], "": []}
+        for sample in samples[:count]:
+            correct = correctness(sample.expected, sample.predicted)
+            answers = [
+                token if known is not None else None
+                for token, known in zip(sample.predicted, correct, strict=True)
+            ]
+            cells: list[list[str | Text]] = [
+                [*map(token_text, sample.expected)],
+                [*map(token_text, answers)],
+                [*signs(correct)],
+            ]
+            for line, more in zip(lines.values(), cells, strict=True):
+                line += ["│", *more] if line else more
+        text = aligned(lines, width)
+        if text.plain.count("\n") <= len(lines):
+            break
+    return text

@@ -13,22 +13,8 @@ from echobench.core.backend import Backend
 from echobench.errors import UsageError
 from echobench.harness.plan import resolve
 from echobench.plugin.manager import Plugins
-from echobench.testing.checks import (
-    CheckResult,
-    FaultError,
-    Say,
-    SkipError,
-    assert_none_failed,
-    check_imports,
-    check_parity,
-    no_progress,
-    none_failed,
-    quick_trial,
-    run_check,
-    run_probe,
-    skip_checks,
-    usable_backends,
-)
+from echobench.testing import checks
+from echobench.testing.checks import CheckResult, FaultError, Say, SkipError
 from echobench.trial.trial import QUICK_EPOCHS
 from echobench.worker.parity import TOLERANCE as PARITY_TOLERANCE
 from echobench.worker.probes import ENGINE_EPOCHS, SHORT_EPOCHS
@@ -44,7 +30,7 @@ def assert_backend(
     name: str, *, tasks: Sequence[str] = (), plugins: Sequence[Path | str] = ()
 ) -> None:
     """Raise AssertionError with the checks that a backend fails, if any; see `check_backend`."""
-    assert_none_failed(name, check_backend(name, tasks=tasks, plugins=plugins))
+    checks.assert_none_failed(name, check_backend(name, tasks=tasks, plugins=plugins))
 
 
 def check_backend(
@@ -52,7 +38,7 @@ def check_backend(
     *,
     tasks: Sequence[str] = (),
     plugins: Sequence[Path | str] = (),
-    say: Say = no_progress,
+    say: Say = checks.no_progress,
 ) -> list[CheckResult]:
     """Check a backend; some ten seconds for each task.
 
@@ -79,21 +65,23 @@ def check_backend(
         resolve(selector, "closed", loaded)  # raises UsageError before anything runs
     say(f"{name}: loading it in a fresh process")
     results = [
-        run_check("imports", lambda: check_imports(provided.plugin, loaded)),
-        run_check("available", lambda: _available(backend)),
-        run_check("environment", lambda: _environment(backend)),
+        checks.run_check("imports", lambda: checks.check_imports(provided.plugin, loaded)),
+        checks.run_check("available", lambda: _available(backend)),
+        checks.run_check("environment", lambda: _environment(backend)),
     ]
-    if not none_failed(results):
-        return [*results, *skip_checks(ENGINE_CHECKS, "fix what failed above first")]
+    if not checks.none_failed(results):
+        return [*results, *checks.skip_checks(ENGINE_CHECKS)]
     results += _engine(backend, selectors[0], loaded, say)
     if not backend.trains:
         return results
-    if not none_failed(results):
-        return [*results, *skip_checks(["parity"], "fix what failed above first")]
+    if not checks.none_failed(results):
+        return [*results, *checks.skip_checks(["parity"])]
     for selector in selectors:
         say(f"{name}: parity of {selector}")
-        check = functools.partial(check_parity, quick_trial(selector, name, loaded), loaded)
-        results.append(run_check(f"parity {selector}", check))
+        check = functools.partial(
+            checks.check_parity, checks.quick_trial(selector, name, loaded), loaded
+        )
+        results.append(checks.run_check(f"parity {selector}", check))
     return results
 
 
@@ -130,7 +118,6 @@ def _available(backend: Backend) -> str:
 
 
 def _environment(backend: Backend) -> str:
-    """Check that the environment consists of strings."""
     names: set[str] = set()
     for device in ("cpu", "gpu"):
         for threads in (1, 2):
@@ -156,31 +143,34 @@ def _engine(backend: Backend, selector: str, plugins: Plugins, say: Say) -> list
 
     def devices() -> str:
         say(f"{backend.name}: running trainer and predictor on {selector}")
-        measured.update(run_probe("engine", quick_trial(selector, backend.name, plugins), plugins))
+        measured.update(
+            checks.run_probe("engine", checks.quick_trial(selector, backend.name, plugins), plugins)
+        )
         if not set(measured["devices"]) & {"cpu", "gpu"}:
             raise FaultError(
                 f"devices returns {measured['devices']}", "return the kinds of device: 'cpu', 'gpu'"
             )
         return ", ".join(measured["devices"])
 
-    first = run_check("devices", devices)
+    first = checks.run_check("devices", devices)
     if not measured:
-        return [first, *skip_checks(ENGINE_CHECKS[1:], "fix what failed above first")]
-    results = [first, run_check("facts", lambda: _facts(measured))]
+        return [first, *checks.skip_checks(ENGINE_CHECKS[1:])]
+    results = [first, checks.run_check("facts", lambda: _facts(measured))]
     if not backend.trains:
         why = backend.why_no_training() or "it trains nothing"
-        return [*results, *skip_checks([*ENGINE_CHECKS[2:], "parity"], why)]
+        return [*results, *checks.skip_checks([*ENGINE_CHECKS[2:], "parity"], why)]
     return [
         *results,
-        run_check("reset", lambda: _reset(measured)),
-        run_check("dispatch", lambda: _dispatch(measured)),
-        run_check("predictor", lambda: _predictor(measured)),
-        run_check("agreement", lambda: _agreement(measured, backend, selector, plugins, say)),
+        checks.run_check("reset", lambda: _reset(measured)),
+        checks.run_check("dispatch", lambda: _dispatch(measured)),
+        checks.run_check("predictor", lambda: _predictor(measured)),
+        checks.run_check(
+            "agreement", lambda: _agreement(measured, backend, selector, plugins, say)
+        ),
     ]
 
 
 def _facts(measured: dict[str, Any]) -> str:
-    """Check that the facts can be written as JSON."""
     facts = measured["facts"]
     if "error" in facts:
         raise FaultError(
@@ -257,12 +247,14 @@ def _agreement(
 ) -> str:
     """Check that an untrained network answers as on the reference backend."""
     reference = next(
-        (b for b in usable_backends(plugins) if b.reference and b is not backend), None
+        (b for b in checks.usable_backends(plugins) if b.reference and b is not backend), None
     )
     if reference is None:
         raise SkipError("this is the reference backend, or none is installed")
     say(f"{backend.name}: comparing answers with {reference.name}")
-    expected = run_probe("answers", quick_trial(selector, reference.name, plugins), plugins)
+    expected = checks.run_probe(
+        "answers", checks.quick_trial(selector, reference.name, plugins), plugins
+    )
     agreement = float(np.mean(np.array(measured["answers"]) == np.array(expected["answers"])))
     found = f"{agreement:.1%} of answers with the same weights are those of {reference.name}"
     if agreement < AGREEING:

@@ -85,7 +85,9 @@ def run_check(name: str, check: Callable[[], str]) -> CheckResult:
         return CheckResult(name=name, status="failed", found=found, advice=advice)
 
 
-def skip_checks(names: Sequence[str], why: str) -> list[CheckResult]:
+def skip_checks(
+    names: Sequence[str], why: str = "fix what failed above first"
+) -> list[CheckResult]:
     """Return a skipped result for each name."""
     return [CheckResult(name=name, status="skipped", found=why) for name in names]
 
@@ -110,10 +112,8 @@ def no_progress(_: str) -> None:
 def check_imports(plugin: str, plugins: Plugins, task: str = "") -> str:
     """Check that loading a plugin in a fresh process imports no framework.
 
-    Args:
-        plugin: the plugin's origin (`Provided.plugin`).
-        plugins: all plugins; the frameworks are those that their backends require.
-        task: name of a task that is instantiated and framed as well, as every plan does.
+    The frameworks are those that the backends among `plugins` require. A task is instantiated
+    and framed as well, as every plan does.
     """
     command = [sys.executable, "-c", _LIST_IMPORTS, plugin, task]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -135,12 +135,7 @@ def check_imports(plugin: str, plugins: Plugins, task: str = "") -> str:
 
 
 def usable_backends(plugins: Plugins, *, training: bool = True) -> list[Backend]:
-    """Return the Keras backends that are installed, the reference first.
-
-    Args:
-        plugins: the loaded plugins.
-        training: only backends that train.
-    """
+    """Return the Keras backends that are installed, the reference first."""
     usable = [
         backend
         for backend in (provided.value for _, provided in sorted(plugins.backends.items()))
@@ -165,11 +160,7 @@ def quick_trial(selector: str, backend: str, plugins: Plugins) -> Trial:
 def run_probe(
     probe: str, trial: Trial, plugins: Plugins, recipes: dict[str, Recipe] | None = None
 ) -> dict[str, Any]:
-    """Run a probe (`echobench.worker.probes`) in a worker; return its measurements.
-
-    Raises:
-        FaultError: the worker did not finish.
-    """
+    """Run a probe (`echobench.worker.probes`) in a worker; return its measurements."""
     with tempfile.TemporaryDirectory(prefix="echobench-check-") as folder:
         backend = plugins.backends[trial.backend].value
         job = Job(kind="probe", trials=[trial], probe=probe, recipes=recipes or {})

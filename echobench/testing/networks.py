@@ -12,19 +12,8 @@ import numpy as np
 from echobench.core.backend import Backend
 from echobench.core.task import Recipe, Task
 from echobench.plugin.manager import Plugins
-from echobench.testing.checks import (
-    CheckResult,
-    FaultError,
-    Say,
-    SkipError,
-    check_parity,
-    differing,
-    none_failed,
-    quick_trial,
-    run_check,
-    run_probe,
-    skip_checks,
-)
+from echobench.testing import checks
+from echobench.testing.checks import CheckResult, FaultError, Say, SkipError
 from echobench.worker import probes
 
 WORKER_CHECKS = ("same data", "network", "loss", "shuffled answers", "parity", "cost")
@@ -49,57 +38,48 @@ def check_in_workers(
         if training is None:
             raise SkipError("no backend that trains was chosen or is installed")
         say(f"{task.name}: building, timing and shuffling on {training.name}")
-        trial = quick_trial(selector, training.name, plugins)
-        measured.update(run_probe("network", trial, plugins, recipes))
+        trial = checks.quick_trial(selector, training.name, plugins)
+        measured.update(checks.run_probe("network", trial, plugins, recipes))
         return _network(measured)
 
     def same_data() -> str:
-        others = [backend for backend in backends if backend is not training]
+        digests = [("this process", probes.digest(task))]
+        if training is not None and "digest" in measured:
+            digests.append((training.name, measured["digest"]))
+        others = [backend.name for backend in backends if backend is not training]
         if others:
-            say(f"{task.name}: drawing its data on {', '.join(b.name for b in others)}")
-        return _same_data(selector, task, measured.get("digest"), training, others, plugins)
+            say(f"{task.name}: drawing its data on {', '.join(others)}")
+        with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
+            trials = [checks.quick_trial(selector, name, plugins) for name in others]
+            probed = pool.map(
+                lambda trial: checks.run_probe("data", trial, plugins)["digest"], trials
+            )
+            return _same_data([*digests, *zip(others, probed, strict=True)])
 
-    built = run_check("network", network)
-    same = run_check("same data", same_data)
+    built = checks.run_check("network", network)
+    same = checks.run_check("same data", same_data)
     if "recipes" not in measured:
         why = built.found if built.status == "skipped" else "fix the network first"
-        return [same, built, *skip_checks(WORKER_CHECKS[2:], why)]
+        return [same, built, *checks.skip_checks(WORKER_CHECKS[2:], why)]
     assert training is not None  # the measurements are from it
     results = [
         same,
         built,
-        run_check("loss", lambda: _loss(measured)),
-        run_check("shuffled answers", lambda: _shuffled(measured)),
+        checks.run_check("loss", lambda: _loss(measured)),
+        checks.run_check("shuffled answers", lambda: _shuffled(measured)),
     ]
-    if none_failed(results):
+    if checks.none_failed(results):
         say(f"{task.name}: comparing the engines in a quick trial on {training.name}")
-        trial = quick_trial(selector, training.name, plugins)
-        results.append(run_check("parity", lambda: check_parity(trial, plugins)))
+        trial = checks.quick_trial(selector, training.name, plugins)
+        results.append(checks.run_check("parity", lambda: checks.check_parity(trial, plugins)))
     else:
-        results += skip_checks(["parity"], "fix what failed above first")
-    return [*results, run_check("cost", lambda: _cost(measured, recipes, training.name))]
+        results += checks.skip_checks(["parity"])
+    return [*results, checks.run_check("cost", lambda: _cost(measured, recipes, training.name))]
 
 
-def _same_data(
-    selector: str,
-    task: Task,
-    known: str | None,
-    training: Backend | None,
-    others: Sequence[Backend],
-    plugins: Plugins,
-) -> str:
+def _same_data(digests: Sequence[tuple[str, Any]]) -> str:
     """Check that a seed gives the same rows here and in each backend's worker."""
-
-    def digest(backend: Backend) -> tuple[str, Any]:
-        trial = quick_trial(selector, backend.name, plugins)
-        return backend.name, run_probe("data", trial, plugins)["digest"]
-
-    digests: list[tuple[str, Any]] = [("this process", probes.digest(task))]
-    if known is not None and training is not None:
-        digests.append((training.name, known))
-    with ThreadPoolExecutor(max_workers=min(2, os.cpu_count() or 1)) as pool:
-        digests += pool.map(digest, others)
-    other = differing(digests)
+    other = checks.differing(digests)
     if other:
         raise FaultError(
             f"seed 0 gives other rows on {', '.join(other)} than in this process",
@@ -118,7 +98,7 @@ def _network(measured: dict[str, Any]) -> str:
                 f"[samples, {', '.join(map(str, measured['expected']))}]",
                 "it must answer n_out tokens (framing.targets.shape[1]), coding.width wide each",
             )
-    other = differing(measured["weights"].items())
+    other = checks.differing(measured["weights"].items())
     if other:
         raise FaultError(
             f"{', '.join(other)} has other weights than FusedForm",
@@ -133,7 +113,6 @@ def _count(measured: dict[str, Any]) -> int:
 
 
 def _loss(measured: dict[str, Any]) -> str:
-    """Check that the first losses are finite."""
     firsts = []
     for division, seen in measured["recipes"].items():
         if not np.isfinite(seen["losses"]).all():

@@ -70,13 +70,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 class EchoBenchmark:
-    """The value of the fixture `echo_benchmark`; a test calls it once.
-
-    Args:
-        request: of the test.
-        benchmark: pytest-benchmark's fixture.
-        folder: for the records and logs of the session.
-    """
+    """The value of the fixture `echo_benchmark`; a test calls it once."""
 
     def __init__(self, request: pytest.FixtureRequest, benchmark: Any, folder: Path) -> None:
         self._request = request

@@ -16,18 +16,8 @@ from echobench.core.task import Task
 from echobench.errors import UsageError
 from echobench.harness.plan import resolve
 from echobench.plugin.manager import Plugins
-from echobench.testing.checks import (
-    CheckResult,
-    FaultError,
-    Say,
-    assert_none_failed,
-    check_imports,
-    no_progress,
-    none_failed,
-    run_check,
-    skip_checks,
-    usable_backends,
-)
+from echobench.testing import checks
+from echobench.testing.checks import CheckResult, FaultError, Say
 from echobench.testing.networks import WORKER_CHECKS, check_in_workers
 from echobench.trial.selectors import default_recipe
 from echobench.trial.trial import DIVISIONS
@@ -43,7 +33,7 @@ def assert_task(
     selector: str, *, backends: Sequence[str] = (), plugins: Sequence[Path | str] = ()
 ) -> None:
     """Raise AssertionError with the checks that a task fails, if any; see `check_task`."""
-    assert_none_failed(selector, check_task(selector, backends=backends, plugins=plugins))
+    checks.assert_none_failed(selector, check_task(selector, backends=backends, plugins=plugins))
 
 
 def check_task(
@@ -51,7 +41,7 @@ def check_task(
     *,
     backends: Sequence[str] = (),
     plugins: Sequence[Path | str] = (),
-    say: Say = no_progress,
+    say: Say = checks.no_progress,
 ) -> list[CheckResult]:
     """Check a task; about half a minute, since each backend is started once.
 
@@ -76,26 +66,28 @@ def check_task(
     chosen = _chosen(backends, loaded)
 
     say(f"{name}: loading it in a fresh process")
-    results = [run_check("imports", lambda: check_imports(provided.plugin, loaded, name))]
-    results.append(run_check("recipes", lambda: _recipes(provided.value)))
+    results = [
+        checks.run_check("imports", lambda: checks.check_imports(provided.plugin, loaded, name))
+    ]
+    results.append(checks.run_check("recipes", lambda: _recipes(provided.value)))
     if results[-1].status == "failed":
         return results
     # A selector that does not resolve is a usage error, not a fault of the task.
     _, task, recipe = resolve(selector, "closed", loaded)
-    results.append(run_check("parameters", lambda: _parameters(task)))
-    data = [run_check("data", lambda: _data(task))]
-    if none_failed(data):
-        data.append(run_check("framing", lambda: _framing(task)))
-    if none_failed(data):
+    results.append(checks.run_check("parameters", lambda: _parameters(task)))
+    data = [checks.run_check("data", lambda: _data(task))]
+    if checks.none_failed(data):
+        data.append(checks.run_check("framing", lambda: _framing(task)))
+    if checks.none_failed(data):
         data += [
-            run_check("answers", lambda: _answers(task)),
-            run_check("chunks", lambda: _chunks(task)),
-            run_check("fresh rows", lambda: _fresh_rows(task)),
-            run_check("oracle", lambda: _oracle(task)),
+            checks.run_check("answers", lambda: _answers(task)),
+            checks.run_check("chunks", lambda: _chunks(task)),
+            checks.run_check("fresh rows", lambda: _fresh_rows(task)),
+            checks.run_check("oracle", lambda: _oracle(task)),
         ]
     results += data
-    if not none_failed(results):
-        return [*results, *skip_checks(WORKER_CHECKS, "fix what failed above first")]
+    if not checks.none_failed(results):
+        return [*results, *checks.skip_checks(WORKER_CHECKS)]
     recipes = {"closed": recipe}
     opened = default_recipe(task, "open")
     if opened is not None:
@@ -106,7 +98,7 @@ def check_task(
 def _chosen(names: Sequence[str], plugins: Plugins) -> list[Backend]:
     """Return the named backends, or all that are installed."""
     if not names:
-        return usable_backends(plugins, training=False)
+        return checks.usable_backends(plugins, training=False)
     chosen = [plugins.backends[name].value for name in dict.fromkeys(names)]
     for backend in chosen:
         missing = backend.why_unavailable()

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from echobench.cli.options import size
+from echobench.cli.options import memory_limit_of
 from echobench.errors import UsageError
 from echobench.machine import facts
 
@@ -51,13 +51,13 @@ def test_memory_is_that_of_all_processes() -> None:
     ("text", "value"), [("4G", 4 * 2**30), ("500m", 500 * 2**20), ("1.5GiB", 3 * 2**29)]
 )
 def test_a_size_is_read(text: str, value: int) -> None:
-    assert size("--memory-limit", text) == value
+    assert memory_limit_of(text) == value
 
 
 @pytest.mark.parametrize("text", ["", "4", "G", "-1G", "0G", "4 G", "1e9G", "4GG", "٤G"])
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match=r"^--memory-limit: expected a size such as 500M or 4G"):
-        size("--memory-limit", text)
+        memory_limit_of(text)
 
 
 def test_sizes_are_shown_for_people() -> None:

@@ -14,9 +14,9 @@ from echobench.harness.plan import Selection, plan
 from echobench.machine import privacy
 from echobench.machine.privacy import CHECKOUT, redact
 from echobench.plugin.manager import Plugins
+from echobench.present.figures import panels_of
 from echobench.present.figures.bars import write_phases
-from echobench.present.figures.style import panels_of
-from echobench.present.page.page import write
+from echobench.present.page import write
 from echobench.store.folder import Store
 from echobench.trial.job import JobOptions
 

@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from echobench.analysis import curves, frame
+from echobench.analysis import curves, footnotes, frame
 from echobench.errors import UsageError
-from echobench.present.figures import bars, lines
-from echobench.present.figures.style import LineStyles, panels_of
+from echobench.present.figures import LineStyles, bars, lines, panels_of
 from echobench.store.folder import Store
 from echobench.trial.record import EvaluationPoint, Parity, Record
 from tests.records import RESULTS, changed, missed, reached, record
@@ -72,7 +71,7 @@ def test_updates_and_phases_are_pandas(matrix: list[Record]) -> None:
     assert means is not None
     assert means["compile"] == pytest.approx(cell.compile_s.mean())
     assert sum(means.values()) == pytest.approx(cell.wall_s.mean(), rel=0.01)
-    course = lines.course("it", seeds)
+    course = footnotes.course("it", [cell])
     assert course is not None
     assert course.compile_s == pytest.approx(cell.compile_s.median())
 

@@ -16,7 +16,7 @@ import pytest
 
 from echobench.analysis.frame import frame
 from echobench.plugin.manager import Plugins
-from echobench.present.page import page as pages
+from echobench.present import page as pages
 from echobench.present.page.cells import Best, best, groups
 from echobench.present.page.data import Level, columns, kept, learning
 from echobench.store.folder import Store

@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from echobench.plugin.manager import Plugins
-from echobench.present.page.page import write
+from echobench.present.page import write
 from echobench.store.folder import Store
 from echobench.trial.record import Record, Sample
 from tests.browser import Theme, browser, opened

@@ -15,7 +15,7 @@ from echobench.analysis.leaderboard import Board, board
 from echobench.cli.leaderboard import leaderboard
 from echobench.errors import UsageError
 from echobench.plugin.manager import Plugins
-from echobench.present.site.site import write
+from echobench.present.site import write
 from echobench.store.reading import record_files
 from echobench.trial.trial import trial_key
 from tests.browser import Theme, browser, opened

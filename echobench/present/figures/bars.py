@@ -8,28 +8,14 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from echobench.analysis.curves import PHASES, phases
-from echobench.present.figures.style import (
-    COLOURS,
-    LineStyles,
-    RecordPanels,
-    Value,
-    by_line,
-    description,
-    figure,
-    label,
-    legend,
-    names_in,
-    plain_numbers,
-    require,
-    tidy,
-)
+from echobench.present import figures
 from echobench.trial.record import Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PHASE_COLOURS = (*COLOURS[:6], "#666666", "#BBBBBB")
+PHASE_COLOURS = (*figures.COLOURS[:6], "#666666", "#BBBBBB")
 ROW = 0.24
 """Height of a row in inches."""
 
@@ -48,13 +34,14 @@ def span(records: Sequence[Record]) -> Span | None:
     return Span(median(values), min(values), max(values)) if values else None
 
 
-def write_updates(path: Path, panels: RecordPanels) -> None:
+def write_updates(path: Path, panels: figures.RecordPanels) -> None:
     """Write the time of an update: median, smallest and largest over seeds, fastest cell on top."""
     spans_of = _measured(panels, span, "times of updates")
-    styles = LineStyles(names_in(panels))
+    styles = figures.LineStyles(figures.names_in(panels))
     heights = [len(spans) + 1.6 for spans in spans_of.values()]
-    words = description(spans_of, _spans_in_words, ", ms an update")
-    with figure(path, "Time of an update", words, (6.4, ROW * sum(heights) + 0.5)) as drawing:
+    words = figures.description(spans_of, _spans_in_words, ", ms an update")
+    size = (6.4, ROW * sum(heights) + 0.5)
+    with figures.figure(path, "Time of an update", words, size) as drawing:
         axes = _stacked(drawing, heights, sharex=True)
         for panel, (title, spans) in zip(axes, spans_of.items(), strict=True):
             order = sorted(spans, key=lambda name: spans[name].median, reverse=True)
@@ -63,14 +50,14 @@ def write_updates(path: Path, panels: RecordPanels) -> None:
                 colour = styles(name)["color"]
                 panel.plot([smallest, largest], [row, row], color=colour, linewidth=2.2)
                 panel.plot(middle, row, marker="o", color=colour, markersize=5)
-                label(panel, f"{middle:.3g}", (largest, row), (7, 0))
+                figures.label(panel, f"{middle:.3g}", (largest, row), (7, 0))
             panel.set_yticks(range(len(order)), order)
             panel.set_ylim(-0.7, len(order) - 0.3)
             panel.set_xscale("log")
             panel.set_title(title, loc="left")
             panel.margins(x=0.12)
-            tidy(panel, axis="x")
-        plain_numbers(axes[-1].xaxis)
+            figures.tidy(panel, axis="x")
+        figures.plain_numbers(axes[-1].xaxis)
         axes[-1].set_xlabel("time of an update (ms): median, smallest and largest over seeds")
 
 
@@ -78,16 +65,16 @@ def _spans_in_words(spans: Mapping[str, Span]) -> list[str]:
     return [f"{n} {s.median:.3g} [{s.smallest:.3g}, {s.largest:.3g}]" for n, s in spans.items()]
 
 
-def write_phases(path: Path, panels: RecordPanels) -> None:
+def write_phases(path: Path, panels: figures.RecordPanels) -> None:
     """Write the mean seconds of each phase of the wall time, stacked."""
     from matplotlib.patches import Patch
 
     bars_of = _measured(panels, phases, "phases of the wall time")
     heights = [len(bars) + 1.8 for bars in bars_of.values()]
-    words = description(bars_of, _phases_in_words, "")
+    words = figures.description(bars_of, _phases_in_words, "")
     colours = dict(zip(PHASES, PHASE_COLOURS, strict=True))
     size = (6.8, ROW * sum(heights) + 0.9)
-    with figure(path, "Where the wall time goes", words, size) as drawing:
+    with figures.figure(path, "Where the wall time goes", words, size) as drawing:
         axes = _stacked(drawing, heights)
         for panel, (title, bars) in zip(axes, bars_of.items(), strict=True):
             names = list(bars)[::-1]
@@ -97,12 +84,12 @@ def write_phases(path: Path, panels: RecordPanels) -> None:
                 panel.barh(names, lengths, left=ends, color=colour, height=0.72, label=phase)
                 ends = [a + b for a, b in zip(ends, lengths, strict=True)]
             for row, total in enumerate(ends):
-                label(panel, f"{total:.3g} s", (total, row), (4, 0))
+                figures.label(panel, f"{total:.3g} s", (total, row), (4, 0))
             panel.set_xlim(0, 1.12 * max(ends))
             panel.set_title(title, loc="left")
-            tidy(panel, axis="x")
+            figures.tidy(panel, axis="x")
         axes[-1].set_xlabel("mean seconds from the process's start to the record")
-        legend(drawing, {phase: Patch(color=colour) for phase, colour in colours.items()})
+        figures.legend(drawing, {phase: Patch(color=colour) for phase, colour in colours.items()})
 
 
 def _phases_in_words(bars: Mapping[str, Mapping[str, float]]) -> list[str]:
@@ -115,14 +102,16 @@ def _phases_in_words(bars: Mapping[str, Mapping[str, float]]) -> list[str]:
 
 
 def _measured(
-    panels: RecordPanels, measure: Callable[[Sequence[Record]], Value | None], quantity: str
-) -> dict[str, dict[str, Value]]:
+    panels: figures.RecordPanels,
+    measure: Callable[[Sequence[Record]], figures.Value | None],
+    quantity: str,
+) -> dict[str, dict[str, figures.Value]]:
     """Return a measurement of each line; lines and panels without it are left out."""
     values = {
         panel: {name: value for name, value in lines.items() if value is not None}
-        for panel, lines in by_line(panels, measure).items()
+        for panel, lines in figures.by_line(panels, measure).items()
     }
-    require(values.values(), quantity)
+    figures.require(values.values(), quantity)
     return {panel: lines for panel, lines in values.items() if lines}
 
 

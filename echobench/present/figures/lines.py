@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from echobench.analysis.curves import AXES, Learning, arrival, learning
-from echobench.analysis.footnotes import Course, break_even, who_is_first
+from echobench.analysis.footnotes import Course, break_even, course, who_is_first
 from echobench.analysis.frame import frame
 from echobench.analysis.pairs import hits_and_misses
 from echobench.analysis.statistics import censored_median
-from echobench.present.figures.style import (
-    LineStyles,
-    Panels,
-    RecordPanels,
-    Value,
-    by_line,
-    description,
-    figure,
-    label,
-    legend,
-    names_in,
-    plain_numbers,
-    require,
-    tidy,
-)
-from echobench.trial.record import Record
+from echobench.present import figures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,18 +34,18 @@ CLOCK_LABELS = {
 }
 
 
-def write_learning(path: Path, panels: RecordPanels) -> None:
+def write_learning(path: Path, panels: figures.RecordPanels) -> None:
     """Write accuracy by training time and by updates: median and middle half of the seeds."""
     from matplotlib.lines import Line2D
 
-    curves = {axis: by_line(panels, partial(learning, axis=axis)) for axis in AXES}
+    curves = {axis: figures.by_line(panels, partial(learning, axis=axis)) for axis in AXES}
     every = [panel.values() for axis in curves.values() for panel in axis.values()]
-    require(chain(*every), "evaluations")
-    names = names_in(panels)
-    styles = LineStyles(names)
+    figures.require(chain(*every), "evaluations")
+    names = figures.names_in(panels)
+    styles = figures.LineStyles(names)
     title = "Accuracy on fresh sequences by training time and by updates"
-    words = description(curves["updates"], _learning_in_words, ", median accuracy")
-    with figure(path, title, words, (7.2, 2.6 * len(panels) + 0.5)) as drawing:
+    words = figures.description(curves["updates"], _learning_in_words, ", median accuracy")
+    with figures.figure(path, title, words, (7.2, 2.6 * len(panels) + 0.5)) as drawing:
         rows = drawing.subplots(len(panels), len(AXES), squeeze=False, sharey=True)
         for row, name in zip(rows, panels, strict=True):
             for panel, (axis, axis_label) in zip(row, AXES.items(), strict=True):
@@ -70,7 +54,7 @@ def write_learning(path: Path, panels: RecordPanels) -> None:
                 panel.set_xlabel(axis_label)
             row[0].set_title(name, loc="left")
             row[0].set_ylabel("accuracy")
-        legend(drawing, {name: Line2D([], [], **styles(name)) for name in names})
+        figures.legend(drawing, {name: Line2D([], [], **styles(name)) for name in names})
 
 
 def _thinned(curve: Learning) -> Learning:
@@ -82,7 +66,7 @@ def _thinned(curve: Learning) -> Learning:
 
 
 def _draw_learning(
-    panel: Axes, curves: Mapping[str, Learning | None], styles: LineStyles, *, steps: bool
+    panel: Axes, curves: Mapping[str, Learning | None], styles: figures.LineStyles, *, steps: bool
 ) -> None:
     _share_axis(panel, low=0)
     drawn = {name: _thinned(curve) for name, curve in curves.items() if curve}
@@ -93,11 +77,11 @@ def _draw_learning(
         panel.fill_between(curve.at, curve.low, curve.high, alpha=0.15, linewidth=0, **band)
     if drawn:
         panel.set_xscale("log")
-        plain_numbers(panel.xaxis)
+        figures.plain_numbers(panel.xaxis)
     else:
         panel.set_xticks([])
         _note(panel, "not recorded")
-    tidy(panel)
+    figures.tidy(panel)
 
 
 def _learning_in_words(curves: Mapping[str, Learning | None]) -> list[str]:
@@ -108,14 +92,14 @@ def _learning_in_words(curves: Mapping[str, Learning | None]) -> list[str]:
     ]
 
 
-def write_survival(path: Path, panels: RecordPanels, clock: str = "train") -> None:
+def write_survival(path: Path, panels: figures.RecordPanels, clock: str = "train") -> None:
     """Write the share of seeds at certified 100% by time (Kaplan-Meier), misses marked."""
-    frames = by_line(panels, frame)
+    frames = figures.by_line(panels, frame)
     flats = [flat for lines in frames.values() for flat in lines.values()]
     seconds = (len(some) for flat in flats for some in hits_and_misses(flat, clock=clock))
-    require(seconds, "times to the target, or to a miss")
+    figures.require(seconds, "times to the target, or to a miss")
 
-    def draw(panel: Axes, lines: Mapping[str, pd.DataFrame], styles: LineStyles) -> None:
+    def draw(panel: Axes, lines: Mapping[str, pd.DataFrame], styles: figures.LineStyles) -> None:
         curves = {name: arrival(flat, clock) for name, flat in lines.items()}
         seconds = np.concatenate([np.concatenate([c.times, c.censored]) for c in curves.values()])
         seconds = seconds[seconds > 0]
@@ -137,8 +121,8 @@ def write_survival(path: Path, panels: RecordPanels, clock: str = "train") -> No
         panel.set_xscale("log")
         panel.set_xlim(start, end)
         _share_axis(panel, low=-0.02)
-        plain_numbers(panel.xaxis)
-        tidy(panel)
+        figures.plain_numbers(panel.xaxis)
+        figures.tidy(panel)
 
     def in_words(lines: Mapping[str, pd.DataFrame]) -> list[str]:
         texts = []
@@ -153,29 +137,22 @@ def write_survival(path: Path, panels: RecordPanels, clock: str = "train") -> No
         path,
         frames,
         "Share of seeds at certified 100% by time",
-        description(frames, in_words, ""),
+        figures.description(frames, in_words, ""),
         draw,
         (f"seconds, {CLOCK_LABELS[clock]}", "seeds at certified 100%"),
     )
 
 
-def course(name: str, records: Sequence[Record]) -> Course | None:
-    """Return a cell's straight line: its median compile time and median time of an update."""
-    compiling = [r.compile_s for r in records if r.compile_s is not None]
-    updating = [r.seconds_per_update for r in records if r.seconds_per_update is not None]
-    return Course(name, median(compiling), median(updating)) if compiling and updating else None
-
-
-def write_break_even(path: Path, panels: RecordPanels) -> None:
+def write_break_even(path: Path, panels: figures.RecordPanels) -> None:
     """Write seconds by updates, compiling counted, with a dot where another cell becomes first."""
     lines_of = {
-        panel: {name: course(name, records) for name, records in lines.items()}
-        for panel, lines in panels.items()
+        panel: {name: course(name, [flat]) for name, flat in lines.items()}
+        for panel, lines in figures.by_line(panels, frame).items()
     }
     every = [lines.values() for lines in lines_of.values()]
-    require(chain(*every), "times of compiling and of updates")
+    figures.require(chain(*every), "times of compiling and of updates")
 
-    def draw(panel: Axes, lines: Mapping[str, Course | None], styles: LineStyles) -> None:
+    def draw(panel: Axes, lines: Mapping[str, Course | None], styles: figures.LineStyles) -> None:
         courses = [line for line in lines.values() if line is not None]
         if not courses:
             _note(panel, "no times")
@@ -193,10 +170,10 @@ def write_break_even(path: Path, panels: RecordPanels) -> None:
             height = line.compile_s + at * line.seconds_per_update
             colour = styles(line.name)["color"]
             panel.plot(at, height, "o", color=colour, markersize=6, zorder=5)
-            label(panel, f"{at:,.0f}", (at, height), (4, 6 if number % 2 else -11))
-        plain_numbers(panel.xaxis, "{:,.0f}")
-        plain_numbers(panel.yaxis)
-        tidy(panel)
+            figures.label(panel, f"{at:,.0f}", (at, height), (4, 6 if number % 2 else -11))
+        figures.plain_numbers(panel.xaxis, "{:,.0f}")
+        figures.plain_numbers(panel.yaxis)
+        figures.tidy(panel)
 
     def in_words(lines: Mapping[str, Course | None]) -> list[str]:
         courses = [line for line in lines.values() if line is not None]
@@ -206,7 +183,7 @@ def write_break_even(path: Path, panels: RecordPanels) -> None:
         path,
         lines_of,
         "Compiling and updates: who is first up to how many",
-        description(lines_of, in_words, ", compiling counted"),
+        figures.description(lines_of, in_words, ", compiling counted"),
         draw,
         ("updates", "compiling and updates (s)"),
     )
@@ -214,10 +191,10 @@ def write_break_even(path: Path, panels: RecordPanels) -> None:
 
 def _write_panels(
     path: Path,
-    panels: Panels[Value],
+    panels: figures.Panels[figures.Value],
     title: str,
     words: str,
-    draw: Callable[[Axes, Mapping[str, Value], LineStyles], None],
+    draw: Callable[[Axes, Mapping[str, figures.Value], figures.LineStyles], None],
     labels: tuple[str, str],
 ) -> None:
     """Write panels side by side, one legend above them; `draw` draws one panel's lines."""
@@ -225,9 +202,9 @@ def _write_panels(
 
     columns = 2 if len(panels) == 4 else min(MOST_COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
-    names = names_in(panels)
-    styles = LineStyles(names)
-    with figure(path, title, words, (max(4.6, 3.4 * columns), 2.8 * rows + 0.5)) as drawing:
+    names = figures.names_in(panels)
+    styles = figures.LineStyles(names)
+    with figures.figure(path, title, words, (max(4.6, 3.4 * columns), 2.8 * rows + 0.5)) as drawing:
         axes = list(drawing.subplots(rows, columns, squeeze=False).flat)
         for panel, (name, lines) in zip(axes, panels.items(), strict=False):
             draw(panel, lines, styles)
@@ -236,7 +213,7 @@ def _write_panels(
             panel.set_ylabel(labels[1])
         for panel in axes[len(panels) :]:
             panel.set_visible(False)
-        legend(drawing, {name: Line2D([], [], **styles(name)) for name in names})
+        figures.legend(drawing, {name: Line2D([], [], **styles(name)) for name in names})
 
 
 def _share_axis(panel: Axes, low: float) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from echobench.analysis.scaling import Curve, remarks
-from echobench.present.figures.style import COLOURS, Panels, figure, names_in, tidy
+from echobench.present.figures import COLOURS, Panels, figure, names_in, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,13 +21,7 @@ MIN_DISTANCE = 0.06
 def write_sizes(path: Path, panels: Panels[Curve], base: Mapping[str, int]) -> None:
     """Write what an update costs by size: a panel per axis of the study, a line per backend.
 
-    Args:
-        path: the file, its ending one of `FORMS`.
-        panels: seconds by axis, name and size (`echobench.analysis.scaling.curves`).
-        base: the size on each axis while another one varies.
-
-    Raises:
-        UsageError: the file cannot be written.
+    `base` is the size on each axis while another one varies.
     """
     words = ". ".join(remarks(panels))
     names = names_in(panels)

@@ -12,17 +12,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from echobench.analysis import pairs
 from echobench.analysis.footnotes import break_even, course, variants, who_is_first
-from echobench.analysis.pairs import (
-    RIVALS,
-    SECONDS_PER_UPDATE,
-    TIME_TO_TARGET,
-    Decision,
-    Verdict,
-    hits_and_misses,
-    judge,
-    pair,
-)
+from echobench.analysis.pairs import Decision, hits_and_misses
 from echobench.analysis.statistics import FEWEST_PAIRS, censored_median
 from echobench.analysis.table import summary
 from echobench.present.page import data
@@ -54,11 +46,11 @@ class Question(NamedTuple):
 
 QUESTIONS = {
     "compile + target": Question(
-        "Short jobs (one training from cold, compiling counted)", TIME_TO_TARGET, "compile"
+        "Short jobs (one training from cold, compiling counted)", pairs.TIME_TO_TARGET, "compile"
     ),
-    "time to target": Question("Training time to certified 100%", TIME_TO_TARGET),
+    "time to target": Question("Training time to certified 100%", pairs.TIME_TO_TARGET),
     "ms/update": Question(
-        "Long jobs (time of an update, when compiling no longer matters)", SECONDS_PER_UPDATE
+        "Long jobs (time of an update, when compiling no longer matters)", pairs.SECONDS_PER_UPDATE
     ),
 }
 """Questions, by the column that holds the figures."""
@@ -75,10 +67,9 @@ class CellView:
         about: what it is filtered by (`ABOUT`, and `status`: those of its trials).
         texts: by column, for people.
         numbers: by column, to sort by.
-        marks: by column `best` (shown by pairs) or `lowest` (a median, no more).
         drawn: the data of its charts.
-        records: of its trials.
-        flat: the same, as a frame.
+        flat: its records as a frame.
+        marks: by column `best` (shown by pairs) or `lowest` (a median, no more).
     """
 
     id: str
@@ -103,8 +94,6 @@ class GroupView:
     """Cells that may be ranked: of one task, recipe, division, budget, setting and machine.
 
     Attributes:
-        id: of its element.
-        task, division, machine: what they have in common.
         settings: in what it differs from other groups of this task and division.
         cells: the fastest to the target first.
         absent: backends and engines that this machine has records of, but not here.
@@ -157,15 +146,9 @@ class Best(NamedTuple):
 
 
 def best(
-    cells: Mapping[str, pd.DataFrame], metric: str = TIME_TO_TARGET, clock: str = "train"
+    cells: Mapping[str, pd.DataFrame], metric: str = pairs.TIME_TO_TARGET, clock: str = "train"
 ) -> Best:
-    """Return the fastest cell.
-
-    Args:
-        cells: records as frames, by the cell's name.
-        metric: what is compared, of `pairs.METRICS`.
-        clock: what counts into the time to target.
-    """
+    """Return the fastest cell; `cells` are records as frames, by the cell's name."""
     order: dict[str, tuple[float, ...]] = {}
     reached = False
     for name, flat in cells.items():
@@ -180,9 +163,9 @@ def best(
     if len(names) == 1:
         return Best(names[0], False, "only one was measured")
 
-    def verdicts(name: str) -> dict[str, Verdict]:
+    def verdicts(name: str) -> dict[str, pairs.Verdict]:
         rivals = (rival for rival in names if rival != name)
-        return {r: judge(pair(cells[name], cells[r], metric, clock)) for r in rivals}
+        return {r: pairs.judge(pairs.pair(cells[name], cells[r], metric, clock)) for r in rivals}
 
     lowest = verdicts(names[0])
     # Seeds that only one of two cells has move its median, and are in no pair.
@@ -209,9 +192,7 @@ def best(
 def groups(records: Sequence[Record], flat: pd.DataFrame) -> list[GroupView]:
     """Return the groups of the overview, in order of task and division.
 
-    Args:
-        records: by the frame's index.
-        flat: their frame, each in the division that its recipe says.
+    `flat` is the frame of the records, each in the division that its recipe says.
     """
     labels: dict[str, set[str]] = defaultdict(set)
     for machine, backend, engine in zip(flat.machine, flat.backend, flat.engine, strict=True):
@@ -222,7 +203,7 @@ def groups(records: Sequence[Record], flat: pd.DataFrame) -> list[GroupView]:
         for label, frames in by_label.items():
             for frame in frames:
                 view = _cell(label, frame, records)
-                alike[view.cell.without(*RIVALS), view.about["machine"]].append(view)
+                alike[view.cell.without(*pairs.RIVALS), view.about["machine"]].append(view)
         for (shared, machine), cells in alike.items():
             conditions.append({**_settings(shared), "machine": machine})
             there = {f"{view.about['backend']} {view.about['engine']}" for view in cells}
@@ -335,12 +316,8 @@ def _group(cells: list[CellView], absent: list[str]) -> GroupView:
         absent=absent,
         answers={question: answer for question, answer in answers.items() if any(answer)},
         lines=[
-            {
-                "name": line.name,
-                "compile": float(line.compile_s),
-                "update": float(line.seconds_per_update),
-            }
-            for line in lines
+            {"name": name, "compile": float(compile_s), "update": float(update_s)}
+            for name, compile_s, update_s in lines
         ],
         few=few,
     )

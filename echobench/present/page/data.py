@@ -25,12 +25,7 @@ ECHOES = 8
 
 
 def charts(records: Sequence[Record], flat: pd.DataFrame) -> dict[str, Any]:
-    """Return what the charts of a cell draw.
-
-    Args:
-        records: the cell's trials.
-        flat: their frame.
-    """
+    """Return what the charts of a cell draw; `flat` is the frame of its records."""
     return {
         "curves": {"time": learning(records, "seconds"), "updates": learning(records, "updates")},
         "survival": {clock: _steps(curves.arrival(flat, clock)) for clock in CLOCKS},
@@ -42,12 +37,7 @@ def charts(records: Sequence[Record], flat: pd.DataFrame) -> dict[str, Any]:
 
 
 def learning(records: Sequence[Record], axis: str) -> list[list[float]]:
-    """Return accuracy over seeds as points [x, median, lower quartile, upper quartile].
-
-    Args:
-        records: trials of one cell.
-        axis: one of `curves.AXES`.
-    """
+    """Return a cell's accuracy as points [x, median, lower quartile, upper quartile]."""
     curve = curves.learning([r for r in records if not r.failed_parity], axis)
     return _points(*curve) if curve else []
 
@@ -152,11 +142,9 @@ def rounded(value: Any, digits: int) -> Any:
 
 
 def thinned(points: Sequence[Any], count: int | None) -> list[Any]:
-    """Return at most `count` evenly spaced points, including the first and the last."""
+    """Return at most `count` evenly spaced points, at least the first and the last."""
     if count is None or len(points) <= count:
         return list(points)
-    if count == 1:
-        return [points[-1]]
     return [points[round(n * (len(points) - 1) / (count - 1))] for n in range(count)]
 
 

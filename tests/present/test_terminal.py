@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from echobench.present.echoes import aligned, correctness, signs, token_text
+from echobench.present.terminal import aligned, correctness, signs, token_text
 
 
 @pytest.mark.parametrize("width", [12, 24, 40, 200])

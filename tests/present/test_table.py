@@ -1,4 +1,4 @@
-"""The table of predictions, from made-up predictions."""
+"""The tables of predictions and of a search's candidates, both made up."""
 
 from __future__ import annotations
 
@@ -6,8 +6,14 @@ import json
 
 from rich.console import Console
 
-from echobench.present.table import prediction_lines, prediction_tables, render_predictions
+from echobench.present.table import (
+    candidate_rows,
+    prediction_lines,
+    prediction_tables,
+    render_predictions,
+)
 from tests.records import measured
+from tests.store.test_search_log import START, tried
 
 PREDICTIONS = [
     measured("jax"),
@@ -56,3 +62,12 @@ def test_a_terminal_shows_each_model_apart() -> None:
         console.print(tables["partial.keras"])
     assert "3 of 42,000 differ" in captured.get()
     assert "unavailable: not" in " ".join(captured.get().split())
+
+
+def test_the_start_is_always_in_the_table() -> None:
+    better = [tried(number, 0.1 * number, 0.1 * number, 0.1, units=9) for number in range(1, 8)]
+    lines = candidate_rows([tried(0, None, None), *better], START, ("units",))
+    assert [line["candidate"] for line in lines] == ["1", "2", "3", "4", "5", "0"]
+    assert lines[0]["time to target"] == "0.1 s"
+    assert lines[-1]["seeds"] == "missed, missed"
+    assert [line["note"] for line in lines] == [""] * 5 + ["start"]
