@@ -110,7 +110,7 @@ def _attributes(member: griffe.Class) -> Iterator[str]:
     further = [
         f"`{_declaration(name, attribute)}`"
         for name, attribute in declared.items()
-        if name not in documented and "class-attribute" in attribute.labels
+        if name not in documented and attribute.annotation is not None
     ]
     if further:
         yield f"- {', '.join(further)}"

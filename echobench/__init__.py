@@ -43,8 +43,10 @@ if TYPE_CHECKING:
         EchobenchError,
         ExecutorError,
         JobLostError,
+        StorageError,
         UnavailableError,
         UnsupportedError,
+        UsageError,
     )
     from echobench.flow import Request, run
     from echobench.harness.remote import run_packed_job, unpack_records
@@ -87,12 +89,14 @@ __all__ = [
     "ReplicatedTrainer",
     "Request",
     "Site",
+    "StorageError",
     "Study",
     "Task",
     "Trainer",
     "Trial",
     "UnavailableError",
     "UnsupportedError",
+    "UsageError",
     "Variant",
     "attention_encoder_decoder",
     "encoder_decoder",
@@ -125,7 +129,8 @@ _NAMES = {
     "trial.trial": "Trial",
     "trial.record": "Record",
     "text": "file_name plain",
-    "errors": "EchobenchError ExecutorError JobLostError UnavailableError UnsupportedError",
+    "errors": "EchobenchError ExecutorError JobLostError StorageError UnavailableError "
+    "UnsupportedError UsageError",
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -82,8 +81,8 @@ class Request(Selection, Options):
 def run(request: Request | None = None, **fields: Any) -> list[Record]:
     """Train, certify and record what is asked for; return the records.
 
-    The same call again resumes: finished trials are not run again. Progress is shown on a
-    terminal's stderr; nothing else is printed::
+    The same call again resumes: finished trials are not run again. Progress goes to stderr,
+    and nothing to stdout::
 
         records = echobench.run(tasks=["partial"], backends=["jax"], threads=1, seeds=3)
 
@@ -159,7 +158,7 @@ class Session:
         self.store = Store(options.results, quick=quick)
         self.keys: set[str] = set()
         self.failed = False
-        deadline = math.inf if options.budget_s is None else time.monotonic() + options.budget_s
+        self._budget_s = options.budget_s
         self.matrix = Matrix(
             plugins=self.plugins,
             store=self.store,
@@ -173,7 +172,6 @@ class Session:
             ),
             executor=self.executor,
             gate=gate,
-            deadline=deadline,
         )
 
     @property
@@ -221,11 +219,13 @@ class Session:
         return self._progress_log.finished(also)
 
     def prepare(self) -> None:
-        """Check that records and networks can be written, and that there is a terminal to watch.
+        """Start the budget; check that records can be written, and the terminal to watch.
 
         Raises:
             UsageError: a folder cannot be written.
         """
+        if self._budget_s is not None:
+            self.matrix.deadline = time.monotonic() + self._budget_s
         self.store.check_writable()
         options = self.matrix.options
         if options.save_models is not None:

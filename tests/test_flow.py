@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 import echobench
-from echobench.errors import UsageError
 from tests.soak.harness import PLUGIN, Harness
 
 
@@ -51,11 +50,12 @@ def test_run_returns_the_records_and_resumes(
         ({"seedz": 2}, "run: Extra inputs are not permitted; received seedz=2"),
         ({"backends": ["jxa"]}, "unknown backend 'jxa'; did you mean 'jax'?"),
         ({"seeds": 0}, "--seeds: expected 1 or more; received 0"),
+        ({"device": "tpu"}, "--device: expected cpu or gpu; received 'tpu'"),
     ],
 )
 def test_a_wrong_request_is_one_line(
     wrong: dict[str, Any], message: str, tiny: dict[str, Any]
 ) -> None:
-    with pytest.raises(UsageError) as raised:
+    with pytest.raises(echobench.UsageError) as raised:
         echobench.run(**{**tiny, **wrong})
     assert str(raised.value) == message

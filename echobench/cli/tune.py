@@ -71,8 +71,6 @@ def tune(
     from echobench.trial.selectors import pairs
 
     options.needs("tune", "tune", "optuna")
-    if device not in {"cpu", "gpu"}:
-        raise UsageError(f"--device: expected cpu or gpu; received {device!r}")
     if candidates is not None and candidates < 1:
         raise UsageError(f"--candidates: expected 1 or more; received {candidates}")
     plugins = Plugins(plugin or [])

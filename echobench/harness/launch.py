@@ -75,6 +75,9 @@ def run_once(
     }
     base: dict[str, Any] = {"started_at": started_at, "provenance": {**provenance, **job.about}}
     predicts = job.kind in {"predict", "echo"}
+    cached = _count_files(job.cache)
+    if job.cache is not None:
+        base["provenance"]["cache"] = provenance["cache"] = {"found": cached, "added": 0}
     unsupported = backend.why_no_prediction() if predicts else backend.why_no_training()
     if unsupported is not None:
         return [{**base, "status": "unsupported", "reason": unsupported}] * job.results
@@ -84,7 +87,7 @@ def run_once(
     provenance["load_before"] = os.getloadavg()[0]
     if job.memory_limit is not None:
         provenance["memory_limit_bytes"] = job.memory_limit
-    steal, cached = calibration.StealMeter(), _count_files(job.cache)
+    steal = calibration.StealMeter()
     began = time.monotonic()
     results = work(job, backend, log, report)
     lived_s = time.monotonic() - began

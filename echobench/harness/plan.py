@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 
+import msgspec
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
@@ -12,6 +13,7 @@ from echobench.core.backend import Backend
 from echobench.core.task import Recipe, Task
 from echobench.errors import UnknownNameError, UsageError
 from echobench.plugin.manager import Plugins, Provided
+from echobench.trial.cell import StoredTrial
 from echobench.trial.selectors import default_recipe, division_of, explained, label, parsed
 from echobench.trial.trial import (
     BUDGET,
@@ -24,6 +26,8 @@ from echobench.trial.trial import (
     SUSTAIN,
     Trial,
 )
+
+DEVICES = ("cpu", "gpu")
 
 
 class Selection(BaseModel):
@@ -76,6 +80,8 @@ def plan(selection: Selection, plugins: Plugins) -> list[Trial]:
         _among("engine", engine, ENGINES)
     for division in selection.divisions:
         _among("division", division, DIVISIONS)
+    if selection.device not in DEVICES:
+        raise UsageError(f"--device: expected cpu or gpu; received {selection.device!r}")
     for option in ("seeds", "repeats", "devices", "threads", "max_epochs"):
         number = getattr(selection, option)
         if number is not None and number < 1:
@@ -186,7 +192,7 @@ def _trial(
     engine: str,
 ) -> Trial:
     quick = selection.quick
-    return Trial(
+    trial = Trial(
         task=task.name,
         parameters=task.parameters(),
         label=label(task, recipe, division),
@@ -210,6 +216,13 @@ def _trial(
         versions={"echobench": version("echobench"), **backend.value.versions()},
         source=task.source_hash(),
     )
+    try:
+        StoredTrial.of(trial)
+    except (msgspec.ValidationError, OverflowError) as error:
+        raise UsageError(
+            f"{trial.name}: expected numbers that a record can hold, of at most 64 bits; {error}"
+        ) from error
+    return trial
 
 
 def _among(kind: str, name: str, known: Sequence[str]) -> None:

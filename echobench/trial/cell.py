@@ -46,7 +46,7 @@ class StoredTrial(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True)
 
     task: str
     parameters: dict[str, Any]
-    label: str
+    label: str = ""
     plugins: list[str]
     backend: str
     engine: str
@@ -60,7 +60,7 @@ class StoredTrial(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True)
     screen: Whole
     certify: Whole
     sustain: Whole = 0
-    quick: bool
+    quick: bool = False
     repeat: Whole = 0
     cache: bool = False
     replicates: Whole = 0
@@ -108,12 +108,19 @@ class Cell(Struct, kw_only=True, frozen=True, cache_hash=True):
     cache: bool
     replicates: int
     versions: Pairs
+    beyond: Pairs | None = None
 
     @classmethod
-    def of(cls, trial: Trial | StoredTrial) -> Cell:
-        """Return the cell of a trial: one object for all trials of the cell."""
+    def of(cls, trial: Trial | StoredTrial, beyond: dict[str, Any] | None = None) -> Cell:
+        """Return the cell of a trial: one object for all trials of the cell.
+
+        Args:
+            trial: any of its trials.
+            beyond: what its record says of the trial and this version does not know.
+        """
         stored = StoredTrial.of(trial) if isinstance(trial, Trial) else trial
-        return _cell(msgspec.json.encode(msgspec.structs.replace(stored, **NOT_IN_A_CELL)))
+        cell = _cell(msgspec.json.encode(msgspec.structs.replace(stored, **NOT_IN_A_CELL)))
+        return msgspec.structs.replace(cell, beyond=_hashable(beyond)) if beyond else cell
 
     @classmethod
     def partly(cls, **fields: Any) -> Cell:
@@ -153,7 +160,7 @@ class Cell(Struct, kw_only=True, frozen=True, cache_hash=True):
     def _fields(self) -> dict[str, Any]:
         fields = {name: getattr(self, name) for name in self.__struct_fields__}
         given = {n: v for n, v in fields.items() if v is not None and not is_usual(n, v)}
-        for name in ("parameters", "versions"):
+        for name in ("parameters", "versions", "beyond"):
             if name in given:
                 given[name] = dict(given[name])
         return msgspec.to_builtins(given, order="sorted")  # type: ignore[no-any-return]
@@ -174,7 +181,8 @@ _decoder = msgspec.json.Decoder(StoredTrial)
 @functools.lru_cache(CELLS)
 def _cell(shared: bytes) -> Cell:
     trial = _decoder.decode(shared)
-    return Cell.partly(**{name: getattr(trial, name) for name in Cell.__struct_fields__})
+    known = [name for name in Cell.__struct_fields__ if name != "beyond"]
+    return Cell.partly(**{name: getattr(trial, name) for name in known})
 
 
 def _hashable(value: Any) -> Any:

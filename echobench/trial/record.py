@@ -45,16 +45,16 @@ class Git(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """The checkout that echobench ran from."""
 
     commit: str
-    dirty: bool
+    dirty: bool = False
 
 
 class Rates(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """A calibration, as `echobench.machine.calibration` returns it."""
 
     matmul_flops_per_s: Positive
-    copy_bytes_per_s: Positive
+    copy_bytes_per_s: Positive | UnsetType = UNSET
     matmul_spread: Positive
-    frequency_mhz: Finite | None
+    frequency_mhz: Finite | UnsetType | None = UNSET
 
 
 class Provenance(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -202,7 +202,12 @@ def _split(kind: type[Struct], fields: dict[str, Any]) -> tuple[dict[str, Any], 
     names = kind.__struct_encode_fields__
     for name, value in fields.items():
         inner = WITHIN.get(kind, {}).get(name)
-        if inner is not None and isinstance(value, dict):
+        if inner is Rates and isinstance(value, dict):  # `before` and `after`
+            parts = {when: _split_rates(rates) for when, rates in value.items()}
+            known[name] = {when: rates for when, (rates, _) in parts.items()}
+            if others := {when: more for when, (_, more) in parts.items() if more}:
+                beyond[name] = others
+        elif inner is not None and isinstance(value, dict):
             known[name], others = _split(inner, value)
             if others:
                 beyond[name] = others
@@ -211,6 +216,10 @@ def _split(kind: type[Struct], fields: dict[str, Any]) -> tuple[dict[str, Any], 
         else:
             beyond[name] = value
     return known, beyond
+
+
+def _split_rates(rates: Any) -> tuple[Any, dict[str, Any]]:
+    return _split(Rates, rates) if isinstance(rates, dict) else (rates, {})
 
 
 def _joined(fields: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
@@ -283,7 +292,7 @@ class Record(JsonLine, kw_only=True):
     @property
     def cell(self) -> Cell:
         """Return what the trial shares with the others of its row."""
-        return Cell.of(self.trial)
+        return Cell.of(self.trial, self.beyond.get("trial") if self.beyond else None)
 
     @property
     def failed_parity(self) -> bool:
@@ -374,7 +383,7 @@ class Prediction(JsonLine, kw_only=True):
 WITHIN: dict[type[Struct], dict[str, type[Struct]]] = {
     JsonLine: {"trial": StoredTrial, "provenance": Provenance},
     StoredTrial: {"recipe": StoredRecipe},
-    Provenance: {"machine": Machine, "git": Git},
+    Provenance: {"machine": Machine, "git": Git, "calibration": Rates},
 }
 """Objects of a line that may hold more than this version knows."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from echobench.errors import UsageError
@@ -103,3 +105,15 @@ def test_bad_requests_are_one_clear_line(
         planned(plugins, **selection)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"max_epochs": 10**20}, {"tasks": ["whole[units=100000000000000000000]"]},
+              {"timeout_s": float("inf")}],
+)  # fmt: skip # one line reads better
+def test_a_number_that_no_record_can_hold_is_refused_before_anything_runs(
+    wrong: dict[str, Any], plugins: Plugins
+) -> None:
+    selection = Selection(**{"tasks": ["whole"], "backends": ["jax"], **wrong})
+    with pytest.raises(UsageError, match="expected numbers that a record can hold"):
+        plan(selection, plugins)

@@ -10,7 +10,9 @@ from typing import Any
 import msgspec
 
 from echobench.store.folder import Store
+from echobench.store.reading import decoded
 from echobench.trial.record import SCHEMA_VERSION, WITHIN, JsonLine, Record
+from tests.records import record
 
 RESULTS = Path(__file__).parents[2] / "results"
 
@@ -39,7 +41,7 @@ def test_the_shipped_schema_is_the_records() -> None:
 def test_an_object_that_may_hold_more_says_so() -> None:
     objects = json_schema()["$defs"]
     refused = {name for name, told in objects.items() if told.get("additionalProperties") is False}
-    assert refused == {"Record", "Rates"}
+    assert refused == {"Record"}
 
 
 def test_records_of_the_first_version_load() -> None:
@@ -47,3 +49,14 @@ def test_records_of_the_first_version_load() -> None:
     assert len(records) == 72
     assert {record.schema_version for record in records} == {1}
     assert {record.updates for record in records} == {None}
+
+
+def test_a_calibration_that_says_more_or_less_is_read_and_written_back() -> None:
+    fields = record().to_dict()
+    rates = {"matmul_flops_per_s": 1e9, "matmul_spread": 1.0, "new_rate": 3}
+    fields["provenance"] = {"calibration": {"before": rates, "after": None}}
+    line = json.dumps(fields).encode()
+    read = decoded(line)
+    assert read.provenance.calibration is not None
+    assert read.provenance.calibration["after"] is None
+    assert read.to_dict()["provenance"]["calibration"]["before"] == rates
