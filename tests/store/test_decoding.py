@@ -77,7 +77,8 @@ def test_what_is_not_known_is_kept(place: str) -> None:
     found = decoded(line.encode())
     assert json.loads(canonical(found)) == json.loads(canonical(decoded(found.to_json().encode())))
     assert holds(json.loads(found.to_json()), json.loads(line))
-    assert found.cell == decoded(json.dumps(ONE).encode()).cell
+    same_cell = found.cell == decoded(json.dumps(ONE).encode()).cell
+    assert same_cell is not place.startswith("trial.")  # it may be what tells cells apart
 
 
 @given(st.sampled_from(PLACES), VALUES)
