@@ -248,7 +248,7 @@ class Session:
         with progress.watcher(len(trials), curves=self.matrix.options.watch) as watcher:
             watcher = observed(watcher, self.observers, self.store.folder)
             finished = {
-                record.key: record.status == "failed" or record.failed_parity
+                record.key: record.failed
                 for record in self.matrix.run(trials, watcher, self._progress_log)
             }
         asked = {trial.key for trial in trials} - finished.keys()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,9 @@ import psutil
 from echobench.core.backend import Backend
 from echobench.harness import process, validation
 from echobench.machine import calibration, facts, privacy
-from echobench.trial.job import Failure, Job, Progress, Result
+from echobench.trial.job import Failure, Job, Progress, Report, Result
 from echobench.trial.record import Record
 
-Report = Callable[[Progress], None]
 KEPT_VARIABLES = (
     "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "SYSTEMROOT", "TMPDIR",
 )  # fmt: skip # one line reads better

@@ -27,8 +27,6 @@ from echobench.trial.trial import (
     Trial,
 )
 
-DEVICES = ("cpu", "gpu")
-
 
 class Selection(BaseModel):
     """The trials that are asked for; empty lists mean all that are installed.
@@ -80,8 +78,7 @@ def plan(selection: Selection, plugins: Plugins) -> list[Trial]:
         _among("engine", engine, ENGINES)
     for division in selection.divisions:
         _among("division", division, DIVISIONS)
-    if selection.device not in DEVICES:
-        raise UsageError(f"--device: expected cpu or gpu; received {selection.device!r}")
+    check_device(selection.device)
     for option in ("seeds", "repeats", "devices", "threads", "max_epochs"):
         number = getattr(selection, option)
         if number is not None and number < 1:
@@ -223,6 +220,12 @@ def _trial(
             f"{trial.name}: expected numbers that a record can hold, of at most 64 bits; {error}"
         ) from error
     return trial
+
+
+def check_device(device: str) -> None:
+    """Raise UsageError unless it is `cpu` or `gpu`."""
+    if device not in {"cpu", "gpu"}:
+        raise UsageError(f"--device: expected cpu or gpu; received {device!r}")
 
 
 def _among(kind: str, name: str, known: Sequence[str]) -> None:

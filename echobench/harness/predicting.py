@@ -18,6 +18,7 @@ from echobench.core.sequences import MISSING
 from echobench.core.spelling import Token
 from echobench.errors import EchobenchError, StorageError, UsageError
 from echobench.harness import launch, validation
+from echobench.harness.plan import check_device
 from echobench.harness.saved_networks import SavedNetwork
 from echobench.plugin.manager import Plugins, Provided
 from echobench.store.folder import Store
@@ -52,8 +53,7 @@ class Setting:
     batches: Sequence[int] = BATCHES
 
     def __post_init__(self) -> None:
-        if self.device not in {"cpu", "gpu"}:
-            raise UsageError(f"--device: expected cpu or gpu; received {self.device!r}")
+        check_device(self.device)
         for option, number in [("threads", self.threads), *(("batch", b) for b in self.batches)]:
             if number < 1:
                 raise UsageError(f"--{option}: expected 1 or more; received {number}")

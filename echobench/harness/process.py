@@ -21,7 +21,7 @@ import psutil
 
 from echobench.harness.worker_output import LineSplitter, log_tail, parse_events, shorten_log
 from echobench.machine import facts, privacy
-from echobench.trial.job import Failure, Job, Progress, Result
+from echobench.trial.job import Failure, Job, Progress, Report, Result
 
 GRACE_S = 10.0
 """Seconds that a worker has, past its limit or its last result, to end by itself."""
@@ -58,7 +58,7 @@ def run_worker(
     job: Job,
     environment: Callable[[str], dict[str, str]],
     log: Path,
-    report: Callable[[Progress], None],
+    report: Report,
 ) -> Ending:
     """Run a job's worker to its end; its child processes have ended too when this returns.
 
@@ -146,7 +146,7 @@ def _attend(
     limits: _Limits,
     ending: Ending,
     results: int,
-    report: Callable[[Progress], None],
+    report: Report,
 ) -> None:
     """Listen to a worker until it ends or a limit ends it."""
     lines, listening = LineSplitter(), True

@@ -17,7 +17,7 @@ from echobench.machine.cores import reserved_cores
 from echobench.plugin.manager import FILE_PREFIX, Plugins
 from echobench.store.folder import replace_file
 from echobench.store.reading import decoded
-from echobench.trial.job import Job
+from echobench.trial.job import Job, Report
 from echobench.trial.record import Record
 from echobench.trial.trial import Trial
 
@@ -29,7 +29,7 @@ class _Packed(BaseModel):
     files: dict[str, str] = {}
 
 
-def run_packed_job(text: str, report: launch.Report, about: dict[str, Any]) -> str:
+def run_packed_job(text: str, report: Report, about: dict[str, Any]) -> str:
     """Run a job that came from another machine as JSON, on cores of its own here.
 
     It needs nothing of the machine that it came from: plugins that are files come with it,

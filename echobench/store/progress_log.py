@@ -43,7 +43,7 @@ class ProgressLog:
     def update(self) -> dict[str, bool]:
         """Read the lines added since; return `recorded`."""
         for record in self._new_records():
-            self.recorded[record.key] = record.status == "failed" or record.failed_parity
+            self.recorded[record.key] = record.failed
         return self.recorded
 
     def _files(self) -> list[Path]:

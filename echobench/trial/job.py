@@ -8,6 +8,7 @@ trial, and a `Failure` where it cannot go on.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -151,6 +152,10 @@ class Progress(BaseModel):
     accuracy: float | None = None
     seconds_per_epoch: float | None = None
     look: Look | None = None
+
+
+Report = Callable[[Progress], None]
+"""A function that takes the progress of a job."""
 
 
 class Result(BaseModel):

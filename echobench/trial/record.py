@@ -300,6 +300,11 @@ class Record(JsonLine, kw_only=True):
         return self.parity is not None and self.parity.passed is False
 
     @property
+    def failed(self) -> bool:
+        """Whether the trial failed, or trained something else than the reference."""
+        return self.status == "failed" or self.failed_parity
+
+    @property
     def counts(self) -> bool:
         """Whether its figures count: it trained, and passed the parity gate if there was one."""
         return self.status in COUNTED and not self.failed_parity

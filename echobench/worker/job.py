@@ -6,7 +6,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import IO, Any
@@ -19,10 +19,9 @@ from echobench.core.training import Ledger
 from echobench.errors import EchobenchError, TrainingError, UnavailableError, UnsupportedError
 from echobench.machine.calibration import calibrate, limit_fraction
 from echobench.plugin.manager import Plugins
-from echobench.trial.job import Failure, Job, Progress, Result
+from echobench.trial.job import Failure, Job, Progress, Report, Result
 from echobench.trial.trial import Trial
 
-Report = Callable[[Progress], None]
 OPTIONAL = (
     "IPython",
     "cv2",

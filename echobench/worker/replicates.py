@@ -15,11 +15,10 @@ from echobench.core.task import Task
 from echobench.core.training import Ledger, fresh_rows, train
 from echobench.errors import TrainingError, UnsupportedError
 from echobench.machine import facts
-from echobench.trial.job import Job, Progress
+from echobench.trial.job import Job, Progress, Report
 from echobench.worker import parity
 from echobench.worker.trial import (
     LONGEST_DISPATCH,
-    Report,
     execution,
     limits_of,
     look_reporter,

@@ -18,12 +18,11 @@ from echobench.core.training import Evaluation, Ledger, Limits, TrainingOutcome,
 from echobench.errors import TrainingError
 from echobench.machine import facts, privacy
 from echobench.store.folder import replace_file
-from echobench.trial.job import Job, Look, Progress
+from echobench.trial.job import Job, Look, Progress, Report
 from echobench.trial.record import Sample
 from echobench.trial.trial import Trial
 from echobench.worker import parity
 
-Report = Callable[[Progress], None]
 LONGEST_DISPATCH = 100
 FIT_DISPATCH = 10
 """Most epochs in one dispatch, of the fused engines and of `fit`."""
