@@ -64,6 +64,14 @@ def run(
         int | None,
         option("N", "Train no trial for more epochs (default: ten times the recipe's epochs)"),
     ] = None,
+    bound: Annotated[
+        float | None,
+        option(
+            "RATE",
+            "Certify that fewer sequences than this share hold an error (default: 0.003); a "
+            "certificate needs 3.7 / RATE fresh sequences, and more after each refusal",
+        ),
+    ] = None,
     timeout: options.Timeout = "10m",
     memory_limit: options.MemoryLimit = None,
     retries: options.Retries = 0,
@@ -118,6 +126,7 @@ def run(
         devices=devices,
         threads=facts.usable_cores() if threads is None else threads,
         max_epochs=max_epochs,
+        bound=bound,
         timeout_s=options.seconds_of("--timeout", timeout),
         cache=cache,
         quick=quick,

@@ -19,17 +19,20 @@ Floats = NDArray[np.float32]
 MISSING = -1
 """Stands for a missing token: never a target that counts; as an input it may be skipped."""
 
-STREAMS = ("weights", "train", "screen", "certify", "measure", "samples", "parity", "predict")
+STREAMS = (
+    "weights", "train", "screen", "certify", "measure", "samples", "parity", "predict", "judge",
+)  # fmt: skip # a stream is known by its place; new ones are appended
 
 
-def stream(seed: int, name: str) -> np.random.Generator:
+def stream(seed: int, name: str, number: int | None = None) -> np.random.Generator:
     """Return the counter-based random generator for one purpose.
 
     Streams of one seed are independent of each other, so that evaluation never draws
-    from the training stream. The bytes depend on seed and name, one of `STREAMS`, alone: they
-    are the same on every backend.
+    from the training stream. The bytes depend on seed, name (one of `STREAMS`) and number alone:
+    they are the same on every backend. Where one purpose has several streams, they are numbered.
     """
-    spawned = np.random.SeedSequence(seed, spawn_key=(STREAMS.index(name),))
+    key = (STREAMS.index(name),) if number is None else (STREAMS.index(name), number)
+    spawned = np.random.SeedSequence(seed, spawn_key=key)
     return np.random.Generator(np.random.Philox(spawned))
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from time import monotonic, process_time  # bound before a plugin could replace them
 
 import numpy as np
 
@@ -16,7 +16,6 @@ from echobench.core.replicates import ReplicateTrainer
 from echobench.core.sequences import Floats, Integers, stream
 from echobench.core.target import Score
 from echobench.core.task import Recipe, Task
-from echobench.errors import TrainingError
 
 PHASES = ("import", "build", "compile", "first_update", "train", "eval", "sustain", "other")
 """The phases of a trial, whose seconds add up to its wall time."""
@@ -36,12 +35,12 @@ class Ledger:
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Add the block's time to a phase; the block must wait for the device to finish."""
-        processor, start = time.process_time(), time.monotonic()
+        processor, start = process_time(), monotonic()
         try:
             yield
         finally:
-            self._seconds[name] += time.monotonic() - start
-            self._processor[name] += time.process_time() - processor
+            self._seconds[name] += monotonic() - start
+            self._processor[name] += process_time() - processor
 
     @property
     def training(self) -> float:
@@ -51,7 +50,7 @@ class Ledger:
     @property
     def wall(self) -> float:
         """Seconds since the process began."""
-        return time.monotonic() - self.started
+        return monotonic() - self.started
 
     @property
     def busy_cores(self) -> float | None:
@@ -75,7 +74,8 @@ class Limits:
         deadline: on the monotonic clock; a trial that passes it without a hit timed out.
         dispatch: the most epochs of one call of the trainer; the clock is read after it.
         screen: fresh sequences in an evaluation.
-        certify: fresh sequences in a certification.
+        bound: of the error rate that a certificate excludes; see `target.needed`.
+        measure: fresh sequences on which accuracy is measured without a certificate.
         sustain: evaluations after the hit, to see whether 100% lasts.
     """
 
@@ -83,18 +83,34 @@ class Limits:
     deadline: float
     dispatch: int
     screen: int
-    certify: int
+    bound: float
+    measure: int
     sustain: int = 0
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A score during training, after every `evaluate_every` epochs."""
+    """A score during training, after every `evaluate_every` epochs.
+
+    `loss` is the last epoch's mean; nan after the hit where it stopped being finite.
+    """
 
     epoch: int
     train_s: float
     loss: float
     score: Score
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt at a certificate: its epoch, and the sequences that it answered.
+
+    It ends with the block in which a sequence is `wrong`.
+    """
+
+    epoch: int
+    sequences: int
+    wrong: int
 
 
 @dataclass
@@ -114,7 +130,8 @@ class TrainingOutcome:
             sequences, which is the tutorial's criterion.
         at_tutorial: score after the tutorial's number of epochs.
         final: score on fresh sequences at the end; the certificate if reached.
-        failed_certifications: screenings without an error whose certification failed.
+        attempts: at a certificate, each after a screening without an error.
+        diverged_epoch: the epoch in which the loss stopped being finite; the trial has missed.
         evaluations: all evaluations up to the hit, in order.
         after_hit: evaluations while training continued after the hit.
         seconds_per_epoch: of each call of the trainer, warm-up excluded.
@@ -129,7 +146,8 @@ class TrainingOutcome:
     first_lucky_epoch: int | None = None
     at_tutorial: Score | None = None
     final: Score | None = None
-    failed_certifications: int = 0
+    attempts: list[Attempt] = field(default_factory=list)
+    diverged_epoch: int | None = None
     weights: list[Floats] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
     after_hit: list[Evaluation] = field(default_factory=list)
@@ -161,14 +179,11 @@ def train(
 ) -> TrainingOutcome:
     """Train until the target is certified, the budget is spent or the deadline has passed.
 
-    The trainer already has the seed's weights. `on_progress` is called with latest accuracy,
-    epoch and seconds per epoch; `on_evaluation` with each evaluation and the weights, outside
-    the timed phases.
-
-    Raises:
-        TrainingError: the loss is not a number.
+    The trainer already has the seed's weights. A trial whose loss stops being finite ends as
+    missed. `on_progress` is called with latest accuracy, epoch and seconds per epoch;
+    `on_evaluation` with each evaluation and the weights, outside the timed phases.
     """
-    certification, measurement = stream(seed, "certify"), stream(seed, "measure")
+    measurement = stream(seed, "measure")
     run = _Run(
         task, recipe, stream(seed, "train"), stream(seed, "screen"), trainer, predictor, limits
     )
@@ -177,46 +192,54 @@ def train(
     while outcome.epochs < limits.max_epochs:
         stop = run.next_stop(outcome.epochs)
         loss = run.train_to(stop, ledger, outcome, functools.partial(on_progress, accuracy))
+        if outcome.diverged_epoch is not None:
+            break
         if outcome.epochs < stop:
             outcome.status = "timeout"
             break
         if outcome.epochs == recipe.epochs:
             with ledger.phase("eval"):
-                outcome.at_tutorial = target.score(task, run.predict, measurement, limits.certify)
+                outcome.at_tutorial = target.score(task, run.predict, measurement, limits.measure)
         if outcome.epochs % recipe.evaluate_every == 0 or outcome.epochs == limits.max_epochs:
             with ledger.phase("eval"):
                 screened = run.screen()
             accuracy = screened.accuracy
             outcome.evaluations.append(Evaluation(outcome.epochs, ledger.training, loss, screened))
             if on_evaluation is not None:
-                on_evaluation(outcome.evaluations[-1], trainer.weights())
+                on_evaluation(outcome.evaluations[-1], run.weights)
             if not screened.wrong_tokens:
+                number = len(outcome.attempts) + 1
+                rows, needed = stream(seed, "certify", number), target.needed(number, limits.bound)
                 with ledger.phase("eval"):
-                    certificate = target.certify(task, run.predict, certification, limits.certify)
-                if not certificate.wrong_tokens:
+                    certificate = target.certify(task, run.predict, rows, needed)
+                wrong = certificate.wrong_sequences
+                outcome.attempts.append(Attempt(outcome.epochs, certificate.sequences, wrong))
+                if not wrong:
                     outcome.status, outcome.final = "reached", certificate
                     outcome.hit_epoch, outcome.hit_s = outcome.epochs, ledger.training
                     outcome.hit_wall_s = ledger.wall
                     break
-                outcome.failed_certifications += 1
             outcome.last_miss_s = ledger.training
-        if time.monotonic() >= limits.deadline:
+        if monotonic() >= limits.deadline:
             outcome.status = "timeout"
             break
-    outcome.weights = trainer.weights()
+    outcome.weights = run.weights
     if outcome.status == "reached":
         outcome.last_miss_s = outcome.last_miss_s or 0.0
         with ledger.phase("sustain"):
             run.train_past_hit(outcome)
     else:
         with ledger.phase("eval"):
-            outcome.final = target.score(task, run.predict, measurement, limits.certify)
+            outcome.final = target.score(task, run.predict, measurement, limits.measure)
     return outcome
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Run:
-    """What the parts of a training share; `data` and `screening` are random streams."""
+    """What the parts of a training share; `data` and `screening` are random streams.
+
+    `weights` are the current ones, as they were read when the clock was stopped.
+    """
 
     task: Task
     recipe: Recipe
@@ -225,11 +248,25 @@ class _Run:
     trainer: Trainer | ReplicateTrainer
     predictor: Predictor
     limits: Limits
+    weights: list[Floats] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.weights = _read(self.trainer.weights())
 
     @property
     def predict(self) -> target.Predict:
         """The network with its current weights."""
-        return functools.partial(self.predictor, self.trainer.weights())
+        return functools.partial(self.predictor, self.weights)
+
+    def advance(self, rows: Integers) -> tuple[Floats, Floats]:
+        """Train; return losses and accuracies once these and all weights have been read.
+
+        The weights depend on every update: an engine that returned before the device had
+        finished waits here, on the clock.
+        """
+        losses, accuracies = _read(self.trainer.train(rows))
+        self.weights = _read(self.trainer.weights())
+        return losses, accuracies
 
     def screen(self) -> Score:
         return target.score(self.task, self.predict, self.screening, self.limits.screen)
@@ -251,19 +288,28 @@ class _Run:
         outcome: TrainingOutcome,
         on_progress: Callable[[int, float], None],
     ) -> float:
-        """Train to epoch `stop` or to the deadline; return the last epoch's mean loss."""
+        """Train to epoch `stop`, to the deadline, or until the loss is not finite.
+
+        Returns:
+            The last epoch's mean loss.
+        """
         loss = float("nan")
-        while outcome.epochs < stop and time.monotonic() < self.limits.deadline:
+        while outcome.epochs < stop and monotonic() < self.limits.deadline:
             first = outcome.epochs == 0
             epochs = 1 if first else min(self.limits.dispatch, stop - outcome.epochs)
             rows = fresh_rows(self.task, self.recipe, self.data, epochs)
             start = ledger.training
             with ledger.phase("first_update" if first else "train"):
-                losses, accuracies = self.trainer.train(rows)
+                losses, accuracies = self.advance(rows)
             seconds = (ledger.training - start) / epochs
             if outcome.epochs > 1:  # the first epoch and the first longer call warm up
                 outcome.seconds_per_epoch.append(seconds)
-            _check_losses(losses, accuracies, outcome)
+            finite = int(np.isfinite(losses).all(axis=1).cumprod().sum())  # leading epochs
+            _note_lucky(accuracies[:finite], outcome)
+            if finite < epochs:
+                outcome.epochs += finite + 1
+                outcome.diverged_epoch = outcome.epochs
+                break
             outcome.epochs += epochs
             loss = float(losses[-1].mean())
             on_progress(outcome.epochs, seconds)
@@ -276,24 +322,25 @@ class _Run:
         loss = float("nan")
         while len(outcome.after_hit) < limits.sustain and epoch < limits.max_epochs:
             stop = min(self.next_evaluation(epoch), limits.max_epochs)
-            while epoch < stop and time.monotonic() < limits.deadline:
+            while epoch < stop and monotonic() < limits.deadline:
                 epochs = min(limits.dispatch, stop - epoch)
                 rows = fresh_rows(self.task, self.recipe, self.data, epochs)
-                start = time.monotonic()
-                losses, _ = self.trainer.train(rows)
-                trained += time.monotonic() - start
+                start = monotonic()
+                losses, _ = self.advance(rows)
+                trained += monotonic() - start
                 epoch, loss = epoch + epochs, float(losses[-1].mean())
             if epoch < stop:
                 return  # out of time; the certificate stands
             outcome.after_hit.append(Evaluation(epoch, trained, loss, self.screen()))
 
 
-def _check_losses(losses: Floats, accuracies: Floats, outcome: TrainingOutcome) -> None:
-    """Raise TrainingError for a loss that is not finite; note the first lucky epoch."""
-    bad = ~np.isfinite(losses).all(axis=1)
-    if bad.any():
-        epoch = outcome.epochs + int(bad.argmax()) + 1
-        raise TrainingError(f"the loss is not a finite number in epoch {epoch}")
+def _read(arrays: Sequence[Floats]) -> list[Floats]:
+    """Return copies: what an engine left to be computed later is computed now."""
+    return [np.array(array, np.float32) for array in arrays]
+
+
+def _note_lucky(accuracies: Floats, outcome: TrainingOutcome) -> None:
+    """Note the first epoch with a training accuracy of 100%."""
     lucky = accuracies.mean(axis=1) >= 1.0
     if outcome.first_lucky_epoch is None and lucky.any():
         outcome.first_lucky_epoch = outcome.epochs + int(lucky.argmax()) + 1

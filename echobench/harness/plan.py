@@ -16,16 +16,19 @@ from echobench.plugin.manager import Plugins, Provided
 from echobench.trial.cell import StoredTrial
 from echobench.trial.selectors import default_recipe, division_of, explained, label, parsed
 from echobench.trial.trial import (
+    BOUND,
     BUDGET,
-    CERTIFY,
     DIVISIONS,
     ENGINES,
     FIRST_TUNING_SEED,
-    QUICK_CERTIFY,
+    QUICK_BOUND,
     QUICK_EPOCHS,
     SUSTAIN,
     Trial,
 )
+
+LEAST_BOUND, MOST_BOUND = 1e-6, 0.5
+"""Of an error rate: the least needs four million sequences, the most says nothing."""
 
 
 class Selection(BaseModel):
@@ -42,6 +45,7 @@ class Selection(BaseModel):
         device: `cpu` or `gpu`.
         threads: of a worker.
         max_epochs: budget of a trial; ten times its recipe's epochs.
+        bound: of the sequence error rate that a certificate excludes; None for the usual one.
         timeout_s: limit of a trial, in seconds.
         cache: whether to keep and use compiled programs.
         replicates: seeds trained together in one program; 0 for one at a time.
@@ -59,6 +63,7 @@ class Selection(BaseModel):
     device: str = "cpu"
     threads: int = 1
     max_epochs: int | None = None
+    bound: float | None = None
     timeout_s: float = 600.0
     cache: bool = False
     replicates: int = 0
@@ -84,6 +89,11 @@ def plan(selection: Selection, plugins: Plugins) -> list[Trial]:
         if number is not None and number < 1:
             name = option.replace("_", "-")
             raise UsageError(f"--{name}: expected 1 or more; received {number}")
+    if selection.bound is not None and not LEAST_BOUND <= selection.bound <= MOST_BOUND:
+        raise UsageError(
+            f"--bound: expected an error rate from {LEAST_BOUND:g} to {MOST_BOUND:g}; received "
+            f"{selection.bound:g}"
+        )
     if not selection.first_seed and selection.seeds > FIRST_TUNING_SEED:
         raise UsageError(
             f"--seeds: expected at most {FIRST_TUNING_SEED:,}, the first seed of searches; "
@@ -203,7 +213,7 @@ def _trial(
         recipe=recipe,
         max_epochs=selection.max_epochs or (QUICK_EPOCHS if quick else BUDGET * recipe.epochs),
         timeout_s=selection.timeout_s,
-        certify=QUICK_CERTIFY if quick else CERTIFY,
+        bound=selection.bound or (QUICK_BOUND if quick else BOUND),
         sustain=0 if quick or selection.replicates else SUSTAIN,
         quick=quick,
         repeat=repeat,

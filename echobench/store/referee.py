@@ -14,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 from pydantic import ValidationError
 
+from echobench.core.target import needed
 from echobench.core.task import Recipe, Task
 from echobench.core.training import PHASES
 from echobench.plugin.manager import Plugins
@@ -163,11 +164,14 @@ def _target(record: Record) -> Iterator[tuple[str, str]]:
     n, bound = record.certified_sequences, record.error_bound
     if (record.accuracy, record.exact_match) != (1.0, 1.0):
         yield "accuracy", "expected accuracy and exact match 1 in a trial that reached the target"
-    asked = record.trial.certify
-    if not n or n != asked:
-        yield "certified_sequences", f"expected the {asked} asked for; received {n}"
-    elif bound is None or not math.isclose(bound, 3 / n, rel_tol=1e-6):
-        yield "error_bound", f"expected 3/{n} = {3 / n:g}; received {bound}"
+    refused = record.failed_certifications or 0
+    asked = record.trial.certify or needed(refused + 1, record.trial.bound)
+    stated = record.trial.bound or 3 / asked
+    if n != asked:
+        after = f" after {refused} refusals" if refused else ""
+        yield "certified_sequences", f"expected {asked}{after}; received {n}"
+    if bound is None or not math.isclose(bound, stated, rel_tol=1e-6):
+        yield "error_bound", f"expected {stated:g}; received {bound}"
     hit, last = record.time_to_target_s, record.last_miss_s
     trained = (record.first_update_s or 0.0) + (record.train_s or 0.0)
     if record.is_replicate:
@@ -178,6 +182,32 @@ def _target(record: Record) -> Iterator[tuple[str, str]]:
     wall = record.wall_to_target_s
     if wall is not None and not (hit or 0.0) <= wall <= (record.wall_s or math.inf):
         yield "wall_to_target_s", f"expected time_to_target_s <= it <= wall_s; received {wall:g}"
+
+
+def _certifications(record: Record) -> Iterator[tuple[str, str]]:
+    """Check the attempts at a certificate; older records have none."""
+    trial, attempts = record.trial, record.certifications
+    if not trial.bound:
+        return
+    refused = [attempt for attempt in attempts if attempt.wrong]
+    if len(refused) != (record.failed_certifications or 0):
+        yield "failed_certifications", f"expected {len(refused)}, those with an error"
+    passed = [attempt for attempt in attempts if not attempt.wrong]
+    if record.status == "reached":
+        if passed != attempts[-1:] or [a.epoch for a in passed] != [record.epochs_to_target]:
+            yield "certifications", "expected the last one alone without error, at the hit"
+    elif passed:
+        yield "certifications", f"expected an error in each in a trial that is {record.status}"
+    screened = {point.epoch for point in record.evaluations if point.exact_match == 1}
+    epochs = [attempt.epoch for attempt in attempts]
+    if epochs != sorted(set(epochs)) or not {*epochs} <= screened:
+        yield "certifications", "expected each after an evaluation without error"
+    for number, attempt in enumerate(attempts, 1):
+        asked = needed(number, trial.bound)
+        if not (attempt.wrong <= attempt.sequences <= asked):
+            yield "certifications", f"expected at most {asked} sequences at attempt {number}"
+        elif not attempt.wrong and attempt.sequences != asked:
+            yield "certifications", f"expected {asked} sequences at attempt {number}"
 
 
 def _curve(record: Record) -> Iterator[tuple[str, str]]:
@@ -376,6 +406,14 @@ def _differences(stored: StoredRecipe, task: Task) -> list[str]:
     ]
 
 
-RULES: tuple[Rule, ...] = (_ledger, _target, _curve, _arithmetic, _possible, _finished)
-FRESH: tuple[Rule, ...] = (_finished, _possible, _ledger, _target, _curve)
+RULES: tuple[Rule, ...] = (
+    _ledger,
+    _target,
+    _certifications,
+    _curve,
+    _arithmetic,
+    _possible,
+    _finished,
+)
+FRESH: tuple[Rule, ...] = (_finished, _possible, _ledger, _target, _certifications, _curve)
 """What holds of each record that was just made, however noisy the machine."""

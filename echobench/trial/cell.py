@@ -58,7 +58,8 @@ class StoredTrial(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True)
     max_epochs: Whole
     timeout_s: Finite
     screen: Whole
-    certify: Whole
+    bound: Finite = 0.0
+    certify: Whole = 0
     sustain: Whole = 0
     quick: bool = False
     repeat: Whole = 0
@@ -102,6 +103,7 @@ class Cell(Struct, kw_only=True, frozen=True, cache_hash=True):
     recipe: StoredRecipe
     max_epochs: int
     screen: int
+    bound: float
     certify: int
     sustain: int
     quick: bool

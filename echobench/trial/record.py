@@ -12,10 +12,11 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from echobench.trial.cell import LARGEST_FLOAT, Cell, Finite, StoredRecipe, StoredTrial, Whole
 
 NOT_FINITE = re.compile(r"`float` [<>]= -?1\.7976931348623157e\+308")
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """2 added calibration, disturbances, FLOPs and updates; 3 whether a hit lasts, and the wall time
-to it; 4 an echo at some of the evaluations. Older records load, these empty. `record.schema.json`
-beside this file is the JSON Schema of this version."""
+to it; 4 an echo at some of the evaluations; 5 certificates that count their attempts. Older
+records load, these empty. `record.schema.json` beside this file is the JSON Schema of this version.
+"""
 PREDICTION_SCHEMA_VERSION = 1
 Status = Literal["reached", "missed", "failed", "timeout", "unavailable", "unsupported"]
 COUNTED = ("reached", "missed", "timeout")
@@ -119,15 +120,24 @@ class Sample:
     predicted: list[Whole | str | None]
 
 
+class Certification(Struct, kw_only=True, gc=False):
+    """An attempt at a certificate: the sequences answered, the last block with `wrong` ones."""
+
+    epoch: Whole
+    sequences: Whole
+    wrong: Whole
+
+
 class EvaluationPoint(Struct, kw_only=True, gc=False):
     """The network at one evaluation, on fresh sequences; replicates have no times.
 
-    `sample` is one of these sequences' samples, at some of a trial's evaluations.
+    `sample` is one of these sequences' samples, at some of a trial's evaluations. A loss that is
+    not finite is None; a trial that has one before its hit ends there.
     """
 
     epoch: Whole
     train_s: Finite | None
-    loss: Finite
+    loss: Finite | None
     accuracy: Finite
     exact_match: Finite
     sample: Sample | None = None
@@ -277,6 +287,8 @@ class Record(JsonLine, kw_only=True):
     updates: Whole | None = None
     first_lucky_epoch: Whole | None = None
     failed_certifications: Whole | None = None
+    certifications: list[Certification] = msgspec.field(default_factory=list)
+    diverged_epoch: Whole | None = None
     seconds_per_update_quartiles: tuple[Finite, Finite] | None = None
     tokens_per_s: Finite | None = None
     flops_per_update: Whole | None = None

@@ -13,13 +13,18 @@ from echobench.core.task import Recipe
 
 ENGINES = ("fused", "fit", "native")
 DIVISIONS = ("closed", "open")
-SCREEN, CERTIFY = 50, 1000
+SCREEN, MEASURE = 50, 1000
+BOUND = 0.003
 SUSTAIN = 3
 BUDGET = 10
 """Epochs that a trial may take, as a multiple of the recipe's."""
-QUICK_EPOCHS, QUICK_CERTIFY = 20, 50
-ADDED_LATER = {"repeat": 0, "sustain": 0, "cache": False, "replicates": 0, "devices": 1}
-"""Fields that older records lack, with the values of their trials: these are no part of a key."""
+QUICK_EPOCHS, QUICK_MEASURE, QUICK_BOUND = 20, 50, 0.06
+ADDED_LATER = {
+    "repeat": 0, "sustain": 0, "cache": False, "replicates": 0, "devices": 1,
+    "bound": 0.0, "certify": 0,
+}  # fmt: skip # in two lines it reads better
+"""Fields that older records lack, or that only they have, with the values of the trials without:
+these are no part of a key."""
 FIRST_TUNING_SEED = 1_000_000
 """The seeds from here on belong to `echobench tune`, and no other command uses them: a recipe must
 not be chosen by the seeds on which it is then reported."""
@@ -34,7 +39,10 @@ class Trial(BaseModel):
         plugins: where task and backend come from (`Provided.plugin`).
         max_epochs: budget in epochs.
         timeout_s: limit of the worker's wall time.
-        screen, certify: fresh sequences of an evaluation and of a certificate.
+        screen: fresh sequences of an evaluation.
+        bound: of the sequence error rate that a certificate excludes (`target.needed`).
+        certify: fresh sequences of every certificate by the rule of older trials, which did not
+            count attempts; 0 for those that have a `bound`.
         sustain: evaluations after the hit, which show whether it lasts.
         quick: a smoke run, never mixed with real records.
         repeat: number of the run of this cell and seed; 0 for the first.
@@ -61,7 +69,8 @@ class Trial(BaseModel):
     max_epochs: int
     timeout_s: float
     screen: int = SCREEN
-    certify: int = CERTIFY
+    bound: float = BOUND
+    certify: int = 0
     sustain: int = 0
     quick: bool = False
     repeat: int = 0
@@ -79,6 +88,11 @@ class Trial(BaseModel):
         have ended within a longer one.
         """
         return trial_key(self.model_dump(mode="json"))
+
+    @property
+    def measure(self) -> int:
+        """Return on how many fresh sequences accuracy is measured without a certificate."""
+        return self.certify or (QUICK_MEASURE if self.quick else MEASURE)
 
     @property
     def name(self) -> str:

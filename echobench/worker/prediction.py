@@ -44,7 +44,7 @@ def predict(
     with _missing_layers_unsupported(backend):
         with ledger.phase("build"):
             model = _load_network(asked.model)
-        for _ in range(0, trial.certify, BLOCK):
+        for _ in range(0, trial.measure, BLOCK):
             rows = task.sample(rng, BLOCK)
             expected.append(task.expected(rows))
             answers.append(_answer(model, task, trial.recipe, rows))

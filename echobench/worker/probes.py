@@ -21,6 +21,7 @@ from echobench.core.target import BLOCK
 from echobench.core.task import Recipe, Task
 from echobench.core.training import Ledger, Limits, fresh_rows, train
 from echobench.trial.job import Job
+from echobench.trial.trial import BOUND
 
 if TYPE_CHECKING:
     from echobench.core.architectures import Form, Network
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 SHUFFLED_UPDATES = 300
 SHUFFLED_RATE = 0.02
 """Updates and learning rate that suffice to learn answers that are always the same."""
-SHUFFLED_SCREEN, SHUFFLED_CERTIFY = 50, 1000
+SHUFFLED_SCREEN, SHUFFLED_MEASURE = 50, 1000
 SHUFFLED_LIMIT_S = 30.0
 TIMED_UPDATES = 50
 TIMED_DISPATCHES = 5
@@ -134,7 +135,8 @@ def _train_shuffled(task: Task, recipe: Recipe, backend: Backend) -> dict[str, A
         deadline=now + SHUFFLED_LIMIT_S,
         dispatch=cadence,
         screen=SHUFFLED_SCREEN,
-        certify=SHUFFLED_CERTIFY,
+        bound=BOUND,
+        measure=SHUFFLED_MEASURE,
     )
     predictor = backend.predictor(program)
     outcome = train(

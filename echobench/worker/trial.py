@@ -15,7 +15,6 @@ from echobench.core.sequences import Floats, stream
 from echobench.core.target import BLOCK
 from echobench.core.task import Task
 from echobench.core.training import Evaluation, Ledger, Limits, TrainingOutcome, fresh_rows, train
-from echobench.errors import TrainingError
 from echobench.machine import facts, privacy
 from echobench.store.folder import replace_file
 from echobench.trial.job import Job, Look, Progress, Report
@@ -69,16 +68,14 @@ class Built(NamedTuple):
         step = min(dispatch, epochs)
         chunks = [trainer.first_losses(rows[at : at + step]) for at in range(0, epochs, step)]
         losses: Floats = np.concatenate(chunks)[: parity.UPDATES]
-        bad = ~np.isfinite(losses)
-        if bad.any():
-            update = int(bad.argmax()) + 1
-            raise TrainingError(f"the loss is not a finite number in update {update}")
         return losses
 
 
 def first_losses(trial: Trial, task: Task, backend: Backend, ledger: Ledger) -> list[float]:
     """Return the first losses that the parity gate compares with."""
-    return [float(loss) for loss in _build(trial, task, backend).first_losses(ledger)]
+    losses = _build(trial, task, backend).first_losses(ledger)
+    parity.check_finite(losses)
+    return [float(loss) for loss in losses]
 
 
 def learn(
@@ -149,7 +146,8 @@ def limits_of(trial: Trial, ledger: Ledger, dispatch: int) -> Limits:
         deadline=ledger.started + trial.timeout_s,
         dispatch=dispatch,
         screen=trial.screen,
-        certify=trial.certify,
+        bound=trial.bound,
+        measure=trial.measure,
         sustain=trial.sustain,
     )
 
@@ -236,14 +234,18 @@ def outcome_fields(
         "accuracy": final.accuracy,
         "exact_match": final.exact_match,
         "certified_sequences": final.sequences if outcome.status == "reached" else None,
-        "error_bound": final.error_bound if outcome.status == "reached" else None,
+        "error_bound": trial.bound if outcome.status == "reached" else None,
+        "certifications": [*map(asdict, outcome.attempts)],
         "first_lucky_epoch": outcome.first_lucky_epoch,
-        "failed_certifications": outcome.failed_certifications,
+        "failed_certifications": sum(attempt.wrong > 0 for attempt in outcome.attempts),
+        "diverged_epoch": outcome.diverged_epoch,
         "evaluations": _with_echoes(outcome.evaluations, task),
         "after_hit": [*map(_point, outcome.after_hit)],
     }
     if outcome.at_tutorial is not None:
         fields["accuracy_at_tutorial_epochs"] = outcome.at_tutorial.accuracy
+    if outcome.diverged_epoch is not None:
+        fields["reason"] = f"the loss is not a finite number in epoch {outcome.diverged_epoch}"
     if outcome.status == "timeout":
         fields["reason"] = (
             f"not reached within {trial.timeout_s:g} s, after {outcome.epochs} epochs"
@@ -261,7 +263,8 @@ def outcome_fields(
 def _point(evaluation: Evaluation) -> dict[str, Any]:
     fields = {name: value for name, value in asdict(evaluation).items() if name != "score"}
     score = evaluation.score
-    return {**fields, "accuracy": score.accuracy, "exact_match": score.exact_match}
+    loss = evaluation.loss if np.isfinite(evaluation.loss) else None
+    return {**fields, "loss": loss, "accuracy": score.accuracy, "exact_match": score.exact_match}
 
 
 def _with_echoes(evaluations: Sequence[Evaluation], task: Task) -> list[dict[str, Any]]:

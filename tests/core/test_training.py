@@ -10,10 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from echobench.core import target
 from echobench.core.sequences import Floats, Integers, stream
 from echobench.core.task import Recipe, Task
-from echobench.core.training import PHASES, Evaluation, Ledger, Limits, TrainingOutcome, train
-from echobench.errors import TrainingError
+from echobench.core.training import (
+    PHASES,
+    Attempt,
+    Evaluation,
+    Ledger,
+    Limits,
+    TrainingOutcome,
+    train,
+)
 from echobench.plugin.manager import Plugins
 
 RECIPE = Recipe(units=1, batch=21, sequences=2, epochs=30, evaluate_every=10)
@@ -63,7 +71,9 @@ def run(
     learner: Learner, *, max_epochs: int = 100, seconds: float = 60.0, sustain: int = 0
 ) -> TrainingOutcome:
     deadline = time.monotonic() + seconds
-    limits = Limits(max_epochs, deadline, dispatch=4, screen=50, certify=100, sustain=sustain)
+    limits = Limits(
+        max_epochs, deadline, dispatch=4, screen=50, bound=0.04, measure=100, sustain=sustain
+    )
     ledger = Ledger(time.monotonic())
     return train(learner.task, RECIPE, 0, learner, learner.predict, limits, ledger, lambda *_: None)
 
@@ -77,7 +87,8 @@ def test_the_hit_is_the_evaluation_that_was_certified(task: Task) -> None:
     assert outcome.last_miss_s is not None
     assert outcome.last_miss_s < outcome.hit_s
     assert outcome.final is not None
-    assert outcome.final.sequences == 100
+    assert outcome.final.sequences == 93  # (ln 20 + ln 2) / 0.04
+    assert outcome.attempts == [Attempt(50, 93, 0)]
     assert outcome.at_tutorial is not None
     assert outcome.at_tutorial.accuracy == 0.0
 
@@ -109,9 +120,62 @@ def test_training_rows_are_fresh_and_evaluation_rows_are_others(task: Task) -> N
     np.testing.assert_array_equal(trained, task.sample(stream(0, "train"), len(trained)))
 
 
-def test_a_loss_that_is_no_number_ends_the_trial(task: Task) -> None:
-    with pytest.raises(TrainingError, match="not a finite number in epoch 1"):
-        run(Learner(task, right_from=1000, loss=float("nan")))
+@pytest.mark.parametrize("last", [0, 1, 6, 25])
+def test_a_trial_whose_loss_stops_being_finite_has_missed(task: Task, last: int) -> None:
+    class Diverging(Learner):
+        """Right from the start, with losses that are finite up to epoch `last`."""
+
+        def train(self, rows: Integers) -> tuple[Floats, Floats]:
+            epochs = self.epochs + 1 + np.arange(len(rows))
+            losses, accuracies = super().train(rows)
+            losses[epochs > last] = np.inf
+            return losses, accuracies
+
+    outcome = run(Diverging(task, right_from=1000))
+    assert (outcome.status, outcome.diverged_epoch) == ("missed", last + 1)
+    assert outcome.epochs == last + 1
+    assert [e.epoch for e in outcome.evaluations] == [10, 20, 30][: last // 10]
+    assert outcome.final is not None
+    assert outcome.hit_s is None
+
+
+def test_a_loss_that_stops_being_finite_after_the_hit_ends_the_training(task: Task) -> None:
+    class Late(Learner):
+        def train(self, rows: Integers) -> tuple[Floats, Floats]:
+            losses, accuracies = super().train(rows)
+            return (losses * np.nan if self.epochs > 20 else losses), accuracies
+
+    outcome = run(Late(task, right_from=0), sustain=3)
+    assert (outcome.status, outcome.hit_epoch, outcome.diverged_epoch) == ("reached", 10, None)
+    assert [(e.epoch, np.isfinite(e.loss)) for e in outcome.after_hit] == [
+        (20, True), (30, False), (40, False)
+    ]  # fmt: skip
+
+
+def test_what_an_engine_left_to_be_computed_is_computed_on_the_clock(task: Task) -> None:
+    class Later:
+        """An array whose numbers take 0.1 s, once somebody wants them."""
+
+        def __init__(self, values: Any) -> None:
+            self.values = values
+
+        def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+            time.sleep(0.1)
+            return np.asarray(self.values, dtype)
+
+    class Unwaited(Learner):
+        def train(self, rows: Integers) -> Any:
+            losses, accuracies = super().train(rows)
+            return Later(losses), accuracies
+
+        def weights(self) -> Any:
+            return [Later(np.zeros(1, np.float32))]
+
+    outcome = run(Unwaited(task, right_from=0), max_epochs=10)
+    dispatches = 4  # 1 + 4 + 4 + 1 epochs
+    assert outcome.hit_s is not None
+    assert outcome.hit_s >= dispatches * 2 * 0.1
+    assert all(isinstance(weights, np.ndarray) for weights in outcome.weights)
 
 
 def test_a_refuted_screening_is_counted_and_training_goes_on(task: Task) -> None:
@@ -125,7 +189,8 @@ def test_a_refuted_screening_is_counted_and_training_goes_on(task: Task) -> None
             return answers if screening or self.epochs > 20 else (answers + 1) % 100
 
     outcome = run(Forgetful(task, right_from=0), max_epochs=100)
-    assert outcome.failed_certifications == 2
+    assert [attempt.wrong > 0 for attempt in outcome.attempts] == [True, True, False]
+    assert outcome.attempts[-1] == Attempt(30, target.needed(3, 0.04), 0)
     assert outcome.status == "reached"
     assert outcome.hit_epoch == 30
 
@@ -183,7 +248,7 @@ class Phases(Ledger):
 
 def test_who_watches_is_told_of_each_evaluation_while_no_clock_runs(task: Task) -> None:
     learner, ledger = Learner(task, right_from=25), Phases()
-    limits = Limits(100, time.monotonic() + 60, dispatch=4, screen=50, certify=100)
+    limits = Limits(100, time.monotonic() + 60, dispatch=4, screen=50, bound=0.04, measure=100)
     told = []
 
     def looked(evaluation: Evaluation, weights: list[Floats]) -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from echobench.core.target import needed
 from echobench.harness import launch
 from echobench.harness.plan import Selection, plan
 from echobench.plugin.manager import Plugins
@@ -109,8 +110,9 @@ def honest(trial: Trial) -> dict[str, Any]:
         "updates_to_target": 3 * epoch,
         "accuracy": 1.0,
         "exact_match": 1.0,
-        "certified_sequences": trial.certify,
-        "error_bound": 3 / trial.certify,
+        "certified_sequences": needed(1, trial.bound),
+        "error_bound": trial.bound,
+        "certifications": [{"epoch": epoch, "sequences": needed(1, trial.bound), "wrong": 0}],
         "evaluations": [{"epoch": epoch, "train_s": 0.01, **score}],
         **{f"{phase}_s": 0.0 for phase in phases},
         "train_s": 0.01,

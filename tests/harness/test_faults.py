@@ -78,7 +78,7 @@ FAULTS = [
     ("result(wall_s=1e9, other_s=1e9); os._exit(0)",
      "the worker's result cannot be true (wall_s: "),
     ("result(certified_sequences=3); os._exit(0)",
-     "the worker's result cannot be true (certified_sequences: expected the 1000 asked for"),
+     "the worker's result cannot be true (certified_sequences: expected 1230; received 3"),
     ("result(task='other', backend='jax'); os._exit(0)",
      "the worker's result says what is not its to say (backend, task)"),
 ]  # fmt: skip # a fault and what is said of it stand together

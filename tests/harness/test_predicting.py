@@ -69,12 +69,12 @@ keras.Model(x, keras.layers.Dense(100)(x) * size).save("nuclear.keras")
 """
 
 
-def trained(plugins: Plugins, folder: Path, task: str, division: str, certify: int = 1000) -> Path:
+def trained(plugins: Plugins, folder: Path, task: str, division: str, bound: float = 0.003) -> Path:
     """Train a network on JAX until it is certified, and save it."""
     path = folder / f"{task.partition('[')[0]}_{division}.keras"
     selection = Selection(tasks=[task], backends=["jax"], divisions=[division], threads=1)
     (trial,) = plan(selection, plugins)
-    trial = trial.model_copy(update={"certify": certify})
+    trial = trial.model_copy(update={"bound": bound})
     job = Job(trials=[trial], save_models=folder)
     (record,) = launch.run_job(job, plugins.backends["jax"].value, folder / "log")
     assert record.status == "reached"
@@ -124,7 +124,7 @@ def test_states_and_masks_go_with_the_model(
     plugins: Plugins, echobench: Command, alone: None, tmp_path: Path
 ) -> None:
     # The first carries its state from batch to batch, the second skips what is missing.
-    models = [trained(plugins, tmp_path, cell, "open", certify=100) for cell in (ECHO, MASKED)]
+    models = [trained(plugins, tmp_path, cell, "open", bound=0.04) for cell in (ECHO, MASKED)]
     backends = ("--backend", "numpy", "--backend", "openvino")
     done = echobench("predict", *map(str, models), *backends, "--batch", "7", "--threads", "1")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -51,7 +51,7 @@ def another(value: object) -> object:
     match value:
         case bool():
             return not value
-        case int():
+        case int() | float():
             return value + 1
         case str():
             return f"{value}x"
