@@ -49,6 +49,7 @@ class Options(BaseModel):
         memory_limit: bytes that a worker and its child processes may hold.
         retries: how often a failed trial is run again.
         budget_s: seconds after which no trial is started.
+        unchecked: whether certificates stay unjudged, and fingerprints uncompared.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -64,6 +65,7 @@ class Options(BaseModel):
     memory_limit: int | None = None
     retries: int = 0
     budget_s: float | None = None
+    unchecked: bool = False
 
 
 class Request(Selection, Options):
@@ -172,6 +174,7 @@ class Session:
             ),
             executor=self.executor,
             gate=gate,
+            checked=not options.unchecked,
         )
 
     @property

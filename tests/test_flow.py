@@ -20,6 +20,7 @@ def tiny(tmp_path: Path) -> dict[str, Any]:
         "backends": ["knowing"],
         "threads": 1,
         "seeds": 2,
+        "unchecked": True,
         "plugin_files": [PLUGIN],
         "results": harness.results,
     }

@@ -93,7 +93,7 @@ def _load(path: Path) -> tuple[pd.DataFrame, list[str], Complaints]:
 def _row(record: Record) -> tuple[Any, ...]:
     repeat, attempts = record.trial.repeat, record.provenance.attempts or ()
     return (
-        *(_without_figures(record) if record.failed_parity else _fields(record)),
+        *(_without_figures(record) if record.contradiction else _fields(record)),
         record.cell,
         sys.intern(record.machine_class),
         f" repeat {repeat}" if repeat else "",
@@ -105,14 +105,8 @@ def _row(record: Record) -> tuple[Any, ...]:
 
 
 def _without_figures(record: Record) -> list[Any]:
-    parity = record.parity
-    assert parity is not None  # it failed
     kept = {name: getattr(record, name) for name in (*CELL, "seed", "started_at", *OWN)}
-    kept["status"] = "failed"
-    kept["reason"] = (
-        f"parity gate: first losses differ from {parity.reference} by "
-        f"{parity.largest_difference:.1e}, more than {parity.tolerance:.0e}"
-    )
+    kept["status"], kept["reason"] = "failed", record.contradiction
     return [kept.get(name) for name in (*TABLE_FIELDS, *OWN)]
 
 

@@ -136,7 +136,8 @@ def _why_left_out(record: Record) -> str | None:
         "seeds that a search used": record.seed >= FIRST_TUNING_SEED,
         "seeds trained together, without times of their own": record.is_replicate,
         "compiled programs kept": record.trial.cache,
-        "parity gate failed": record.failed_parity,
+        "contradicted by the parity gate, the fingerprint or the judge": record.contradiction
+        is not None,
         "unfinished, or not possible": record.status not in COUNTED,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)

@@ -41,7 +41,7 @@ def curves(
     values: dict[str, dict[str, dict[int, list[float]]]] = {}
     for (sizes, record), name in zip(measurements, names, strict=True):
         seconds = record.seconds_per_update
-        if seconds is None or record.failed_parity:
+        if seconds is None or record.contradiction:
             continue
         for axis, size in sizes.items():
             by_size = values.setdefault(axis, {}).setdefault(name, defaultdict(list))

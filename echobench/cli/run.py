@@ -99,6 +99,14 @@ def run(
     cache: Annotated[
         bool, flag("--cache", "Keep compiled programs, and reuse those kept before")
     ] = False,
+    unchecked: Annotated[
+        bool,
+        flag(
+            "--unchecked",
+            "Leave certificates unjudged and fingerprints uncompared; no leaderboard takes such "
+            "records",
+        ),
+    ] = False,
     tell_host: Annotated[bool, flag("--tell-host", "Record the names of host and user")] = False,
     quick: Annotated[bool, flag("--quick", "Smoke run of a few epochs, recorded apart")] = False,
     dry_run: Annotated[
@@ -138,6 +146,7 @@ def run(
         observers=observe or [],
         watch=watch,
         save_models=save_models,
+        unchecked=unchecked,
         tell_host=tell_host,
         memory_limit=options.memory_limit_of(memory_limit),
         retries=options.retries_of(retries),

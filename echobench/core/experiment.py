@@ -35,7 +35,7 @@ class Experiment(ABC):
         self.recipe = recipe
         self.batches = task.framing.samples // recipe.batch
         self.samples = recipe.sequences * recipe.batch
-        self.carries = self.batches > 1 and recipe.stateful
+        self.carries = carries(task, recipe)
         self.inputs = _by_batch(task.framing.inputs, self.batches)
         self.targets = _by_batch(task.framing.targets, self.batches)
         self.traces = 0
@@ -58,13 +58,27 @@ class Experiment(ABC):
         It maps encoded input [samples, n_in, width] to outputs; where the recipe carries
         the state from batch to batch, [x, h, c, ...] to [y, h, c, ...].
         """
-        from echobench.core.forms import PlainForm
+        return plain_model(self.task, self.recipe, weights)
 
-        form = PlainForm(self.task.coding, carry=self.carries)
-        model = self.task.network(form, self.recipe.units).model
-        for variable, value in zip(model.trainable_variables, weights, strict=True):
-            variable.assign(value)
-        return model
+
+def carries(task: Task, recipe: Recipe) -> bool:
+    """Return whether the recurrent state is carried from batch to batch."""
+    return recipe.stateful and task.framing.samples > recipe.batch
+
+
+def plain_model(task: Task, recipe: Recipe, weights: list[Floats]) -> Any:
+    """Return a trained network as `Experiment.plain_model` does.
+
+    Raises:
+        ValueError: the weights are not those of the task's network.
+    """
+    from echobench.core.forms import PlainForm
+
+    form = PlainForm(task.coding, carry=carries(task, recipe))
+    model = task.network(form, recipe.units).model
+    for variable, value in zip(model.trainable_variables, weights, strict=True):
+        variable.assign(value)
+    return model
 
 
 def _by_batch(index: Any, batches: int) -> Any:

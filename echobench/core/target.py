@@ -17,6 +17,8 @@ Predict = Callable[[Integers], Integers]
 BLOCK = 50
 """Sequences in one call of the network: a single shape, so that it is compiled once. Larger blocks
 were measured to be no faster: 50 sequences are some thousand samples."""
+SURE = 0.999
+"""Confidence at which a certificate is refuted by an estimate of the error rate."""
 ERROR = 0.05
 """Share of trials that may be certified though their error rate is at the bound or above."""
 
@@ -49,6 +51,27 @@ class Score:
     def exact_match(self) -> float:
         """Share of sequences without a wrong token."""
         return 1.0 - self.wrong_sequences / self.sequences
+
+
+def exact_interval(wrong: int, sequences: int) -> tuple[float, float]:
+    """Return the 95% interval of an error rate, of which `wrong` in `sequences` were seen.
+
+    It is exact: Clopper and Pearson 1934.
+    """
+    from scipy import stats  # slow to import, and not needed by every command
+
+    interval = stats.binomtest(wrong, sequences).proportion_ci(1 - ERROR, method="exact")
+    return float(interval.low), float(interval.high)
+
+
+def excludes(wrong: int, sequences: int, bound: float) -> bool:
+    """Return whether an error rate is surely above a bound.
+
+    So it is if the bound lies below the whole exact interval at 99.9%.
+    """
+    from scipy import stats  # slow to import, and not needed by every command
+
+    return float(stats.binom.sf(wrong - 1, sequences, bound)) < (1 - SURE) / 2
 
 
 def score(task: Task, predict: Predict, rng: np.random.Generator, sequences: int) -> Score:

@@ -21,6 +21,11 @@ PHASES = ("import", "build", "compile", "first_update", "train", "eval", "sustai
 """The phases of a trial, whose seconds add up to its wall time."""
 
 
+FINGERPRINT_UPDATES = 100
+"""Updates after which a trial's fingerprint is taken, at most. After some hundreds more, rounding
+has grown until the losses of two backends differ as those of two seeds do."""
+
+
 class Ledger:
     """Seconds by phase; time outside all phases is `other`.
 
@@ -113,6 +118,28 @@ class Attempt:
     wrong: int
 
 
+@dataclass(frozen=True)
+class Fingerprint:
+    """What tells whether a seed was trained as stated: the same on every backend within rounding.
+
+    Attributes:
+        epoch: the last epoch of at most `FINGERPRINT_UPDATES` updates, and at the latest that of
+            the first evaluation.
+        loss: the epoch's mean loss, which depends on every update before.
+        accuracy: of the first evaluation, if it was after this epoch.
+    """
+
+    epoch: int
+    loss: float
+    accuracy: float | None = None
+
+
+def fingerprint_epoch(task: Task, recipe: Recipe, max_epochs: int) -> int:
+    """Return the epoch of a trial's fingerprint."""
+    batches = task.framing.samples // recipe.batch
+    return min(recipe.evaluate_every, max_epochs, max(1, FINGERPRINT_UPDATES // batches))
+
+
 @dataclass
 class TrainingOutcome:
     """The result of a trial's training. Times are in seconds.
@@ -131,6 +158,7 @@ class TrainingOutcome:
         at_tutorial: score after the tutorial's number of epochs.
         final: score on fresh sequences at the end; the certificate if reached.
         attempts: at a certificate, each after a screening without an error.
+        fingerprint: None where training ended before its epoch.
         diverged_epoch: the epoch in which the loss stopped being finite; the trial has missed.
         evaluations: all evaluations up to the hit, in order.
         after_hit: evaluations while training continued after the hit.
@@ -147,6 +175,7 @@ class TrainingOutcome:
     at_tutorial: Score | None = None
     final: Score | None = None
     attempts: list[Attempt] = field(default_factory=list)
+    fingerprint: Fingerprint | None = None
     diverged_epoch: int | None = None
     weights: list[Floats] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
@@ -205,6 +234,9 @@ def train(
                 screened = run.screen()
             accuracy = screened.accuracy
             outcome.evaluations.append(Evaluation(outcome.epochs, ledger.training, loss, screened))
+            taken = outcome.fingerprint
+            if taken is not None and taken.epoch == outcome.epochs:
+                outcome.fingerprint = Fingerprint(taken.epoch, taken.loss, accuracy)
             if on_evaluation is not None:
                 on_evaluation(outcome.evaluations[-1], run.weights)
             if not screened.wrong_tokens:
@@ -252,6 +284,7 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.weights = _read(self.trainer.weights())
+        self.fingerprint_at = fingerprint_epoch(self.task, self.recipe, self.limits.max_epochs)
 
     @property
     def predict(self) -> target.Predict:
@@ -306,6 +339,9 @@ class _Run:
                 outcome.seconds_per_epoch.append(seconds)
             finite = int(np.isfinite(losses).all(axis=1).cumprod().sum())  # leading epochs
             _note_lucky(accuracies[:finite], outcome)
+            if outcome.epochs < self.fingerprint_at <= outcome.epochs + finite:
+                taken = float(losses[self.fingerprint_at - 1 - outcome.epochs].mean())
+                outcome.fingerprint = Fingerprint(self.fingerprint_at, taken)
             if finite < epochs:
                 outcome.epochs += finite + 1
                 outcome.diverged_epoch = outcome.epochs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import psutil
 
 from echobench.core.backend import Backend
-from echobench.harness import process, validation
+from echobench.harness import judging, process, validation
 from echobench.machine import calibration, facts, privacy
 from echobench.trial.job import Failure, Job, Progress, Report, Result
 from echobench.trial.record import Record
@@ -31,7 +32,8 @@ def run_job(job: Job, backend: Backend, log: Path, report: Report = silent) -> l
     """Run a job on this machine; return a record of each trial, whatever happens.
 
     A trial that cannot run is `unavailable` or `unsupported`; one whose worker does not finish
-    is `timeout` or `failed`, with the last lines of the log. While a trial fails, the job runs
+    is `timeout` or `failed`, with the last lines of the log. Certificates are judged if the job
+    has a judge. While a trial fails, the job runs
     again, up to `job.retries` times; the other statuses would come again. Several attempts are
     listed in the provenance of the last one's records.
 
@@ -47,9 +49,13 @@ def run_job(job: Job, backend: Backend, log: Path, report: Report = silent) -> l
             report(Progress(phase=f"attempt {number}"))
         path = log if number == 1 else log.with_name(f"{log.stem}-attempt{number}{log.suffix}")
         began = time.monotonic()
-        results = run_once(job, backend, path, report)
-        wall_s = time.monotonic() - began
-        records = [*map(validation.record, job.trials, results)]
+        with tempfile.TemporaryDirectory(prefix="echobench-networks-") as networks:
+            kept = job if job.judge is None else job.model_copy(update={"networks": networks})
+            results = run_once(kept, backend, path, report)
+            wall_s = time.monotonic() - began
+            records = [*map(validation.record, job.trials, results)]
+            own = path.with_name(f"{path.stem}-judge{path.suffix}")
+            judging.judge(job, records, Path(networks), own, work, report)
         attempts.append(
             [{"status": r.status, "reason": r.reason, "wall_s": wall_s} for r in records]
         )

@@ -59,6 +59,7 @@ class Matrix:
         options: how each job is made.
         executor: where jobs run; this machine by default.
         gate: whether trials pass the parity gate.
+        checked: whether certificates are judged and fingerprints compared.
         deadline: no trial is started after it, on the monotonic clock; the same command
             resumes later.
     """
@@ -68,11 +69,14 @@ class Matrix:
     options: JobOptions
     executor: Executor | None = None
     gate: bool = True
+    checked: bool = True
     deadline: float = math.inf
     _references: References = field(init=False)
 
     def __post_init__(self) -> None:
-        self._references = References(self.plugins, self.store)
+        self._references = References(
+            self.plugins, self.store, fingerprints=self.gate and self.checked
+        )
 
     def run(
         self, trials: Sequence[Trial], watcher: Watcher, progress_log: ProgressLog | None = None
@@ -97,6 +101,7 @@ class Matrix:
         def run_here(job: Job) -> list[Record]:
             return self._run_here(job, watcher)
 
+        self._references.plan(trials)
         executor = self.executor or self.plugins.executors[LOCAL].value()
         site = Site(run_here, watcher.progressed, self.store.folder)
         with FolderLocks(self.store.folder) as locks:
@@ -104,6 +109,8 @@ class Matrix:
             jobs = self._jobs(share, locks, watcher)
             with contextlib.closing(_executed(executor, jobs, site)) as finished:
                 for job, records in finished:
+                    for trial, record in zip(job.trials, records, strict=True):
+                        self._references.compare(trial, record)
                     self._store(job, records)
                     share.release(job.trials)
                     for trial, record in zip(job.trials, records, strict=True):
@@ -141,6 +148,7 @@ class Matrix:
             **dict(self.options),
             trials=trials,
             reference=reference,
+            judge=self._references.of(trial) if self._is_checked(trial) else None,
             cache=compiled if trial.cache else None,
             sources={
                 plugin: file.read_text(encoding="utf-8")
@@ -148,6 +156,9 @@ class Matrix:
                 if (file := file_of(plugin))
             },
         )
+
+    def _is_checked(self, trial: Trial) -> bool:
+        return self.gate and self.checked and not trial.quick
 
     def _run_here(self, job: Job, watcher: Watcher) -> list[Record]:
         trial = job.trial

@@ -1,31 +1,85 @@
-"""The first losses that the parity gate compares with, computed once a cell."""
+"""What trials are compared with: first losses and fingerprints, computed once on the reference."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
+import msgspec
+from pydantic import BaseModel, ValidationError
 
 from echobench.core.backend import Backend
+from echobench.core.training import Fingerprint as Taken
 from echobench.harness import launch
 from echobench.harness.sharing import POLL_S
 from echobench.plugin.manager import Plugins
 from echobench.store.folder import Store, replace_file
 from echobench.store.locks import FolderLocks
 from echobench.trial.job import Job, Reference
-from echobench.trial.trial import Trial
+from echobench.trial.record import Record
+from echobench.trial.trial import BOUND, Trial
+
+
+class _Kept(BaseModel):
+    """A file of `reference/`: the first losses, and fingerprints by `_run`.
+
+    A fingerprint is None where the reference has none to compare with: its loss is not finite.
+    """
+
+    name: str
+    losses: list[float]
+    fingerprints: dict[str, Taken | None] = {}
 
 
 class References:
-    """The references of trials, kept beside the records in `reference/KEY.json`."""
+    """The references of trials, kept beside the records in `reference/KEY.json`.
 
-    def __init__(self, plugins: Plugins, store: Store) -> None:
+    Args:
+        plugins: where the reference backend is.
+        store: keeps the references beside its records.
+        fingerprints: whether trials are compared by their fingerprints too.
+    """
+
+    def __init__(self, plugins: Plugins, store: Store, *, fingerprints: bool = True) -> None:
         self._plugins = plugins
         self._store = store
-        self._known: dict[str, Reference | None] = {}
+        self._fingerprints = fingerprints
+        self._planned: dict[str, dict[str, Trial]] = defaultdict(dict)
+        self._known: dict[str, _Kept | None] = {}
+
+    def plan(self, trials: Iterable[Trial]) -> None:
+        """Take note of trials, whose fingerprints are computed together, in one process."""
+        for trial in trials:
+            ours = self.of(trial)
+            if ours is not None and self._fingerprints and not trial.quick:
+                self._planned[self._shared(ours).key].setdefault(_run(ours), ours)
+
+    def of(self, trial: Trial) -> Trial | None:
+        """Return the trial of the same seed with the tutorial's program on the reference backend.
+
+        None where no reference backend is installed.
+        """
+        found = self._backend()
+        if found is None:
+            return None
+        backend, plugin = found
+        return trial.model_copy(
+            update={
+                "backend": backend.name,
+                "engine": "fit",
+                "device": "cpu",
+                "sustain": 0,
+                "replicates": 0,
+                "devices": 1,
+                "cache": False,
+                "quick": False,
+                "plugins": sorted({self._plugins.tasks[trial.task].plugin, plugin}),
+                "versions": {"echobench": trial.versions["echobench"], **backend.versions()},
+            }
+        )
 
     def get(
         self, trial: Trial, locks: FolderLocks, computing: Callable[[], None]
@@ -43,42 +97,91 @@ class References:
         Raises:
             OSError: they cannot be written.
         """
-        reference_backend = self._backend()
-        if reference_backend is None:
+        ours = self.of(trial)
+        if ours is None:
             return None
-        backend, plugin = reference_backend
-        trial = self._trial(trial, backend, plugin)
-        if trial.key not in self._known:
-            self._known[trial.key] = self._read_or_compute(trial, backend, locks, computing)
-        return self._known[trial.key]
+        self.plan([trial])
+        shared = self._shared(ours)
+        kept = self._known.get(shared.key)
+        if shared.key not in self._known or (kept is not None and self._missing(shared, kept)):
+            kept = self._known[shared.key] = self._read_or_compute(shared, locks, computing)
+        return None if kept is None else Reference(name=kept.name, losses=kept.losses)
+
+    def compare(self, trial: Trial, record: Record) -> None:
+        """Add to a record's fingerprint the reference's of the same seed, where it is known."""
+        ours, taken = self.of(trial), record.fingerprint
+        if ours is None or taken is None:
+            return
+        kept = self._known.get(self._shared(ours).key)
+        theirs = None if kept is None else kept.fingerprints.get(_run(ours))
+        if kept is not None and theirs is not None and theirs.epoch == taken.epoch:
+            taken = msgspec.structs.replace(
+                taken,
+                reference=kept.name,
+                reference_loss=theirs.loss,
+                reference_accuracy=theirs.accuracy,
+            )
+            record.fingerprint = msgspec.structs.replace(taken, passed=taken.difference is None)
 
     def path(self, trial: Trial) -> Path | None:
         """Return the file of a trial's reference; None where no backend is the reference."""
-        backend = self._backend()
-        return None if backend is None else self._path(self._trial(trial, *backend))
+        ours = self.of(trial)
+        return None if ours is None else self._path(self._shared(ours))
+
+    def _missing(self, shared: Trial, kept: _Kept) -> list[Trial]:
+        """Return the planned trials whose fingerprints are not kept."""
+        planned = self._planned[shared.key].items()
+        return [trial for run, trial in planned if run not in kept.fingerprints]
 
     def _read_or_compute(
-        self, trial: Trial, backend: Backend, locks: FolderLocks, computing: Callable[[], None]
-    ) -> Reference | None:
-        path, lock = self._path(trial), f"reference {trial.key}"
+        self, shared: Trial, locks: FolderLocks, computing: Callable[[], None]
+    ) -> _Kept | None:
+        path, lock = self._path(shared), f"reference {shared.key}"
         kept = _read(path)
-        if kept is None:
+        if kept is None or self._missing(shared, kept):
             computing()
             while not locks.acquire([lock]):
                 time.sleep(POLL_S)
             try:
                 kept = _read(path)  # another process may have computed it meanwhile
-                if kept is None:
-                    log = self._store.logs / f"reference-{trial.key}.log"
-                    kept = _compute(trial, backend, log)
+                known = {} if kept is None else kept.fingerprints
+                missing = self._missing(shared, kept or _Kept(name="", losses=[]))
+                if kept is None or missing:
+                    kept = self._compute(shared, missing, known)
                     if kept is not None:
                         replace_file(path, kept.model_dump_json() + "\n")
+                        for trial in missing:  # not tried again in this run
+                            kept.fingerprints.setdefault(_run(trial), None)
             finally:
                 locks.release([lock])
         return kept
 
-    def _path(self, trial: Trial) -> Path:
-        return self._store.folder / "reference" / f"{trial.key}.json"
+    def _compute(
+        self, shared: Trial, trials: Sequence[Trial], known: dict[str, Taken | None]
+    ) -> _Kept | None:
+        """Return what the reference finds; None, with the reason in the log, if it is nothing."""
+        found = self._backend()
+        assert found is not None  # there is a trial on it
+        log = self._store.logs / f"reference-{shared.key}.log"
+        job = Job(kind="reference", trials=[*trials] or [shared])
+        losses, *results = launch.work(job, found[0], log)
+        if "losses" not in losses:
+            return None
+        taken = {
+            _run(trial): result.get("fingerprint")
+            for trial, result in zip(trials, results[: len(trials)], strict=True)
+            if "fingerprint" in result
+        }
+        with contextlib.suppress(ValidationError):
+            return _Kept(
+                name=f"{shared.backend} {shared.engine}",
+                losses=losses["losses"],
+                fingerprints={**known, **taken},
+            )
+        return None
+
+    def _path(self, shared: Trial) -> Path:
+        return self._store.folder / "reference" / f"{shared.key}.json"
 
     def _backend(self) -> tuple[Backend, str] | None:
         for provided in self._plugins.backends.values():
@@ -86,37 +189,20 @@ class References:
                 return provided.value, provided.plugin
         return None
 
-    def _trial(self, trial: Trial, backend: Backend, plugin: str) -> Trial:
-        """Return the trial whose first losses a trial is compared with."""
-        return trial.model_copy(
-            update={
-                "backend": backend.name,
-                "engine": "fit",
-                "seed": 0,
-                "device": "cpu",
-                "max_epochs": 1,
-                "sustain": 0,
-                "replicates": 0,
-                "devices": 1,
-                "cache": False,
-                "quick": False,
-                "plugins": sorted({self._plugins.tasks[trial.task].plugin, plugin}),
-                "versions": {"echobench": trial.versions["echobench"], **backend.versions()},
-            }
-        )
+    def _shared(self, ours: Trial) -> Trial:
+        """Return the trial that stands for all of the same reference."""
+        return ours.model_copy(update={"seed": 0, "repeat": 0, "max_epochs": 1, "bound": BOUND})
 
 
-def _compute(trial: Trial, backend: Backend, log: Path) -> Reference | None:
-    """Return the first losses of the tutorial's program; None, with the reason in the log."""
-    (result,) = launch.work(Job(kind="reference", trials=[trial]), backend, log)
-    with contextlib.suppress(ValidationError):
-        return Reference(name=f"{backend.name} {trial.engine}", losses=result.get("losses", ()))
-    return None
+def _run(trial: Trial) -> str:
+    """Return what tells the fingerprints of one reference apart; a short budget ends sooner."""
+    last = min(trial.max_epochs, trial.recipe.evaluate_every)
+    return f"seed {trial.seed}, {last} epochs"
 
 
-def _read(path: Path) -> Reference | None:
+def _read(path: Path) -> _Kept | None:
     """Return the reference in a file; None where it is missing or damaged, to be computed again."""
     try:
-        return Reference.model_validate_json(path.read_bytes())
+        return _Kept.model_validate_json(path.read_bytes())
     except (FileNotFoundError, ValidationError):
         return None

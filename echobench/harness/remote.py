@@ -49,7 +49,9 @@ def run_packed_job(text: str, report: Report, about: dict[str, Any]) -> str:
     job = Job.model_validate_json(text)
     with tempfile.TemporaryDirectory(prefix="echobench-node-") as name:
         folder = Path(name)
-        trials, plugins = _with_plugin_files(job, folder)
+        files = _written_plugins(job, folder)
+        trials = [_with_files(trial, files) for trial in job.trials]
+        plugins = Plugins.named(trials[0].plugins)
         backend = plugins.backends[trials[0].backend].value
         _check_versions(trials[0], backend, plugins)
         models = None if job.save_models is None else folder / "models"
@@ -57,15 +59,16 @@ def run_packed_job(text: str, report: Report, about: dict[str, Any]) -> str:
             here = job.model_copy(
                 update={
                     "trials": trials,
+                    "judge": job.judge and _with_files(job.judge, files),
                     "save_models": models,
                     "about": {**job.about, "executor": {**about, "cores": cores}},
                 }
             )
             records = launch.run_job(here, backend, folder / "log", report)
         saved = models.glob("*") if models is not None and models.is_dir() else ()
-        files = {path.name: base64.b64encode(path.read_bytes()).decode() for path in saved}
+        networks = {path.name: base64.b64encode(path.read_bytes()).decode() for path in saved}
         lines = [record.to_json() for record in records]
-        return _Packed(records=lines, files=files).model_dump_json()
+        return _Packed(records=lines, files=networks).model_dump_json()
 
 
 def unpack_records(job: Job, text: str) -> list[Record]:
@@ -93,19 +96,20 @@ def unpack_records(job: Job, text: str) -> list[Record]:
     return [decoded(line.encode()) for line in packed.records]
 
 
-def _with_plugin_files(job: Job, folder: Path) -> tuple[list[Trial], Plugins]:
-    """Write the plugins that came as text into a folder; return the trials that load them."""
+def _written_plugins(job: Job, folder: Path) -> dict[str, str]:
+    """Write the plugins that came as text into a folder; return their names here, by their own."""
     files = {}
     for number, (plugin, source) in enumerate(job.sources.items()):
         path = folder / str(number) / Path(plugin).name
         path.parent.mkdir()
         path.write_text(source, encoding="utf-8")
         files[plugin] = f"{FILE_PREFIX}{path}"
-    trials = [
-        trial.model_copy(update={"plugins": [files.get(p, p) for p in trial.plugins]})
-        for trial in job.trials
-    ]
-    return trials, Plugins.named(trials[0].plugins)
+    return files
+
+
+def _with_files(trial: Trial, files: dict[str, str]) -> Trial:
+    """Return the trial with the plugins that load it here."""
+    return trial.model_copy(update={"plugins": [files.get(p, p) for p in trial.plugins]})
 
 
 def _check_versions(trial: Trial, backend: Backend, plugins: Plugins) -> None:

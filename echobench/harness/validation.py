@@ -21,7 +21,7 @@ from echobench.trial.trial import Trial
 
 LATER = "after_result"
 """Field of the provenance: how a worker failed after it had reported its result."""
-OURS = {"provenance", "started_at", "schema_version", "disturbances"}
+OURS = {"provenance", "started_at", "schema_version", "disturbances", "judge"}
 """Fields that no worker may give, whatever its job."""
 MEASURED: dict[str, Any] = {
     "calibration": dict[str, Rates | None],

@@ -127,7 +127,7 @@ def extra_info(records: Sequence[Record]) -> dict[str, Any]:
         "time_to_target_s": {"median": target.value, "low": target.low, "high": target.high},
         **medians,
         "disturbed": int(flat.disturbed.sum()),
-        "failed_parity": sum(record.failed_parity for record in records),
+        "contradicted": sum(record.contradiction is not None for record in records),
         "versions": records[0].trial.versions,
         "commits": sorted({git.commit for git in checkouts if git}),
     }
@@ -139,7 +139,7 @@ def _median(column: Any) -> float | None:
 
 
 def _value(record: Record, metric: str) -> float | None:
-    value: float | None = None if record.failed_parity else getattr(record, metric)
+    value: float | None = None if record.contradiction else getattr(record, metric)
     return value
 
 

@@ -60,8 +60,8 @@ def result_message(record: Record) -> str:
         text = f"{name}: missed, accuracy {record.accuracy:.4%} after {record.epochs:,} epochs"
     else:
         text = f"{name}: {record.status}, {record.reason}"
-    if record.parity is not None and record.parity.passed is False:
-        text += f"; parity gate failed ({record.parity.largest_difference:.1e})"
+    if record.contradiction is not None:
+        text += f"; it does not count, {record.contradiction}"
     log = record.log_tail if record.status == "failed" else []
     return "\n".join([plain(text), *(f"      | {plain(line)}" for line in log)])
 

@@ -176,13 +176,8 @@ def _judge(record: Record) -> None:
         pytest.skip(str(record.reason))
     if record.status == "failed":
         pytest.fail("\n".join([str(record.reason), *record.log_tail]), pytrace=False)
-    if record.failed_parity:
-        assert record.parity is not None  # for mypy: the gate failed
-        pytest.fail(
-            f"parity gate failed: the first losses differ from those of {record.parity.reference} "
-            f"by {record.parity.largest_difference:.1e}; expected {record.parity.tolerance:.0e}",
-            pytrace=False,
-        )
+    if record.contradiction is not None:
+        pytest.fail(record.contradiction, pytrace=False)
 
 
 @pytest.fixture(scope="session")

@@ -48,6 +48,19 @@ class Heard(BaseModel):
     tokens: list[int]
 
 
+class Judged(BaseModel):
+    """A certificate to judge.
+
+    Attributes:
+        weights: the .npz file of the network's weights, in the order of the program.
+        attempt, sequences: number and size of the attempt that certified it.
+    """
+
+    weights: str
+    attempt: int
+    sequences: int
+
+
 class JobOptions(BaseModel):
     """How the jobs of a run are made, whichever trials they hold.
 
@@ -74,9 +87,15 @@ class Job(JobOptions):
     Attributes:
         trials: of one cell; they differ in their seeds.
         kind: `train` makes records; the others run one worker for the first trial's task and
-            backend: the first losses for the parity gate, a saved network that predicts or
-            echoes, or a check of the conformance kit.
+            backend: the reference's first losses, then the fingerprint of each trial; a judge of
+            the trials' certificates; a saved network that predicts or echoes; a check of the
+            conformance kit.
         reference: first losses that the parity gate compares with; None skips the gate.
+        judge: the trial on the reference backend whose worker judges certificates, whatever its
+            seed; None leaves them unjudged.
+        networks: folder that takes the weights of certified networks, NUMBER.npz by the trial's
+            number in the job.
+        judged: the certificates that a judge is to judge, one for each trial.
         cache: folder of compiled programs, where the trials may use one.
         sources: text of each plugin that is a file, by its path.
         inference: of a job that predicts.
@@ -86,8 +105,11 @@ class Job(JobOptions):
     """
 
     trials: list[Trial] = Field(min_length=1)
-    kind: Literal["train", "reference", "predict", "echo", "probe"] = "train"
+    kind: Literal["train", "reference", "judge", "predict", "echo", "probe"] = "train"
     reference: Reference | None = None
+    judge: Trial | None = None
+    networks: Path | None = None
+    judged: list[Judged] = []
     cache: Path | None = None
     sources: dict[str, str] = {}
     inference: Inference | None = None
@@ -108,7 +130,8 @@ class Job(JobOptions):
     @property
     def results(self) -> int:
         """Return how many results the worker reports."""
-        return len(self.trials) if self.kind == "train" else 1
+        counts = {"train": len(self.trials), "reference": 1 + len(self.trials)}
+        return counts.get(self.kind, 1)
 
     @property
     def limit_s(self) -> float:

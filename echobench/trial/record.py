@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from echobench.core import target
 from echobench.trial.cell import LARGEST_FLOAT, Cell, Finite, StoredRecipe, StoredTrial, Whole
 
 NOT_FINITE = re.compile(r"`float` [<>]= -?1\.7976931348623157e\+308")
@@ -18,6 +19,9 @@ to it; 4 an echo at some of the evaluations; 5 certificates that count their att
 records load, these empty. `record.schema.json` beside this file is the JSON Schema of this version.
 """
 PREDICTION_SCHEMA_VERSION = 1
+LOSS_TOLERANCE, ACCURACY_TOLERANCE = 1e-4, 0.005
+"""How far a fingerprint may be from the reference's: the loss relative to it, the accuracy as it
+is. Over the records of `results/` backends differ by up to 4e-6 and 0, seeds by 1e-2."""
 Status = Literal["reached", "missed", "failed", "timeout", "unavailable", "unsupported"]
 COUNTED = ("reached", "missed", "timeout")
 """Statuses of trials that trained: their figures count."""
@@ -118,6 +122,78 @@ class Sample:
 
     expected: list[Whole | str | None]
     predicted: list[Whole | str | None]
+
+
+class Judgement(Struct, kw_only=True):
+    """What the judge found, who ran the trial's network in plain Keras.
+
+    Attributes:
+        by: the judge.
+        certificate_wrong: sequences of the certificate that it answers wrong, beyond rounding.
+        certificate_rounding: those that it answers wrong by rounding.
+        sequences, wrong: unseen sequences, and those that it answers wrong: an unselected sample
+            of the network's errors.
+        interval: of the error rate, exact, at 95%.
+        weights_sha256: digest of the weights, from which the unseen sequences are drawn.
+        refuted: why the certificate does not hold; None where it does.
+        failure: why there is no judgement.
+    """
+
+    by: str
+    certificate_wrong: Whole | None = None
+    certificate_rounding: Whole | None = None
+    sequences: Whole = 0
+    wrong: Whole | None = None
+    interval: tuple[Finite, Finite] | None = None
+    weights_sha256: str | None = None
+    refuted: str | None = None
+    failure: str | None = None
+
+    def refutation(self, bound: float) -> str | None:
+        """Return why a certificate of that bound does not hold, by what the judge counted."""
+        if self.certificate_wrong:
+            return f"{self.certificate_wrong:,} sequences of the certificate come out wrong"
+        if self.wrong is not None and target.excludes(self.wrong, self.sequences, bound):
+            return (
+                f"{self.wrong:,} of {self.sequences:,} unseen sequences come out wrong, which "
+                f"excludes the bound of {bound:g}"
+            )
+        return None
+
+
+class Fingerprint(Struct, kw_only=True, frozen=True):
+    """Loss and accuracy early in training, beside the reference's of the same seed.
+
+    Attributes:
+        epoch: of the fingerprint; see `echobench.core.training.Fingerprint`.
+        loss, accuracy: the trial's; the accuracy is empty where no evaluation was at that epoch.
+        reference: who trained the same seed.
+        reference_loss, reference_accuracy: what it found.
+        passed: whether both are the same within rounding; None without a reference.
+    """
+
+    epoch: Whole
+    loss: Finite
+    accuracy: Finite | None = None
+    reference: str | None = None
+    reference_loss: Finite | None = None
+    reference_accuracy: Finite | None = None
+    passed: bool | None = None
+
+    @property
+    def difference(self) -> str | None:
+        """Return how it differs from the reference's beyond rounding; None if it does not."""
+        if self.reference_loss is None:
+            return None
+        if abs(self.loss - self.reference_loss) > LOSS_TOLERANCE * abs(self.reference_loss):
+            ours, theirs, name = self.loss, self.reference_loss, "loss"
+        elif self.accuracy is None or self.reference_accuracy is None:
+            return None
+        elif abs(self.accuracy - self.reference_accuracy) > ACCURACY_TOLERANCE:
+            ours, theirs, name = self.accuracy, self.reference_accuracy, "accuracy"
+        else:
+            return None
+        return f"{name} {ours:.6g} in epoch {self.epoch}, where {self.reference} has {theirs:.6g}"
 
 
 class Certification(Struct, kw_only=True, gc=False):
@@ -289,6 +365,8 @@ class Record(JsonLine, kw_only=True):
     failed_certifications: Whole | None = None
     certifications: list[Certification] = msgspec.field(default_factory=list)
     diverged_epoch: Whole | None = None
+    judge: Judgement | None = None
+    fingerprint: Fingerprint | None = None
     seconds_per_update_quartiles: tuple[Finite, Finite] | None = None
     tokens_per_s: Finite | None = None
     flops_per_update: Whole | None = None
@@ -307,19 +385,29 @@ class Record(JsonLine, kw_only=True):
         return Cell.of(self.trial, self.beyond.get("trial") if self.beyond else None)
 
     @property
-    def failed_parity(self) -> bool:
-        """Whether its first losses differ from the reference's: its figures do not count."""
-        return self.parity is not None and self.parity.passed is False
+    def contradiction(self) -> str | None:
+        """Return what contradicts the trial, so that its figures do not count; None if nothing."""
+        parity, taken = self.parity, self.fingerprint
+        if parity is not None and parity.passed is False:
+            return (
+                f"parity gate: first losses differ from {parity.reference} by "
+                f"{parity.largest_difference:.1e}, more than {parity.tolerance:.0e}"
+            )
+        if taken is not None and taken.passed is False:
+            return f"fingerprint: {taken.difference}; it was not trained as stated"
+        if self.judge is not None and self.judge.refuted is not None:
+            return f"judge: {self.judge.refuted}"
+        return None
 
     @property
     def failed(self) -> bool:
-        """Whether the trial failed, or trained something else than the reference."""
-        return self.status == "failed" or self.failed_parity
+        """Whether the trial failed, or is contradicted."""
+        return self.status == "failed" or self.contradiction is not None
 
     @property
     def counts(self) -> bool:
-        """Whether its figures count: it trained, and passed the parity gate if there was one."""
-        return self.status in COUNTED and not self.failed_parity
+        """Whether its figures count: it trained, and nothing contradicts it."""
+        return self.status in COUNTED and self.contradiction is None
 
     @property
     def is_replicate(self) -> bool:

@@ -101,10 +101,14 @@ def _results(job: Job, ledger: Ledger, report: Report) -> Iterator[dict[str, Any
         from echobench.worker.prediction import echo_sample
 
         yield echo_sample(job.heard, task, backend)
-    elif job.kind == "reference":
-        from echobench.worker.trial import first_losses
+    elif job.kind == "judge":
+        from echobench.worker.judging import judge
 
-        yield {"losses": first_losses(trial, task, backend, ledger)}
+        yield judge(job, task)
+    elif job.kind == "reference":
+        from echobench.worker.trial import references
+
+        yield from references(job, task, backend, ledger)
     elif job.together:
         from echobench.worker.replicates import learn_together
 

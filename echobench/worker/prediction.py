@@ -137,20 +137,25 @@ def _missing_layers_unsupported(backend: Backend) -> Iterator[None]:
 
 
 def _answer(model: keras.Model, task: Task, recipe: Recipe, rows: Integers) -> Integers:
-    """Echo rows [count, length], each starting from a zero state.
+    """Echo rows [count, length]; return integers [count, samples, n_out]."""
+    given = ops.convert_to_tensor(outputs(model, task, recipe, rows))
+    return np.asarray(ops.convert_to_numpy(task.coding.decode(given)), np.int64)
+
+
+def outputs(model: keras.Model, task: Task, recipe: Recipe, rows: Integers) -> Floats:
+    """Run rows [count, length] through a network, each from a zero state.
 
     Returns:
-        Integers [count, samples, n_out].
+        Outputs [count, samples, n_out, width].
     """
     framing = task.framing
     batches = framing.samples // recipe.batch if _state_units(model) else 1
     states = _zero_states(model, len(rows) * (framing.samples // batches))
-    answers = []
+    parts = []
     for inputs in np.split(framing.inputs, batches):
-        outputs, *states = _call(model, _encode(task, rows, inputs), states)
-        tokens = np.asarray(ops.convert_to_numpy(task.coding.decode(outputs)), np.int64)
-        answers.append(tokens.reshape(len(rows), len(inputs), -1))
-    return np.concatenate(answers, axis=1)
+        y, *states = _call(model, _encode(task, rows, inputs), states)
+        parts.append(y.reshape(len(rows), len(inputs), framing.targets.shape[1], -1))
+    return np.concatenate(parts, axis=1)
 
 
 def _time_calls(model: keras.Model, task: Task, rng: np.random.Generator, batch: int) -> Latency:

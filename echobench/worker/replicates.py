@@ -25,6 +25,7 @@ from echobench.worker.trial import (
     outcome_fields,
     progress_reporter,
     samples,
+    save_weights,
 )
 
 
@@ -87,6 +88,7 @@ def learn_together(
             return {"status": "failed", "reason": str(error)}
         finally:
             lockstep.leave(index)
+        save_weights(job, job.trials[index], outcome)
         fields = outcome_fields(outcome, program.batches, task, trial)
         fields["samples"] = samples(task, predictor, outcome.weights, seed)
         return fields

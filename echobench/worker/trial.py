@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,15 @@ from echobench.core.experiment import Experiment
 from echobench.core.sequences import Floats, stream
 from echobench.core.target import BLOCK
 from echobench.core.task import Task
-from echobench.core.training import Evaluation, Ledger, Limits, TrainingOutcome, fresh_rows, train
+from echobench.core.training import (
+    Evaluation,
+    Ledger,
+    Limits,
+    TrainingOutcome,
+    fingerprint_epoch,
+    fresh_rows,
+    train,
+)
 from echobench.machine import facts, privacy
 from echobench.store.folder import replace_file
 from echobench.trial.job import Job, Look, Progress, Report
@@ -71,11 +80,28 @@ class Built(NamedTuple):
         return losses
 
 
-def first_losses(trial: Trial, task: Task, backend: Backend, ledger: Ledger) -> list[float]:
-    """Return the first losses that the parity gate compares with."""
-    losses = _build(trial, task, backend).first_losses(ledger)
+def references(job: Job, task: Task, backend: Backend, ledger: Ledger) -> Iterator[dict[str, Any]]:
+    """Yield the `losses` that the parity gate compares with, then each trial's `fingerprint`."""
+    built = _build(job.trial, task, backend)
+    losses = built.first_losses(ledger)
     parity.check_finite(losses)
-    return [float(loss) for loss in losses]
+    yield {"losses": [float(loss) for loss in losses]}
+    for trial in job.trials:
+        weights = built.program.initial_weights(stream(trial.seed, "weights"))
+        built.trainer.reset(weights)
+        last = fingerprint_epoch(task, trial.recipe, trial.max_epochs)
+        limits = replace(
+            limits_of(trial, ledger, built.dispatch),
+            max_epochs=last,
+            measure=BLOCK,
+            deadline=math.inf,
+        )
+        outcome = train(
+            task, trial.recipe, trial.seed, built.trainer, built.predictor, limits, ledger,
+            lambda *_: None,
+        )  # fmt: skip # one line reads better
+        taken = outcome.fingerprint
+        yield {"fingerprint": None if taken is None else asdict(taken)}
 
 
 def learn(
@@ -105,7 +131,8 @@ def learn(
     verdict = parity.verdict(built.first_losses(ledger, gate), job.reference)
     program, trainer, predictor, dispatch = built
     compiled = built.traces
-    trainer.reset(weights)
+    with ledger.phase("first_update"):  # on the clock, as all that depends on the seed
+        trainer.reset(weights)
     limits, progress = limits_of(trial, ledger, dispatch), progress_reporter(report)
     looked = (
         look_reporter(report, task, predictor, trial.seed, program.batches) if job.watch else None
@@ -113,6 +140,7 @@ def learn(
     outcome = train(
         task, trial.recipe, trial.seed, trainer, predictor, limits, ledger, progress, looked
     )
+    save_weights(job, trial, outcome)
     path = job.model_path(trial)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -137,6 +165,12 @@ def learn(
         # Closed last, so that it covers everything before.
         **{f"{phase}_s": seconds for phase, seconds in ledger.close().items()},
     }
+
+
+def save_weights(job: Job, trial: Trial, outcome: TrainingOutcome) -> None:
+    """Save the weights of a certified network for the judge, if the job has one."""
+    if job.networks is not None and outcome.status == "reached":
+        np.savez(job.networks / f"{job.trials.index(trial)}.npz", *outcome.weights)
 
 
 def limits_of(trial: Trial, ledger: Ledger, dispatch: int) -> Limits:
@@ -239,6 +273,7 @@ def outcome_fields(
         "first_lucky_epoch": outcome.first_lucky_epoch,
         "failed_certifications": sum(attempt.wrong > 0 for attempt in outcome.attempts),
         "diverged_epoch": outcome.diverged_epoch,
+        "fingerprint": None if outcome.fingerprint is None else asdict(outcome.fingerprint),
         "evaluations": _with_echoes(outcome.evaluations, task),
         "after_hit": [*map(_point, outcome.after_hit)],
     }

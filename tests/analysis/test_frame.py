@@ -30,7 +30,7 @@ def test_a_folder_is_the_frame_of_its_records(folder: Path) -> None:
 def test_rows_hold_what_the_records_hold() -> None:
     records = latest([r for folder in FOLDERS for r in Store.read(folder)])
     told = [{name: getattr(r, name) for name in TABLE_FIELDS} for r in records]
-    assert not any(r.failed_parity for r in records)
+    assert not any(r.contradiction for r in records)
     by_place = sorted(told, key=lambda r: [str(r[k]) for k in frame.CELL] + [r["seed"]])
     assert rows(records) == by_place
 

@@ -56,7 +56,7 @@ def panels_of(records: Sequence[Record]) -> dict[str, dict[str, list[Record]]]:
 
     Those that failed the parity gate are left out.
     """
-    kept = [record for record in records if not record.failed_parity]
+    kept = [record for record in records if record.contradiction is None]
     by_name: dict[str, dict[str, dict[tuple[Cell, str], list[Record]]]] = defaultdict(dict)
     for record, name in zip(kept, line_names(kept), strict=True):
         cell = (record.cell, record.machine_class)

@@ -38,7 +38,7 @@ def charts(records: Sequence[Record], flat: pd.DataFrame) -> dict[str, Any]:
 
 def learning(records: Sequence[Record], axis: str) -> list[list[float]]:
     """Return a cell's accuracy as points [x, median, lower quartile, upper quartile]."""
-    curve = curves.learning([r for r in records if not r.failed_parity], axis)
+    curve = curves.learning([r for r in records if r.contradiction is None], axis)
     return _points(*curve) if curve else []
 
 

@@ -1,0 +1,77 @@
+"""Judge a certificate: answer again in plain Keras, with the weights that were certified."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from echobench.core.experiment import plain_model
+from echobench.core.sequences import MISSING, Floats, Integers, stream
+from echobench.core.task import Recipe, Task
+from echobench.trial.job import Job, Judged
+from echobench.trial.trial import Trial
+from echobench.worker.prediction import outputs
+
+UNSEEN = 10_000
+"""Sequences that no trial draws, on which the error rate is estimated."""
+AT_ONCE = 500
+"""Sequences of one call."""
+NUDGE = 1e-4
+"""A wrong answer is one of rounding if it is right once each output is moved this far towards the
+right one, of the way from it to there. Two backends' outputs differ by 1e-6."""
+
+
+def judge(job: Job, task: Task) -> dict[str, Any]:
+    """Return the judgement of each of a job's certificates, as `judgements`."""
+    pairs = zip(job.judged, job.trials, strict=True)
+    return {"judgements": [_judge(judged, trial, task) for judged, trial in pairs]}
+
+
+def _judge(judged: Judged, trial: Trial, task: Task) -> dict[str, Any]:
+    with np.load(judged.weights, allow_pickle=False) as arrays:
+        weights = [arrays[name] for name in arrays]
+    try:
+        model = plain_model(task, trial.recipe, weights)
+    except (TypeError, ValueError) as error:
+        why = " ".join(str(error).split())[:200]
+        return {"refuted": f"the weights are not those of the network: {why}"}
+    digest = hashlib.sha256(b"".join(w.astype("<f4").tobytes() for w in weights)).hexdigest()
+    # A stream that is known once the weights are: nobody can have trained on it.
+    unseen = stream(int(digest, 16), "judge")
+    certificate = stream(trial.seed, "certify", judged.attempt)
+    again, by_rounding = _wrong(model, task, trial.recipe, certificate, judged.sequences)
+    wrong, _ = _wrong(model, task, trial.recipe, unseen, UNSEEN)
+    return {
+        "certificate_wrong": again - by_rounding,
+        "certificate_rounding": by_rounding,
+        "sequences": UNSEEN,
+        "wrong": wrong,
+        "weights_sha256": digest,
+    }
+
+
+def _wrong(
+    model: Any, task: Task, recipe: Recipe, rng: np.random.Generator, count: int
+) -> tuple[int, int]:
+    """Return how many of `count` sequences are answered wrong, and how many of them by rounding."""
+    wrong = by_rounding = 0
+    for start in range(0, count, AT_ONCE):
+        rows = task.sample(rng, AT_ONCE)  # a single shape, so that it is compiled once
+        kept = min(AT_ONCE, count - start)
+        expected = task.expected(rows)
+        given = outputs(model, task, recipe, rows)
+        towards = given + NUDGE * (task.coding.encode(expected) - given)
+        misses = _misses(task, given, expected)[:kept]
+        nudged = _misses(task, towards, expected)[:kept]
+        wrong += int(misses.sum())
+        by_rounding += int((misses & ~nudged).sum())
+    return wrong, by_rounding
+
+
+def _misses(task: Task, given: Floats, expected: Integers) -> Any:
+    """Return which sequences have a wrong token, from outputs [count, samples, n_out, width]."""
+    answers = ops.convert_to_numpy(task.coding.decode(ops.convert_to_tensor(given)))
+    return ((answers != expected) & (expected != MISSING)).any(axis=(1, 2))

@@ -1,0 +1,94 @@
+"""What trials are compared with: the reference's first losses and fingerprints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from echobench.harness.matrix import Matrix, Watcher
+from echobench.harness.plan import Selection, plan
+from echobench.harness.references import References
+from echobench.plugin.manager import Plugins
+from echobench.store.folder import Store
+from echobench.store.locks import FolderLocks
+from echobench.trial.job import JobOptions
+from echobench.trial.record import Fingerprint, Record
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("compared")
+
+
+@pytest.fixture(scope="module")
+def records(folder: Path, plugins: Plugins) -> list[Record]:
+    """Return the records of two seeds, trained for one evaluation."""
+    selection = Selection(
+        tasks=["whole"], backends=["jax"], divisions=["open"], threads=1, seeds=2, max_epochs=12
+    )
+    matrix = Matrix(plugins, Store(folder), JobOptions())
+    return [*matrix.run(plan(selection, plugins), Watcher())]
+
+
+def test_a_fingerprint_is_the_references_of_the_same_seed(
+    records: list[Record], folder: Path
+) -> None:
+    taken = [record.fingerprint for record in records]
+    assert all(one is not None and one.passed for one in taken)
+    assert [one.epoch for one in taken if one] == [10, 10]
+    for record, one in zip(records, taken, strict=True):
+        assert one is not None
+        assert one.loss == record.evaluations[0].loss
+        assert one.accuracy == record.evaluations[0].accuracy
+    first, second = (one.reference_loss for one in taken if one)
+    assert first is not None
+    assert second is not None
+    assert abs(first / second - 1) > 1e-3  # seeds are told apart
+    (kept,) = (json.loads(path.read_text()) for path in (folder / "reference").glob("*.json"))
+    assert len(kept["fingerprints"]) == 2  # one process computed both
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        ({"loss": 4.0 * (1 + 5e-6)}, None),
+        ({"loss": 4.001}, "loss 4.001 in epoch 10, where jax fit has 4"),
+        ({"accuracy": 0.103}, None),
+        ({"accuracy": 0.2}, "accuracy 0.2 in epoch 10, where jax fit has 0.1"),
+        ({"accuracy": None}, None),
+        ({"reference_loss": None, "loss": 1.0}, None),
+    ],
+)
+def test_a_fingerprint_differs_beyond_rounding(
+    change: dict[str, float | None], difference: str | None
+) -> None:
+    same = Fingerprint(
+        epoch=10, loss=4.0, accuracy=0.1,
+        reference="jax fit", reference_loss=4.0, reference_accuracy=0.1,
+    )  # fmt: skip # it reads better
+    changed = msgspec.structs.replace(same, **change)
+    assert changed.difference == difference
+
+
+def test_a_record_of_another_seed_is_contradicted(
+    records: list[Record], folder: Path, plugins: Plugins
+) -> None:
+    selection = Selection(
+        tasks=["whole"], backends=["jax"], divisions=["open"], threads=1, seeds=2, max_epochs=12
+    )
+    trials = {trial.seed: trial for trial in plan(selection, plugins)}
+    store = Store(folder)
+    references = References(plugins, store)
+    references.plan(trials.values())
+    with FolderLocks(folder) as locks:
+        references.get(trials[0], locks, lambda: pytest.fail("it is kept already"))
+    record = next(record for record in records if record.seed == 0)
+    renumbered = msgspec.structs.replace(record)
+    references.compare(trials[1], renumbered)
+    assert renumbered.fingerprint is not None
+    assert renumbered.fingerprint.passed is False
+    assert "it was not trained as stated" in (renumbered.contradiction or "")
+    assert not renumbered.counts
