@@ -81,9 +81,9 @@ def files_on_the_way(folder: Path) -> list[str]:
     reference.parent.mkdir(parents=True)
     losses = [1.0] * parity.UPDATES
     reference.write_text(Reference(name="ones", losses=losses).model_dump_json())
-    command = ["run", "--task", "tiny", "--backend", "watched", "--threads", "1", "--plugin"]
+    command = ["run", "--task", "tiny", "--backend", "watched", "--threads", "1", "--unchecked"]
     done = subprocess.run(
-        [sys.executable, "-c", WATCHED, *command, str(plugin)],
+        [sys.executable, "-c", WATCHED, *command, "--plugin", str(plugin)],
         cwd=folder,
         capture_output=True,
         text=True,
