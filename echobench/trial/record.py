@@ -115,6 +115,17 @@ class Parity(Struct, kw_only=True):
     tolerance: Finite | None = None
     largest_difference: Finite | None = None
 
+    @property
+    def difference(self) -> str:
+        """Return in words how the losses differ."""
+        difference, tolerance = self.largest_difference, self.tolerance
+        if difference is None or tolerance is None:
+            return f"first losses differ from {self.reference}"
+        return (
+            f"first losses differ from {self.reference} by {difference:.1e}, more than "
+            f"{tolerance:.0e}"
+        )
+
 
 @dataclass(slots=True)  # read by msgspec in records and by pydantic in messages
 class Sample:
@@ -387,12 +398,9 @@ class Record(JsonLine, kw_only=True):
     @property
     def contradiction(self) -> str | None:
         """Return what contradicts the trial, so that its figures do not count; None if nothing."""
-        parity, taken = self.parity, self.fingerprint
-        if parity is not None and parity.passed is False:
-            return (
-                f"parity gate: first losses differ from {parity.reference} by "
-                f"{parity.largest_difference:.1e}, more than {parity.tolerance:.0e}"
-            )
+        taken = self.fingerprint
+        if self.parity is not None and self.parity.passed is False:
+            return f"parity gate: {self.parity.difference}"
         if taken is not None and taken.passed is False:
             return f"fingerprint: {taken.difference}; it was not trained as stated"
         if self.judge is not None and self.judge.refuted is not None:
