@@ -18,6 +18,7 @@ import pandas as pd
 
 from echobench.errors import UsageError
 from echobench.machine import parallel
+from echobench.machine.calibration import judged
 from echobench.plugin.manager import Plugins
 from echobench.store.reading import Complaints, decoded, read_lines, record_files
 from echobench.store.referee import moved, why_open
@@ -34,6 +35,10 @@ DIFFERENT = ("key", "started_at")
 """Texts that are another in every record."""
 Records: TypeAlias = "Iterable[Record] | pd.DataFrame"
 """Records, or their frame: what reads the one reads the other."""
+SLOW = 1.15
+"""Time of an update over the median of its cell, from which on a trial was disturbed."""
+FEWEST_ALIKE = 3
+"""Trials of a cell from which on they show that one of them was slow."""
 FEW = 12
 """How many names a message lists."""
 
@@ -49,7 +54,8 @@ def frame(records: Records) -> pd.DataFrame:
     - `machine`: what makes it comparable (`Record.machine_class`);
     - `again`: which repeat, in words; empty for the first;
     - `attempts`: what is said of it where it was run again, having failed; else empty;
-    - `unchecked`, `lasted`, `disturbed`: what the table doubts.
+    - `unchecked`, `lasted`, `disturbed`: what the table doubts. `disturbed` is what the trial
+      shows by itself; see the function of this name.
 
     A trial that failed the parity gate is `failed`, and keeps no figure: it trained
     something else.
@@ -83,6 +89,17 @@ def latest(everything: pd.DataFrame) -> pd.DataFrame:
     return everything[last].iloc[np.argsort(run[last].to_numpy(), kind="stable")]
 
 
+def disturbed(flat: pd.DataFrame) -> pd.Series[bool]:
+    """Return for each row whether the trial was disturbed.
+
+    Its own training shows it, or it was slower than the other trials of its cell on the same
+    class of machine: one that is slowed all the time is as steady as any.
+    """
+    alike = flat.groupby(["cell", "machine"], sort=False, observed=True).seconds_per_update
+    slow = flat.seconds_per_update >= SLOW * alike.transform("median")
+    return flat.disturbed | (slow & (alike.transform("count") >= FEWEST_ALIKE))
+
+
 def _load(path: Path) -> tuple[pd.DataFrame, list[str], Complaints]:
     """Return the frame of a file, what of it to name as damaged, and what was left out."""
     told: list[str] = []
@@ -91,6 +108,7 @@ def _load(path: Path) -> tuple[pd.DataFrame, list[str], Complaints]:
 
 
 def _row(record: Record) -> tuple[Any, ...]:
+    record = judged(record)
     repeat, attempts = record.trial.repeat, record.provenance.attempts or ()
     return (
         *(_without_figures(record) if record.contradiction else _fields(record)),

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, cast
 
 import pandas as pd
 
-from echobench.analysis.frame import CELL, Records, frame
+from echobench.analysis.frame import CELL, Records, disturbed, frame
 from echobench.analysis.pairs import hits_and_misses
 from echobench.analysis.statistics import Estimate, Floats, censored_median
 from echobench.errors import UnknownNameError
@@ -138,7 +138,8 @@ def _note(flat: pd.DataFrame, cell: Cell) -> str:
         "parity unchecked": flat.unchecked.sum(),
         "100% did not last": ((flat.status == "reached") & ~flat.lasted).sum(),
         "compiled programs kept": len(flat) if cell.cache else 0,
-        "disturbed": flat.disturbed.sum(),
+        "disturbed": disturbed(flat).sum(),
+        "above the measured matrix rate": flat.limit_reason.notna().sum(),
     }
     noted = [*reasons.most_common(), *((doubt, n) for doubt, n in doubts.items() if n)]
     return "; ".join(f"{note} ({count}x)" if count > 1 else note for note, count in noted)

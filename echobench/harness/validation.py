@@ -21,7 +21,9 @@ from echobench.trial.trial import Trial
 
 LATER = "after_result"
 """Field of the provenance: how a worker failed after it had reported its result."""
-OURS = {"provenance", "started_at", "schema_version", "disturbances", "judge"}
+OURS = {
+    "provenance", "started_at", "schema_version", "disturbances", "judge", "limit_reason"
+}  # fmt: skip # one line reads better
 """Fields that no worker may give, whatever its job."""
 MEASURED: dict[str, Any] = {
     "calibration": dict[str, Rates | None],
@@ -102,8 +104,7 @@ def record(trial: Trial, result: dict[str, Any]) -> Record:
         base = {name: result[name] for name in ("started_at", "provenance")}
         reason = f"the worker's result cannot be true ({wrong})"
         made = Record.from_dict({**known, **base, **_failure(reason)})
-    made.disturbances = calibration.disturbances(made.provenance)
-    return made
+    return calibration.judged(made)
 
 
 def _failure(reason: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,13 +13,15 @@ from typing import Literal
 import psutil
 
 from echobench.machine import facts
-from echobench.machine.calibration import MAX_STEAL, StealMeter, calibrate
+from echobench.machine.calibration import MAX_STEAL, StealMeter, Window, matmul_windows
 
 WATCHED_S = 3.0
 MAX_LOAD = 0.25
 """Load of other processes, per core."""
 MAX_RATE_RATIO = 1.1
 """Fastest over slowest rate of the matrix product while the machine is watched."""
+MIN_SHARE = 0.9
+"""Share of its cores that a thread for each of them gets while the machine is watched."""
 MIN_MEMORY = 4 * 2**30
 CPUS = Path("/sys/devices/system/cpu")
 Verdict = Literal["good", "doubtful", "unknown"]
@@ -40,15 +43,17 @@ class Check:
 def examine() -> list[Check]:
     """Watch this machine for `WATCHED_S` and return all checks."""
     cores = facts.usable_cores()
-    steal, rates, end = StealMeter(), [], time.monotonic() + WATCHED_S
+    steal, end = StealMeter(), time.monotonic() + WATCHED_S
     load = os.getloadavg()[0]
+    windows: list[Window] = []
     while time.monotonic() < end:
-        rates.append(calibrate()["matmul_flops_per_s"])
+        windows += matmul_windows(cores)
         time.sleep(0.1)
     return [
         _load(load, cores),
         _steal(steal.fraction()),
-        _steadiness(rates),
+        _steadiness([window.flops_per_s for window in windows]),
+        _sharing([window.core_share for window in windows]),
         _governor(_read(CPUS / "cpu0/cpufreq/scaling_governor")),
         _siblings(
             [_read(CPUS / f"cpu{n}/topology/thread_siblings_list") for n in facts.affinity() or [0]]
@@ -82,6 +87,12 @@ def _steadiness(rates: Sequence[float]) -> Check:
     )
     advice = "compare by pairs only (`echobench compare`), with more seeds"
     return _check("steadiness", fastest / slowest <= MAX_RATE_RATIO, found, advice)
+
+
+def _sharing(shares: Sequence[float]) -> Check:
+    share = statistics.fmean(shares)
+    found = f"matrix products got {share:.0%} of the cores in {WATCHED_S:g} s"
+    return _check("sharing", share >= MIN_SHARE, found, "end what else runs here")
 
 
 def _governor(name: str | None) -> Check:

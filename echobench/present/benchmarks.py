@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from echobench.analysis.frame import CELL, frame
+from echobench.analysis.frame import CELL, disturbed, frame
 from echobench.analysis.pairs import hits_and_misses
 from echobench.analysis.statistics import censored_median
 from echobench.errors import UsageError
@@ -126,7 +126,7 @@ def extra_info(records: Sequence[Record]) -> dict[str, Any]:
         "seeds": [record.seed for record in records],
         "time_to_target_s": {"median": target.value, "low": target.low, "high": target.high},
         **medians,
-        "disturbed": int(flat.disturbed.sum()),
+        "disturbed": int(disturbed(flat).sum()),
         "contradicted": sum(record.contradiction is not None for record in records),
         "versions": records[0].trial.versions,
         "commits": sorted({git.commit for git in checkouts if git}),

@@ -54,12 +54,18 @@ class Git(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
 
 
 class Rates(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """A calibration, as `echobench.machine.calibration` returns it."""
+    """A calibration, as `echobench.machine.calibration` returns it.
+
+    One without `threads` is of an earlier version, which took the best of seven products.
+    """
 
     matmul_flops_per_s: Positive
     copy_bytes_per_s: Positive | UnsetType = UNSET
     matmul_spread: Positive
     frequency_mhz: Finite | UnsetType | None = UNSET
+    threads: Whole | UnsetType = UNSET
+    thread_flops_per_s: Positive | UnsetType = UNSET
+    core_share: Finite | UnsetType = UNSET
 
 
 class Provenance(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -363,6 +369,7 @@ class Record(JsonLine, kw_only=True):
     peak_memory_bytes: Whole | None = None
     limit_fraction: Finite | None = None
     started_at: str
+    limit_reason: str | None = None
 
     schema_version: Whole = SCHEMA_VERSION
     key: str

@@ -83,7 +83,7 @@ def _results(job: Job, ledger: Ledger, report: Report) -> Iterator[dict[str, Any
     """Run a job; yield the fields of each result as soon as it is there."""
     trial = job.trial
     _pin(trial.threads)
-    before = calibrate() if job.kind == "train" else None
+    before = calibrate(trial.threads) if job.kind == "train" else None
     report(Progress(phase="import"))
     task, backend = _load(trial)
     with ledger.phase("import"), hidden(*_unused(backend)):
@@ -113,7 +113,7 @@ def _results(job: Job, ledger: Ledger, report: Report) -> Iterator[dict[str, Any
         from echobench.worker.replicates import learn_together
 
         results = learn_together(job, task, backend, ledger, report)
-        calibration = {"before": before, "after": calibrate()}
+        calibration = {"before": before, "after": calibrate(trial.threads)}
         yield from ({**fields, "calibration": calibration} for fields in results)
     else:
         yield from _in_turn(job, task, backend, ledger, before, report)
@@ -140,10 +140,11 @@ def _in_turn(
                 raise
             yield {"status": "failed", "reason": str(error)}  # the others go on
             continue
-        calibration: dict[str, dict[str, Any] | None] = {"before": before, "after": calibrate()}
+        after = calibrate(trial.threads)
+        calibration: dict[str, dict[str, Any] | None] = {"before": before, "after": after}
         fields["limit_fraction"] = limit_fraction(fields, trial.device, calibration)
         yield {**fields, "calibration": calibration}
-        before = calibration["after"]
+        before = after
 
 
 def _pin(threads: int) -> None:

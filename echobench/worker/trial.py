@@ -25,6 +25,7 @@ from echobench.core.training import (
     train,
 )
 from echobench.machine import facts, privacy
+from echobench.machine.calibration import WaitMeter
 from echobench.store.folder import replace_file
 from echobench.trial.job import Job, Look, Progress, Report
 from echobench.trial.record import Sample
@@ -137,9 +138,11 @@ def learn(
     looked = (
         look_reporter(report, task, predictor, trial.seed, program.batches) if job.watch else None
     )
+    waiting = WaitMeter()
     outcome = train(
         task, trial.recipe, trial.seed, trainer, predictor, limits, ledger, progress, looked
     )
+    waited_share = waiting.share()
     save_weights(job, trial, outcome)
     path = job.model_path(trial)
     if path is not None:
@@ -160,6 +163,7 @@ def learn(
             **execution(trial, trainer, backend),
             "traces": {"compiling": compiled, "training": built.traces - compiled},
             "busy_cores": ledger.busy_cores,
+            "waited_share": waited_share,
             "threads": facts.thread_counts(),
         },
         # Closed last, so that it covers everything before.

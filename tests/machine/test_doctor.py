@@ -21,6 +21,8 @@ from tests.conftest import Command
         (doctor._steal(None), "unknown"),
         (doctor._steadiness([1e11, 1.05e11]), "good"),
         (doctor._steadiness([1e11, 1.5e11]), "doubtful"),
+        (doctor._sharing([0.99, 0.95]), "good"),
+        (doctor._sharing([0.99, 0.5]), "doubtful"),
         (doctor._governor("performance"), "good"),
         (doctor._governor("powersave"), "doubtful"),
         (doctor._governor(None), "unknown"),
@@ -45,4 +47,5 @@ def test_it_looks_at_this_machine(echobench: Command) -> None:
     done = echobench("doctor", "--json")
     assert done.returncode == 0, done.stderr
     names = [check["name"] for check in json.loads(done.stdout)]
-    assert names == ["load", "steal", "steadiness", "frequency", "cores", "memory", "power"]
+    told = "load steal steadiness sharing frequency cores memory power"
+    assert names == told.split()

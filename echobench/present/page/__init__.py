@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 from echobench.analysis.curves import PHASES
 from echobench.analysis.footnotes import chosen, footnotes
-from echobench.analysis.frame import frame, sorted_out_frame
+from echobench.analysis.frame import disturbed, frame, sorted_out_frame
 from echobench.analysis.scaling import curves, remarks
 from echobench.errors import UsageError
 from echobench.harness.plan import Selection
 from echobench.harness.studies import answers, measurements, plan_study
+from echobench.machine.calibration import judged
 from echobench.machine.privacy import redact
 from echobench.plugin.manager import Plugins
 from echobench.present import writing
@@ -113,7 +114,7 @@ def read(folder: Path) -> list[Record]:
         records = (
             record for file in chosen_files for record in read_lines(file, decoded, complain)
         )
-        return [record for record in records if record.seed < FIRST_TUNING_SEED]
+        return [judged(record) for record in records if record.seed < FIRST_TUNING_SEED]
 
 
 def write(folder: Path, output: Path, plugins: Plugins) -> None:
@@ -146,14 +147,14 @@ def _page(
         groups=groups(records, flat),
         studies=studies,
         study_groups=groups(of_studies, study_flat),
-        machines=_machines([*records, *of_studies]),
+        machines=_machines([*records, *of_studies], [*disturbed(flat), *disturbed(study_flat)]),
         remarks=[*agreement, *chosen(frame(everything)), *moved],
     )
 
 
 def _study(name: str, folder: Path, plugins: Plugins) -> StudyView:
     study = plugins.studies[name].value
-    records = latest(Store(folder).load())
+    records = [*map(judged, latest(Store(folder).load()))]
     if not records:
         return StudyView(name, study.question)
     known = [b for b in dict.fromkeys(r.backend for r in records) if b in plugins.backends]
@@ -171,10 +172,13 @@ def _study(name: str, folder: Path, plugins: Plugins) -> StudyView:
     return StudyView(name, study.question, rows, sizes, remarks(by_axis), records)
 
 
-def _machines(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Return the facts of each machine class that records name."""
+def _machines(records: Sequence[Record], noisy: Sequence[bool]) -> list[dict[str, Any]]:
+    """Return the facts of each machine class that records name.
+
+    `noisy` says of each record whether its trial was disturbed.
+    """
     seen: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
-    for record in records:
+    for record, was_disturbed in zip(records, noisy, strict=True):
         told = record.provenance
         machine = told.machine or Machine()
         facts = seen[machine.kind]
@@ -192,7 +196,7 @@ def _machines(records: Sequence[Record]) -> list[dict[str, Any]]:
                 facts[fact].add(str(value))
         for package, version in (told.versions or {}).items():
             facts["versions"].add(f"{package} {version}")
-        facts["disturbed trials"].update([record.key] if record.disturbances else [])
+        facts["disturbed trials"].update([record.key] if was_disturbed else [])
         facts["trials"].add(f"{record.key} {record.started_at}")
     counted = {"disturbed trials", "trials"}
     return [
