@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -12,6 +13,7 @@ from echobench.analysis import frame
 from echobench.analysis.frame import only, sorted_out_frame
 from echobench.errors import UsageError
 from echobench.machine import parallel
+from echobench.machine.calibration import judged
 from echobench.plugin.manager import Plugins
 from echobench.present import table
 from echobench.store import referee
@@ -29,10 +31,52 @@ def test_a_folder_is_the_frame_of_its_records(folder: Path) -> None:
 
 def test_rows_hold_what_the_records_hold() -> None:
     records = latest([r for folder in FOLDERS for r in Store.read(folder)])
-    told = [{name: getattr(r, name) for name in TABLE_FIELDS} for r in records]
+    told = [{name: getattr(r, name) for name in TABLE_FIELDS} for r in map(judged, records)]
     assert not any(r.contradiction for r in records)
     by_place = sorted(told, key=lambda r: [str(r[k]) for k in frame.CELL] + [r["seed"]])
     assert rows(records) == by_place
+
+
+def test_a_share_above_the_limit_is_empty_and_says_why() -> None:
+    one, other = rows([record(0, limit_fraction=0.4), record(1, limit_fraction=3.6)])
+    assert (one["limit_fraction"], one["limit_reason"]) == (0.4, None)
+    assert other["limit_fraction"] is None
+    assert other["limit_reason"] == "3.60x the measured matrix rate"
+
+
+def with_pace(*seconds: float | None, **fields: Any) -> list[Record]:
+    return [record(n, seconds_per_update=one, **fields) for n, one in enumerate(seconds)]
+
+
+@pytest.mark.parametrize(
+    ("records", "flags"),
+    [
+        (with_pace(1.0, 1.0, 1.0, 1.2), [0, 0, 0, 1]),
+        (with_pace(1.0, 1.0, 1.1), [0, 0, 0]),
+        (with_pace(1.0, 1.2), [0, 0]),  # which of the two?
+        (with_pace(1.0, None, 1.2), [0, 0, 0]),
+        (with_pace(1.0, 1.0, 1.0) + with_pace(1.2, backend="torch"), [0, 0, 0, 0]),
+        (
+            with_pace(1.0, 1.0, 1.0) + with_pace(1.2, provenance={"machine": {"cpu": "slow"}}),
+            [0, 0, 0, 0],
+        ),
+    ],
+    ids=["slow", "close", "two", "unknown", "backends", "machines"],
+)
+def test_a_trial_that_is_slower_than_its_cell_was_disturbed(
+    records: list[Record], flags: list[int]
+) -> None:
+    assert list(frame.disturbed(frame.frame(records))) == [bool(flag) for flag in flags]
+
+
+def test_a_trial_that_was_unsteady_was_disturbed_whatever_its_cell() -> None:
+    times = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 9.0, 12.0]
+    points = [
+        {"epoch": n, "train_s": at, "loss": 1.0, "accuracy": 0.5, "exact_match": 0.0}
+        for n, at in enumerate(times, start=1)
+    ]
+    records = [record(0, evaluations=points), record(1, disturbances=["told by version 4"])]
+    assert list(frame.disturbed(frame.frame(records))) == [True, False]
 
 
 def test_pieces_in_processes_are_the_whole(

@@ -91,6 +91,17 @@ def test_a_cell_without_any_result_keeps_its_row_and_reason() -> None:
     assert line["note"] == "torch not installed"
 
 
+def test_disturbed_trials_and_shares_above_the_limit_are_noted() -> None:
+    paces = [1.0, 1.0, 1.0, 1.5]
+    records = [
+        changed(reached(n, 1.0), seconds_per_update=pace, limit_fraction=pace / 2 + 0.4)
+        for n, pace in enumerate(paces)
+    ]
+    (line,) = table.summary(records)
+    assert line["of limit"] == "90%"
+    assert line["note"] == "disturbed; above the measured matrix rate"
+
+
 def test_other_versions_make_rows_of_their_own() -> None:
     old = reached(0, 1.0)
     new = changed(old, key="new", trial={"versions": {"jax": "9"}})

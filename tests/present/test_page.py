@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 from echobench.analysis.frame import frame
+from echobench.machine.calibration import judged
 from echobench.plugin.manager import Plugins
 from echobench.present import page as pages
 from echobench.present.page.cells import Best, best, groups
@@ -66,12 +67,33 @@ def test_the_command_writes_one_file(echobench: Command, tmp_path: Path) -> None
     found = embedded(html)
     cells = found["data"]["cells"]
     assert sum(len(cell["keys"]) for cell in cells.values()) == 80
-    true = {r.key: json.loads(r.to_json()) for r in Store.read(RESULTS / "open")}
+    true = {r.key: json.loads(judged(r).to_json()) for r in Store.read(RESULTS / "open")}
     for cell, told in cells.items():
         for place, key in enumerate(told["keys"]):
             assert restored(found[f"records-{cell}"], place) == true[key]
     # The studies that are not there are named with what makes them.
     assert "echobench study size" in html
+
+
+def test_a_share_above_the_limit_is_shown_empty_with_the_reason(
+    echobench: Command, tmp_path: Path
+) -> None:
+    """A record of version 4 says 360%."""
+    echobench("report", "--results", str(RESULTS / "closed"), "--output", "page.html")
+    html = (tmp_path / "page.html").read_text()
+    found = embedded(html)
+    records = [
+        restored(found[f"records-{cell}"], place)
+        for cell, told in found["data"]["cells"].items()
+        for place in range(len(told["keys"]))
+    ]
+    assert max(r["limit_fraction"] for r in records if r["limit_fraction"] is not None) <= 1
+    (above,) = (r for r in records if r["limit_reason"])
+    assert above["limit_fraction"] is None
+    assert above["limit_reason"] == "3.60x the measured matrix rate"
+    assert "disturbed; above the measured matrix rate" in html
+    assert "360%" not in html
+    assert "3.6e+02%" not in html
 
 
 def test_what_cannot_be_shown(echobench: Command, tmp_path: Path) -> None:
