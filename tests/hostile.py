@@ -270,6 +270,7 @@ def spoken(text: str, seed: int, **fields: Any) -> Record:
             "path": {text: text},
             text: text,
         },
+        "limit_reason": text,
         "disturbances": [text],
         "log_tail": [text],
     }

@@ -71,6 +71,7 @@ RATES = {
         ({"path": "somewhere"}, "path"),
         ({"calibration": {"before": {**RATES, "matmul_flops_per_s": 0.0}}}, "calibration"),
         ({"calibration": {"before": 3}}, "calibration"),
+        ({"limit_reason": "the machine is slow"}, "limit_reason"),
         ({"no_such_field": 1}, "no_such_field"),
     ],
 )
@@ -82,6 +83,13 @@ def test_a_lie_is_a_failed_record_that_says_what_about(
     assert (record.reason or "").startswith("the worker's result ")
     assert about in (record.reason or "")
     assert record.time_to_target_s is None
+
+
+def test_a_share_above_the_limit_is_recorded_empty_with_the_reason(trial: Trial) -> None:
+    record = kept(trial, {**honest(trial), "limit_fraction": 3.6})
+    assert record.status == "reached"
+    assert record.limit_fraction is None
+    assert record.limit_reason == "3.60x the measured matrix rate"
 
 
 ANYTHING = st.recursive(

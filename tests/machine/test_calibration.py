@@ -37,8 +37,9 @@ import os, psutil, sys
 cores = sorted(map(int, sys.argv[1:]))
 if cores:
     psutil.Process().cpu_affinity(cores)
+parent = os.getppid()
 print(flush=True)
-while os.getppid() != 1:
+while os.getppid() == parent:
     pass
 """
 
