@@ -18,7 +18,7 @@ import pandas as pd
 
 from echobench.errors import UsageError
 from echobench.machine import parallel
-from echobench.machine.calibration import judged
+from echobench.machine.calibration import assessed
 from echobench.plugin.manager import Plugins
 from echobench.store.reading import Complaints, decoded, read_lines, record_files
 from echobench.store.referee import moved, why_open
@@ -108,7 +108,7 @@ def _load(path: Path) -> tuple[pd.DataFrame, list[str], Complaints]:
 
 
 def _row(record: Record) -> tuple[Any, ...]:
-    record = judged(record)
+    record = assessed(record)
     repeat, attempts = record.trial.repeat, record.provenance.attempts or ()
     return (
         *(_without_figures(record) if record.contradiction else _fields(record)),

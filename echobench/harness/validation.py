@@ -104,7 +104,7 @@ def record(trial: Trial, result: dict[str, Any]) -> Record:
         base = {name: result[name] for name in ("started_at", "provenance")}
         reason = f"the worker's result cannot be true ({wrong})"
         made = Record.from_dict({**known, **base, **_failure(reason)})
-    return calibration.judged(made)
+    return calibration.assessed(made)
 
 
 def _failure(reason: str) -> dict[str, Any]:

@@ -127,7 +127,7 @@ def limit_fraction(
     """Return the rate of training over that of the machine's float32 matrix products.
 
     The machine's rate is the better of the two measured before and after, with the same
-    threads. None on a GPU, where networks this small wait for kernel launches instead. `judged`
+    threads. None on a GPU, where networks this small wait for kernel launches instead. `assessed`
     leaves a share above 1 empty.
     """
     flops, seconds = fields["flops_per_update"], fields.get("seconds_per_update")
@@ -184,7 +184,7 @@ class StealMeter:
         return (now.steal - self._before.steal) / total if total else 0.0
 
 
-def judged(record: Record) -> Record:
+def assessed(record: Record) -> Record:
     """Return a record with `limit_fraction` and `disturbances` as this version decides them.
 
     Versions up to 4 recorded shares of the limit above 1, which are none, and took noise around

@@ -13,7 +13,7 @@ from echobench.analysis import frame
 from echobench.analysis.frame import only, sorted_out_frame
 from echobench.errors import UsageError
 from echobench.machine import parallel
-from echobench.machine.calibration import judged
+from echobench.machine.calibration import assessed
 from echobench.plugin.manager import Plugins
 from echobench.present import table
 from echobench.store import referee
@@ -31,7 +31,7 @@ def test_a_folder_is_the_frame_of_its_records(folder: Path) -> None:
 
 def test_rows_hold_what_the_records_hold() -> None:
     records = latest([r for folder in FOLDERS for r in Store.read(folder)])
-    told = [{name: getattr(r, name) for name in TABLE_FIELDS} for r in map(judged, records)]
+    told = [{name: getattr(r, name) for name in TABLE_FIELDS} for r in map(assessed, records)]
     assert not any(r.contradiction for r in records)
     by_place = sorted(told, key=lambda r: [str(r[k]) for k in frame.CELL] + [r["seed"]])
     assert rows(records) == by_place

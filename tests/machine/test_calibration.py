@@ -20,9 +20,9 @@ from echobench.machine import calibration
 from echobench.machine.calibration import (
     StealMeter,
     WaitMeter,
+    assessed,
     calibrate,
     disturbances,
-    judged,
     matmul_windows,
 )
 from echobench.store.folder import Store
@@ -136,17 +136,17 @@ def test_the_limit_is_a_share_of_the_best_rate() -> None:
     ],
 )
 def test_more_than_the_limit_is_none_and_says_why(share: float | None, told: Any) -> None:
-    found = judged(record(limit_fraction=share))
+    found = assessed(record(limit_fraction=share))
     assert (found.limit_fraction, found.limit_reason) == told
-    assert judged(found) == found
+    assert assessed(found) == found
 
 
 def test_no_committed_record_is_above_its_limit() -> None:
     records = [r for file in RESULTS.rglob("records-*.jsonl") for r in Store.read(file.parent)]
     above = {r.key for r in records if (r.limit_fraction or 0) > 1}
     assert above  # versions up to 4 said so
-    assert {r.key for r in map(judged, records) if r.limit_reason} == above
-    assert all((r.limit_fraction or 0) <= 1 for r in map(judged, records))
+    assert {r.key for r in map(assessed, records) if r.limit_reason} == above
+    assert all((r.limit_fraction or 0) <= 1 for r in map(assessed, records))
 
 
 def trained(paces: Sequence[float], every: int = 5, **fields: Any) -> Record:

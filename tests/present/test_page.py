@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from echobench.analysis.frame import frame
-from echobench.machine.calibration import judged
+from echobench.machine.calibration import assessed
 from echobench.plugin.manager import Plugins
 from echobench.present import page as pages
 from echobench.present.page.cells import Best, best, groups
@@ -67,7 +67,7 @@ def test_the_command_writes_one_file(echobench: Command, tmp_path: Path) -> None
     found = embedded(html)
     cells = found["data"]["cells"]
     assert sum(len(cell["keys"]) for cell in cells.values()) == 80
-    true = {r.key: json.loads(judged(r).to_json()) for r in Store.read(RESULTS / "open")}
+    true = {r.key: json.loads(assessed(r).to_json()) for r in Store.read(RESULTS / "open")}
     for cell, told in cells.items():
         for place, key in enumerate(told["keys"]):
             assert restored(found[f"records-{cell}"], place) == true[key]

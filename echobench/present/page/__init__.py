@@ -25,7 +25,7 @@ from echobench.analysis.scaling import curves, remarks
 from echobench.errors import UsageError
 from echobench.harness.plan import Selection
 from echobench.harness.studies import answers, measurements, plan_study
-from echobench.machine.calibration import judged
+from echobench.machine.calibration import assessed
 from echobench.machine.privacy import redact
 from echobench.plugin.manager import Plugins
 from echobench.present import writing
@@ -114,7 +114,7 @@ def read(folder: Path) -> list[Record]:
         records = (
             record for file in chosen_files for record in read_lines(file, decoded, complain)
         )
-        return [judged(record) for record in records if record.seed < FIRST_TUNING_SEED]
+        return [assessed(record) for record in records if record.seed < FIRST_TUNING_SEED]
 
 
 def write(folder: Path, output: Path, plugins: Plugins) -> None:
@@ -154,7 +154,7 @@ def _page(
 
 def _study(name: str, folder: Path, plugins: Plugins) -> StudyView:
     study = plugins.studies[name].value
-    records = [*map(judged, latest(Store(folder).load()))]
+    records = [*map(assessed, latest(Store(folder).load()))]
     if not records:
         return StudyView(name, study.question)
     known = [b for b in dict.fromkeys(r.backend for r in records) if b in plugins.backends]
