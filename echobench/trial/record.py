@@ -15,9 +15,9 @@ from echobench.trial.cell import LARGEST_FLOAT, Cell, Finite, StoredRecipe, Stor
 NOT_FINITE = re.compile(r"`float` [<>]= -?1\.7976931348623157e\+308")
 SCHEMA_VERSION = 5
 """2 added calibration, disturbances, FLOPs and updates; 3 whether a hit lasts, and the wall time
-to it; 4 an echo at some of the evaluations; 5 certificates that count their attempts. Older
-records load, these empty. `record.schema.json` beside this file is the JSON Schema of this version.
-"""
+to it; 4 an echo at some of the evaluations; 5 certificates that count their attempts, and
+why a share of the limit is empty. Older records load, these empty. `record.schema.json` beside
+this file is the JSON Schema of this version."""
 PREDICTION_SCHEMA_VERSION = 1
 LOSS_TOLERANCE, ACCURACY_TOLERANCE = 1e-4, 0.005
 """How far a fingerprint may be from the reference's: the loss relative to it, the accuracy as it
