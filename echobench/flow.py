@@ -195,14 +195,14 @@ class Session:
                 "programs stay on their machine, and one trial at a time can be watched"
             )
         if not request.auto:
-            self._declare({"rule": "fixed", "seeds": request.seeds})
+            self.declare(request)
             yield self._planned(request)
             return
         # With pandas, which a single plan does not need.
         from echobench.analysis import pairs
         from echobench.harness import adaptive
 
-        self._declare(adaptive.rule())
+        self.declare(request, adaptive.rule())
         records: list[Record] = []
         request = request.model_copy(update={"seeds": pairs.LOOKS[0]})
         for number, trials in enumerate(adaptive.rounds(request, self.plugins, records, say)):
@@ -275,10 +275,17 @@ class Session:
             say("a recipe differs from the closed one: recorded as open")
         return trials
 
-    def _declare(self, rule: dict[str, Any]) -> None:
-        """Have the records say by which rule their seeds were chosen."""
+    def declare(self, selection: Selection, rule: dict[str, Any] | None = None) -> None:
+        """Have the records say which seeds of each cell were declared before they ran.
+
+        Args:
+            selection: the seeds, and how often each is run.
+            rule: by which the seeds are chosen while trials run, if they are.
+        """
+        fixed = {"rule": "fixed", "seeds": selection.seeds}
+        declared = {"first": selection.first_seed, "repeats": selection.repeats}
         options = self.matrix.options
-        about = {"seeds": rule, **options.about}
+        about = {**options.about, "seeds": {**(rule or fixed), **declared}}
         self.matrix.options = options.model_copy(update={"about": about})
 
 

@@ -9,26 +9,97 @@ from typing import Any
 import msgspec
 
 from echobench.analysis.frame import Records
+from echobench.core.sequences import stream
+from echobench.core.target import BLOCK, needed
 from echobench.plugin.manager import Plugins
 from echobench.present.table import ordered, render
-from echobench.trial.record import Prediction, Provenance, Record
-from echobench.trial.trial import trial_key
+from echobench.trial.record import SCHEMA_VERSION, Prediction, Provenance, Record
+from echobench.trial.trial import BOUND, trial_key
 
 RESULTS = Path(__file__).parents[1] / "results"
 
 
 def real(plugins: Plugins) -> dict[str, Any]:
-    """Return a committed record that reached the target in the closed division.
+    """Return a committed record that reached the target of `partial` in the closed division.
 
     It says that it is of the task that is installed here, of which the file may have
     changed since.
     """
-    (file,) = (RESULTS / "studies" / "state").glob("*.jsonl")
+    (file,) = (RESULTS / "studies" / "representation").glob("*.jsonl")
     records = map(json.loads, file.read_text().splitlines())
-    told = next(r for r in records if (r["status"], r["division"]) == ("reached", "closed"))
+    told = next(r for r in records if (r["task"], r["division"]) == ("partial", "closed"))
     trial = told["trial"]
     trial["source"] = plugins.tasks[trial["task"]].value(**trial["parameters"]).source_hash()
     return {**told, "key": trial_key(trial)}
+
+
+def by_new_rule(told: dict[str, Any]) -> dict[str, Any]:
+    """Return a record as if its certificate had counted its attempts, each refusal at the end."""
+    trial = {**told["trial"], "bound": BOUND, "certify": 0}
+    clean = [point["epoch"] for point in told["evaluations"] if point["exact_match"] == 1]
+    attempts = [
+        {"epoch": epoch, "sequences": needed(number, BOUND), "wrong": int(number < len(clean))}
+        for number, epoch in enumerate(clean, start=1)
+    ]
+    certified = {"certified_sequences": attempts[-1]["sequences"], "error_bound": BOUND}
+    return {
+        **json.loads(json.dumps({**told, "trial": trial, "certifications": attempts, **certified})),
+        "schema_version": SCHEMA_VERSION,
+        "key": trial_key(trial),
+    }
+
+
+def run_again(told: dict[str, Any], plugins: Plugins, seed: int, slower: float) -> dict[str, Any]:
+    """Return a record of another run of its trial, or of its cell with another seed.
+
+    All times are longer, and what a seed decides is another: all that the referee reads agrees.
+    """
+    timed = {n for n in told if n.endswith(("_s", "_per_update"))} - {"sequences_per_s"}
+    timed -= {"tokens_per_s", "flops_per_update"}
+    rated = ("sequences_per_s", "tokens_per_s", "limit_fraction")
+
+    def longer(value: float | None) -> float | None:
+        return None if value is None else value * slower
+
+    def points(name: str) -> list[dict[str, Any]]:
+        learnt = 1 + (seed - told["seed"]) / 100
+        return [
+            {**point, "train_s": longer(point["train_s"]), "loss": point["loss"] * learnt}
+            for point in told[name]
+        ]
+
+    task = plugins.tasks[told["trial"]["task"]].value(**told["trial"]["parameters"])
+    rows = task.sample_for_display(stream(seed, "samples"), BLOCK)
+    answers = task.expected(rows)[0].tolist()
+    trial = {**told["trial"], "seed": seed}
+    declared = {"rule": "fixed", "seeds": seed + 1, "first": 0, "repeats": 1}
+    return {
+        **told,
+        **{name: longer(told[name]) for name in timed},
+        **{name: told[name] and told[name] / slower for name in rated},
+        "seconds_per_update_quartiles": [*map(longer, told["seconds_per_update_quartiles"])],
+        **{name: points(name) for name in ("evaluations", "after_hit")},
+        "samples": [{"expected": answer, "predicted": answer} for answer in answers],
+        "seed": seed,
+        "trial": trial,
+        "key": trial_key(trial),
+        "provenance": {**told["provenance"], "command": ["echobench.run"], "seeds": declared},
+    }
+
+
+def failed(told: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """Return a record of the trial with some fields changed, as of a trial that failed."""
+    trial = {**told["trial"], **changes}
+    kept = ("task", *CELL, "started_at", "schema_version", "provenance")
+    return {
+        **{name: told[name] for name in kept},
+        "provenance": {**told["provenance"], "command": ["echobench.run"], "seeds": None},
+        "seed": trial["seed"],
+        "status": "failed",
+        "reason": "killed",
+        "trial": trial,
+        "key": trial_key(trial),
+    }
 
 
 def rows(records: Records) -> list[dict[str, Any]]:

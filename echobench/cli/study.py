@@ -82,6 +82,7 @@ def study(
     else:
         trials = interleaved(trial for group in planned.values() for trial in group)
         session.keys = {trial.key for trial in trials}
+        session.declare(selection)
         session.prepare()
         # A trial out of time would be so again: in a study that is an answer.
         done = session.done(session.keys, also=("timeout",))

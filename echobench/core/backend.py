@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from echobench.core.sequences import Floats, Integers
@@ -246,3 +248,16 @@ class NativeBackend(Backend):
         from echobench.core.outline import NativeProgram
 
         return NativeProgram(task, recipe)
+
+
+@contextmanager
+def hidden(*names: str) -> Iterator[None]:
+    """Make these modules unimportable in the block, unless they are imported already."""
+    absent = [name for name in names if name not in sys.modules]
+    for name in absent:
+        sys.modules[name] = None  # type: ignore[assignment] # None makes an import fail
+    try:
+        yield
+    finally:
+        for name in absent:
+            del sys.modules[name]

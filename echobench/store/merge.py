@@ -30,6 +30,7 @@ from typing import IO, NamedTuple
 from echobench.errors import StorageError, UsageError
 from echobench.machine import parallel
 from echobench.plugin.manager import Plugins
+from echobench.store.crosscheck import MERGED
 from echobench.store.folder import RECORDS, sync_folder
 from echobench.store.locks import fcntl
 from echobench.store.reading import (
@@ -56,7 +57,6 @@ MAX_OPEN = 64
 """Sources that are open at once while records are copied."""
 DIGEST = 16
 """Bytes per digest."""
-MERGED = re.compile(r"(records|predictions)-\d{8}T\d{6}Z-merged-\d{4}-[0-9a-f]{12}\.jsonl")
 
 
 class Entry(NamedTuple):

@@ -2,40 +2,39 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
-import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 import msgspec
 from pydantic import ValidationError
 
-from echobench.core.target import needed
+from echobench.core.backend import hidden
+from echobench.core.outline import NativeProgram
+from echobench.core.sequences import stream
+from echobench.core.target import BLOCK
 from echobench.core.task import Recipe, Task
-from echobench.core.training import PHASES
+from echobench.errors import UnsupportedError
 from echobench.plugin.manager import Plugins
+from echobench.store.crosscheck import Crosscheck, Severity
 from echobench.store.reading import Complaints, Damage, Line, canonical, decoded, read_numbered
+from echobench.store.rules import FRESH, RULES, doubts, trial_matches, updates_per_epoch
 from echobench.trial.cell import Cell, StoredRecipe
-from echobench.trial.record import FLOATS, INTEGERS, Record
+from echobench.trial.record import Record
 from echobench.trial.selectors import default_recipe
-from echobench.trial.trial import Trial
 
-Severity = Literal["error", "warning"]
-LEDGER_TOLERANCE = 0.01
-LEAST_TIME = 0.5
-"""Of what the median update and their number give, that the target must have taken. There is
-no most: the first updates may be slow."""
+FRAMEWORKS = ("flax", "jax", "keras", "tensorflow", "torch")
+"""What no task may import where records are checked."""
+CACHED = 10_000
+"""Cells, and seeds of tasks, whose expectations are kept."""
 
-AMOUNTS = [
-    name
-    for name in Record.__struct_fields__
-    if name in FLOATS | INTEGERS and name.endswith(("_s", "_per_update", "_bytes", "_target"))
-]
-COUNTS = [name for name in Record.__struct_fields__ if name in INTEGERS - {"seed"}]
+Fault = tuple[Severity, str, str]
+"""Severity, subject and message of what is wrong with a record, or unchecked."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +45,28 @@ class Finding:
         where: file and line.
         about: the field or the rule.
         message: what was expected and what was received.
+        more: how many later records of the file have the same warning.
     """
 
     where: str
     severity: Severity
     about: str
     message: str
+    more: int = 0
 
 
-MOST = 2**53
-"""Parsers of JSON read whole numbers from here on differently."""
-Rule = Callable[[Record], Iterator[tuple[str, str]]]
-"""Yields the violations by a record: the subject and the message of each."""
+class Expectations(NamedTuple):
+    """What a cell's task, as it is installed here, says of its records.
+
+    Attributes:
+        faults: of the cell.
+        task: None if it is not installed, or in another version.
+        flops: operations of an update; None where only a framework can count them.
+    """
+
+    faults: list[Fault]
+    task: Task | None = None
+    flops: int | None = None
 
 
 def validate(
@@ -65,12 +74,14 @@ def validate(
 ) -> tuple[list[Finding], int]:
     """Check all records in files; return the findings in order, and the number of non-empty lines.
 
-    Each damaged line that `complaints` names is a finding too.
+    Each damaged line that `complaints` names is a finding too. What several records of a file
+    are warned of is one finding.
     """
     found: list[Finding] = []
     damage = complaints or Complaints(say=lambda line: None)
     seen: dict[tuple[str, str, str], tuple[str, bytes]] = {}
     runs: Counter[tuple[str, str]] = Counter()
+    together = Crosscheck()
     count = 0
 
     def complain(one: Damage) -> None:
@@ -78,14 +89,18 @@ def validate(
             found.append(Finding(one.where, "error", one.kind, one.why))
 
     for path in paths:
+        warned: dict[Fault, int] = {}
         for line, record in read_numbered(path, decoded, complain):
             count += 1
             where = f"{path}:{line.number}"
-            found += [Finding(where, *told) for told in faults(record, plugins)]
-            found += [
-                Finding(where, "error", name, "is there twice in one object; readers differ")
-                for name in _twice(line)
-            ]
+            told = [*faults(record, plugins), *_twice(line)]
+            for fault in told:
+                if fault[0] == "warning":
+                    at = warned.setdefault(fault, len(found))
+                    if at < len(found):
+                        found[at] = replace(found[at], more=found[at].more + 1)
+                        continue
+                found.append(Finding(where, *fault))
             machine = record.machine_class
             identity = (record.key, machine, record.started_at)
             digest = hashlib.sha256(canonical(record)).digest()
@@ -95,12 +110,15 @@ def validate(
                 if digest == other:
                     message = f"the same record as {first}"
                 found.append(Finding(where, "error", "duplicate", message))
-            else:
-                runs[record.key, machine] += 1
-                if runs[record.key, machine] == 2:
-                    message = "the same trial was run before; the table takes the later one"
-                    found.append(Finding(where, "warning", "repeated", message))
-            seen.setdefault(identity, (where, digest))
+                continue
+            seen[identity] = (where, digest)
+            runs[record.key, machine] += 1
+            if runs[record.key, machine] == 2:
+                message = "the same trial was run before; the table takes the later one"
+                found.append(Finding(where, "warning", "repeated", message))
+            if not any(severity == "error" for severity, *_ in told):
+                together.add(path, where, record)
+    found += [Finding(*told) for told in together.findings()]
     found += [
         Finding(str(path), "error", "damaged", f"{more:,} more lines like these")
         for path, more in damage.unnamed()
@@ -108,22 +126,27 @@ def validate(
     return found, count + damage.counts["damaged"] + damage.counts["newer"]
 
 
-def faults(record: Record, plugins: Plugins) -> list[tuple[Severity, str, str]]:
-    """Return the violations by a record on its own: severity, subject and message of each."""
-    unlike = list(_trial(record))
+def faults(record: Record, plugins: Plugins) -> list[Fault]:
+    """Return what is wrong with a record on its own, or unchecked."""
+    unlike = list(trial_matches(record))
     if any(about == "trial" for about, _ in unlike):
         return [("error", *told) for told in unlike]  # the other rules read the trial
     broken = [*unlike, *(told for rule in RULES for told in rule(record))]
-    return [*(("error", *told) for told in broken), *_division(record, plugins)]
+    return [
+        *(("error", *told) for told in broken),
+        *_by_task(record, plugins),
+        *(("warning", *told) for told in doubts(record)),
+    ]
 
 
-def _twice(line: Line) -> list[str]:
+def _twice(line: Line) -> list[Fault]:
     """Return the names that occur more than once in an object of a line."""
-    found: list[str] = []
+    found: list[Fault] = []
 
     def pairs(told: list[tuple[str, Any]]) -> None:
         counts = Counter(name for name, _ in told)
-        found.extend(name for name, count in counts.items() if count > 1)
+        message = "is there twice in one object; readers differ"
+        found.extend(("error", name, message) for name, count in counts.items() if count > 1)
 
     json.loads(line.raw or b"", object_pairs_hook=pairs)
     return found
@@ -135,217 +158,63 @@ def why_impossible(record: Record) -> str | None:
     return None if found is None else ": ".join(found)
 
 
-def _ledger(record: Record) -> Iterator[tuple[str, str]]:
-    if record.is_replicate:
-        return  # its times were spent on all of them
-    # Before version 3 a trial ended with its hit.
-    phases = [phase for phase in PHASES if phase != "sustain" or record.schema_version >= 3]
-    parts = [getattr(record, f"{phase}_s") for phase in phases]
-    if record.wall_s is None or None in parts:
-        if record.status in {"reached", "missed"}:
-            yield "ledger", "expected every phase and wall_s in a finished trial; some are empty"
+def _by_task(record: Record, plugins: Plugins) -> Iterator[Fault]:
+    """Check a record against its task: recipe, updates, operations, and what was asked."""
+    expected = _expectations(record.cell, plugins)
+    yield from expected.faults
+    if expected.task is None:
         return
-    total = sum(parts)
-    if not math.isclose(total, record.wall_s, rel_tol=LEDGER_TOLERANCE):
-        yield (
-            "ledger",
-            f"expected phases that add up to wall_s={record.wall_s:g}; they give {total:g}",
-        )
-    if min(parts) < 0:
-        yield "ledger", "a phase is negative"
+    batches, samples = updates_per_epoch(record), expected.task.framing.samples
+    if batches and batches * record.trial.recipe.batch != samples:
+        told = f"expected {samples / record.trial.recipe.batch:g} an epoch; there are {batches:g}"
+        yield "error", "updates", told
+    flops = record.flops_per_update
+    if None not in (flops, expected.flops) and flops != expected.flops:
+        yield "error", "flops_per_update", f"expected {expected.flops:,}; received {flops:,}"
+    asked = [sample.expected for sample in record.samples]
+    if asked and asked != _asked(record.cell, record.seed, plugins):
+        yield "error", "samples", f"are not those that seed {record.seed} asks for"
 
 
-def _target(record: Record) -> Iterator[tuple[str, str]]:
-    if record.status != "reached":
-        for name in ("time_to_target_s", "updates_to_target", "epochs_to_target", "error_bound"):
-            if getattr(record, name) is not None:
-                yield name, f"expected empty in a trial that is {record.status}"
-        return
-    n, bound = record.certified_sequences, record.error_bound
-    if (record.accuracy, record.exact_match) != (1.0, 1.0):
-        yield "accuracy", "expected accuracy and exact match 1 in a trial that reached the target"
-    refused = record.failed_certifications or 0
-    asked = record.trial.certify or needed(refused + 1, record.trial.bound)
-    stated = record.trial.bound or 3 / asked
-    if n != asked:
-        after = f" after {refused} refusals" if refused else ""
-        yield "certified_sequences", f"expected {asked}{after}; received {n}"
-    if bound is None or not math.isclose(bound, stated, rel_tol=1e-6):
-        yield "error_bound", f"expected {stated:g}; received {bound}"
-    hit, last = record.time_to_target_s, record.last_miss_s
-    trained = (record.first_update_s or 0.0) + (record.train_s or 0.0)
-    if record.is_replicate:
-        return
-    if hit is None or last is None or not 0 <= last <= hit <= trained * (1 + 1e-9):
-        told = f"received {last}, {hit}, {trained:g}"
-        yield "time_to_target_s", f"expected last_miss_s <= it <= all of training; {told}"
-    wall = record.wall_to_target_s
-    if wall is not None and not (hit or 0.0) <= wall <= (record.wall_s or math.inf):
-        yield "wall_to_target_s", f"expected time_to_target_s <= it <= wall_s; received {wall:g}"
-
-
-def _certifications(record: Record) -> Iterator[tuple[str, str]]:
-    """Check the attempts at a certificate; older records have none."""
-    trial, attempts = record.trial, record.certifications
-    if not trial.bound:
-        return
-    refused = [attempt for attempt in attempts if attempt.wrong]
-    if len(refused) != (record.failed_certifications or 0):
-        yield "failed_certifications", f"expected {len(refused)}, those with an error"
-    passed = [attempt for attempt in attempts if not attempt.wrong]
-    if record.status == "reached":
-        if passed != attempts[-1:] or [a.epoch for a in passed] != [record.epochs_to_target]:
-            yield "certifications", "expected the last one alone without error, at the hit"
-    elif passed:
-        yield "certifications", f"expected an error in each in a trial that is {record.status}"
-    screened = {point.epoch for point in record.evaluations if point.exact_match == 1}
-    epochs = [attempt.epoch for attempt in attempts]
-    if epochs != sorted(set(epochs)) or not {*epochs} <= screened:
-        yield "certifications", "expected each after an evaluation without error"
-    for number, attempt in enumerate(attempts, 1):
-        asked = needed(number, trial.bound)
-        if not (attempt.wrong <= attempt.sequences <= asked):
-            yield "certifications", f"expected at most {asked} sequences at attempt {number}"
-        elif not attempt.wrong and attempt.sequences != asked:
-            yield "certifications", f"expected {asked} sequences at attempt {number}"
-
-
-def _curve(record: Record) -> Iterator[tuple[str, str]]:
-    epochs = [point.epoch for point in record.evaluations]
-    times = [point.train_s for point in record.evaluations if point.train_s is not None]
-    shares = [x for point in record.evaluations for x in (point.accuracy, point.exact_match)]
-    if shares and not 0 <= min(shares) <= max(shares) <= 1:
-        yield "evaluations", "expected accuracy and exact match in 0..1"
-    if epochs != sorted(set(epochs)) or times != sorted(times):
-        yield "evaluations", "expected epochs and times that rise"
-    every = record.trial.recipe.evaluate_every
-    budget = record.trial.max_epochs
-    if every and any(epoch % every and epoch != budget for epoch in epochs):
-        yield "evaluations", f"expected one each {every} epochs"
-    if record.status == "reached" and record.evaluations:
-        last = record.evaluations[-1]
-        if last.accuracy != 1.0 or last.epoch != record.epochs_to_target:
-            yield "evaluations", "expected the last one without error, at epochs_to_target"
-        elif record.time_to_target_s is not None and not math.isclose(
-            last.train_s or 0.0, record.time_to_target_s, rel_tol=1e-9
-        ):
-            yield "time_to_target_s", f"expected the last evaluation's {last.train_s:g}"
-    yield from _after_hit(record)
-
-
-def _after_hit(record: Record) -> Iterator[tuple[str, str]]:
-    if len(record.after_hit) > record.trial.sustain:
-        yield "after_hit", f"expected at most {record.trial.sustain} evaluations"
-    times = [record.time_to_target_s or 0.0, *(point.train_s or 0.0 for point in record.after_hit)]
-    if times != sorted(times):
-        yield "after_hit", "expected times that rise from time_to_target_s"
-    timed = record.schema_version >= 3 and not record.is_replicate
-    if timed and record.status == "reached":
-        misses = [at for at, point in enumerate(record.after_hit) if point.exact_match < 1]
-        clean = times[misses[-1] + 2 :] if misses else times
-        expected = clean[0] if clean else None
-        if record.sustained_hit_s != expected:
-            yield "sustained_hit_s", f"expected {expected}; received {record.sustained_hit_s}"
-
-
-def _arithmetic(record: Record) -> Iterator[tuple[str, str]]:
-    updates, epochs = record.updates_to_target, record.epochs_to_target
-    if updates and epochs and updates % epochs:
-        yield "updates_to_target", f"expected a multiple of {epochs} epochs; received {updates}"
-    if not record.seconds_per_update:
-        return
-    if updates and record.time_to_target_s:
-        ratio = record.time_to_target_s / (updates * record.seconds_per_update)
-        if ratio < LEAST_TIME:
-            message = f"only {ratio:.2g} of updates_to_target x seconds_per_update"
-            yield "time_to_target_s", message
-    if updates and epochs and record.sequences_per_s and record.trial.recipe.sequences:
-        expected = record.trial.recipe.sequences * epochs / updates / record.seconds_per_update
-        if not math.isclose(record.sequences_per_s, expected, rel_tol=1e-6):
-            yield "sequences_per_s", f"expected {expected:g}; received {record.sequences_per_s:g}"
-    flops, limit = record.flops_per_update, record.limit_fraction
-    rates = [
-        rate.matmul_flops_per_s
-        for rate in (record.provenance.calibration or {}).values()
-        if rate is not None
-    ]
-    if flops and limit is not None and rates:
-        expected = flops / record.seconds_per_update / max(rates)
-        if not math.isclose(limit, expected, rel_tol=1e-6):
-            yield "limit_fraction", f"expected {expected:g}; received {limit:g}"
-
-
-def _possible(record: Record) -> Iterator[tuple[str, str]]:
-    for name in ("accuracy", "exact_match", "error_bound", "accuracy_at_tutorial_epochs"):
-        value = getattr(record, name)
-        if value is not None and not 0 <= value <= 1:
-            yield name, f"expected 0..1; received {value}"
-    for name in AMOUNTS:
-        value = getattr(record, name)
-        if value is not None and not 0 <= value < math.inf:
-            yield name, f"expected 0 or more; received {value}"
-    for name in COUNTS:
-        value = getattr(record, name)
-        if value is not None and value >= MOST:
-            digits = len(str(value))
-            yield name, f"expected less than {MOST:,}; received a number of {digits} digits"
-    if (record.exact_match or 0) > (record.accuracy or 0):
-        yield "exact_match", "expected no more than accuracy: a right sequence has right tokens"
-    parity = record.parity
-    if parity is not None and parity.passed is not None:
-        passes = (parity.largest_difference or 0) <= (parity.tolerance or 0)
-        if parity.passed != passes:
-            yield "parity", "passed is not what largest_difference and tolerance say"
-
-
-def _trial(record: Record) -> Iterator[tuple[str, str]]:
-    try:
-        trial = Trial.model_validate(record.trial_fields())
-    except ValidationError as error:
-        problem = error.errors()[0]
-        yield "trial", f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}"
-        return
-    key = record.trial.key
-    if key != record.key:
-        yield "key", f"expected {key}, the digest of the trial; received {record.key}"
-    for name in ("backend", "engine", "division", "device", "seed"):
-        ours, theirs = getattr(record, name), getattr(trial, name)
-        if ours != theirs:
-            yield name, f"expected the trial's {theirs!r}; received {ours!r}"
-
-
-def _finished(record: Record) -> Iterator[tuple[str, str]]:
-    if record.status not in {"reached", "missed"}:
-        return
-    needed = ["accuracy", "exact_match", "epochs"]
-    if record.status == "reached":
-        needed += ["epochs_to_target", "updates_to_target"]
-    for name in needed:
-        if getattr(record, name) is None:
-            yield name, f"expected a figure in a trial that {record.status} the target"
-    budget = record.trial.max_epochs
-    if (record.epochs or 0) > budget:
-        yield "epochs", f"expected at most the budget of {budget:,}; received {record.epochs:,}"
-
-
-def _division(record: Record, plugins: Plugins) -> Iterator[tuple[Severity, str, str]]:
-    """Check a closed record against its task's closed recipe, field by field."""
-    trial = record.trial
-    if record.division != "closed":
-        return
-    if trial.task not in plugins.tasks:
-        message = f"task {trial.task!r} is not installed: its recipe is unchecked"
-        yield "warning", "division", message
-        return
-    task = _task(trial.task, trial.parameters, plugins)
+@functools.lru_cache(CACHED)
+def _expectations(cell: Cell, plugins: Plugins) -> Expectations:
+    closed = cell.division == "closed"
+    if cell.task not in plugins.tasks:
+        unchecked = "its recipe is" if closed else "its operations are"
+        told = f"task {cell.task!r} is not installed: {unchecked} unchecked"
+        return Expectations([("warning", "division" if closed else "task", told)])
+    task = _task(cell.task, dict(cell.parameters), plugins)
     if task is None:
-        yield "error", "trial", f"its parameters are none of task {trial.task!r}"
-        return
-    if task.source_hash() != trial.source:
-        yield "warning", "task source", "differs from the task that is installed here"
-    changed = _differences(trial.recipe, task)
+        told = f"its parameters are none of task {cell.task!r}"
+        return Expectations([("error" if closed else "warning", "trial", told)])
+    found: list[Fault] = []
+    is_installed = task.source_hash() == cell.source
+    if not is_installed:
+        found.append(("warning", "task source", "differs from the task that is installed here"))
+    changed = _differences(cell.recipe, task) if closed else []
     if changed:
-        yield "error", "division", f"is open, not closed: {'; '.join(changed)}"
+        found.append(("error", "division", f"is open, not closed: {'; '.join(changed)}"))
+    return Expectations(found, task, _flops(cell, task)) if is_installed else Expectations(found)
+
+
+def _flops(cell: Cell, task: Task) -> int | None:
+    """Return the operations of an update, of a network that can be counted without a framework."""
+    try:
+        with hidden(*FRAMEWORKS):
+            recipe = Recipe.model_validate(msgspec.to_builtins(cell.recipe))
+            return NativeProgram(task, recipe).update_flops()
+    except (UnsupportedError, ValidationError):
+        return None
+
+
+@functools.lru_cache(CACHED)
+def _asked(cell: Cell, seed: int, plugins: Plugins) -> list[list[int | str | None]] | None:
+    """Return what a trial's samples ask for, as its worker draws them."""
+    task = _expectations(cell, plugins).task
+    if task is None:
+        return None
+    rows = task.sample_for_display(stream(seed, "samples"), BLOCK)
+    return [[task.spell(token) for token in sample] for sample in task.expected(rows)[0].tolist()]
 
 
 def sorted_out(records: Iterable[Record], plugins: Plugins) -> tuple[list[Record], list[str]]:
@@ -404,16 +273,3 @@ def _differences(stored: StoredRecipe, task: Task) -> list[str]:
         for name, value in recipe.model_dump().items()
         if getattr(recorded, name) != value
     ]
-
-
-RULES: tuple[Rule, ...] = (
-    _ledger,
-    _target,
-    _certifications,
-    _curve,
-    _arithmetic,
-    _possible,
-    _finished,
-)
-FRESH: tuple[Rule, ...] = (_finished, _possible, _ledger, _target, _certifications, _curve)
-"""What holds of each record that was just made, however noisy the machine."""

@@ -7,13 +7,12 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import IO, Any
 
 import psutil
 
-from echobench.core.backend import Backend
+from echobench.core.backend import Backend, hidden
 from echobench.core.task import Task
 from echobench.core.training import Ledger
 from echobench.errors import EchobenchError, TrainingError, UnavailableError, UnsupportedError
@@ -166,19 +165,6 @@ def _unused(backend: Backend) -> set[str]:
     if not backend.uses_keras:
         return set()
     return {*OPTIONAL} - {*backend.requires, backend.keras_backend}
-
-
-@contextmanager
-def hidden(*names: str) -> Iterator[None]:
-    """Make these modules unimportable in the block, unless they are imported already."""
-    absent = [name for name in names if name not in sys.modules]
-    for name in absent:
-        sys.modules[name] = None  # type: ignore[assignment] # None makes an import fail
-    try:
-        yield
-    finally:
-        for name in absent:
-            del sys.modules[name]
 
 
 def _import_framework(backend: Backend, trial: Trial) -> None:

@@ -133,7 +133,12 @@ def test_an_open_recipe_is_taught_certified_recorded_and_resumed(
     assert path["traces"]["training"] == 0  # nothing was compiled again
     assert 0.2 < path["busy_cores"] <= len(path["affinity"]) + 0.1
     assert sum(path["threads"].values()) >= len(path["affinity"])
-    assert record["provenance"]["seeds"] == {"rule": "fixed", "seeds": 1}
+    assert record["provenance"]["seeds"] == {
+        "rule": "fixed",
+        "seeds": 1,
+        "first": 0,
+        "repeats": 1,
+    }
     assert not re.search(rf"\b{re.escape(os.uname().nodename)}\b", file.read_text())
 
     again = echobench(*arguments)

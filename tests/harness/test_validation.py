@@ -62,7 +62,7 @@ RATES = {
         ({"evaluations": [{"epoch": 1, "train_s": 0.0, "loss": math.nan}]}, "evaluations"),
         ({"evaluations": "many"}, "evaluations"),
         ({"status": "splendid"}, "status"),
-        ({"status": "missed"}, "time_to_target_s"),
+        ({"status": "missed"}, "epochs"),
         ({"status": "missed", "accuracy": None}, "accuracy"),
         ({"seed": 7}, "seed"),
         ({"trial": {}}, "trial"),

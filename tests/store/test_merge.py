@@ -20,9 +20,9 @@ from echobench.plugin.manager import Plugins
 from echobench.store import merge as merging
 from echobench.store.folder import Store
 from echobench.store.merge import MergeReport, merge, sources_of
-from echobench.trial.trial import trial_key
+from echobench.trial.trial import QUICK_MEASURE
 from tests.conftest import Command
-from tests.records import RESULTS, measured, real
+from tests.records import RESULTS, failed, measured, real, run_again
 from tests.store.dying import moments
 
 Told = dict[str, Any]
@@ -33,12 +33,9 @@ def records(plugins: Plugins) -> list[Told]:
     """Return records that pass the referee: four trials, two of them run twice."""
     told = real(plugins)
     found = []
-    for seed, day in [(0, 1), (1, 1), (2, 2), (3, 3), (0, 2), (1, 9)]:
-        trial = {**told["trial"], "seed": seed}
+    for slower, (seed, day) in enumerate([(0, 1), (1, 1), (2, 2), (3, 3), (0, 2), (1, 9)], start=1):
         start = f"2026-01-0{day}T00:00:0{seed}.000+00:00"
-        found.append(
-            {**told, "seed": seed, "trial": trial, "key": trial_key(trial), "started_at": start}
-        )
+        found.append({**run_again(told, plugins, seed, slower), "started_at": start})
     return found
 
 
@@ -173,8 +170,7 @@ def test_what_is_damaged_or_cannot_be_true_stays_behind(
 def test_a_folder_keeps_its_shape_and_smoke_runs_stay_apart(
     records: list[Told], tmp_path: Path
 ) -> None:
-    trial = {**records[0]["trial"], "quick": True}
-    quick = {**records[0], "trial": trial, "key": trial_key(trial)}
+    quick = failed(records[0], quick=True, certify=QUICK_MEASURE, sustain=0)
     source = folder(tmp_path / "a", [records[0], quick])
     folder(source / "studies" / "state", records[1:2])
     folder(source / "quick", [quick])

@@ -1,0 +1,278 @@
+"""What must hold of several records together: no copies, no seed under another number.
+
+Only records that can be true by themselves are compared, so that a forged one accuses nobody. Of
+records that contradict each other those in the minority are refused, and all of them where there
+is none: which one is false, the records alone cannot say.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import groupby, pairwise
+from operator import attrgetter
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeVar
+
+import msgspec
+
+from echobench.core.training import PHASES
+from echobench.store.rules import started_at, updates_per_epoch
+from echobench.trial.cell import Cell
+from echobench.trial.declared import Declaration, declaration, shortfall
+from echobench.trial.record import Machine, Record
+
+Severity = Literal["error", "warning"]
+MERGED = re.compile(r"(records|predictions)-\d{8}T\d{6}Z-merged-\d{4}-[0-9a-f]{12}\.jsonl")
+"""Name of a file that a merge wrote, of trials that several machines may have run."""
+FEWEST_TIMES = 3
+"""Times that are equal in two records and cannot be by chance: each has nine digits."""
+SLACK, SLACK_S = 0.01, 2.0
+"""By how much of its time, and how many seconds, a trial may seem to overlap the one before it on
+the same cores: the system's clock may be set, and the time of a trial is not taken by it."""
+ROUNDING = 1e-4
+"""Relative difference of the losses that float32 rounding explains at a first evaluation. Over
+the records of `results/` it was at most 4e-6, where two seeds differ by 2e-3 (medians)."""
+SURELY = 1e-5
+"""A smaller difference, at the same accuracy, is that of one training on two backends."""
+MOST_UPDATES = 500
+"""Updates before the first evaluation: rounding grows, and after 1,000 it was 1e-2."""
+POINTS = 3
+"""Evaluations in which two trainings of one cell must agree to the last bit to be the same."""
+
+Told = tuple[str, Severity, str, str]
+"""Where, severity, subject and message of a finding."""
+Member = TypeVar("Member")
+
+
+class Source(NamedTuple):
+    """A record as others see it: where it is, which run it says it is, and its name."""
+
+    where: str
+    run: tuple[str, str, str]
+    name: str
+
+
+class Interval(NamedTuple):
+    """When a trial had its cores."""
+
+    start: datetime
+    end: datetime
+    cores: tuple[int, ...]
+    source: Source
+    path: Path
+
+
+class Fingerprint(NamedTuple):
+    """A trial's first evaluation, which is the same on every backend within rounding.
+
+    `bits` are the first `POINTS` evaluations, exactly.
+    """
+
+    seed: int
+    cell: Cell
+    machine: str
+    loss: float
+    accuracy: float
+    bits: tuple[float | None, ...]
+    source: Source
+
+
+@dataclass
+class Crosscheck:
+    """Takes records one by one; then says which contradict each other."""
+
+    _times: dict[bytes, list[Source]] = field(default_factory=lambda: defaultdict(list))
+    _intervals: dict[Hashable, list[Interval]] = field(default_factory=lambda: defaultdict(list))
+    _prints: dict[Hashable, list[Fingerprint]] = field(default_factory=lambda: defaultdict(list))
+    _rows: dict[tuple[Cell, str], dict[str, list[tuple[Declaration, int, int]]]] = field(
+        default_factory=dict
+    )
+
+    def add(self, path: Path, where: str, record: Record) -> None:
+        """Take a record."""
+        run = (record.key, record.machine_class, record.started_at)
+        again = f" repeat {record.trial.repeat}" if record.trial.repeat else ""
+        source = Source(where, run, f"{record.cell} seed {record.seed}{again}, {where}")
+        for digest in _measurements(record):
+            self._times[digest].append(source)
+        self._add_interval(path, record, source)
+        self._add_fingerprint(record, source)
+        row = self._rows.setdefault((record.cell, record.machine_class), {})
+        trial = (declaration(record), record.seed, record.trial.repeat)
+        row.setdefault(where, []).append(trial)
+
+    def findings(self) -> Iterator[Told]:
+        """Yield what contradicts what, and the seeds that were declared and are not there."""
+        yield from self._copies()
+        for intervals in self._intervals.values():
+            yield from _overlaps(_in_turn(intervals))
+        for prints in self._prints.values():
+            yield from _unlike(prints)
+            yield from _renumbered(prints)
+        for (cell, _), trials in self._rows.items():
+            missing = shortfall(trial for found in trials.values() for trial in found)
+            if missing:
+                yield next(iter(trials)), "warning", "seeds", f"{cell}: {missing}"
+
+    def _copies(self) -> Iterator[Told]:
+        said: set[str] = set()
+        for sources in self._times.values():
+            if len({source.run for source in sources}) < 2:
+                continue
+            for source in sources:
+                if source.where in said:
+                    continue
+                said.add(source.where)
+                other = next(other for other in sources if other.run != source.run)
+                yield source.where, "error", "copy", f"the same times as {other.name}"
+
+    def _add_interval(self, path: Path, record: Record, source: Source) -> None:
+        start, cores = started_at(record), record.execution.get("affinity")
+        told = record.provenance
+        alone = told.executor is None and not record.is_replicate
+        if alone and start and record.wall_s and isinstance(cores, list):
+            end = start + timedelta(seconds=record.wall_s)
+            machine = (told.machine or Machine(), told.host)
+            interval = Interval(start, end, tuple(cores), source, path)
+            self._intervals[machine].append(interval)
+
+    def _add_fingerprint(self, record: Record, source: Source) -> None:
+        if not record.evaluations or record.failed_parity:
+            return
+        first, trial = record.evaluations[0], record.trial
+        if first.loss is None or updates_per_epoch(record) * first.epoch > MOST_UPDATES:
+            return
+        recipe = msgspec.structs.replace(trial.recipe, epochs=0)  # only the budget's
+        shared = (
+            trial.task,
+            record.cell.parameters,
+            trial.source,
+            trial.device,
+            recipe,
+            trial.screen,
+        )
+        points = record.evaluations[:POINTS]
+        bits = tuple(x for p in points for x in (p.epoch, p.loss, p.accuracy, p.exact_match))
+        fingerprint = Fingerprint(
+            record.seed,
+            record.cell,
+            record.machine_class,
+            first.loss,
+            first.accuracy,
+            bits,
+            source,
+        )
+        self._prints[(*shared, first.epoch)].append(fingerprint)
+
+
+def _measurements(record: Record) -> Iterator[bytes]:
+    """Yield digests of times that no two runs share: phases, updates, the learning curve."""
+    if record.is_replicate:
+        return  # its times are those of all replicates
+    phases = [getattr(record, f"{phase}_s") for phase in PHASES if phase != "train"]
+    updates = [
+        *(record.first_update_s, record.train_s, record.seconds_per_update),
+        *(record.seconds_per_update_quartiles or ()),
+    ]
+    for times in (phases, updates, [point.train_s for point in record.evaluations]):
+        if len({*times} - {None, 0.0}) >= FEWEST_TIMES:
+            yield hashlib.blake2b(repr(times).encode(), digest_size=16).digest()
+
+
+def _in_turn(intervals: Iterable[Interval]) -> list[Interval]:
+    """Return intervals by start; trials of one process, which share its start, in turn."""
+    found: list[Interval] = []
+    for (start, path), group in groupby(
+        sorted(intervals, key=lambda one: (one.start, str(one.path))), attrgetter("start", "path")
+    ):
+        end = start
+        for one in group:
+            begun, end = end, end + (one.end - one.start)
+            found.append(Interval(begun, end, one.cores, one.source, path))
+    return sorted(found, key=attrgetter("start"))
+
+
+def _overlaps(intervals: Sequence[Interval]) -> Iterator[Told]:
+    """Yield trials that had a core while another trial of that machine had it.
+
+    One process runs one trial at a time, and writes one file. Two files may be of two machines
+    that look the same: that is a warning.
+    """
+    last: dict[int, Interval] = {}
+    said: set[str] = set()
+    for one in intervals:
+        for before in {id(last[core]): last[core] for core in one.cores if core in last}.values():
+            slack = timedelta(seconds=SLACK_S) + SLACK * (before.end - before.start)
+            if one.start >= before.end - slack:
+                continue
+            sure = one.path == before.path and not MERGED.fullmatch(one.path.name)
+            for told, other in ((one, before), (before, one)) if sure else ((one, before),):
+                if told.source.where not in said:
+                    said.add(told.source.where)
+                    message = f"had its cores at the same time as {other.source.name}"
+                    yield told.source.where, "error" if sure else "warning", "overlap", message
+        for core in one.cores:
+            if core not in last or one.end > last[core].end:
+                last[core] = one
+
+
+def _unlike(prints: Sequence[Fingerprint]) -> Iterator[Told]:
+    """Yield trials of one seed whose first evaluations are not those of one training."""
+    ordered = sorted(prints, key=attrgetter("loss"))
+    known = any(
+        a.cell.backend != b.cell.backend and _is_same(a, b) for a, b in pairwise(ordered)
+    )  # rounding does not hide whose seed it is
+    by_seed: dict[int, list[Fingerprint]] = defaultdict(list)
+    for one in ordered:
+        by_seed[one.seed].append(one)
+    for seed, same in by_seed.items():
+        trainings: list[list[Fingerprint]] = []
+        for one in same:
+            if trainings and one.loss <= trainings[-1][-1].loss * (1 + ROUNDING):
+                trainings[-1].append(one)
+            else:
+                trainings.append([one])
+        for one in _minority(trainings):
+            other = next(p for p in same if abs(p.loss - one.loss) > ROUNDING * one.loss)
+            told = (
+                f"seed {seed} has a loss of {one.loss:.6g} at its first evaluation, and "
+                f"{other.loss:.6g} in {other.source.name}: not one training"
+            )
+            if not known:
+                told += "; or rounding grows that fast"
+            elif really := next((p for p in ordered if p.seed != seed and _is_same(p, one)), None):
+                told += f"; it is that of seed {really.seed}"
+            yield one.source.where, "error" if known else "warning", "fingerprint", told
+
+
+def _renumbered(prints: Sequence[Fingerprint]) -> Iterator[Told]:
+    """Yield trials that have another seed, and are one training to the last bit."""
+    by_bits: dict[tuple[float | None, ...], dict[int, list[Fingerprint]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    for one in prints:
+        by_bits[one.bits][one.seed].append(one)
+    for by_seed in by_bits.values():
+        for one in _minority([*by_seed.values()]):
+            other = next(found[0] for seed, found in by_seed.items() if seed != one.seed)
+            told = f"seed {one.seed} learnt to the last bit as seed {other.seed}"
+            yield one.source.where, "error", "fingerprint", f"{told} of {other.source.name}"
+
+
+def _is_same(one: Fingerprint, other: Fingerprint) -> bool:
+    near = abs(one.loss - other.loss) <= SURELY * abs(one.loss)
+    return near and one.accuracy == other.accuracy
+
+
+def _minority(groups: Sequence[Sequence[Fingerprint]]) -> list[Fingerprint]:
+    """Return the members of all groups but the one that has the most cells and machines."""
+    if len(groups) < 2:
+        return []
+    sizes = [len({(one.cell, one.machine) for one in group}) for group in groups]
+    most = Counter(sizes)[max(sizes)] == 1 and max(sizes)
+    return [one for group, size in zip(groups, sizes, strict=True) if size != most for one in group]
