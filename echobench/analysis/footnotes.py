@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import NamedTuple, cast
 
 import pandas as pd
@@ -13,10 +12,8 @@ from echobench.analysis.frame import CELL, Records, frame
 from echobench.analysis.pairs import MARGIN, hits_and_misses
 from echobench.analysis.statistics import disagreement
 from echobench.trial.cell import Cell
-from echobench.trial.trial import FIRST_TUNING_SEED
+from echobench.trial.declared import Shortfall, shortfall
 
-FEW = 10
-"""How many gaps among seeds a note lists."""
 Cells = dict[str, list[pd.DataFrame]]
 """The records of cells that differ in backend and engine only, by these two."""
 
@@ -52,30 +49,23 @@ def chosen(records: Records) -> list[str]:
         (f"{row.task} {row.backend} {row.engine} {row.division} seed {row.seed}{row.again}", key)
         for row, key in zip(again.itertuples(), again.key + again.machine.astype(str), strict=True)
     )
-    seeds: dict[str, set[int]] = defaultdict(set)
-    for names, group in flat.groupby(CELL[:4], sort=False, observed=True):
-        seeds[" ".join(map(str, names))].update(group.seed)
     lines = [
         f"{name} was run {count} times; the last one counts"
         for (name, _), count in sorted(runs.items())
         if count > 1
     ]
-    for name, there in sorted(seeds.items()):
-        first = FIRST_TUNING_SEED if min(there) >= FIRST_TUNING_SEED else 0
-        missing = _gaps([first - 1, *sorted(seed for seed in there if seed >= first)])
+    return lines + sorted(f"{cell}: {missing}" for cell, missing in incomplete(flat))
+
+
+def incomplete(records: Records) -> list[tuple[Cell, Shortfall]]:
+    """Return the cells that have fewer trials than were declared, of all records in a folder."""
+    found = []
+    for names, group in frame(records).groupby(["cell", "machine"], sort=False, observed=True):
+        repeats = (int(again.rpartition(" ")[2] or 0) for again in group.again)
+        missing = shortfall(zip(group.declared, group.seed, repeats, strict=True))
         if missing:
-            more = f" and {len(missing) - FEW} such gaps more" if len(missing) > FEW else ""
-            lines.append(f"{name}: no record of seed {', '.join(missing[:FEW])}{more}")
-    return lines
-
-
-def _gaps(seeds: Sequence[int]) -> list[str]:
-    """Return the numbers missing between ascending ones: `3`, or `5 to 9`."""
-    return [
-        str(after - 1) if after - before == 2 else f"{before + 1} to {after - 1}"
-        for before, after in pairwise(seeds)
-        if after - before > 1
-    ]
+            found.append((cast(Cell, names[0]), missing))
+    return found
 
 
 def absent(records: Records) -> list[str]:

@@ -23,12 +23,13 @@ from echobench.plugin.manager import Plugins
 from echobench.store.reading import Complaints, decoded, read_lines, record_files
 from echobench.store.referee import moved, why_open
 from echobench.text import plain
+from echobench.trial.declared import declaration
 from echobench.trial.record import FLOATS, INTEGERS, TABLE_FIELDS, Record
 
 CELL = ["task", "backend", "engine", "division", "device"]
 OWN = ("key", "epochs", "updates", "wall_to_target_s")
 """Fields of the record that the frame holds beside those of the table."""
-TOLD = ("cell", "machine", "again", "attempts")
+TOLD = ("cell", "machine", "again", "attempts", "declared")
 DOUBTS = ("unchecked", "lasted", "disturbed")
 """What the frame says of a record beside its fields: see `frame`."""
 DIFFERENT = ("key", "started_at")
@@ -54,6 +55,7 @@ def frame(records: Records) -> pd.DataFrame:
     - `machine`: what makes it comparable (`Record.machine_class`);
     - `again`: which repeat, in words; empty for the first;
     - `attempts`: what is said of it where it was run again, having failed; else empty;
+    - `declared`: which seeds of its cell were declared before it ran, a `Declaration`;
     - `unchecked`, `lasted`, `disturbed`: what the table doubts. `disturbed` is what the trial
       shows by itself; see the function of this name.
 
@@ -116,6 +118,7 @@ def _row(record: Record) -> tuple[Any, ...]:
         sys.intern(record.machine_class),
         f" repeat {repeat}" if repeat else "",
         f"after {len(attempts)} attempts" if len(attempts) > 1 else "",
+        declaration(record),
         record.parity is not None and record.parity.passed is None,
         record.lasted,
         bool(record.disturbances),
@@ -142,7 +145,7 @@ def _column(name: str, values: Sequence[Any]) -> Any:
         except (OverflowError, TypeError):  # more than 64 bits: nothing that was measured
             return pd.Series(values, dtype=object)
     there = sorted({value for value in values if value is not None})
-    kind = object if name == "cell" else str
+    kind = object if name in ("cell", "declared") else str
     return pd.Categorical(values, categories=pd.Index(there, dtype=kind))
 
 

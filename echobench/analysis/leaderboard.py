@@ -18,13 +18,19 @@ from echobench.plugin.manager import Plugins
 from echobench.store import referee
 from echobench.store.reading import decoded, read_numbered
 from echobench.store.referee import Finding
+from echobench.store.rules import doubts
 from echobench.trial.cell import Cell
+from echobench.trial.declared import Shortfall, declaration, shortfall
 from echobench.trial.record import COUNTED, Record, latest
 from echobench.trial.trial import FIRST_TUNING_SEED
 
 
 class Field(NamedTuple):
-    """What the rows of one table share: only they are compared with each other."""
+    """What the rows of one table share: only they are compared with each other.
+
+    `bound` is that of the certificate; 0 for the old rule, by which 1,000 sequences certify at
+    every attempt.
+    """
 
     division: str
     machine: str
@@ -32,6 +38,7 @@ class Field(NamedTuple):
     device: str
     threads: int
     source: str
+    bound: float
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,8 @@ class LeaderboardRow:
         target: median seconds to the certified target, with its interval.
         update_s: median seconds of an update; None where none was measured.
         digest: of the cell and its machine; names the file of its records.
+        missing: the trials that were declared and are not there; None if all are.
+        notes: what a reader should know of its conditions and its records.
     """
 
     backend: str
@@ -55,14 +64,17 @@ class LeaderboardRow:
     target: Estimate
     update_s: float | None
     digest: str
+    missing: Shortfall | None
+    notes: list[str]
 
 
 @dataclass(frozen=True)
 class Standing:
     """A row among those it is compared with.
 
-    Its rank is 1 plus the number of rows shown to be faster, None without a median. It is judged
-    `against` the row of the lowest median, unless it is that row itself, or `alone`.
+    Its rank is 1 plus the number of ranked rows shown to be faster; None without a median, or if
+    trials are missing. It is judged `against` the ranked row of the lowest median, unless it is
+    that row itself, or `alone`.
     """
 
     row: LeaderboardRow
@@ -74,7 +86,7 @@ class Standing:
     def words(self) -> str:
         """Return in words how the row compares with the one of the lowest median."""
         if self.rank is None:
-            return "not ranked"
+            return f"not ranked: {self.row.missing.short}" if self.row.missing else "not ranked"
         if self.against is None:
             return "alone" if self.alone else "lowest median"
         value, low, high, pairs = self.against.ratio
@@ -147,7 +159,7 @@ def _fields(records: Sequence[Record]) -> dict[Field, list[Standing]]:
     cells: dict[Field, dict[Cell, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         cell = record.cell
-        conditions = (cell.label, cell.device, cell.threads, cell.source)
+        conditions = (cell.label, cell.device, cell.threads, cell.source, cell.bound)
         shared = Field(cell.division, record.machine_class, *conditions)
         cells[shared][cell].append(record)
     return {
@@ -173,18 +185,31 @@ def row_of(records: Sequence[Record], cell: Cell, machine: str = "") -> Leaderbo
         target=censored_median(*hits_and_misses(trials))._replace(n=len(records)),
         update_s=float(seconds.median()) if len(seconds) else None,
         digest=hashlib.sha256(f"{cell.text}\n{machine}".encode()).hexdigest()[:16],
+        missing=shortfall((declaration(r), r.seed, r.trial.repeat) for r in records),
+        notes=_notes(records),
     )
+
+
+def _notes(records: Sequence[Record]) -> list[str]:
+    """Return what the referee doubts, each with the number of records."""
+    counts = Counter(told for record in records for _, told in doubts(record))
+    return [
+        told if count == len(records) else f"{told} ({count} of {len(records)})"
+        for told, count in counts.most_common()
+    ]
 
 
 def ranked(rows: Sequence[LeaderboardRow]) -> list[Standing]:
     """Return rows with their ranks, best first.
 
     They are ordered by the median time, those without one by their successes. A row ranks
-    behind those that are shown to be faster, and no others.
+    behind those that are shown to be faster, and no others. One with fewer trials than were
+    declared is not ranked, and outranks nobody: the missing ones may have been slow.
     """
     ordered = sorted(
         rows,
         key=lambda row: (
+            row.missing is not None,
             row.target.value is None,
             row.target.value if row.target.value is not None else -row.reached,
             row.backend,
@@ -192,11 +217,13 @@ def ranked(rows: Sequence[LeaderboardRow]) -> list[Standing]:
             row.digest,
         ),
     )
+    rivals = [row for row in ordered if row.missing is None]
     standings = []
     for row in ordered:
-        others = [judge(pair(other.trials, row.trials)) for other in ordered if other is not row]
+        others = [judge(pair(other.trials, row.trials)) for other in rivals if other is not row]
         faster = sum(verdict.decision is Decision.FIRST for verdict in others)
-        rank = None if row.target.value is None else 1 + faster
-        against = None if row is ordered[0] else others[0]
-        standings.append(Standing(row, rank, against, alone=len(rows) == 1))
+        rank = None if row.target.value is None or row.missing else 1 + faster
+        first = not others or row is rivals[0]
+        against = None if first else others[0]
+        standings.append(Standing(row, rank, against, alone=len(rivals) == 1))
     return sorted(standings, key=lambda one: (one.rank is None, one.rank or 0))

@@ -19,7 +19,7 @@ def validate(
     plugin: PluginFiles = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check records: schema, arithmetic, recipes, duplicates, impossible values."""
+    """Check records: the suite's rules, arithmetic, recipes, copies, renumbered seeds."""
     from echobench.plugin.manager import Plugins
     from echobench.store.reading import Complaints
     from echobench.store.referee import validate as check
@@ -34,7 +34,8 @@ def validate(
     else:
         for finding in findings:
             text = f"{finding.where}: {finding.severity}: {finding.about}: {finding.message}"
-            print(plain(text))
+            also = f" (and {finding.more:,} records more of this file)" if finding.more else ""
+            print(plain(text + also))
     errors = sum(finding.severity == "error" for finding in findings)
     say(*complaints.summary()[-1:])
     say(f"{count} records, {errors} errors, {len(findings) - errors} warnings")

@@ -79,13 +79,15 @@ def test_what_was_chosen_among_trials_is_said() -> None:
     assert chosen(there[:2]) == []
     assert chosen([*there, record(1)]) == [
         "partial jax fused closed seed 1 was run 2 times; the last one counts",
-        "partial jax fused closed: no record of seed 2",
+        "partial jax fused closed: 3 of 4 declared seeds; no record of seed 2",
     ]
 
 
 def test_gaps_among_seeds_are_told_however_wide() -> None:
-    (line,) = chosen([record(seed) for seed in (0, 2, 3, 10**9)])
-    assert line == "partial jax fused closed: no record of seed 1, 4 to 999999999"
+    (line,) = chosen([record(seed) for seed in (0, 2, 3, 999_999)])
+    assert line == (
+        "partial jax fused closed: 4 of 1,000,000 declared seeds; no record of seed 1, 4 to 999998"
+    )
     (line,) = chosen([record(3 * seed) for seed in range(20)])
     assert line.endswith("25 to 26, 28 to 29 and 9 such gaps more")
 

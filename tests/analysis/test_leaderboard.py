@@ -8,14 +8,23 @@ from typing import Any
 
 import pytest
 
-from echobench.analysis.leaderboard import LeaderboardRow, board, ranked, row_of
+from echobench.analysis.leaderboard import LeaderboardRow, Standing, board, ranked, row_of
 from echobench.analysis.statistics import Estimate
 from echobench.plugin.manager import Plugins
 from echobench.present.terminal import MARK
 from echobench.trial.record import Record
-from echobench.trial.trial import FIRST_TUNING_SEED
+from echobench.trial.trial import BOUND, FIRST_TUNING_SEED, QUICK_MEASURE
 from tests.conftest import Command
-from tests.records import RESULTS, changed, missed, reached, real
+from tests.records import (
+    RESULTS,
+    by_new_rule,
+    changed,
+    failed,
+    missed,
+    reached,
+    real,
+    run_again,
+)
 
 
 def row(name: str, records: list[Record]) -> LeaderboardRow:
@@ -67,12 +76,9 @@ def test_the_committed_records_stand_as_the_table_has_them(
         assert any(cell.removeprefix(MARK).startswith(median) for cell in cells)
 
 
-def copies(told: dict[str, Any], folder: Path, **machines: dict[str, Any]) -> Path:
+def written(folder: Path, *records: dict[str, Any]) -> Path:
     path = folder / "records-x.jsonl"
-    with path.open("w") as file:
-        for changes in machines.values():
-            provenance = {**told["provenance"], **changes.pop("provenance", {})}
-            file.write(json.dumps({**told, **changes, "provenance": provenance}) + "\n")
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
     return path
 
 
@@ -80,14 +86,12 @@ def test_machines_stand_apart_and_what_does_not_count_is_told(
     plugins: Plugins, tmp_path: Path
 ) -> None:
     told = real(plugins)
-    path = copies(
-        told,
-        tmp_path,
-        ours={},
-        later={"started_at": "2030-01-01T00:00:00.000+00:00"},
-        theirs={"provenance": {"machine": {"cpu": "another", "cores": 64}}},
-        forged={"time_to_target_s": told["time_to_target_s"] / 10, "started_at": "2031"},
-    )
+    later, theirs, forged = (run_again(told, plugins, 0, slower) for slower in (2.0, 3.0, 4.0))
+    later["started_at"] = "2026-11-27T00:00:00.000+00:00"
+    theirs["provenance"]["machine"] = {"cpu": "another", "cores": 64}
+    forged.update(time_to_target_s=told["time_to_target_s"] / 10)
+    forged["started_at"] = "2026-11-28T00:00:00.000+00:00"
+    path = written(tmp_path, told, later, theirs, forged)
     made = board([path], plugins)
     assert made.records == 4
     assert {finding.where for finding in made.refused} == {f"{path}:4"}
@@ -95,31 +99,69 @@ def test_machines_stand_apart_and_what_does_not_count_is_told(
     assert [len(one.row.records) for found in made.fields.values() for one in found] == [1, 1]
     assert made.left_out == {"run again later": 1}
     kept = [json.loads(line) for line in made.lines.values()]
-    assert {line["started_at"] for line in kept} == {
-        "2030-01-01T00:00:00.000+00:00",
-        told["started_at"],
-    }
+    assert {line["started_at"] for line in kept} == {later["started_at"], told["started_at"]}
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"quick": True}, "smoke runs"),
-        ({"seed": FIRST_TUNING_SEED}, "seeds that a search used"),
+        ({"quick": True, "sustain": 0, "certify": QUICK_MEASURE}, "smoke runs"),
+        ({"seed": FIRST_TUNING_SEED, "sustain": 0}, "seeds that a search used"),
         ({"cache": True}, "compiled programs kept"),
     ],
 )
 def test_what_was_not_measured_to_be_ranked_is_left_out(
     changes: dict[str, Any], reason: str, plugins: Plugins, tmp_path: Path
 ) -> None:
-    from echobench.trial.trial import trial_key
-
-    told = real(plugins)
-    trial = {**told["trial"], **changes}
-    seed = {"seed": changes["seed"]} if "seed" in changes else {}
-    path = copies(told, tmp_path, one={"trial": trial, "key": trial_key(trial), **seed})
+    path = written(tmp_path, failed(real(plugins), **changes))
     made = board([path], plugins)
     assert (made.refused, made.fields, made.left_out) == ([], {}, {reason: 1})
+
+
+def contest() -> list[dict[str, Any]]:
+    """Return the committed trials of the open `partial`, ten seeds on four backends."""
+    (file,) = (RESULTS / "open").glob("*.jsonl")
+    records = [json.loads(line) for line in file.read_text().splitlines()]
+    return [record for record in records if record["task"] == "partial"]
+
+
+def test_the_best_six_of_ten_seeds_are_not_ranked(plugins: Plugins, tmp_path: Path) -> None:
+    def standings(*chosen: dict[str, Any]) -> dict[str, Standing]:
+        made = board([written(tmp_path, *chosen)], plugins)
+        (found,) = made.fields.values()
+        return {one.row.backend: one for one in found}
+
+    records = contest()
+    whole = standings(*records)
+    own = [record for record in records if record["backend"] == "flax"]
+    best = sorted(own, key=lambda record: record["time_to_target_s"] or 1e9)[:6]
+    others = [record for record in records if record["backend"] != "flax"]
+    made = standings(*others, *best)
+    assert (made["flax"].rank, made["flax"].words) == (
+        None,
+        "not ranked: 6 of 10 declared seeds",
+    )
+    assert made["flax"].against is not None  # its ratio is told all the same
+    alone = standings(*others)
+    assert {name: one.rank for name, one in made.items() if name != "flax"} == {
+        name: one.rank for name, one in alone.items()
+    }  # it outranks nobody
+    assert whole["flax"].rank == 3  # by its best six it would tie for the first
+
+
+def test_rows_by_the_old_rule_stand_apart_and_doubts_are_told(
+    plugins: Plugins, tmp_path: Path
+) -> None:
+    told = real(plugins)
+    strict = by_new_rule(run_again(told, plugins, 0, 2.0))
+    strict["parity"] = {"passed": None}
+    made = board([written(tmp_path, told, strict)], plugins)
+    assert made.refused == []
+    notes = {where.bound: [one.row.notes for one in found] for where, found in made.fields.items()}
+    assert notes == {
+        0.0: [["certified by the old rule: 1,000 sequences at every attempt"]],
+        BOUND: [["not compared with a reference"]],
+    }
 
 
 def test_an_estimate_that_is_none_bounds_nothing() -> None:

@@ -150,7 +150,11 @@ def test_a_copy_with_one_time_changed_is_a_copy(plugins: Plugins, tmp_path: Path
     copy["import_s"] += 0.01
     copy["wall_s"] += 0.01
     copy["wall_to_target_s"] += 0.01
-    assert {f.about for f in found(tmp_path, plugins, [told, copy])} == {"bound", "copy", "repeated"}
+    assert {f.about for f in found(tmp_path, plugins, [told, copy])} == {
+        "bound",
+        "copy",
+        "repeated",
+    }
 
 
 def test_trials_of_replicates_share_their_clock(plugins: Plugins, tmp_path: Path) -> None:

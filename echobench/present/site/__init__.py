@@ -65,13 +65,16 @@ def _told(board: Board) -> dict[str, Any]:
     divisions: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for number, (shared, standings) in enumerate(board.fields.items()):
         plural = "" if shared.threads == 1 else "s"
-        sources = {other.source for other in board.fields if other[:-1] == shared[:-1]}
+        sources = {f.source for f in board.fields if f._replace(source=shared.source) == shared}
         divisions[shared.division][shared.machine].append(
             {
                 "id": f"field-{number}",
                 "task": shared.task,
                 "setting": f"{shared.device}, {shared.threads} thread{plural}",
                 "source": shared.source if len(sources) > 1 else "",
+                "bound": f"fewer than {1000 * shared.bound:g} in 1,000 wrong"
+                if shared.bound
+                else "certified by the old rule",
                 "standings": standings,
             }
         )
@@ -108,6 +111,8 @@ def _line(standing: Standing) -> dict[str, Any]:
         "versions": row.versions,
         "reached": row.reached,
         "trials": len(row.records),
+        "declared": row.missing.declared if row.missing else len(row.records),
+        "notes": row.notes,
         "time_to_target_s": row.target._asdict(),
         "seconds_per_update": row.update_s,
         "against_lowest": None if against is None else against.ratio._asdict(),
