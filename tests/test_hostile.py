@@ -203,9 +203,9 @@ def test_what_is_shown_while_trials_run(
     assert terminal or curves or not STEERING.search(shown)
 
 
-def let_in(plugins: Plugins, text: str, slower: float = 1.0) -> Record:
+def let_in(plugins: Plugins, text: str, seed: int = 0, slower: float = 1.0) -> Record:
     """Return a record that the referee lets in, and that says a text where it may."""
-    told = run_again(real(plugins), plugins, 0, slower)
+    told = run_again(real(plugins), plugins, seed, slower)
     names = {"backend": text, "engine": text, "division": text or "open", "device": text}
     trial = {**told["trial"], **names, "versions": {text: text}, "source": text}
     machine = {**told["provenance"]["machine"], "cpu": text}
@@ -245,7 +245,7 @@ def test_page_and_site_in_a_browser_hold_no_element_and_no_handler_of_a_stranger
             store.append(spoken(text, seed))
         write(store.folder, tmp_path / name / "report.html", plugins)
         for number, text in enumerate(texts, start=1):
-            store.append(let_in(plugins, text, number))
+            store.append(let_in(plugins, text, slower=number))
         made = board(sorted(store.folder.glob("*.jsonl")), plugins)
         assert (made.records, len({one.where for one in made.refused})) == (
             2 * len(texts),
@@ -286,9 +286,9 @@ def test_no_plugin_is_loaded_because_a_record_names_it(
     code.write_text(f"open({str(proof)!r}, 'w')\n")
     store = Store(tmp_path / "records")
     for seed in range(2):
-        one = let_in(plugins, "numpy")
-        trial = replace(one.trial, plugins=[f"file:{code}", "evil"], seed=seed)
-        store.append(replace(one, trial=trial, seed=seed, key=trial.key))
+        one = let_in(plugins, "numpy", seed, slower=1.0 + seed)
+        trial = replace(one.trial, plugins=[f"file:{code}", "evil"])
+        store.append(replace(one, trial=trial, key=trial.key))
     records, output = ("--results", str(store.folder)), str(tmp_path / "out")
     for verb in (
         ("table", *records),

@@ -68,7 +68,9 @@ class Interval(NamedTuple):
 
 
 class Fingerprint(NamedTuple):
-    """A trial's first evaluation, which is the same on every backend within rounding.
+    """Loss and accuracy early in training, which are the same on every backend within rounding.
+
+    Older records have those of the first evaluation.
 
     `bits` are the first `POINTS` evaluations, exactly.
     """
@@ -77,7 +79,7 @@ class Fingerprint(NamedTuple):
     cell: Cell
     machine: str
     loss: float
-    accuracy: float
+    accuracy: float | None
     bits: tuple[float | None, ...]
     source: Source
 
@@ -142,9 +144,9 @@ class Crosscheck:
             self._intervals[machine].append(interval)
 
     def _add_fingerprint(self, record: Record, source: Source) -> None:
-        if not record.evaluations or record.failed_parity:
+        if not record.evaluations or record.contradiction:
             return
-        first, trial = record.evaluations[0], record.trial
+        first, trial = record.fingerprint or record.evaluations[0], record.trial
         if first.loss is None or updates_per_epoch(record) * first.epoch > MOST_UPDATES:
             return
         recipe = msgspec.structs.replace(trial.recipe, epochs=0)  # only the budget's
@@ -240,7 +242,7 @@ def _unlike(prints: Sequence[Fingerprint]) -> Iterator[Told]:
         for one in _minority(trainings):
             other = next(p for p in same if abs(p.loss - one.loss) > ROUNDING * one.loss)
             told = (
-                f"seed {seed} has a loss of {one.loss:.6g} at its first evaluation, and "
+                f"seed {seed} has a loss of {one.loss:.6g} early in training, and "
                 f"{other.loss:.6g} in {other.source.name}: not one training"
             )
             if not known:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from pydantic import ValidationError
 
-from echobench.core.target import needed
-from echobench.core.training import PHASES
+from echobench.core.target import exact_interval, needed
+from echobench.core.training import FINGERPRINT_UPDATES, PHASES
 from echobench.machine import calibration
 from echobench.trial.cell import Cell
 from echobench.trial.declared import asked_for, declared_by_command
-from echobench.trial.job import PARITY_TOLERANCE, PARITY_UPDATES
+from echobench.trial.job import PARITY_TOLERANCE, PARITY_UPDATES, UNSEEN
 from echobench.trial.record import FLOATS, INTEGERS, Machine, Record, Sample
 from echobench.trial.trial import (
     BOUND,
@@ -51,7 +52,7 @@ MOST = 2**53
 ADDED = {
     2: ("updates", "flops_per_update", "limit_fraction"),
     3: ("sustain_s", "wall_to_target_s", "sustained_hit_s", "after_hit"),
-    5: ("certifications", "diverged_epoch"),
+    5: ("certifications", "diverged_epoch", "judge", "fingerprint"),
 }
 """Fields that a version of the schema added: no older record has them."""
 
@@ -90,11 +91,23 @@ def unusual(cell: Cell) -> dict[str, str]:
 def doubts(record: Record) -> Iterator[tuple[str, str]]:
     """Yield what no rule forbids, and a reader should know."""
     yield from unusual(record.cell).items()
-    unchecked = record.parity is not None and record.parity.passed is None
-    if unchecked and record.seed < FIRST_TUNING_SEED:
-        yield "parity", "not compared with a reference"
+    yield from _unchecked(record)
     if record.status == "reached" and any(map(_wrong_tokens, record.samples)):
         yield "samples", "an answer is wrong, after a certificate that leaves few"
+
+
+def _unchecked(record: Record) -> Iterator[tuple[str, str]]:
+    """Yield what was not checked when the trial ran; a search leaves the checks out."""
+    if record.seed >= FIRST_TUNING_SEED:
+        return
+    if record.parity is not None and record.parity.passed is None:
+        yield "parity", "not compared with a reference"
+    if record.schema_version < 5 or record.status != "reached":
+        return
+    if record.judge is None or record.judge.failure is not None:
+        yield "judge", "its certificate was not judged"
+    if record.fingerprint is not None and record.fingerprint.passed is None:
+        yield "fingerprint", "not compared with the reference's"
 
 
 def _suite(record: Record) -> Iterator[tuple[str, str]]:
@@ -373,6 +386,61 @@ def _parity(record: Record) -> Iterator[tuple[str, str]]:
         yield "parity", "passed is not what largest_difference and tolerance say"
 
 
+def _judged(record: Record) -> Iterator[tuple[str, str]]:
+    """Check what the judge counted, and that its verdict follows from it."""
+    judge = record.judge
+    if judge is None:
+        return
+    if record.status != "reached":
+        yield "judge", f"expected none in a trial that is {record.status}"
+    elif judge.wrong is None:
+        if judge.refuted is None and judge.failure is None:
+            yield "judge", "expected what it counted, or why it did not"
+    elif judge.sequences != UNSEEN or not 0 <= judge.wrong <= UNSEEN:
+        told = f"received {judge.wrong} of {judge.sequences}"
+        yield "judge", f"expected its errors in the suite's {UNSEEN:,} sequences; {told}"
+    else:
+        if judge.interval != _interval(judge.wrong):
+            low, high = _interval(judge.wrong)
+            yield "judge", f"expected an interval of {low:.3g} to {high:.3g}, by its errors"
+        if judge.refuted != judge.refutation(record.trial.bound):
+            yield "judge", "its verdict is not what its errors and the bound say"
+
+
+@functools.lru_cache
+def _interval(wrong: int) -> tuple[float, float]:
+    return exact_interval(wrong, UNSEEN)
+
+
+def _fingerprint(record: Record) -> Iterator[tuple[str, str]]:
+    """Check that the fingerprint is taken where the suite takes it, and its verdict."""
+    taken, batches = record.fingerprint, updates_per_epoch(record)
+    if record.schema_version < 5 or record.status not in {"reached", "missed"}:
+        return
+    every, budget = record.trial.recipe.evaluate_every, record.trial.max_epochs
+    epoch = min(every, budget, max(1, int(FINGERPRINT_UPDATES / (batches or 1))))
+    if taken is None:
+        if _whole_epochs(record) >= epoch:
+            yield "fingerprint", f"expected one in epoch {epoch}; there is none"
+        return
+    first = next(iter(record.evaluations), None)
+    if taken.epoch != epoch:
+        yield "fingerprint", f"expected one in epoch {epoch}; received {taken.epoch}"
+    elif (
+        first
+        and first.epoch == epoch
+        and (first.loss, first.accuracy)
+        != (
+            taken.loss,
+            taken.accuracy,
+        )
+    ):
+        yield "fingerprint", "expected loss and accuracy of the evaluation in its epoch"
+    compared = None if taken.reference_loss is None else taken.difference is None
+    if taken.passed != compared:
+        yield "fingerprint", "passed is not what it and the reference's say"
+
+
 def _finished(record: Record) -> Iterator[tuple[str, str]]:
     if record.status not in {"reached", "missed"}:
         return
@@ -463,6 +531,6 @@ FRESH: tuple[Rule, ...] = (_finished, _possible, _ledger, _target, _certificatio
 """What holds of each record that was just made, however noisy the machine."""
 RULES: tuple[Rule, ...] = (
     *(_suite, _version, _start, _ledger, _target, _certifications, _curve, _arithmetic),
-    *(_possible, _parity),
+    *(_possible, _parity, _judged, _fingerprint),
     *(_finished, _answers, _cores, _disturbed, _declared),
 )

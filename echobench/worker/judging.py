@@ -11,12 +11,10 @@ from keras import ops
 from echobench.core.experiment import plain_model
 from echobench.core.sequences import MISSING, Floats, Integers, stream
 from echobench.core.task import Recipe, Task
-from echobench.trial.job import Job, Judged
+from echobench.trial.job import UNSEEN, Job, Judged
 from echobench.trial.trial import Trial
 from echobench.worker.prediction import outputs
 
-UNSEEN = 10_000
-"""Sequences that no trial draws, on which the error rate is estimated."""
 AT_ONCE = 500
 """Sequences of one call."""
 NUDGE = 1e-4

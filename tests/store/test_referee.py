@@ -222,6 +222,15 @@ COUNTED: list[tuple[Callable[[Told], None], str, str]] = [
     (with_trial(bound=0.0), "bound", "expected one in a record of its schema"),
     (lambda r: r.update(schema_version=4), "bound", "expected none in a record of its schema"),
     (lambda r: r.update(diverged_epoch=7), "diverged_epoch", "expected the last one"),
+    (lambda r: r["judge"].update(interval=[0.0, 0.1]), "judge", "expected an interval of 6.19e-05"),
+    (lambda r: r["judge"].update(sequences=10), "judge", "errors in the suite's 10,000 sequences"),
+    (lambda r: r["judge"].update(certificate_wrong=9), "judge", "its verdict is not what"),
+    (lambda r: r["judge"].update(wrong=None), "judge", "expected what it counted"),
+    (lambda r: r["judge"].update(refuted="no"), "judge", "its verdict is not what"),
+    (lambda r: r.update(fingerprint=None), "fingerprint", "expected one in epoch 100"),
+    (lambda r: r["fingerprint"].update(epoch=1), "fingerprint", "expected one in epoch 100"),
+    (lambda r: r["fingerprint"].update(loss=1.0), "fingerprint", "loss and accuracy of the"),
+    (lambda r: r["fingerprint"].update(reference_loss=1.0), "fingerprint", "passed is not what"),
 ]
 
 
@@ -259,7 +268,7 @@ def test_a_loss_that_stops_being_finite_is_a_miss(
     missed.update(updates_to_target=None, epochs_to_target=None, after_hit=[])
     at = missed["epochs"] - 50
     missed.update(status="missed", epochs=at, updates=at, diverged_epoch=at, reason="not finite")
-    missed.update(accuracy=0.5, exact_match=0.0)
+    missed.update(accuracy=0.5, exact_match=0.0, judge=None)
     missed["evaluations"].pop()
     missed["certifications"].pop()
     assert findings(tmp_path, plugins, missed) == []
@@ -302,8 +311,14 @@ def test_what_cannot_be_checked_is_a_warning(
     assert about(task="elsewhere", division="open") >= {("warning", "task")}
     assert about(source="0" * 12) == {("warning", "task source")}
     assert about(max_epochs=10**7) == {("warning", "max_epochs")}
-    (unsure,) = findings(tmp_path, plugins, {**counted, "parity": {"passed": None}})
-    assert (unsure.severity, unsure.about) == ("warning", "parity")
+    fingerprint = {name: counted["fingerprint"][name] for name in ("epoch", "loss", "accuracy")}
+    for name, unknown in {
+        "parity": {"passed": None},
+        "judge": None,
+        "fingerprint": fingerprint,
+    }.items():
+        (unsure,) = findings(tmp_path, plugins, {**counted, name: unknown})
+        assert (unsure.severity, unsure.about) == ("warning", name)
 
 
 def test_one_wrong_token_may_be_the_certificates_one_in_a_thousand(
