@@ -159,7 +159,7 @@ def test_rows_by_the_old_rule_stand_apart_and_doubts_are_told(
     assert made.refused == []
     notes = {where.bound: [one.row.notes for one in found] for where, found in made.fields.items()}
     assert notes == {
-        0.0: [["certified by the old rule: 1,000 sequences at every attempt"]],
+        0.0: [["certified by the old rule"]],
         BOUND: [["not compared with a reference"]],
     }
 
