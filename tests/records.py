@@ -152,7 +152,7 @@ TRIAL: dict[str, Any] = {
     "max_epochs": 100,
     "timeout_s": 60.0,
     "screen": 50,
-    "certify": 1000,
+    "bound": 0.003,
     "quick": False,
     "versions": {"echobench": "1"},
     "source": "0" * 12,

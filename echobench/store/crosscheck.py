@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -247,7 +248,7 @@ def _unlike(prints: Sequence[Fingerprint]) -> Iterator[Told]:
             )
             if not known:
                 told += "; or rounding grows that fast"
-            elif really := next((p for p in ordered if p.seed != seed and _is_same(p, one)), None):
+            elif really := next((p for p in _near(ordered, one) if p.seed != seed), None):
                 told += f"; it is that of seed {really.seed}"
             yield one.source.where, "error" if known else "warning", "fingerprint", told
 
@@ -264,6 +265,14 @@ def _renumbered(prints: Sequence[Fingerprint]) -> Iterator[Told]:
             other = next(found[0] for seed, found in by_seed.items() if seed != one.seed)
             told = f"seed {one.seed} learnt to the last bit as seed {other.seed}"
             yield one.source.where, "error", "fingerprint", f"{told} of {other.source.name}"
+
+
+def _near(ordered: Sequence[Fingerprint], one: Fingerprint) -> Iterator[Fingerprint]:
+    """Yield those of one training with a fingerprint, from all by loss."""
+    reach = 2 * SURELY * abs(one.loss)
+    low = bisect_left(ordered, one.loss - reach, key=attrgetter("loss"))
+    high = bisect_right(ordered, one.loss + reach, key=attrgetter("loss"))
+    return (other for other in ordered[low:high] if _is_same(other, one))
 
 
 def _is_same(one: Fingerprint, other: Fingerprint) -> bool:

@@ -144,6 +144,8 @@ def _twice(line: Line) -> list[Fault]:
     found: list[Fault] = []
 
     def pairs(told: list[tuple[str, Any]]) -> None:
+        if len(dict(told)) == len(told):
+            return
         counts = Counter(name for name, _ in told)
         message = "is there twice in one object; readers differ"
         found.extend(("error", name, message) for name, count in counts.items() if count > 1)

@@ -487,6 +487,8 @@ def _echoes(record: Record) -> Iterator[Sample]:
 
 
 def _wrong_tokens(sample: Sample) -> int:
+    if sample.expected == sample.predicted:
+        return 0
     if len(sample.expected) != len(sample.predicted):
         return len(sample.expected) + 1
     pairs = zip(sample.expected, sample.predicted, strict=True)
