@@ -52,7 +52,7 @@ MOST = 2**53
 ADDED = {
     2: ("updates", "flops_per_update", "limit_fraction"),
     3: ("sustain_s", "wall_to_target_s", "sustained_hit_s", "after_hit"),
-    5: ("certifications", "diverged_epoch", "judge", "fingerprint"),
+    5: ("certifications", "diverged_epoch", "judge", "fingerprint", "limit_reason"),
 }
 """Fields that a version of the schema added: no older record has them."""
 
@@ -508,13 +508,15 @@ def _cores(record: Record) -> Iterator[tuple[str, str]]:
 
 
 def _disturbed(record: Record) -> Iterator[tuple[str, str]]:
-    if record.schema_version < 2:
-        return  # calibration came with version 2
-    hidden = [
-        d for d in calibration.disturbances(record.provenance) if d not in record.disturbances
-    ]
+    """Check what calibration decides; what older records say of it is decided again by readers."""
+    if record.schema_version < 5:
+        return
+    found = calibration.assessed(record)
+    hidden = [told for told in found.disturbances if told not in record.disturbances]
     if hidden:
-        yield "disturbances", f"expected {'; '.join(hidden)}, by calibration and load"
+        yield "disturbances", f"expected {'; '.join(hidden)}, by its evaluations"
+    if found.limit_fraction != record.limit_fraction:
+        yield "limit_fraction", f"expected none above 1; received {record.limit_fraction:g}"
 
 
 def _declared(record: Record) -> Iterator[tuple[str, str]]:

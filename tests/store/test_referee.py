@@ -103,9 +103,11 @@ def certified_by_few(record: Told) -> None:
     record.update(certified_sequences=100, error_bound=0.03)
 
 
-def steady(record: Told) -> None:
-    """Have the calibration show what disturbed the trial, which the record keeps to itself."""
-    record["provenance"]["calibration"]["after"]["matmul_flops_per_s"] /= 10
+def slowed(record: Told) -> None:
+    """Have the evaluations show that the second half of training was slow, unsaid."""
+    points = record["evaluations"]
+    for point in points[: len(points) // 2]:
+        point["train_s"] *= 0.2
 
 
 def multiplied(factor: float, *names: str) -> Callable[[Told], None]:
@@ -166,7 +168,6 @@ FORGERIES: list[tuple[Callable[[Told], None], str, str]] = [
     (lambda r: r.update(started_at="2026-11-01T00:00:00"), "started_at", "expected a time in UTC"),
     (lambda r: r["provenance"]["path"].update(busy_cores=40.0), "busy_cores", "at most the trial"),
     (lambda r: r["provenance"]["path"].update(affinity=[0, 1]), "affinity", "at most 1 cores"),
-    (steady, "disturbances", "expected matrix products -9"),
     (lambda r: r.update(schema_version=2), "sustained_hit_s", "none in a record of schema 2"),
     (
         lambda r: r["provenance"].update(command=["echobench", "run", "--seeds=40"], seeds=FEWER),
@@ -209,6 +210,8 @@ def test_a_forged_record_is_found(
 
 
 COUNTED: list[tuple[Callable[[Told], None], str, str]] = [
+    (slowed, "disturbances", "x the time at the end as at the start"),
+    (lambda r: r.update(limit_fraction=1.5), "limit_fraction", "expected none above 1"),
     (lambda r: r.update(certified_sequences=1230), "certified_sequences", "expected 2734 after 12"),
     (lambda r: r.update(error_bound=0.001), "error_bound", "expected 0.003"),
     (lambda r: r.update(certifications=[]), "certifications", "one after each evaluation"),
