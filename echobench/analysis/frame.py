@@ -43,6 +43,9 @@ FEWEST_ALIKE = 3
 FEW = 12
 """How many names a message lists."""
 
+NOT_ITS_OWN = ("killed: used ", "lost ", "no process could be started")
+"""How reasons of a failure begin that is the user's memory limit, or the machine's."""
+
 _fields = attrgetter(*TABLE_FIELDS, *OWN)
 
 
@@ -123,6 +126,12 @@ def _row(record: Record) -> tuple[Any, ...]:
         record.lasted,
         bool(record.disturbances),
     )
+
+
+def crashed(record: Record) -> bool:
+    """Return whether a trial failed by itself, and not by what somebody else did to it."""
+    others = (record.reason or "").startswith(NOT_ITS_OWN)
+    return record.status == "failed" and record.contradiction is None and not others
 
 
 def _without_figures(record: Record) -> list[Any]:

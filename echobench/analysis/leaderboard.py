@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
-from echobench.analysis.frame import frame
+from echobench.analysis.frame import crashed, frame
 from echobench.analysis.pairs import Decision, Verdict, hits_and_misses, judge, pair
 from echobench.analysis.statistics import FEWEST_PAIRS, Estimate, censored_median
 from echobench.plugin.manager import Plugins
@@ -47,7 +48,7 @@ class LeaderboardRow:
 
     Attributes:
         records: the latest of each trial, by seed; `trials` has the same as a frame.
-        reached: how many were certified.
+        reached: how many were certified; the others missed, or crashed by themselves.
         target: median seconds to the certified target, with its interval.
         update_s: median seconds of an update; None where none was measured.
         digest: of the cell and its machine; names the file of its records.
@@ -150,7 +151,8 @@ def _why_left_out(record: Record) -> str | None:
         "compiled programs kept": record.trial.cache,
         "contradicted by the parity gate, the fingerprint or the judge": record.contradiction
         is not None,
-        "unfinished, or not possible": record.status not in COUNTED,
+        "not possible there, or stopped from outside": record.status not in COUNTED
+        and not crashed(record),
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
 
@@ -173,6 +175,9 @@ def row_of(records: Sequence[Record], cell: Cell, machine: str = "") -> Leaderbo
     records = sorted(records, key=lambda record: record.seed)
     trials = frame(records)
     seconds = trials.seconds_per_update.dropna()
+    hits, misses = hits_and_misses(trials)
+    # A trial that crashed never arrives; one that missed and has no times counts too.
+    never = np.full(len(records) - len(hits) - len(misses), hits.max(initial=0.0))
     versions = records[0].trial.versions  # the framework first; a cell has them sorted
     return LeaderboardRow(
         backend=cell.backend,
@@ -181,8 +186,7 @@ def row_of(records: Sequence[Record], cell: Cell, machine: str = "") -> Leaderbo
         records=records,
         trials=trials,
         reached=int((trials.status == "reached").sum()),
-        # A trial that missed and has no times counts too.
-        target=censored_median(*hits_and_misses(trials))._replace(n=len(records)),
+        target=censored_median(hits, [*misses, *never]),
         update_s=float(seconds.median()) if len(seconds) else None,
         digest=hashlib.sha256(f"{cell.text}\n{machine}".encode()).hexdigest()[:16],
         missing=shortfall((declaration(r), r.seed, r.trial.repeat) for r in records),

@@ -149,6 +149,27 @@ def test_the_best_six_of_ten_seeds_are_not_ranked(plugins: Plugins, tmp_path: Pa
     assert whole["flax"].rank == 3  # by its best six it would tie for the first
 
 
+def test_a_crash_is_a_trial_that_never_arrives(plugins: Plugins, tmp_path: Path) -> None:
+    def row(*reasons: str) -> tuple[LeaderboardRow, dict[str, int]]:
+        own = [record for record in contest() if record["backend"] == "jax"]
+        own.sort(key=lambda record: record["seed"])
+        crashes = [failed(one) | {"reason": why} for one, why in zip(own, reasons, strict=False)]
+        made = board([written(tmp_path, *crashes, *own[len(reasons) :])], plugins)
+        assert made.refused == []
+        ((standing,),) = made.fields.values()
+        return standing.row, dict(made.left_out)
+
+    whole, _ = row()
+    two, left_out = row("worker died by SIGSEGV", "TrainingError: no")
+    assert (two.reached, len(two.records), two.target.n, left_out) == (8, 10, 10, {})
+    assert (two.target.value or 0.0) > (whole.target.value or 9.0)
+    six, _ = row(*["worker died by SIGSEGV"] * 6)
+    assert (six.reached, six.target.value, six.target.n) == (4, None, 10)
+    lost, left_out = row("lost 4 times with its machine: gone")
+    assert left_out == {"not possible there, or stopped from outside": 1}
+    assert str(lost.missing) == "9 of 10 declared seeds; no record of seed 0"
+
+
 def test_rows_by_the_old_rule_stand_apart_and_doubts_are_told(
     plugins: Plugins, tmp_path: Path
 ) -> None:
