@@ -11,9 +11,12 @@ import pandas as pd
 from echobench.analysis.frame import CELL, Records, frame
 from echobench.analysis.pairs import MARGIN, hits_and_misses
 from echobench.analysis.statistics import disagreement
+from echobench.store.rules import unusual
 from echobench.trial.cell import Cell
 from echobench.trial.declared import Shortfall, shortfall
 
+FEW = 5
+"""How many cells a note lists."""
 Cells = dict[str, list[pd.DataFrame]]
 """The records of cells that differ in backend and engine only, by these two."""
 
@@ -42,7 +45,10 @@ def footnotes(records: Records) -> list[str]:
 
 
 def chosen(records: Records) -> list[str]:
-    """Return notes on missing seeds and on trials run again, of all records in a folder."""
+    """Return notes on missing seeds, on trials run again and on conditions that users chose.
+
+    All records in a folder are needed.
+    """
     flat = frame(records)
     again = flat[flat.duplicated(["key", "machine"], keep=False)]
     runs = Counter(
@@ -54,7 +60,29 @@ def chosen(records: Records) -> list[str]:
         for (name, _), count in sorted(runs.items())
         if count > 1
     ]
-    return lines + sorted(f"{cell}: {missing}" for cell, missing in incomplete(flat))
+    lines += sorted(f"{cell}: {missing}" for cell, missing in incomplete(flat))
+    return lines + conditions(flat)
+
+
+def conditions(records: Records) -> list[str]:
+    """Return in what the conditions of cells are not the suite's: their budget, their bound."""
+    flat = frame(records)
+    cells = [cast(Cell, cell) for cell in flat.cell.unique()]
+    certified = set(flat.cell[flat.status == "reached"])
+    found: dict[str, list[str]] = defaultdict(list)
+    for cell in cells:
+        for name, told in unusual(cell).items():
+            if name != "bound" or cell in certified:
+                found[told].append(str(cell))
+    return [
+        f"{told}: {'all cells' if len(names) == len(cells) else _listed(sorted(set(names)))}"
+        for told, names in sorted(found.items())
+    ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
+    return ", ".join(names[:FEW]) + more
 
 
 def incomplete(records: Records) -> list[tuple[Cell, Shortfall]]:

@@ -13,7 +13,6 @@ from echobench.analysis.frame import CELL, Records, disturbed, frame
 from echobench.analysis.pairs import hits_and_misses
 from echobench.analysis.statistics import Estimate, Floats, censored_median
 from echobench.errors import UnknownNameError
-from echobench.store.rules import unusual
 from echobench.trial.cell import Cell
 from echobench.trial.record import COUNTED
 
@@ -139,7 +138,6 @@ def _note(flat: pd.DataFrame, cell: Cell) -> str:
         "parity unchecked": flat.unchecked.sum(),
         "100% did not last": ((flat.status == "reached") & ~flat.lasted).sum(),
         "compiled programs kept": len(flat) if cell.cache else 0,
-        **dict.fromkeys(unusual(cell).values(), len(flat)),
         "disturbed": disturbed(flat).sum(),
         "above the measured matrix rate": flat.limit_reason.notna().sum(),
     }

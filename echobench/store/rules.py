@@ -80,11 +80,11 @@ def unusual(cell: Cell) -> dict[str, str]:
     bound = QUICK_BOUND if cell.quick else BOUND
     found = {}
     if cell.max_epochs != budget:
-        found["max_epochs"] = f"budget of {cell.max_epochs:,} epochs, not {budget:,}"
+        found["max_epochs"] = f"a budget of its own: {cell.max_epochs:,} epochs"
     if not cell.bound:
         found["bound"] = "certified by the old rule"
     elif cell.bound != bound:
-        found["bound"] = f"certified to a bound of {cell.bound:g}, not {bound:g}"
+        found["bound"] = f"a bound of its own: {cell.bound:g}"
     return found
 
 

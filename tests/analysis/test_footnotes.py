@@ -83,6 +83,18 @@ def test_what_was_chosen_among_trials_is_said() -> None:
     ]
 
 
+def test_conditions_that_are_not_the_suites_are_said() -> None:
+    old = {"bound": 0.0, "certify": 1000}
+    assert chosen([record(0, trial=old)]) == ["certified by the old rule: all cells"]
+    assert chosen([record(0, trial=old, status="missed")]) == []  # there is no certificate
+    long = {"max_epochs": 10**7}
+    assert chosen([record(0), record(0, backend="torch", trial=long)]) == [
+        "a budget of its own: 10,000,000 epochs: partial torch fused closed"
+    ]
+    many = [record(0, backend=f"b{number}", trial=old) for number in range(9)]
+    assert chosen([*many, record(0)])[0].endswith("partial b4 fused closed and 4 more")
+
+
 def test_gaps_among_seeds_are_told_however_wide() -> None:
     (line,) = chosen([record(seed) for seed in (0, 2, 3, 999_999)])
     assert line == (
