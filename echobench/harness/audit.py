@@ -19,7 +19,6 @@ import msgspec
 from pydantic import ValidationError
 
 from echobench.core.backend import Backend
-from echobench.core.task import Recipe
 from echobench.errors import EchobenchError, UsageError
 from echobench.harness import launch
 from echobench.harness.references import References
@@ -141,10 +140,13 @@ def _trial(record: Record, plugins: Plugins) -> Trial:
     known = {name: value for name, value in fields.items() if name in Trial.model_fields}
     task = plugins.tasks[record.trial.task]
     try:
-        task.value(**record.trial.parameters)
-        recipe = Recipe.model_validate(fields["recipe"])
-        changes = {"plugins": [task.plugin], "bound": record.trial.bound or BOUND, "recipe": recipe}
-        return Trial.model_validate({**known, **changes, "certify": 0})
+        changes = {
+            "plugins": [task.plugin],
+            "source": task.value(**record.trial.parameters).source_hash(),
+            "bound": record.trial.bound or BOUND,
+            "certify": 0,
+        }
+        return Trial.model_validate({**known, **changes})
     except ValidationError as error:
         raise EchobenchError(f"it cannot be trained by this version: {explained(error)}") from error
 
