@@ -122,7 +122,8 @@ def audit(
         say(f"[{done + 1}/{len(records)}] {group[0][1].label}: training {len(group)} again ...")
         for (record, ours), found in zip(group, _beginnings(group, backend, folder), strict=True):
             if whole and found.verdict != "not reproduced":
-                say(f"[{done + 1}/{len(records)}] {ours.name}: training it to its end ...")
+                name = f"{ours.label} {ours.division} seed {ours.seed}"
+                say(f"[{done + 1}/{len(records)}] {name}: training it to its end ...")
                 found = _to_the_end(record, ours, backend, folder)
             done += 1
             yield _excused(found, plugins) if found.verdict == "not reproduced" else found
