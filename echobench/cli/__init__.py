@@ -15,6 +15,7 @@ import typer
 
 from echobench import interrupts
 from echobench.cli import (
+    audit,
     check,
     compare,
     doctor,
@@ -62,6 +63,7 @@ app.command(rich_help_panel=MODELS)(predict.predict)
 # A token may begin with a dash: a negative number gets the message of any other wrong token.
 app.command(rich_help_panel=MODELS, context_settings={"ignore_unknown_options": True})(echo.echo)
 app.command(rich_help_panel=RECORDS)(validate.validate)
+app.command(rich_help_panel=RECORDS)(audit.audit)
 app.command(rich_help_panel=RECORDS)(merge.merge)
 app.command(rich_help_panel=RECORDS)(export.export)
 app.command(rich_help_panel=RECORDS)(leaderboard.leaderboard)

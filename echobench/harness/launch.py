@@ -116,6 +116,9 @@ def work(job: Job, backend: Backend, log: Path, report: Report = silent) -> list
 
     ending = process.run_worker(job, variables, log, report)
     results = [answer.fields for answer in ending.answers if isinstance(answer, Result)]
+    if job.kind == "train":
+        heard = zip(results, ending.heard_s, strict=False)  # a failure may come last
+        results = [{**result, validation.HEARD: seconds} for result, seconds in heard]
     if len(ending.answers) > job.results:
         reason = "the worker reported more than one result"
         failed = {"status": "failed", "reason": reason, "log_tail": ending.log_tail}

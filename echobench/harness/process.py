@@ -29,6 +29,8 @@ GUARD_S = 5.0
 """Seconds that a guard may take to end its worker's processes."""
 TICK_S = 0.2
 """Seconds between two checks of the log's size and of the memory."""
+LONGEST_TURN_S = 1.0
+"""The most seconds of a turn of listening that count: we may have been stopped meanwhile."""
 PAUSE_S = 0.02
 CHUNK_BYTES = 2**16
 
@@ -39,6 +41,7 @@ class Ending:
 
     Attributes:
         answers: results reported; a healthy worker reports one for each trial.
+        heard_s: for each of them, how long we listened for it, by our own clock.
         log_tail: the last lines that it printed.
         killed: status and reason where it was killed, None where it ended by itself.
         death: how it ended by itself, in words.
@@ -47,6 +50,7 @@ class Ending:
     """
 
     answers: list[Result | Failure] = field(default_factory=list)
+    heard_s: list[float] = field(default_factory=list)
     log_tail: list[str] = field(default_factory=list)
     killed: tuple[Literal["failed", "timeout"], str] | None = None
     death: str = ""
@@ -150,11 +154,13 @@ def _attend(
 ) -> None:
     """Listen to a worker until it ends or a limit ends it."""
     lines, listening = LineSplitter(), True
-    tick = time.monotonic() + TICK_S
+    last, heard_s = time.monotonic(), 0.0
+    tick = last + TICK_S
     with selectors.DefaultSelector() as selector:
         selector.register(receiving, selectors.EVENT_READ)
         while len(ending.answers) <= results:  # more are not believed, however many come
             now = time.monotonic()
+            heard_s, last = heard_s + min(now - last, LONGEST_TURN_S), now
             if now >= limits.until:
                 ending.killed = (limits.status, f"killed: {limits.reason}")
                 break
@@ -179,6 +185,8 @@ def _attend(
                         report(event)
                         continue
                     ending.answers.append(event)
+                    ending.heard_s.append(heard_s)
+                    heard_s = 0.0
                     if isinstance(event, Failure) or len(ending.answers) >= results:
                         limits.shorten("its result")
     ending.dropped = lines.dropped

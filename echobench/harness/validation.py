@@ -21,6 +21,11 @@ from echobench.trial.trial import Trial
 
 LATER = "after_result"
 """Field of the provenance: how a worker failed after it had reported its result."""
+HEARD = "heard_s"
+"""Field of a result: how long the parent waited for it, by its own clock."""
+SLOWEST, SLACK_S = 0.5, 3.0
+"""A worker's clock runs slow if it shows less than this share of what the parent's shows, and so
+many seconds less; between the two lies a calibration, a fifth of a second."""
 OURS = {
     "provenance", "started_at", "schema_version", "disturbances", "judge", "limit_reason"
 }  # fmt: skip # one line reads better
@@ -46,7 +51,7 @@ def split_result(
     If the result gives fields that it may not, the fields are those of a failure.
 
     Args:
-        fields: the result.
+        fields: the result, with `HEARD` where it is a trial's.
         lived_s: seconds that the worker lived, measured by the parent.
     """
     measured: dict[str, Any] = {"calibration": {}, "path": {}}
@@ -57,7 +62,8 @@ def split_result(
     except msgspec.ValidationError as error:
         measured = {"calibration": {}, "path": {}}
         return _failure(f"the worker's result is no record ({error})"), measured
-    rest = {name: value for name, value in fields.items() if name not in MEASURED}
+    heard_s = fields.get(HEARD, 0.0)
+    rest = {name: value for name, value in fields.items() if name not in {*MEASURED, HEARD}}
     if isinstance(rest.get("reason"), str):
         rest["reason"] = one_line(rest["reason"])
     forbidden = sorted(OURS & rest.keys())
@@ -66,6 +72,9 @@ def split_result(
     wall = rest.get("wall_s")
     if isinstance(wall, float | int) and wall > lived_s:
         why = f"wall_s: expected at most the {lived_s:.3g} s that it lived; received {wall:.3g}"
+        return _failure(f"the worker's result cannot be true ({why})"), measured
+    if isinstance(wall, float | int) and wall < min(SLOWEST * heard_s, heard_s - SLACK_S):
+        why = f"wall_s: {wall:.3g} s by its clock, {heard_s:.3g} s by ours"
         return _failure(f"the worker's result cannot be true ({why})"), measured
     return rest, measured
 

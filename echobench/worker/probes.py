@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from echobench.core.backend import Backend
+from echobench.core.backend import Backend, Predictor
 from echobench.core.coding import Coding
 from echobench.core.sequences import Framing, Integers, stream
 from echobench.core.target import BLOCK
@@ -22,6 +22,7 @@ from echobench.core.task import Recipe, Task
 from echobench.core.training import Ledger, Limits, fresh_rows, train
 from echobench.trial.job import Job
 from echobench.trial.trial import BOUND
+from echobench.worker import clock
 
 if TYPE_CHECKING:
     from echobench.core.architectures import Form, Network
@@ -181,8 +182,9 @@ def engine(job: Job, task: Task, backend: Backend) -> dict[str, Any]:
 
     Returns:
         `devices`; `facts` as JSON, or the error; and if the backend trains: losses of two
-        full calls and of a short one, the shapes of losses, accuracies and weights, and
-        whether two calls of the predictor give the same `answers`.
+        full calls and of a short one, the shapes of losses, accuracies and weights,
+        whether the predictor gives the same `answers` again, at once and after training;
+        `learning` and `clock` as `echobench.worker.clock` returns them.
     """
     measured: dict[str, Any] = {"devices": [*map(str, backend.devices())]}
     if not backend.trains:
@@ -200,6 +202,8 @@ def engine(job: Job, task: Task, backend: Backend) -> dict[str, Any]:
     questions = task.sample(stream(0, "screen"), BLOCK)
     predictor = backend.predictor(program)
     first, second = (np.asarray(predictor(weights, questions)) for _ in range(2))
+    measured |= _as_in_a_trial(program, backend, predictor)
+    last = np.asarray(predictor(weights, questions))
     return {
         **measured,
         "batches": program.batches,
@@ -210,17 +214,29 @@ def engine(job: Job, task: Task, backend: Backend) -> dict[str, Any]:
         "answers_dtype": str(first.dtype),
         "answers_shape": list(first.shape),
         "expected_shape": list(task.expected(questions).shape),
-        "answers_repeat": bool(np.array_equal(first, second)),
+        "answers_repeat": all(np.array_equal(first, again) for again in (second, last)),
         "facts": _as_json(backend.facts()),
     }
 
 
+def _as_in_a_trial(program: Any, backend: Backend, predictor: Predictor) -> dict[str, Any]:
+    """Return what is done when (`clock`), and the losses of a trial's beginning (`learning`)."""
+    trainer = backend.trainer(program, clock.stretch(program))
+    return {
+        "learning": clock.learning(program, trainer),
+        "clock": clock.measure(program, trainer, predictor),
+    }
+
+
 def answers(job: Job, task: Task, backend: Backend) -> dict[str, Any]:
-    """Return an untrained network's answers to the rows that `engine` uses."""
+    """Return `answers` and `learning` as `engine` does, and nothing that takes longer."""
     program = backend.program(task, job.trial.recipe)
     weights = program.initial_weights(stream(0, "weights"))
     predictor = backend.predictor(program)
-    return {"answers": predictor(weights, task.sample(stream(0, "screen"), BLOCK)).tolist()}
+    return {
+        "answers": predictor(weights, task.sample(stream(0, "screen"), BLOCK)).tolist(),
+        "learning": clock.learning(program, backend.trainer(program, clock.stretch(program))),
+    }
 
 
 def _as_json(facts: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from echobench.harness import validation
 from echobench.present.progress import result_message
-from echobench.store import referee
+from echobench.store import referee, rules
 from echobench.store.reading import decoded
 from echobench.trial.record import Record
 from echobench.trial.trial import Trial
@@ -34,8 +34,27 @@ def kept(trial: Trial, result: dict[str, Any], lived_s: float = 9.0) -> Record:
 def test_an_honest_result_is_believed(trial: Trial) -> None:
     record = kept(trial, honest(trial))
     assert (record.status, record.reason) == ("reached", None)
-    found = [told for rule in referee.RULES for told in rule(record)]
+    found = [told for rule in rules.RULES for told in rule(record)]
     assert not found
+
+
+@pytest.mark.parametrize(
+    ("heard_s", "believed"),
+    [(0.0, True), (12.0, True), (15.9, True), (16.1, False), (1e9, False)],
+)
+def test_a_clock_that_runs_slow_is_not_believed(
+    heard_s: float, believed: bool, trial: Trial
+) -> None:
+    times = {"wall_s": 8.0, "other_s": 7.99, validation.HEARD: heard_s}
+    record = kept(trial, {**honest(trial), **times})
+    assert (record.status == "reached") is believed
+    if not believed:
+        assert "wall_s: 8 s by its clock" in (record.reason or "")
+
+
+def test_what_follows_a_short_trial_is_no_slow_clock(trial: Trial) -> None:
+    times = {"wall_s": 0.01, "other_s": 0.0, validation.HEARD: 2.9}
+    assert kept(trial, {**honest(trial), **times}).status == "reached"
 
 
 RATES = {

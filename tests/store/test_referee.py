@@ -19,6 +19,8 @@ from tests.records import RESULTS, by_new_rule, changed, real, run_again
 
 Told = dict[str, Any]
 
+FEWER: dict[str, Any] = {"rule": "fixed", "seeds": 6, "first": 0, "repeats": 1}
+
 
 @pytest.fixture(scope="module")
 def told(plugins: Plugins) -> Told:
@@ -190,7 +192,6 @@ FORGERIES: list[tuple[Callable[[Told], None], str, str]] = [
     (lambda r: r.pop("task"), "damaged", "missing required field `task`"),
     (lambda r: r.update(colour="red", schema_version=99), "newer", "by a newer echobench"),
 ]
-FEWER = {"rule": "fixed", "seeds": 6, "first": 0, "repeats": 1}
 
 
 @pytest.mark.parametrize(("forge", "about", "message"), FORGERIES)

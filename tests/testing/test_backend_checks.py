@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from echobench.errors import UsageError
-from echobench.testing import CheckResult, assert_backend, check_backend
+from echobench.testing import CheckResult, assert_backend, check_backend, checks
+from tests.attacks import cheats
 from tests.cli.test_cli import WRONG_BACKEND
 from tests.conftest import Command
+from tests.plugins.test_backends import ROOT
 
 SMALL = "whole[length=12,symbols=10,units=6,batch=8,sequences=3]"
 BACKEND = """
@@ -72,6 +78,50 @@ def test_what_a_backend_can_get_wrong_around_training(tmp_path: Path) -> None:
     assert "expected integers of shape [50, 8, 5]" in found["predictor"].found
     assert "forget Adam's moments" in found["reset"].advice
     assert found["parity"].status == "skipped"
+
+
+FOUND_OUT = {
+    "oracle": {"predictor"},
+    "early": {"clock", "off the clock"},
+    "late": {"clock", "off the clock"},
+    "lazy": {"learning"},
+    "unwaited": {"clock"},
+    "hasty": {"learning"},
+    "foreseeing": {"off the clock"},
+    "jax": set(),
+}
+"""Checks that fail. What else cheats in a trial shows itself nowhere but there."""
+
+
+@pytest.fixture(scope="module")
+def measured() -> dict[str, Any]:
+    """Return what a worker measures of each cheat; all in one process, which starts once."""
+    names = [cheat.name for cheat in cheats.CHEATS if cheat.name in FOUND_OUT]
+    command = [sys.executable, "-m", "tests.probes.clock", cheats.__file__, SMALL]
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [*command, "jax", *names],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("name", FOUND_OUT)
+def test_work_that_is_not_done_on_the_clock_is_found(
+    name: str, measured: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "run_probe", lambda probe, trial, plugins: measured[trial.backend])
+    monkeypatch.setattr(checks, "check_parity", lambda trial, plugins: "not run")
+    path = Path(cheats.__file__)
+    results = {each.name: each for each in check_backend(name, tasks=[SMALL], plugins=[path])}
+    assert failures(results) >= FOUND_OUT[name]
+    assert bool(failures(results)) == bool(FOUND_OUT[name])
+    assert all(results[failed].advice for failed in failures(results))
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from echobench.core.backend import hidden
 from echobench.harness import launch
 from echobench.harness.plan import Selection, plan
 from echobench.plugin.manager import Plugins
 from echobench.trial.job import Job
-from echobench.worker.job import OPTIONAL, hidden
+from echobench.worker.job import OPTIONAL
 from tests.harness.faulty import run
 from tests.plugins.cells import ECHO
 
