@@ -198,16 +198,15 @@ class Session:
             self.declare(request)
             yield self._planned(request)
             return
-        # With pandas, which a single plan does not need.
-        from echobench.analysis import pairs
-        from echobench.harness import adaptive
+        from echobench.harness import adaptive  # with pandas, which a single plan does not need
 
-        self.declare(request, adaptive.rule())
+        rule = adaptive.rule(adaptive.planned(request, self.plugins))
+        self.declare(request, rule)
         records: list[Record] = []
-        request = request.model_copy(update={"seeds": pairs.LOOKS[0]})
+        request = request.model_copy(update={"seeds": rule["looks"][0]})
         for number, trials in enumerate(adaptive.rounds(request, self.plugins, records, say)):
             if number == 0:
-                say(f"seeds auto: looks after {', '.join(map(str, pairs.LOOKS))} seeds")
+                say(f"seeds auto: looks after {', '.join(map(str, rule['looks']))} seeds")
             yield trials
             records[:] = {record.key: record for record in self.records()}.values()
 

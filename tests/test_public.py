@@ -122,10 +122,9 @@ def test_the_parent_imports_no_framework() -> None:
 
 def test_what_a_single_trial_says_is_told_without_scipy() -> None:
     code = (
-        "from echobench.analysis.statistics import censored_median, disagreement, ratio\n"
+        "from echobench.analysis.statistics import censored_median, ratio\n"
         "assert censored_median([2.0], []).value == 2.0\n"
         "assert ratio([3.0], [3.0]).n == 1\n"
-        "assert disagreement([([1.0], []), ([], [2.0])]) is None\n"
     )
     assert "scipy" not in imported_by(code)
 

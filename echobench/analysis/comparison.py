@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -13,8 +14,16 @@ from typing import Any
 import pandas as pd
 
 from echobench.analysis.frame import frame
-from echobench.analysis.pairs import METRICS, RUN, Decision, Verdict, judge, pair
-from echobench.analysis.statistics import ratio
+from echobench.analysis.pairs import (
+    MARGIN,
+    METRICS,
+    RUN,
+    Decision,
+    Verdict,
+    judge,
+    pair,
+)
+from echobench.analysis.statistics import ROUNDING, Estimate, ratio
 from echobench.errors import UnknownNameError, UsageError
 from echobench.plugin.manager import Plugins
 from echobench.store.folder import Store
@@ -118,18 +127,21 @@ class Comparison:
     @property
     def words(self) -> str:
         """Return the verdict in words: which side is better, how many times, how surely."""
-        value, low, high, _ = self.verdict.ratio
+        verdict = self.verdict
+        value, interval = verdict.ratio.value, verdict.ratio.interval
         assert value is not None  # there is a pair
+        if verdict.decision is Decision.OPEN:
+            return f"no difference shown {interval}"
+        if verdict.decision is Decision.ALIKE:
+            return f"no difference beyond {MARGIN:.0%} {interval}"
         side = "B" if value < 1 else "A"
-        if self.verdict.decision in (Decision.OPEN, Decision.ALIKE):
-            return f"no difference shown [{low:.3g}, {high:.3g}]"
-        times, low, high, _ = self.verdict.advantage
-        if low is None and times is not None and times < 1.005:
-            return "the same"
-        least = " at least" if self.verdict.is_bound else ""
         adverb = "fewer" if self.metric == "updates_to_target" else "faster"
-        interval = "" if low is None else f" [{low:.3g}, {high:.3g}]"
-        return f"{side}{least} {times:.3g}x {adverb}{interval}"
+        better = f"{side} {verdict.times} {adverb}"
+        if verdict.decision is Decision.FEW:
+            return (
+                f"not shown, by the median {better}" if abs(value - 1) > ROUNDING else "not shown"
+            )
+        return f"{better} {verdict.advantage.interval}"
 
 
 def compare(
@@ -165,16 +177,18 @@ def compare(
     cell = [" ".join(row) for row in _rows(ours, [name for name in names if name in keys])]
     comparisons = []
     for metric in metrics:
-        ratios = []
+        groups = []
         for (task, name), flat in ours.groupby(
             [ours.task.astype(str), pd.Series(cell, ours.index)]
         ):
             pairs = pair(flat, theirs, metric, run=run)
             if len(pairs.ratios):
-                ratios.append(pairs.ratios)
+                groups.append(pairs)
                 comparisons.append(Comparison(str(task), str(name), metric, judge(pairs)))
-        if len(ratios) > 1:
-            comparisons.append(Comparison(ALL, "", metric, Verdict(ratio(*ratios))))
+        if len(groups) > 1:
+            bounded, silent = sum(p.bounded for p in groups), sum(p.silent for p in groups)
+            all_tasks = Verdict(ratio(*(pairs.ratios for pairs in groups)), bounded, silent)
+            comparisons.append(Comparison(ALL, "", metric, all_tasks))
     return comparisons
 
 
@@ -191,17 +205,22 @@ def _rows(flat: pd.DataFrame, names: Sequence[str]) -> list[tuple[Any, ...]]:
 
 
 def as_rows(comparisons: Iterable[Comparison]) -> list[dict[str, Any]]:
-    """Return comparisons as flat objects, for scripts."""
+    """Return comparisons as flat objects, for scripts; what is infinite is None."""
     return [
         {
             **{name: getattr(comparison, name) for name in ("task", "cell", "metric")},
-            **dict(zip(("ratio", "low", "high", "pairs"), comparison.verdict.ratio, strict=True)),
+            **_finite(comparison.verdict.ratio),
             "bounded": comparison.verdict.bounded,
             "silent": comparison.verdict.silent,
             "verdict": comparison.words,
         }
         for comparison in comparisons
     ]
+
+
+def _finite(found: Estimate) -> dict[str, float | None]:
+    values = (None if end is None or math.isinf(end) else end for end in found)
+    return dict(zip(("ratio", "low", "high", "pairs"), values, strict=True))
 
 
 def as_tables(comparisons: Iterable[Comparison]) -> dict[str, list[dict[str, str]]]:
@@ -264,7 +283,7 @@ class Limit:
         return cls(match[1], 1 + float(match[2]) / 100)
 
     def broken(self, comparisons: Iterable[Comparison]) -> list[Comparison]:
-        """Return the comparisons whose whole interval lies beyond the limit."""
+        """Return the comparisons whose whole interval lies beyond the limit, each by itself."""
         lows = ((one, one.verdict.ratio.low) for one in comparisons if one.metric == self.metric)
         return [one for one, low in lows if low is not None and low > self.factor]
 

@@ -84,7 +84,9 @@ class Arrival(NamedTuple):
     Attributes:
         times: seconds at which the share changes, ascending.
         shares: from each of these times on, 0 to 1.
-        censored: seconds at which a trial ended without the target.
+        censored: seconds at which a trial ended without the target; not of those that could never
+            have arrived, whatever time they had had.
+        n: trials, those included.
     """
 
     times: Floats
@@ -98,12 +100,14 @@ def arrival(flat: pd.DataFrame, clock: str = "train") -> Arrival:
     from scipy import stats  # slow to import, and not needed by every command
 
     hits, censored = hits_and_misses(flat, clock=clock)
+    ends, n = np.sort(censored[np.isfinite(censored)]), len(hits) + len(censored)
     if not len(hits):
-        return Arrival(hits, hits, np.sort(censored), len(censored))
-    curve = stats.ecdf(stats.CensoredData(hits, right=censored)).cdf
+        return Arrival(hits, hits, ends, n)
+    right = np.minimum(censored, np.nextafter(hits.max(), np.inf))
+    curve = stats.ecdf(stats.CensoredData(hits, right=right)).cdf
     at = np.unique(hits)
     shares = np.asarray(curve.evaluate(at), float)
-    return Arrival(at, shares, np.sort(censored), len(hits) + len(censored))
+    return Arrival(at, shares, ends, n)
 
 
 def phases(records: Sequence[Record]) -> dict[str, float] | None:

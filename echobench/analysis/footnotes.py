@@ -1,22 +1,39 @@
-"""The notes below the table: break-even points, agreement, missing seeds, repeated trials."""
+"""The notes below the table: break-even points, agreement, missing seeds, repeated trials.
+
+A break-even is where the straight lines of two cells cross: compilation, then so many seconds
+an update. How far it is known, a bootstrap over seeds says (`leads`).
+"""
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations, pairwise
 from typing import NamedTuple, cast
 
+import numpy as np
 import pandas as pd
 
 from echobench.analysis.frame import CELL, Records, frame
-from echobench.analysis.pairs import MARGIN, hits_and_misses
-from echobench.analysis.statistics import disagreement
+from echobench.analysis.pairs import MARGIN, RUN, judge, pair, trained
+from echobench.analysis.statistics import (
+    BOOTSTRAP_SEED,
+    FEWEST_PAIRS,
+    Estimate,
+    Floats,
+    widened_tail,
+)
 from echobench.store.rules import unusual
 from echobench.trial.cell import Cell
 from echobench.trial.declared import Shortfall, shortfall
 
 FEW = 5
 """How many cells a note lists."""
+MOST = 3
+"""How many differences a note lists."""
+DRAWS = 999
+"""Resamples of a break-even."""
 Cells = dict[str, list[pd.DataFrame]]
 """The records of cells that differ in backend and engine only, by these two."""
 
@@ -29,19 +46,79 @@ class Course(NamedTuple):
     seconds_per_update: float
 
 
+class Lead(NamedTuple):
+    """Who is first from a number of updates on: one cell, or several if it is not shown which."""
+
+    start: float
+    names: tuple[str, ...]
+
+
 def footnotes(records: Records) -> list[str]:
     """Return notes on each variant of a task that several backends or engines learnt."""
-    lines: list[str] = []
-    for name, cells in variants(frame(records)).items():
-        courses = [line for label, group in cells.items() if (line := course(label, group))]
-        if len(courses) > 1:
-            lines.append(f"{name}, compiling counted: {who_is_first(courses)}")
-        updates = [hits_and_misses(pd.concat(g), "updates_to_target") for g in cells.values()]
-        p = disagreement(updates)
-        if p is not None:
-            agree = "do not agree" if p < 0.05 else "agree"
-            lines.append(f"{name}: updates to target {agree} (log-rank p = {p:.2g})")
-    return lines
+    found = {name: _whole(cells) for name, cells in variants(frame(records)).items()}
+    firsts = {name: who_is_first(cells) for name, cells in found.items()}
+    told = [f"{name}, compiling counted: {first}" for name, first in firsts.items() if first]
+    agree = {name: agreement(cells) for name, cells in found.items()}
+    told += [f"{name}: {text}" for name, text in agree.items() if text]
+    several = [name for name, cells in found.items() if sum(map(trained, cells.values())) > 1]
+    few = [name for name in several if not firsts[name] and not agree[name]]
+    if few:
+        told.append(
+            f"{', '.join(few)}: too few trials to say who is first, or whether updates to target "
+            f"differ; of two cells {FEWEST_PAIRS} seeds can say it, of more a few more"
+        )
+    return told
+
+
+def _whole(cells: Cells) -> dict[str, pd.DataFrame]:
+    return {label: pd.concat(groups) for label, groups in cells.items()}
+
+
+def agreement(cells: Mapping[str, pd.DataFrame]) -> str | None:
+    """Return in words whether cells take equally many updates to the target.
+
+    None with too few pairs of seeds.
+
+    All intervals within the margin are each at 95% (all must hold for the statement to be wrong
+    in none: Berger 1982); a difference is one of many that could have been found, so its
+    interval is corrected for their number.
+    """
+    found = [
+        (a, b, pairs)
+        for a, b in combinations(cells, 2)
+        if len((pairs := pair(cells[a], cells[b], "updates_to_target")).ratios)
+    ]
+    if not found:
+        return None
+    each = [judge(pairs) for _, _, pairs in found]
+    if all(verdict.within_margin for verdict in each):
+        widest = _widest(verdict.ratio for verdict in each)
+        return f"updates to target differ by less than {MARGIN:.0%} {widest.interval}"
+    told = [(a, b, judge(pairs, len(found))) for a, b, pairs in found]
+    apart = [
+        f"{a if one.advantage is one.ratio else b} takes {one.times} fewer than "
+        f"{b if one.advantage is one.ratio else a} {one.advantage.interval}"
+        for a, b, one in told
+        if one.has_winner
+    ]
+    if apart:
+        more = f"; {len(apart) - MOST} more differ" if len(apart) > MOST else ""
+        return f"updates to target differ: {'; '.join(apart[:MOST])}{more}"
+    known = [one.ratio for _, _, one in told if one.ratio.low is not None]
+    if not known:
+        return None
+    few = len(found) - len(known)
+    less = f", with too few pairs of {few} more" if few else ""
+    return (
+        f"no difference in updates to target is shown; ratios of {_widest(known).interval} are "
+        f"possible{less}"
+    )
+
+
+def _widest(found: Iterable[Estimate]) -> Estimate:
+    """Return what holds all intervals, whichever of two cells comes first."""
+    both = [end for one in found for end in (one.low, one.high) if end is not None]
+    return Estimate(None, min(both), max(both), len(both))
 
 
 def chosen(records: Records) -> list[str]:
@@ -111,11 +188,91 @@ def absent(records: Records) -> list[str]:
     ]
 
 
-def who_is_first(courses: Sequence[Course]) -> str:
-    """Return in words who is first, and up to how many updates."""
-    (_, first), *others = break_even(courses)
-    then = "".join(f" up to {round(at):,} updates, then {line.name}" for at, line in others)
-    return f"{first.name} first{then}"
+def who_is_first(cells: Mapping[str, pd.DataFrame]) -> str:
+    """Return in words who is first, and up to how many updates; empty with too few trials.
+
+    A number of updates is told as far as it is known; beyond what was run, that is said.
+    """
+    found = leads(cells)
+    if not found:
+        return ""
+    most = (flat.updates.max() for flat in cells.values())
+    run = min((float(updates) for updates in most if not pd.isna(updates)), default=np.inf)
+    # Where fewer are possible before and after, two meet; what is possible there is no stage.
+    stages = [
+        number
+        for number, lead in enumerate(found)
+        if number in (0, len(found) - 1)
+        or not any({*found[beside].names} < {*lead.names} for beside in (number - 1, number + 1))
+    ]
+    text = f"{' or '.join(found[0].names)} first{_unsure(found[0])}"
+    if len(stages) == 1 and run < np.inf:
+        text += f" up to the {run:,.0f} updates that were run"
+    for before, after in pairwise(stages):
+        low, high = round(found[before + 1].start), round(found[after].start)
+        between = f"{low:,}" if low == high else f"between {low:,} and {high:,}"
+        beyond = f" (beyond the {run:,.0f} that were run)" if high > run else ""
+        text += (
+            f" up to {between} updates{beyond}, then {' or '.join(found[after].names)}"
+            f"{_unsure(found[after])}"
+        )
+    return text
+
+
+def _unsure(lead: Lead) -> str:
+    return " (not shown which)" if len(lead.names) > 1 else ""
+
+
+def leads(cells: Mapping[str, pd.DataFrame]) -> list[Lead]:
+    """Return who may be first from which number of updates on.
+
+    None with too few trials of a cell, or without two that have both times.
+
+    Runs (seeds) are resampled, those of all cells together, and each resample has its
+    `break_even`. From `start` on the named cells are first in more resamples than an interval
+    leaves out at one end.
+    """
+    flats = {name: there for name, flat in cells.items() if len(there := _measured(flat))}
+    fewest_trials = min(map(len, flats.values()), default=0)
+    if len(flats) < 2 or fewest_trials < FEWEST_PAIRS:
+        return []
+    runs = sorted(set().union(*(flat.index for flat in flats.values())))
+    values = np.stack([flat.reindex(runs).to_numpy(float) for flat in flats.values()])
+    rng = np.random.default_rng(BOOTSTRAP_SEED)
+    drawn = rng.integers(len(runs), size=(DRAWS, len(runs)))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "All-NaN slice")  # a draw without a trial of a cell
+        medians = np.nanmedian(values[:, drawn], axis=2).swapaxes(0, 1)
+    starts: dict[str, list[float]] = {name: [] for name in flats}
+    ends: dict[str, list[float]] = {name: [] for name in flats}
+    draws = [draw for draw in medians if not np.isnan(draw).any()]
+    for draw in draws:
+        stages = break_even([Course(n, *line) for n, line in zip(flats, draw, strict=True)])
+        for (start, line), end in zip(stages, [at for at, _ in stages[1:]] + [np.inf], strict=True):
+            starts[line.name].append(start)
+            ends[line.name].append(end)
+    at = np.unique([start for some in starts.values() for start in some])
+    shares = {name: _held(at, starts[name], ends[name]) / len(draws) for name in flats}
+    tail = widened_tail(fewest_trials)
+    found: list[Lead] = []
+    for place, start in enumerate(at):
+        names = tuple(name for name in sorted(flats) if shares[name][place] > tail)
+        if not found or names != found[-1].names:
+            found.append(Lead(float(start), names))
+    return found
+
+
+def _held(at: Floats, starts: Sequence[float], ends: Sequence[float]) -> Floats:
+    """Return how many stretches, from `starts` to before `ends`, hold each position."""
+    begun, over = (np.searchsorted(np.sort(some), at, side="right") for some in (starts, ends))
+    return np.asarray(begun - over, float)
+
+
+def _measured(flat: pd.DataFrame) -> pd.DataFrame:
+    """Return the compile time and the time of an update of each run of a cell that has both."""
+    there = flat[[*RUN, "compile_s", "seconds_per_update"]].dropna()
+    there = there.astype({"machine": str, "again": str}).drop_duplicates([*RUN], keep="last")
+    return there.set_index([*RUN]).astype(float)
 
 
 def break_even(courses: Sequence[Course]) -> list[tuple[float, Course]]:

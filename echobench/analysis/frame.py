@@ -30,7 +30,7 @@ CELL = ["task", "backend", "engine", "division", "device"]
 OWN = ("key", "epochs", "updates", "wall_to_target_s")
 """Fields of the record that the frame holds beside those of the table."""
 TOLD = ("cell", "machine", "again", "attempts", "declared")
-DOUBTS = ("unchecked", "lasted", "disturbed")
+DOUBTS = ("unchecked", "lasted", "disturbed", "counts", "never")
 """What the frame says of a record beside its fields: see `frame`."""
 DIFFERENT = ("key", "started_at")
 """Texts that are another in every record."""
@@ -60,7 +60,10 @@ def frame(records: Records) -> pd.DataFrame:
     - `attempts`: what is said of it where it was run again, having failed; else empty;
     - `declared`: which seeds of its cell were declared before it ran, a `Declaration`;
     - `unchecked`, `lasted`, `disturbed`: what the table doubts. `disturbed` is what the trial
-      shows by itself; see the function of this name.
+      shows by itself; see the function of this name;
+    - `counts`: whether the trial is one of n: it trained, or crashed by itself;
+    - `never`: whether it counts and can never arrive, whatever time it is given: it crashed, or
+      its loss stopped being finite.
 
     A trial that failed the parity gate is `failed`, and keeps no figure: it trained
     something else.
@@ -115,6 +118,7 @@ def _load(path: Path) -> tuple[pd.DataFrame, list[str], Complaints]:
 def _row(record: Record) -> tuple[Any, ...]:
     record = assessed(record)
     repeat, attempts = record.trial.repeat, record.provenance.attempts or ()
+    has_crashed = crashed(record)
     return (
         *(_without_figures(record) if record.contradiction else _fields(record)),
         record.cell,
@@ -125,6 +129,8 @@ def _row(record: Record) -> tuple[Any, ...]:
         record.parity is not None and record.parity.passed is None,
         record.lasted,
         bool(record.disturbances),
+        record.counts or has_crashed,
+        has_crashed or _diverged(record),
     )
 
 
@@ -132,6 +138,10 @@ def crashed(record: Record) -> bool:
     """Return whether a trial failed by itself, and not by what somebody else did to it."""
     others = (record.reason or "").startswith(NOT_ITS_OWN)
     return record.status == "failed" and record.contradiction is None and not others
+
+
+def _diverged(record: Record) -> bool:
+    return record.diverged_epoch is not None and record.counts and record.status != "reached"
 
 
 def _without_figures(record: Record) -> list[Any]:

@@ -2,7 +2,8 @@
 
 Two trials are a pair if they ran on the same class of machine with the same seed and repeat.
 Each pair gives a ratio, second cell over first: below 1 the second is faster. A trial that
-missed the target counts as what it had spent by then, a lower bound of what it would have taken.
+missed the target counts as what it had spent by then, a lower bound of what it would have taken;
+one that can never arrive, since its loss stopped being finite or it crashed, as infinity.
 
 The verdict is that of the interval of the median ratio: a cell is faster if the interval
 excludes 1. `echobench compare`, the sentences below the table, the page, the leaderboard and
@@ -19,12 +20,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from echobench.analysis.statistics import Estimate, Floats, ratio
-from echobench.trial.record import COUNTED
+from echobench.analysis.statistics import (
+    ERROR,
+    ROUNDING,
+    Estimate,
+    Floats,
+    fewest,
+    logarithms,
+    ratio,
+    times,
+)
 
 TIME_TO_TARGET, SECONDS_PER_UPDATE = "time_to_target_s", "seconds_per_update"
 METRICS = (TIME_TO_TARGET, "updates_to_target", SECONDS_PER_UPDATE, "compile_s", "wall_s")
 """Fields of a record that can be compared; in each, less is better."""
+SPENT = {"updates_to_target": "updates", "epochs_to_target": "epochs"}
+"""What a trial that missed had spent, by what it would have taken."""
 CLOCKS = ("train", "compile", "wall")
 """What counts into the time to target: see `on_clock`."""
 RIVALS = ("backend", "engine", "versions")
@@ -33,14 +44,12 @@ RUN = ("machine", "again", "seed")
 """Columns of the frame in which two trials of a pair are equal, and by which pairs are sorted."""
 MARGIN = 0.05
 """Differences smaller than this are taken for noise."""
-LOOKS = (8, 12, 18, 27, 40)
-"""Seeds after which `--seeds auto` looks at the data. Eight pairs are the fewest that can decide:
-all on one side come by chance 2 / 2^8 = 0.8% of the time, and a look may err 1%."""
-ERROR = 0.05
-"""Chance that a run of `--seeds auto` names a winner of two cells that do not differ."""
-ROUNDING = 1e-12
-"""An end of an interval that is this close to 1 is 1, so that swapping two cells, which rounds
-differently, swaps their verdict and changes nothing else."""
+LOOKS = 5
+"""How often `--seeds auto` looks at the data, at most."""
+EACH = "each interval holds by itself 95 times of 100"
+"""What is said where several verdicts stand together."""
+GROWTH = 1.5
+"""How many times as many seeds each look has as the one before."""
 
 
 class Pairs(NamedTuple):
@@ -94,9 +103,13 @@ class Verdict(NamedTuple):
 
     @property
     def within_margin(self) -> bool:
-        """Return whether the two surely differ by less than `MARGIN`, with a winner or without."""
+        """Return whether the two surely differ by less than `MARGIN`, with a winner or without.
+
+        Pairs with a miss bound the difference from below only, and show nothing of the kind.
+        """
         low, high = self.ratio.low, self.ratio.high
-        return low is not None and high is not None and _within_margin(low, high)
+        known = low is not None and high is not None and not self.bounded
+        return known and _within_margin(low or 0.0, high or 0.0)
 
     @property
     def is_bound(self) -> bool:
@@ -106,10 +119,18 @@ class Verdict(NamedTuple):
     @property
     def advantage(self) -> Estimate:
         """Return how many times faster the better of the two is: the ratio, or its inverse."""
-        value, low, high, n = self.ratio
-        if value is None or value >= 1:
-            return self.ratio
-        return Estimate(1 / value, high and 1 / high, low and 1 / low, n)
+        value = self.ratio.value
+        return self.ratio if value is None or value >= 1 else self.ratio.inverse
+
+    @property
+    def times(self) -> str:
+        """Return in words how many times faster the better of the two is: `at least 1.42x`."""
+        value = self.advantage.value
+        if value is None:
+            return ""
+        if value == np.inf:
+            return "infinitely"
+        return f"{'at least ' if self.is_bound else ''}{times(value)}x"
 
 
 def on_clock(flat: pd.DataFrame, clock: str) -> pd.Series[float]:
@@ -127,15 +148,19 @@ def on_clock(flat: pd.DataFrame, clock: str) -> pd.Series[float]:
 def measured(
     flat: pd.DataFrame, metric: str = TIME_TO_TARGET, clock: str = "train"
 ) -> tuple[Floats, Floats]:
-    """Return what each trial took, and what it had spent when it missed; nan where it has none."""
+    """Return what each trial took, and what it had spent when it missed; nan where it has none.
+
+    One that can never arrive has spent infinity.
+    """
     if metric == TIME_TO_TARGET:
         taken = spent = on_clock(flat, clock)
-    elif metric == "updates_to_target":
-        taken, spent = flat.updates_to_target, flat.updates
+    elif metric in SPENT:
+        taken, spent = flat[metric], flat[SPENT[metric]]
     else:  # a miss has these too
         return _floats(flat[metric]), np.full(len(flat), np.nan)
-    missed = flat.status.isin(COUNTED) & (flat.status != "reached")
-    return _floats(taken.where(flat.status == "reached")), _floats(spent.where(missed))
+    hit = flat.status == "reached"
+    missed = _floats(spent.where(flat.counts & ~hit))
+    return _floats(taken.where(hit)), np.where(flat.never, np.inf, missed)
 
 
 def hits_and_misses(
@@ -181,18 +206,38 @@ def ratios(first: ArrayLike, second: ArrayLike, spent: ArrayLike, other_spent: A
     return Pairs(high[says] / low[says], bounded, int((~says).sum()))
 
 
-def judge(pairs: Pairs) -> Verdict:
-    """Return which of two cells is faster."""
-    estimate = ratio(pairs.ratios) if len(pairs.ratios) else Estimate(None, None, None, 0)
+def trained(flat: pd.DataFrame) -> bool:
+    """Return whether a trial of a cell trained to its end: no other is a rival."""
+    return bool((flat.counts & (flat.status != "failed")).any())
+
+
+def judge(pairs: Pairs, contests: float = 1) -> Verdict:
+    """Return which of two cells is faster.
+
+    Of so many `contests`, whose verdicts are one statement, the intervals hold all at once.
+    """
+    some = len(pairs.ratios) > 0
+    estimate = ratio(pairs.ratios, contests=contests) if some else Estimate(None, None, None, 0)
     return Verdict(estimate, pairs.bounded, pairs.silent)
 
 
-def settled(pairs: Pairs) -> Decision | None:
+def looks(contests: int = 1) -> list[int]:
+    """Return the seeds after which `--seeds auto` looks at so many contests.
+
+    The first look has the fewest pairs that can decide one of them. Of a single contest they are
+    eight: all on one side come by chance 2 / 2^8 = 0.8% of the time, and a look may err 1%.
+    """
+    first = fewest(LOOKS * contests)
+    return [int(first * GROWTH**number) for number in range(LOOKS)]
+
+
+def settled(pairs: Pairs, contests: int = 1) -> Decision | None:
     """Return what `--seeds auto` may conclude at one look; None while it needs more seeds.
 
     To look at the data again and again, and to stop at the first winner, would find winners
-    where there are none. So the looks are fixed beforehand (`LOOKS`), and each spends an equal
-    part of `ERROR` (Bonferroni; Jennison and Turnbull 1999 have sharper ways). At a look, two
+    where there are none; so would to look at many pairs of cells. So looks and contests are fixed
+    beforehand (`looks`), and each look at a contest spends an equal part of `ERROR` (Bonferroni;
+    Jennison and Turnbull 1999 have sharper ways). At a look, two
     cells are settled if the exact sign test of their ratios, which needs no assumption about
     their distribution, says so at that level: one is faster, or the exact interval of the
     median ratio lies within the margin. This is stricter than the verdict, so that no look
@@ -200,12 +245,14 @@ def settled(pairs: Pairs) -> Decision | None:
     """
     from scipy import stats  # slow to import, and not needed by every command
 
-    error = ERROR / len(LOOKS)
-    tested = stats.quantile_test(np.log(pairs.ratios), q=0.0, p=0.5)
+    error = ERROR / (LOOKS * contests)
+    tested = stats.quantile_test(logarithms(pairs.ratios), q=0.0, p=0.5)
     # The stubs take the interval for a number.
     interval: Any = tested.confidence_interval(confidence_level=1 - error)
     differ = tested.pvalue <= error
-    if not differ and not _within_margin(np.exp(interval.low), np.exp(interval.high)):
+    # An end that is not known is infinite or nan.
+    alike = bool(np.abs([interval.low, interval.high]).max() < np.log1p(MARGIN))
+    if not differ and not alike:
         return None
     verdict = judge(pairs)
     if differ:

@@ -9,14 +9,23 @@ from itertools import combinations, pairwise
 from statistics import median
 from typing import NamedTuple
 
-from echobench.analysis.pairs import MARGIN
+import numpy as np
+
+from echobench.analysis.pairs import MARGIN, Decision, Pairs, judge
+from echobench.analysis.statistics import FEWEST_PAIRS
 from echobench.trial.record import Record
 
 STEEP = 0.5
 """Slope on double logarithmic scales above which the time grows with the size: 0 is no growth,
 1 is as fast as the size."""
 Curve = Mapping[int, float]
-"""Seconds of an update, by size."""
+"""Median seconds of an update, by size."""
+Runs = Mapping[tuple[int, int], float]
+"""Seconds of an update, by seed and repeat."""
+Line = Mapping[int, Runs]
+"""The runs of a line, by size."""
+Axes = Mapping[str, Mapping[str, Line]]
+"""Lines by axis and name."""
 
 
 class Crossing(NamedTuple):
@@ -28,30 +37,37 @@ class Crossing(NamedTuple):
     below: int
 
 
-def curves(
-    measurements: Iterable[tuple[Mapping[str, int], Record]],
-) -> dict[str, dict[str, dict[int, float]]]:
-    """Return the median seconds of an update by axis, line (`line_names`) and size.
+def measured(measurements: Iterable[tuple[Mapping[str, int], Record]]) -> Axes:
+    """Return the seconds of an update by axis, line (`line_names`), size and run.
 
     Each record comes with its sizes by axis. Those without a time of an update, or that failed
     the parity gate, are left out.
     """
     measurements = list(measurements)
     names = line_names([record for _, record in measurements])
-    values: dict[str, dict[str, dict[int, list[float]]]] = {}
+    found: dict[str, dict[str, dict[int, dict[tuple[int, int], float]]]] = {}
     for (sizes, record), name in zip(measurements, names, strict=True):
         seconds = record.seconds_per_update
         if seconds is None or record.contradiction:
             continue
         for axis, size in sizes.items():
-            by_size = values.setdefault(axis, {}).setdefault(name, defaultdict(list))
-            by_size[size].append(seconds)
+            runs = found.setdefault(axis, {}).setdefault(name, {}).setdefault(size, {})
+            runs[record.seed, record.trial.repeat] = seconds
     return {
-        axis: {
-            name: {size: median(by_size[size]) for size in sorted(by_size)}
-            for name, by_size in sorted(by_name.items())
-        }
-        for axis, by_name in values.items()
+        axis: {name: dict(sorted(by_size.items())) for name, by_size in sorted(lines.items())}
+        for axis, lines in found.items()
+    }
+
+
+def curve(line: Line) -> dict[int, float]:
+    """Return the median seconds of an update of a line, by size."""
+    return {size: median(line[size].values()) for size in line}
+
+
+def curves(axes: Axes) -> dict[str, dict[str, dict[int, float]]]:
+    """Return the `curve` of each line, by axis and name."""
+    return {
+        axis: {name: curve(line) for name, line in lines.items()} for axis, lines in axes.items()
     }
 
 
@@ -73,18 +89,20 @@ def line_names(records: list[Record]) -> list[str]:
     ]
 
 
-def crossings(lines: Mapping[str, Curve]) -> list[Crossing]:
+def crossings(lines: Mapping[str, Line]) -> list[Crossing]:
     """Return where one line overtakes another, from the smallest size on.
 
-    Compared are the sizes that both have. At a size where they differ by less than `MARGIN`
-    neither is faster, so that a crossing may lie between sizes that are not neighbours.
+    Compared are the sizes that both have. At a size where they differ by less than `MARGIN`, or
+    where the interval of their pairs does not exclude 1, neither is faster, so that a crossing
+    may lie between sizes that are not neighbours.
     """
     found = []
     for a, b in combinations(lines, 2):
+        sizes = sorted(lines[a].keys() & lines[b].keys())
         leads = [
-            (size, a if lines[a][size] < lines[b][size] else b)
-            for size in sorted(lines[a].keys() & lines[b].keys())
-            if _apart(lines[a][size], lines[b][size])
+            (size, faster)
+            for size in sizes
+            if (faster := _faster(a, b, lines[a][size], lines[b][size]))
         ]
         for (above, before), (below, after) in pairwise(leads):
             if before != after:
@@ -92,8 +110,16 @@ def crossings(lines: Mapping[str, Curve]) -> list[Crossing]:
     return sorted(found, key=lambda c: (c.above, c.below, c.faster, c.slower))
 
 
-def _apart(a: float, b: float) -> bool:
-    return min(a, b) < (1 - MARGIN) * max(a, b)
+def _faster(a: str, b: str, ours: Runs, theirs: Runs) -> str | None:
+    """Return which of two lines is faster at a size; by its medians where there are few pairs."""
+    first, second = median(ours.values()), median(theirs.values())
+    if min(first, second) >= (1 - MARGIN) * max(first, second):
+        return None
+    both = sorted(ours.keys() & theirs.keys())
+    if len(both) >= FEWEST_PAIRS:
+        verdict = judge(Pairs(np.array([theirs[run] / ours[run] for run in both])))
+        return {Decision.FIRST: a, Decision.SECOND: b}.get(verdict.decision)
+    return a if first < second else b
 
 
 def bend(line: Curve) -> int | None:
@@ -106,11 +132,12 @@ def bend(line: Curve) -> int | None:
     return start
 
 
-def remarks(drawn: Mapping[str, Mapping[str, Curve]]) -> list[str]:
-    """Return a sentence for each bend and crossing, axis by axis, of what `curves` returns."""
+def remarks(axes: Axes) -> list[str]:
+    """Return a sentence for each bend and crossing, axis by axis, and how sure they are."""
     sentences = []
-    for axis, lines in drawn.items():
-        bends = [(name, bend(line), line) for name, line in lines.items() if len(line) > 1]
+    for axis, lines in axes.items():
+        drawn = {name: curve(line) for name, line in lines.items()}
+        bends = [(name, bend(line), line) for name, line in drawn.items() if len(line) > 1]
         if bends:
             each = (
                 f"{name} from {at:,} on" if at is not None else f"{name} not up to {max(line):,}"
@@ -121,4 +148,13 @@ def remarks(drawn: Mapping[str, Mapping[str, Curve]]) -> list[str]:
             f"{axis}: {c.faster} overtakes {c.slower} between {c.above:,} and {c.below:,}"
             for c in crossings(lines)
         ]
+    counts = [
+        len(runs) for lines in axes.values() for line in lines.values() for runs in line.values()
+    ]
+    if sentences and min(counts) < FEWEST_PAIRS:
+        trials = "one trial" if min(counts) == 1 else f"{min(counts)} trials"
+        sentences.append(
+            f"not sure: medians of as few as {trials} at a size, and {FEWEST_PAIRS} make an "
+            "interval"
+        )
     return sentences

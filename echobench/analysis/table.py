@@ -1,20 +1,22 @@
-"""The table: one row a cell over its seeds, medians with intervals; in groups, the best marked."""
+"""The table: one row a cell over its seeds, in groups, the best marked.
+
+Each figure is a median; the brackets of all columns are 95% intervals of the median, of one kind.
+"""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import pandas as pd
 
 from echobench.analysis.frame import CELL, Records, disturbed, frame
-from echobench.analysis.pairs import hits_and_misses
+from echobench.analysis.pairs import TIME_TO_TARGET, hits_and_misses, trained
 from echobench.analysis.statistics import Estimate, Floats, censored_median
 from echobench.errors import UnknownNameError
 from echobench.trial.cell import Cell
-from echobench.trial.record import COUNTED
 
 GROUP_BY = ("task", "division")
 GROUPS = (*CELL, "devices", "threads", "units", "machine")
@@ -55,41 +57,59 @@ def cells(records: Records, clock: str = "train") -> list[Row]:
     return sorted(found, key=lambda row: [row.line[name] for name in CELL[:4]])
 
 
+class Column(NamedTuple):
+    """A column of figures.
+
+    Attributes:
+        field: of the frame, or one that a trial may miss (`METRICS`), in its own unit.
+        form: how a figure is printed.
+        factor: from the field's unit to the printed one.
+    """
+
+    field: str
+    form: str
+    factor: float = 1.0
+
+
+COLUMNS = {
+    TIME: Column(TIME_TO_TARGET, "{:.3g} s"),
+    "updates to target": Column("updates_to_target", "{:,.0f}"),
+    "epochs to target": Column("epochs_to_target", "{:,.0f}"),
+    UPDATE: Column("seconds_per_update", "{:.3g}", 1e3),
+    "sequences/s": Column("sequences_per_s", "{:,.0f}"),
+    "epochs": Column("epochs", "{:,.0f}"),
+    "accuracy": Column("accuracy", "{:.4g}%", 100),
+    "exact match": Column("exact_match", "{:.4g}%", 100),
+    "error bound": Column("error_bound", "{:.1e}"),
+    "of limit": Column("limit_fraction", "{:.2g}%", 100),
+    "compile": Column("compile_s", "{:.1f} s"),
+    "wall": Column("wall_s", "{:.1f} s"),
+}
+"""The columns of figures."""
+
+
 def _row(cell: Cell, machine: str, flat: pd.DataFrame, clock: str) -> Row:
     first = flat.iloc[0]
-    counted = flat[flat.status.isin(COUNTED)]
+    counted = flat[flat.counts]
     reached = int((flat.status == "reached").sum())
-    hits, misses = hits_and_misses(counted, clock=clock)  # replicates have no times of their own
-    time = censored_median(hits, misses)
-    columns: dict[str, tuple[Any, str]] = {
-        "updates to target": (counted.updates_to_target, "{:,.0f}"),
-        "epochs to target": (counted.epochs_to_target, "{:,.0f}"),
-        "ms/update": (counted.seconds_per_update * 1e3, "{:.3g}"),
-        "sequences/s": (counted.sequences_per_s, "{:,.0f}"),
-        "epochs": (flat.epochs, "{:,.0f}"),
-        "accuracy": (counted.accuracy * 100, "{:.4g}%"),
-        "exact match": (counted.exact_match * 100, "{:.4g}%"),
-        "error bound": (counted.error_bound, "{:.1e}"),
-        "of limit": (counted.limit_fraction * 100, "{:.2g}%"),
-        "compile": (counted.compile_s, "{:.1f} s"),
-        "wall": (counted.wall_s, "{:.1f} s"),
-    }
-    figures = {name: _spread(*column) for name, column in columns.items()}
+    known = {n: hits_and_misses(counted, column.field, clock) for n, column in COLUMNS.items()}
+    medians = {name: censored_median(*values) for name, values in known.items()}
     units = str(cell.recipe.units)
     return Row(
         line={
             **{name: str(first[name]) for name in CELL[:4]},
             "units": units,
             "success": f"{reached}/{len(counted)}",
-            "time to target": _estimated(time, hits),
-            **{name: text for name, (text, _) in figures.items()},
+            **{name: _text(medians[name], known[name][0], COLUMNS[name]) for name in COLUMNS},
             "note": _note(flat, cell),
         },
         values={
             "units": float(units) if units.isdigit() else None,
             "success": reached / len(counted) if len(counted) else None,
-            "time to target": time.value,
-            **{name: median for name, (_, median) in figures.items()},
+            **{
+                name: None if found.value is None else found.value * COLUMNS[name].factor
+                for name, found in medians.items()
+            },
         },
         place={
             **{name: str(first[name]) for name in CELL},
@@ -103,26 +123,23 @@ def _row(cell: Cell, machine: str, flat: pd.DataFrame, clock: str) -> Row:
     )
 
 
-def _estimated(found: Estimate, hits: Floats) -> str:
-    if not len(hits):
+def _text(found: Estimate, known: Floats, column: Column) -> str:
+    """Return a median as printed, and its interval where it has one that is wider than a digit.
+
+    An end that lies beyond all that was seen is `>` the largest that was.
+    """
+    if not len(known):
         return ""
-    value, low, high = (_seconds(bound, hits) for bound in (found.value, found.low, found.high))
-    return value if found.n == 1 else f"{value} [{low}, {high}]"
 
+    def end(value: float | None) -> str:
+        beyond = "> " if value is None else ""
+        value = known.max() if value is None else value
+        return beyond + column.form.format(value * column.factor)
 
-def _seconds(value: float | None, hits: Floats) -> str:
-    return f"> {hits.max():.3g} s" if value is None else f"{value:.3g} s"
-
-
-def _spread(column: Any, form: str) -> tuple[str, float | None]:
-    """Return the median and, where there are several, the smallest and largest; and the median."""
-    values = pd.to_numeric(column).dropna().astype(float)
-    if values.empty:
-        return "", None
-    middle = float(values.median())
-    low, high = form.format(values.min()), form.format(values.max())
-    median = form.format(middle)
-    return (median if low == high else f"{median} [{low}, {high}]"), middle
+    middle, low, high = map(end, found[:3])
+    if found.low is None or middle == low == high:
+        return middle
+    return f"{middle} [{low}, {high}]"
 
 
 def _note(flat: pd.DataFrame, cell: Cell) -> str:
@@ -220,6 +237,8 @@ def _rank(row: Row, by: str) -> tuple[float, ...] | None:
     value, update = row.values[by], row.values[UPDATE]
     if by == UPDATE:
         return None if update is None else (update,)
+    if not trained(row.trials):
+        return None
     if value is not None:
         return (0.0, value)
     if row.line[TIME]:

@@ -44,9 +44,10 @@ def compare(
     from rich.console import Console
 
     from echobench.analysis import comparison
+    from echobench.analysis.pairs import EACH
     from echobench.plugin.manager import Plugins
     from echobench.present.table import written
-    from echobench.present.terminal import drawn
+    from echobench.present.terminal import drawn, line_of
 
     limits = [comparison.Limit.parse(text) for text in fail_if or []]
     sides = [comparison.Side.parse(text, results) for text in (a, b)]
@@ -60,6 +61,8 @@ def compare(
         say(f"A is {a}; B is {b}", to=sys.stdout)
         for name, lines in comparison.as_tables(comparisons).items():
             console.print(drawn(lines, console.width, names=(name, "B against A")))
+        if len(comparisons) > 1:
+            console.print(line_of(EACH, "dim"))
     else:
         print(written(comparison.as_rows(comparisons), form))
     for one in (one for limit in limits for one in limit.undecided(comparisons)):

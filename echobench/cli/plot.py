@@ -46,7 +46,7 @@ def plot(
     plugin: options.PluginFiles = None,
 ) -> None:
     """Draw a figure of the records."""
-    from echobench.analysis.scaling import curves
+    from echobench.analysis.scaling import measured
     from echobench.harness.studies import measurements
     from echobench.plugin.manager import Plugins
     from echobench.present.figures import form_of
@@ -70,13 +70,13 @@ def plot(
             raise UsageError(f"--results {folder}: expected records; found none")
         _write(kind, output, records, clock)
     else:
-        measured = curves(measurements(studies[kind], records, plugins))
-        if not measured:
+        sizes = measured(measurements(studies[kind], records, plugins))
+        if not sizes:
             raise UsageError(
                 f"--results {folder}: expected records of `echobench study {kind}` with "
                 "times of updates; found none"
             )
-        write_sizes(output, measured, studies[kind].base)
+        write_sizes(output, sizes, studies[kind].base)
     say(f"wrote {output}")
 
 

@@ -43,7 +43,7 @@ def study(
     from rich.console import Console
 
     from echobench import flow
-    from echobench.analysis.scaling import curves, remarks
+    from echobench.analysis.scaling import measured, remarks
     from echobench.harness.plan import Selection
     from echobench.harness.studies import (
         DISPENSABLE,
@@ -102,5 +102,5 @@ def study(
     dispensable = [name for name in DISPENSABLE if name not in kept]
     console.print(drawn(rows, console.width, names, dispensable))
     chosen = [record for record in found if record.backend in selection.backends]
-    for line in remarks(curves(measurements(asked, chosen, session.plugins))):
+    for line in remarks(measured(measurements(asked, chosen, session.plugins))):
         console.print(line_of(line, "dim"))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, cast
@@ -14,15 +15,15 @@ import pandas as pd
 
 from echobench.analysis.frame import frame
 from echobench.analysis.pairs import (
-    ERROR,
-    LOOKS,
     MARGIN,
     RIVALS,
     TIME_TO_TARGET,
     Decision,
+    looks,
     pair,
     settled,
 )
+from echobench.analysis.statistics import ERROR
 from echobench.errors import UsageError
 from echobench.harness.plan import Selection, plan
 from echobench.plugin.manager import Plugins
@@ -58,16 +59,36 @@ class Contest(NamedTuple):
         return f"{self.task}: {words[self.decision]} ({self.pairs} pairs)"
 
 
-def rule() -> dict[str, Any]:
-    """Return the rule as each record keeps it."""
+def rule(contests: int) -> dict[str, Any]:
+    """Return the rule as each record keeps it, for so many pairs of cells."""
     return {
         "rule": "auto: until each pair of cells has a winner or is alike, or the budget is spent",
-        "looks": list(LOOKS),
+        "contests": contests,
+        "looks": looks(contests),
         "metric": TIME_TO_TARGET,
         "error": ERROR,
         "margin": MARGIN,
-        "test": "exact sign test of paired ratios, the error divided by the number of looks",
+        "test": "exact sign test of paired ratios, the error divided by the numbers of looks and "
+        "of pairs of cells",
     }
+
+
+def planned(selection: Selection, plugins: Plugins) -> int:
+    """Return how many pairs of cells a plan has to tell apart.
+
+    Raises:
+        UsageError: none.
+    """
+    cells: dict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
+    for trial in plan(selection, plugins):
+        cells[trial.label, trial.division].add((trial.backend, trial.engine))
+    number = sum(math.comb(len(rivals), 2) for rivals in cells.values())
+    if not number:
+        raise UsageError(
+            "--seeds auto: expected two backends or engines of a task, to be told apart; received "
+            "one; name a number of seeds"
+        )
+    return number
 
 
 def rounds(
@@ -84,23 +105,22 @@ def rounds(
     Raises:
         UsageError: no task has two cells.
     """
-    cells = {(t.label, t.division, t.backend, t.engine) for t in plan(selection, plugins)}
-    if len(cells) == len({cell[:2] for cell in cells}):
-        raise UsageError(
-            "--seeds auto: expected two backends or engines of a task, to be told apart; received "
-            "one; name a number of seeds"
-        )
-    for look in LOOKS:
+    number = planned(selection, plugins)
+    for look in looks(number):
         yield plan(selection.model_copy(update={"seeds": look}), plugins)
-        results = contests(records)
+        results = contests(records, number)
         for contest in results:
             say(str(contest))
         if all(contest.decision is not None for contest in results):
             return
 
 
-def contests(records: Iterable[Record]) -> list[Contest]:
-    """Return each two cells under the same conditions that have a pair of trials."""
+def contests(records: Iterable[Record], planned: int = 1) -> list[Contest]:
+    """Return each two cells under the same conditions that have a pair of trials.
+
+    They are judged as so many as were `planned`, or as there are if these are more: of several
+    classes of machine, each has its own.
+    """
     flat = frame(records)
     conditions: dict[tuple[str, Cell], dict[str, pd.DataFrame]] = defaultdict(dict)
     for names, trials in flat.groupby(["cell", "machine"], observed=True):
@@ -108,10 +128,14 @@ def contests(records: Iterable[Record]) -> list[Contest]:
         shared = cell.without(*RIVALS)
         name = f"{shared} on {machine}" if flat.machine.nunique() > 1 else str(shared)
         conditions[name, shared][f"{cell.backend} {cell.engine}"] = trials
-    results = []
-    for (name, _), cells in sorted(conditions.items(), key=lambda item: item[0][0]):
-        for (a, ours), (b, theirs) in itertools.combinations(sorted(cells.items()), 2):
-            pairs = pair(ours, theirs)
-            if len(pairs.ratios):
-                results.append(Contest(name, a, b, settled(pairs), len(pairs.ratios)))
-    return results
+    found = [
+        (name, a, b, pairs)
+        for (name, _), cells in sorted(conditions.items(), key=lambda item: item[0][0])
+        for (a, ours), (b, theirs) in itertools.combinations(sorted(cells.items()), 2)
+        if len((pairs := pair(ours, theirs)).ratios)
+    ]
+    number = max(planned, len(found))
+    return [
+        Contest(name, a, b, settled(pairs, number), len(pairs.ratios))
+        for name, a, b, pairs in found
+    ]

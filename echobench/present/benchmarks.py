@@ -14,7 +14,7 @@ from echobench.analysis.statistics import censored_median
 from echobench.errors import UsageError
 from echobench.text import file_name, plain
 from echobench.trial.cell import Cell, differences
-from echobench.trial.record import COUNTED, Machine, Record
+from echobench.trial.record import Machine, Record
 
 MEDIANS = (
     "updates_to_target", "epochs_to_target", "seconds_per_update", "sequences_per_s", "epochs",
@@ -116,7 +116,7 @@ def extra_info(records: Sequence[Record]) -> dict[str, Any]:
     if not measured. A trial that failed the parity gate counts as `failed`.
     """
     flat = frame(records)
-    counted = flat[flat.status.isin(COUNTED)]
+    counted = flat[flat.counts]
     target = censored_median(*hits_and_misses(flat))
     medians = {name: _median(flat[name]) for name in MEDIANS}
     checkouts = [record.provenance.git for record in records]

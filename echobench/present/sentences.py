@@ -7,7 +7,15 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from echobench.analysis.pairs import SECONDS_PER_UPDATE, TIME_TO_TARGET, Decision, judge, pair
+from echobench.analysis.pairs import (
+    EACH,
+    MARGIN,
+    SECONDS_PER_UPDATE,
+    TIME_TO_TARGET,
+    Decision,
+    judge,
+    pair,
+)
 from echobench.analysis.statistics import FEWEST_PAIRS
 from echobench.analysis.table import TIME, Group, Row
 from echobench.trial.trial import BUDGET
@@ -28,6 +36,7 @@ def verdicts(
     """Return a sentence for each group: the verdict on its best row and the next.
 
     Where there are too few pairs it names the command that makes enough in the folder `results`.
+    Several intervals have a line that says how often they hold.
     """
     machines = {row.place["machine"] for group in groups for row in group.rows}
     sentences: list[str] = []
@@ -41,6 +50,8 @@ def verdicts(
             sentences.append(_sentence(group, where, clock, results))
         else:
             alone.setdefault(conditions, []).extend(tasks)
+    if sum("enough with:" not in sentence for sentence in sentences) > 1:
+        sentences.append(EACH)
     sentences += [
         f"nothing to compare with on {', '.join(dict.fromkeys(tasks))} {conditions}"
         for conditions, tasks in alone.items()
@@ -61,20 +72,19 @@ def _sentence(group: Group, where: str, clock: str, results: Path | None) -> str
             f"{a} or {b} {where}: {n} pair{'' if n == 1 else 's'}, too few to say; enough with: "
             f"{command}"
         )
+    if verdict.decision is Decision.ALIKE:
+        return f"{a} and {b} differ by less than {MARGIN:.0%} {where} {verdict.ratio.interval}"
     if not verdict.has_winner:
-        _, low, high, _ = verdict.ratio
-        return f"no difference is shown between {a} and {b} {where} [{low:.3g}, {high:.3g}]"
+        return f"no difference is shown between {a} and {b} {where} {verdict.ratio.interval}"
     if verdict.decision is Decision.SECOND:
         a, b = b, a
-    value, low, high, _ = verdict.advantage
-    times = f"{'at least ' if verdict.is_bound else ''}{value:.3g}x"
-    interval = f"[{low:.3g}, {high:.3g}]"
+    more = f"{verdict.times} {'sooner' if group.by == TIME else 'faster'} than {b}"
+    interval = verdict.advantage.interval
     if group.by == TIME:
-        counted = CLOCK_WORDS[clock]
-        return f"{a} reached certified 100% {where} {times} sooner than {b}{counted} {interval}"
+        return f"{a} reached certified 100% {where} {more}{CLOCK_WORDS[clock]} {interval}"
     missed = not any(row.values["success"] for row in group.rows)
     none = "; none reached the target" if missed else ""
-    return f"{a} made an update {where} {times} faster than {b} {interval}{none}"
+    return f"{a} made an update {where} {more} {interval}{none}"
 
 
 def _names(rows: Sequence[Row]) -> list[str]:

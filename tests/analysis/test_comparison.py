@@ -68,12 +68,32 @@ def test_a_ratio_is_that_of_pairs(sides: tuple[Side, Side]) -> None:
 
 def test_the_same_is_no_difference(sides: tuple[Side, Side]) -> None:
     (found,) = compared(sides, trials("jax", 1.0), trials("torch", 1.0), "updates_to_target")
-    assert found.words == "no difference shown [1, 1]"
+    assert found.words == "no difference beyond 5% [1, 1]"
+    # Without an interval nothing is said to be the same, nor better.
+    (few,) = compared(sides, trials("jax", 1.0)[:3], trials("torch", 1.0), "updates_to_target")
+    assert few.words == "not shown"
+
+
+def test_an_interval_that_excludes_1_is_not_printed_with_it(sides: tuple[Side, Side]) -> None:
+    (found,) = compared(sides, trials("jax", 1.0), trials("torch", 1.004))
+    assert found.words == "A 1.004x faster [1.004, 1.004]"
+    (found,) = compared(sides, trials("jax", 1.0003), trials("torch", 1.0))
+    assert found.words == "B 1.0003x faster [1.0003, 1.0003]"
+
+
+def test_what_never_arrives_is_infinitely_slower(sides: tuple[Side, Side]) -> None:
+    crash: dict[str, Any] = {"status": "failed", "time_to_target_s": None, "reason": "SIGSEGV"}
+    (found,) = compared(
+        sides, trials("jax", 1.0), trials("torch", 1.0, **crash), "time_to_target_s"
+    )
+    assert found.words == "A infinitely faster [inf, inf]"
+    (row,) = as_rows([found])
+    assert (row["ratio"], row["low"], row["high"], row["bounded"]) == (None, None, None, PAIRS)
 
 
 def test_few_pairs_make_no_interval(sides: tuple[Side, Side]) -> None:
     found = compared(sides, trials("jax", 1.0)[:5], trials("torch", 2.0))
-    assert found[0].words == "A 2x faster"
+    assert found[0].words == "not shown, by the median A 2x faster"
     (line,) = as_tables(found)["seconds_per_update"]
     assert (line["pairs"], line["note"]) == ("5", "too few pairs for an interval")
     (row,) = as_rows(found)

@@ -17,18 +17,25 @@ from echobench.analysis.comparison import Side, compare
 from echobench.analysis.frame import frame
 from echobench.analysis.leaderboard import ranked, row_of
 from echobench.analysis.pairs import (
-    ERROR,
     LOOKS,
     MARGIN,
     Decision,
     Pairs,
     Verdict,
     judge,
+    looks,
     pair,
     ratios,
     settled,
 )
-from echobench.analysis.statistics import FEWEST_PAIRS, MANY_PAIRS, Estimate, widened_tail
+from echobench.analysis.statistics import (
+    ERROR,
+    FEWEST_PAIRS,
+    MANY_PAIRS,
+    Estimate,
+    fewest,
+    widened_tail,
+)
 from echobench.harness.adaptive import contests
 from echobench.present.page.cells import groups
 from echobench.present.sentences import verdicts
@@ -107,6 +114,9 @@ def test_trials_pair_by_machine_seed_and_repeat_and_the_last_of_a_run_counts() -
 def test_a_decision_by_hand(low: float | None, high: float | None, decision: Decision) -> None:
     verdict = Verdict(Estimate(1.0, low, high, 8))
     assert verdict.decision is decision
+    # A miss bounds a difference from below: how small it is, it does not show.
+    bounded = Verdict(Estimate(1.0, low, high, 8), bounded=1)
+    assert bounded.decision is (Decision.OPEN if decision is Decision.ALIKE else decision)
     assert verdict.has_winner == (decision in (Decision.FIRST, Decision.SECOND))
 
 
@@ -116,18 +126,46 @@ def test_the_advantage_is_the_ratio_of_the_slower_to_the_faster() -> None:
     assert Verdict(Estimate(0.5, None, None, 3)).advantage == (2.0, None, None, 3)
 
 
-@pytest.mark.parametrize("n", LOOKS)
+def test_a_trial_that_can_never_arrive_loses_against_any_hit() -> None:
+    crash = [changed(missed(seed, 0.1), status="failed", reason="SIGSEGV") for seed in range(7)]
+    hits = [reached(seed, 100.0 + seed) for seed in range(6)]
+    found = pair(frame(crash), frame(hits))
+    assert (found.ratios.tolist(), found.bounded, found.silent) == ([0.0] * 6, 6, 0)
+    verdict = judge(found)
+    assert (verdict.decision, verdict.times) == (Decision.SECOND, "infinitely")
+    # One that was given up after 0.1 s might have arrived: it bounds nothing.
+    assert len(pair(frame(missed(s, 0.1) for s in range(6)), frame(hits)).ratios) == 0
+    # Nor does one that somebody else ended.
+    killed = [changed(one, reason="killed: used 2 GB, more than ...") for one in crash]
+    assert len(pair(frame(killed), frame(hits)).ratios) == 0
+    # Of two that never arrive neither is the faster.
+    assert pair(frame(crash), frame(crash)).silent == 7
+
+
+def test_looks_are_as_many_seeds_as_can_decide_so_many_contests() -> None:
+    assert looks() == [8, 12, 18, 27, 40]
+    for number in (1, 6, 12, 48):
+        first, *later = looks(number)
+        clear = [Pairs(np.linspace(1.1, 1.3, n)) for n in (first - 1, first)]
+        decisions = [settled(pairs, number) for pairs in clear]
+        assert decisions == [None, Decision.FIRST]
+        assert first == fewest(LOOKS * number)
+        assert later == sorted(later)
+        assert len(later) == LOOKS - 1
+
+
+@pytest.mark.parametrize("n", looks())
 def test_what_settles_a_look_is_a_verdict_too(n: int) -> None:
     for slower in range(n + 1):
         pairs = Pairs(np.array([1.1] * slower + [0.9] * (n - slower)))
         decision = settled(pairs)
-        sure = stats.binomtest(slower, n).pvalue <= ERROR / len(LOOKS)
+        sure = stats.binomtest(slower, n).pvalue <= ERROR / LOOKS
         assert decision is (judge(pairs).decision if sure else None)
         assert not sure or decision is (Decision.FIRST if 2 * slower > n else Decision.SECOND)
 
 
 def test_the_sign_test_of_a_look_is_stricter_than_the_interval() -> None:
-    error = ERROR / len(LOOKS)
+    error = ERROR / LOOKS
     for n in range(FEWEST_PAIRS, MANY_PAIRS):
         # As many ratios below 1 as the sign test allows, if it allows any.
         tails = 2 * stats.binom.cdf(np.arange(n // 2), n, 0.5)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echobench.analysis.scaling import Crossing, bend, crossings, curves, remarks
+from echobench.analysis.scaling import Crossing, bend, crossings, curves, measured, remarks
 from echobench.errors import UsageError
 from echobench.present.figures.sizes import MIN_DISTANCE, separated, write_sizes
 from echobench.trial.record import Parity
@@ -20,8 +20,9 @@ SIZES = (1, 2, 4, 8, 16)
 FLAT, STEEP = [1.0] * 5, [1.0, 2.0, 4.0, 8.0, 16.0]
 
 
-def line(*values: float) -> dict[int, float]:
-    return dict(zip(SIZES, values, strict=False))
+def line(*values: float) -> dict[int, dict[tuple[int, int], float]]:
+    """Return a line of one trial at each size."""
+    return {size: {(0, 0): value} for size, value in zip(SIZES, values, strict=False)}
 
 
 def test_who_overtakes_between_which_sizes() -> None:
@@ -42,10 +43,29 @@ def test_nobody_overtakes_within_the_noise() -> None:
 
 
 def test_what_one_lacks_is_not_compared() -> None:
-    assert crossings({"a": {1: 1.0, 2: 1.0, 8: 9.0}, "b": {1: 2.0, 4: 2.0, 8: 2.0}}) == [
+    a, b = line(1, 1, 1, 9), line(2, 2, 2, 2)
+    assert crossings({"a": {s: a[s] for s in (1, 2, 8)}, "b": {s: b[s] for s in (1, 4, 8)}}) == [
         Crossing("b", "a", 1, 8)
     ]
-    assert crossings({"a": {1: 1.0}, "b": {2: 2.0}}) == []
+    assert crossings({"a": {1: a[1]}, "b": {2: b[2]}}) == []
+
+
+def several(*sizes: list[float]) -> dict[int, dict[tuple[int, int], float]]:
+    """Return a line of several trials at each size."""
+    return {
+        size: {(seed, 0): value for seed, value in enumerate(values)}
+        for size, values in zip(SIZES, sizes, strict=False)
+    }
+
+
+def test_a_lead_that_pairs_do_not_show_overtakes_nobody() -> None:
+    a = several([1.0] * 6, [2.0] * 6)
+    # By its median b is the faster one at 2, in four of six trials: that may be chance.
+    unsure = several([2.0] * 6, [1.0, 1.1, 1.2, 1.3, 2.4, 2.6])
+    assert crossings({"a": a, "b": unsure}) == []
+    sure = several([2.0] * 6, [1.0, 1.1, 1.2, 1.3, 1.4, 1.6])
+    assert crossings({"a": a, "b": sure}) == [Crossing("b", "a", 1, 2)]
+    assert remarks({"units": {"a": a, "b": sure}})[-1].startswith("units: b overtakes a")
 
 
 @pytest.mark.parametrize(
@@ -60,7 +80,7 @@ def test_what_one_lacks_is_not_compared() -> None:
     ],
 )
 def test_where_a_line_bends(values: list[float], expected: int | None) -> None:
-    assert bend(line(*values)) == expected
+    assert bend(dict(zip(SIZES, values, strict=False))) == expected
 
 
 def test_from_records_to_remarks() -> None:
@@ -74,34 +94,39 @@ def test_from_records_to_remarks() -> None:
         ({"units": 1024}, record(backend="flax", seconds_per_update=1.0, parity=wrong)),
         ({"samples": 1024}, record(backend="jax", seconds_per_update=1.2)),
     ]
-    drawn = curves(told)
-    assert drawn == {
+    found = measured(told)
+    assert curves(found) == {
         "units": {"flax": {1: 2.0, 4: 2.1}, "jax": {1: 1.0, 4: 4.0}},
         "samples": {"flax": {1: 2.0}, "jax": {1: 1.0, 1024: 1.2}},
     }
-    assert remarks(drawn) == [
+    assert remarks(found) == [
         "units: the time of an update grows: flax not up to 4, jax from 1 on",
         "units: flax overtakes jax between 1 and 4",
         "samples: the time of an update grows: jax not up to 1,024",
+        "not sure: medians of as few as one trial at a size, and 6 make an interval",
     ]
 
 
 def test_other_machines_and_engines_have_lines_of_their_own() -> None:
     fit = record(engine="fit", seconds_per_update=3.0)
     fused = record(seconds_per_update=1.0)
-    again = record(seconds_per_update=2.0)
-    assert curves([({"units": 1}, one) for one in (fit, fused, again)]) == {
+    again = record(1, seconds_per_update=2.0)
+    assert curves(measured([({"units": 1}, one) for one in (fit, fused, again)])) == {
         "units": {"jax fit": {1: 3.0}, "jax fused": {1: 1.5}}
     }
 
 
+def at(**sizes: float) -> dict[int, dict[tuple[int, int], float]]:
+    return {int(name[1:]): {(0, 0): value} for name, value in sizes.items()}
+
+
 DRAWN = {
     "units": {
-        "jax": {20: 0.001, 2048: 0.9},
-        "torch-native": {20: 0.004, 2048: 0.9},
-        "flax": {20: 0.001},
+        "jax": at(_20=0.001, _2048=0.9),
+        "torch-native": at(_20=0.004, _2048=0.9),
+        "flax": at(_20=0.001),
     },
-    "samples an update": {"jax": {1: 0.001, 4096: 0.1}},
+    "samples an update": {"jax": at(_1=0.001, _4096=0.1)},
 }
 
 

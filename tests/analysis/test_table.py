@@ -65,7 +65,9 @@ def test_csv_has_a_line_a_trial_and_empty_for_not_measured() -> None:
 def test_without_misses_the_median_is_the_samples() -> None:
     (line,) = table.summary([reached(seed, s) for seed, s in enumerate([1.0, 5.0, 2.0])])
     assert line["success"] == "3/3"
-    assert line["time to target"].startswith("2 s [")
+    assert line["time to target"] == "2 s"
+    (line,) = table.summary([reached(seed, s) for seed, s in enumerate([1.0, 5.0, 2.0, 4.0])])
+    assert line["time to target"] == "3 s"  # the middle of the two in the middle
 
 
 def test_a_miss_is_censored_and_moves_the_median() -> None:
@@ -74,7 +76,68 @@ def test_a_miss_is_censored_and_moves_the_median() -> None:
     records = [reached(0, 1.0), missed(1, 1.5), reached(2, 2.0), reached(3, 4.0)]
     (line,) = table.summary(records)
     assert line["success"] == "3/4"
-    assert line["time to target"].startswith("2 s [")
+    assert line["time to target"] == "2 s"
+
+
+def trials(count: int, **fields: Any) -> list[Record]:
+    return [
+        changed(reached(seed, 1.0 + seed), **{name: f(seed) for name, f in fields.items()})
+        for seed in range(count)
+    ]
+
+
+def test_all_brackets_of_a_row_are_intervals_of_one_kind_from_six_trials_on() -> None:
+    fields: dict[str, Any] = {
+        "updates_to_target": lambda seed: 10 * (seed + 1),
+        "seconds_per_update": lambda seed: 1e-3 * (seed + 1),
+        "compile_s": lambda seed: 1.0 + seed,
+        "sequences_per_s": lambda seed: 1000.0 / (seed + 1),
+    }
+    (few,) = table.summary(trials(5, **fields))
+    assert not any("[" in text for text in few.values())
+    (line,) = table.summary(trials(9, **fields))
+    # The exact interval of the median of nine: the second and the eighth (Conover's table).
+    assert line["time to target"] == "5 s [2 s, 8 s]"
+    assert line["updates to target"] == "50 [20, 80]"
+    assert line["ms/update"] == "5 [2, 8]"
+    assert line["compile"] == "5.0 s [2.0 s, 8.0 s]"
+    assert line["sequences/s"] == "200 [125, 500]"  # of a rate it is that of the time
+
+
+def test_updates_to_target_count_misses_as_the_time_does() -> None:
+    # Four reach it at 1 to 4, three miss after 5: the fourth of seven is the median.
+    hits = trials(4, updates_to_target=lambda seed: 100 * (seed + 1), epochs=lambda seed: 9)
+    misses = [
+        changed(missed(seed, 5.0), updates=500, epochs=50, updates_to_target=None)
+        for seed in (4, 5, 6)
+    ]
+    (line,) = table.summary([*hits, *misses])
+    assert line["success"] == "4/7"
+    assert line["time to target"] == "4 s [1 s, > 4 s]"
+    assert line["updates to target"] == "400 [100, > 400]"
+
+
+def test_a_trial_that_crashed_is_one_of_n_and_never_arrives() -> None:
+    hits = [reached(seed, 1.0 + seed) for seed in range(4)]
+    crash = record(4, status="failed", reason="the worker was ended by SIGSEGV")
+    (line,) = table.summary([*hits, crash])
+    assert (line["success"], line["time to target"]) == ("4/5", "3 s")
+    assert line["note"] == "the worker was ended by SIGSEGV"
+    for reason in (
+        "killed: used 2 GB, more than --memory-limit 1 GB",
+        "lost 3 times with its machine: gone",
+        "no process could be started: OSError: no memory",
+    ):
+        (line,) = table.summary([*hits, changed(crash, reason=reason)])
+        assert (line["success"], line["time to target"]) == ("4/4", "2.5 s")
+
+
+def test_a_trial_whose_loss_stopped_being_finite_never_arrives() -> None:
+    hits = [reached(seed, 1.0 + seed) for seed in range(4)]
+    early = changed(missed(9, 0.1), diverged_epoch=3)
+    (line,) = table.summary([*hits, early])
+    # Had it been given up at 0.1 s it would say nothing, and the median were 2.5 s.
+    assert (line["success"], line["time to target"]) == ("4/5", "3 s")
 
 
 def test_where_most_miss_the_median_is_beyond_what_was_seen() -> None:
@@ -143,8 +206,7 @@ def test_the_best_by_time_is_pandas_smallest_median() -> None:
     flat = frame.load(RESULTS / "open")
     assert (flat.status == "reached").all()  # so that the median needs no censoring
     cells = flat.groupby(frame.CELL[:4], observed=True)["time_to_target_s"]
-    # Of an even number, Kaplan-Meier takes the lower of the two in the middle.
-    medians = cells.quantile(0.5, interpolation="lower").reset_index()
+    medians = cells.median().reset_index()
     first = medians.loc[
         medians.groupby(["task", "division"], observed=True)["time_to_target_s"].idxmin()
     ]

@@ -46,6 +46,15 @@ def test_the_share_that_reached_it_is_scipy_s() -> None:
     np.testing.assert_allclose(found.censored, np.sort(given_up))
 
 
+def test_who_never_arrives_keeps_the_share_below_one(tmp_path: Path) -> None:
+    hits = [reached(seed, 1.0 + seed) for seed in range(3)]
+    crash = changed(missed(9, 0.1), status="failed", reason="SIGSEGV")
+    found = curves.arrival(frame.frame([*hits, crash]))
+    assert (found.shares.tolist(), found.censored.tolist(), found.n) == ([0.25, 0.5, 0.75], [], 4)
+    lines.write_survival(tmp_path / "a.svg", panels_of([*hits, crash]))
+    assert "jax 3 of 4 seeds, half of them by 2.5 s" in (tmp_path / "a.svg").read_text()
+
+
 def test_learning_is_the_quartiles_of_what_each_seed_had_last(matrix: list[Record]) -> None:
     seeds = panels_of(matrix)["whole (open)"]["jax fused"]
     found = curves.learning(seeds, "seconds")

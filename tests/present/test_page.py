@@ -193,7 +193,7 @@ def test_the_trials_of_a_search_are_no_results(tmp_path: Path) -> None:
     store = Store(tmp_path / "results")
     for seed in (0, FIRST_TUNING_SEED):
         store.append(record(seed))
-    assert [found.seed for found in pages.read(store.folder)] == [0]
+    assert [found.seed for found in pages.read(store.folder)["."]] == [0]
 
 
 def test_columns_hold_what_is_shared_once() -> None:

@@ -39,7 +39,9 @@ def write_updates(path: Path, panels: figures.RecordPanels) -> None:
     spans_of = _measured(panels, span, "times of updates")
     styles = figures.LineStyles(figures.names_in(panels))
     heights = [len(spans) + 1.6 for spans in spans_of.values()]
-    words = figures.description(spans_of, _spans_in_words, ", ms an update")
+    words = figures.description(
+        spans_of, _spans_in_words, ", ms an update, median [smallest, largest]"
+    )
     size = (6.4, ROW * sum(heights) + 0.5)
     with figures.figure(path, "Time of an update", words, size) as drawing:
         axes = _stacked(drawing, heights, sharex=True)

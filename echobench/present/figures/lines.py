@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from echobench.analysis.curves import AXES, Learning, arrival, learning
-from echobench.analysis.footnotes import Course, break_even, course, who_is_first
+from echobench.analysis.footnotes import Course, course, leads, who_is_first
 from echobench.analysis.frame import frame
 from echobench.analysis.pairs import hits_and_misses
 from echobench.analysis.statistics import censored_median
@@ -144,21 +144,25 @@ def write_survival(path: Path, panels: figures.RecordPanels, clock: str = "train
 
 
 def write_break_even(path: Path, panels: figures.RecordPanels) -> None:
-    """Write seconds by updates, compiling counted, with a dot where another cell becomes first."""
-    lines_of = {
-        panel: {name: course(name, [flat]) for name, flat in lines.items()}
-        for panel, lines in figures.by_line(panels, frame).items()
-    }
-    every = [lines.values() for lines in lines_of.values()]
-    figures.require(chain(*every), "times of compiling and of updates")
+    """Write seconds by updates, compiling counted, the stretches shaded where another overtakes."""
+    frames = figures.by_line(panels, frame)
+    every = (course(name, [flat]) for lines in frames.values() for name, flat in lines.items())
+    figures.require(every, "times of compiling and of updates")
 
-    def draw(panel: Axes, lines: Mapping[str, Course | None], styles: figures.LineStyles) -> None:
-        courses = [line for line in lines.values() if line is not None]
+    def draw(panel: Axes, lines: Mapping[str, pd.DataFrame], styles: figures.LineStyles) -> None:
+        medians = [course(name, [flat]) for name, flat in lines.items()]
+        courses: list[Course] = [line for line in medians if line is not None]
         if not courses:
             _note(panel, "no times")
             return
-        overtaking = break_even(courses)[1:]
-        end = 10 * max([FEWEST_UPDATES / 10, *(at for at, _ in overtaking)])
+        found = leads(lines)
+        # One cell before and after, and between the two both are possible.
+        overtaking = [
+            (between.start, after.start, after.names[0])
+            for before, between, after in zip(found, found[1:], found[2:], strict=False)
+            if len(before.names) == len(after.names) == 1
+        ]
+        end = 10 * max([FEWEST_UPDATES / 10, *(high for _, high, _ in overtaking)])
         updates = np.geomspace(1, end, 200)
         for line in courses:
             seconds = line.compile_s + updates * line.seconds_per_update
@@ -166,24 +170,25 @@ def write_break_even(path: Path, panels: figures.RecordPanels) -> None:
         panel.set_xscale("log")
         panel.set_yscale("log")
         panel.set_xlim(1, end)
-        for number, (at, line) in enumerate(overtaking):
-            height = line.compile_s + at * line.seconds_per_update
-            colour = styles(line.name)["color"]
-            panel.plot(at, height, "o", color=colour, markersize=6, zorder=5)
-            figures.label(panel, f"{at:,.0f}", (at, height), (4, 6 if number % 2 else -11))
+        for number, (low, high, name) in enumerate(overtaking):
+            (line,) = (line for line in courses if line.name == name)
+            middle = (low * high) ** 0.5
+            height = line.compile_s + middle * line.seconds_per_update
+            panel.axvspan(low, high, color=styles(name)["color"], alpha=0.25, linewidth=0)
+            at, gap = (high, height), (4, 6 if number % 2 else -11)
+            figures.label(panel, f"{low:,.0f} to {high:,.0f}", at, gap)
         figures.plain_numbers(panel.xaxis, "{:,.0f}")
         figures.plain_numbers(panel.yaxis)
         figures.tidy(panel)
 
-    def in_words(lines: Mapping[str, Course | None]) -> list[str]:
-        courses = [line for line in lines.values() if line is not None]
-        return [who_is_first(courses)] if courses else []
+    def in_words(lines: Mapping[str, pd.DataFrame]) -> list[str]:
+        return [who_is_first(lines) or "too few trials to say who is first"]
 
     _write_panels(
         path,
-        lines_of,
+        frames,
         "Compiling and updates: who is first up to how many",
-        figures.description(lines_of, in_words, ", compiling counted"),
+        figures.description(frames, in_words, ", compiling counted"),
         draw,
         ("updates", "compiling and updates (s)"),
     )

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from echobench.analysis.scaling import Curve, remarks
-from echobench.present.figures import COLOURS, Panels, figure, names_in, tidy
+from echobench.analysis.scaling import Axes as Sizes
+from echobench.analysis.scaling import Curve, curves, remarks
+from echobench.present.figures import COLOURS, figure, names_in, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,12 +19,13 @@ MIN_DISTANCE = 0.06
 """Least distance of two names beside a panel, as a share of its height."""
 
 
-def write_sizes(path: Path, panels: Panels[Curve], base: Mapping[str, int]) -> None:
+def write_sizes(path: Path, measured: Sizes, base: Mapping[str, int]) -> None:
     """Write what an update costs by size: a panel per axis of the study, a line per backend.
 
     `base` is the size on each axis while another one varies.
     """
-    words = ". ".join(remarks(panels))
+    words = ". ".join(remarks(measured))
+    panels = curves(measured)
     names = names_in(panels)
     size = (4.0 * len(panels), 3.8)
     with figure(path, "What an update costs by size", words, size) as drawing:

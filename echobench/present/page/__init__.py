@@ -11,7 +11,7 @@ import base64
 import hashlib
 import importlib.metadata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echobench.analysis.curves import PHASES
-from echobench.analysis.footnotes import chosen, footnotes
+from echobench.analysis.footnotes import chosen
 from echobench.analysis.frame import disturbed, frame, sorted_out_frame
-from echobench.analysis.scaling import curves, remarks
+from echobench.analysis.scaling import curves, measured, remarks
 from echobench.errors import UsageError
 from echobench.harness.plan import Selection
 from echobench.harness.studies import answers, measurements, plan_study
@@ -99,22 +99,22 @@ class Page:
         return sum(len(cell.records) for group in self.groups for cell in group.cells)
 
 
-def read(folder: Path) -> list[Record]:
-    """Return the training records in a folder and its subfolders, oldest file first.
+def read(folder: Path) -> dict[str, list[Record]]:
+    """Return the training records in a folder and its subfolders, by subfolder, oldest file first.
 
     Quick records and studies are left out, unless the folder itself is theirs; so are the
     trials of a search, which are not results.
     """
-    chosen_files = [
-        file
-        for file in record_files(folder, deep=True)
-        if not APART & set(file.relative_to(folder).parts)
-    ]
+    found: dict[str, list[Record]] = defaultdict(list)
     with Complaints() as complain:
-        records = (
-            record for file in chosen_files for record in read_lines(file, decoded, complain)
-        )
-        return [assessed(record) for record in records if record.seed < FIRST_TUNING_SEED]
+        for file in record_files(folder, deep=True):
+            place = file.relative_to(folder)
+            if not APART & set(place.parts):
+                records = read_lines(file, decoded, complain)
+                found[place.parent.as_posix()] += [
+                    assessed(record) for record in records if record.seed < FIRST_TUNING_SEED
+                ]
+    return found
 
 
 def write(folder: Path, output: Path, plugins: Plugins) -> None:
@@ -122,7 +122,7 @@ def write(folder: Path, output: Path, plugins: Plugins) -> None:
     everything = read(folder)
     names = sorted(plugins.studies)
     studies = [_study(name, folder / "studies" / name, plugins) for name in names]
-    if not everything and not any(study.records for study in studies):
+    if not any(everything.values()) and not any(study.records for study in studies):
         raise UsageError(
             f"--results {folder}: expected records; found none; make some with: echobench run"
         )
@@ -133,23 +133,37 @@ def write(folder: Path, output: Path, plugins: Plugins) -> None:
 
 
 def _page(
-    folder: Path, everything: Sequence[Record], studies: list[StudyView], plugins: Plugins
+    folder: Path,
+    everything: Mapping[str, Sequence[Record]],
+    studies: list[StudyView],
+    plugins: Plugins,
 ) -> Page:
-    records = latest(list(everything))
+    # A trial that two folders have counts in each, as `echobench table` of each shows it.
+    by_folder = {name: latest(list(some)) for name, some in everything.items()}
+    records = [record for some in by_folder.values() for record in some]
+    folders = [name for name, some in by_folder.items() for _ in some]
     flat, moved = sorted_out_frame(frame(records), plugins)
     of_studies = [record for study in studies for record in study.records]
     study_flat, _ = sorted_out_frame(frame(of_studies), plugins)
-    agreement = [line for line in footnotes(flat) if "log-rank" in line]
     return Page(
         folder=redact(str(folder)),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         version=importlib.metadata.version("echobench"),
-        groups=groups(records, flat),
+        groups=groups(records, flat, folders),
         studies=studies,
         study_groups=groups(of_studies, study_flat),
         machines=_machines([*records, *of_studies], [*disturbed(flat), *disturbed(study_flat)]),
-        remarks=[*agreement, *chosen(frame(everything)), *moved],
+        remarks=[*_chosen(everything), *moved],
     )
+
+
+def _chosen(everything: Mapping[str, Sequence[Record]]) -> list[str]:
+    """Return which trials of each folder were run again, and which seeds are missing."""
+    return [
+        line if len(everything) == 1 else f"{name}: {line}"
+        for name, records in everything.items()
+        for line in chosen(frame(records))
+    ]
 
 
 def _study(name: str, folder: Path, plugins: Plugins) -> StudyView:
@@ -160,16 +174,16 @@ def _study(name: str, folder: Path, plugins: Plugins) -> StudyView:
     known = [b for b in dict.fromkeys(r.backend for r in records) if b in plugins.backends]
     seeds = min(MOST_SEEDS, 1 + max(record.seed for record in records))
     planned = plan_study(study, Selection(backends=known or [study.backend], seeds=seeds), plugins)
-    by_axis = curves(measurements(study, records, plugins)) if study.axes else {}
+    axes = measured(measurements(study, records, plugins)) if study.axes else {}
     sizes = {
         axis: {
             line: [[size, seconds * 1e3] for size, seconds in points.items()]
             for line, points in lines.items()
         }
-        for axis, lines in by_axis.items()
+        for axis, lines in curves(axes).items()
     }
     rows = answers(planned, records)
-    return StudyView(name, study.question, rows, sizes, remarks(by_axis), records)
+    return StudyView(name, study.question, rows, sizes, remarks(axes), records)
 
 
 def _machines(records: Sequence[Record], noisy: Sequence[bool]) -> list[dict[str, Any]]:

@@ -12,24 +12,23 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from echobench.analysis import pairs
-from echobench.analysis.footnotes import break_even, course, variants, who_is_first
-from echobench.analysis.pairs import Decision, hits_and_misses
-from echobench.analysis.statistics import FEWEST_PAIRS, censored_median
-from echobench.analysis.table import summary
+from echobench.analysis import pairs, table
+from echobench.analysis.footnotes import agreement, course, variants, who_is_first
+from echobench.analysis.pairs import MARGIN, Decision, hits_and_misses
+from echobench.analysis.statistics import FEWEST_PAIRS, censored_median, times
 from echobench.present.page import data
 from echobench.trial.cell import Cell
-from echobench.trial.record import COUNTED, Record
+from echobench.trial.record import Record
 
 COLUMNS = {
     "success": "share of trials that reached certified 100%",
-    "time to target": "median training time, 95% interval",
+    "time to target": "median training time, misses censored",
     "compile + target": "the same with the compiling before it",
-    "ms/update": "median [smallest, largest]",
-    "updates to target": "median [smallest, largest]",
-    "compile": "median [smallest, largest]",
-    "wall": "whole process, median [smallest, largest]",
-    "accuracy": "median [smallest, largest]",
+    "ms/update": "median",
+    "updates to target": "median, misses censored",
+    "compile": "median",
+    "wall": "whole process, median",
+    "accuracy": "median",
     "of limit": "of the machine's matrix rate",
     "note": "misses, failures and doubts, with their reasons",
 }
@@ -153,7 +152,7 @@ def best(
     reached = False
     for name, flat in cells.items():
         hits, misses = hits_and_misses(flat, metric, clock)
-        if len(hits) or len(misses):
+        if pairs.trained(flat) and (len(hits) or len(misses)):
             median = censored_median(hits, misses).value
             order[name] = (math.inf, -len(hits)) if median is None else (median,)
             reached = reached or len(hits) > 0
@@ -173,42 +172,54 @@ def best(
     for name, found in ((names[0], lowest), *((name, verdicts(name)) for name in faster)):
         if all(verdict.decision is Decision.FIRST for verdict in found.values()):
             rival, verdict = next(iter(found.items()))
-            value, low, high, _ = verdict.ratio
-            least = "at least " if verdict.is_bound else ""
-            text = f", {least}{value:.3g}x faster than {rival} [{low:.3g}, {high:.3g}]"
+            text = f", {verdict.times} faster than {rival} {verdict.ratio.interval}"
             return Best(name, True, text)
     rival, verdict = next((r, v) for r, v in lowest.items() if v.decision is not Decision.FIRST)
-    value, low, high, n = verdict.ratio
+    n = verdict.ratio.n
     if verdict.decision is Decision.FEW:
         text = (
             f"no winner named: {n} usable pair{'' if n == 1 else 's'} of {names[0]} and "
             f"{rival}, and {FEWEST_PAIRS} make an interval"
         )
         return Best(names[0], False, text, few=True)
-    text = f"{rival} takes {value:.3g}x the time of {names[0]} [{low:.3g}, {high:.3g}]"
+    interval = verdict.ratio.interval
+    if verdict.decision is Decision.ALIKE:
+        text = f"{rival} and {names[0]} differ by less than {MARGIN:.0%} {interval}"
+    else:
+        least = "at least " if verdict.is_bound else ""
+        took = f"{least}{times(verdict.ratio.value or 0.0)}x the time"
+        text = f"{rival} takes {took} of {names[0]} {interval}"
     return Best(names[0], False, f"no winner shown: {text}")
 
 
-def groups(records: Sequence[Record], flat: pd.DataFrame) -> list[GroupView]:
+def groups(
+    records: Sequence[Record], flat: pd.DataFrame, folders: Sequence[str] = ()
+) -> list[GroupView]:
     """Return the groups of the overview, in order of task and division.
 
-    `flat` is the frame of the records, each in the division that its recipe says.
+    `flat` is the frame of the records, each in the division that its recipe says. Records of
+    several `folders`, one for each record, make no common row: each folder is as its table.
     """
-    labels: dict[str, set[str]] = defaultdict(set)
-    for machine, backend, engine in zip(flat.machine, flat.backend, flat.engine, strict=True):
-        labels[str(machine)].add(f"{backend} {engine}")
+    flat = flat.assign(folder=list(folders) or "")
+    labels: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for machine, place, *words in zip(
+        flat.machine, flat.folder, flat.backend, flat.engine, strict=True
+    ):
+        labels[str(machine), str(place)].add(" ".join(map(str, words)))
     found, conditions = [], []
     for by_label in variants(flat).values():
-        alike: dict[tuple[Cell, str], list[CellView]] = defaultdict(list)
+        alike: dict[tuple[Cell, str, str], list[CellView]] = defaultdict(list)
         for label, frames in by_label.items():
-            for frame in frames:
-                view = _cell(label, frame, records)
-                alike[view.cell.without(*pairs.RIVALS), view.about["machine"]].append(view)
-        for (shared, machine), cells in alike.items():
-            conditions.append({**_settings(shared), "machine": machine})
+            for part in frames:
+                for name, own in part.groupby("folder", sort=False):
+                    view = _cell(label, own, records)
+                    shared = view.cell.without(*pairs.RIVALS)
+                    alike[shared, view.about["machine"], str(name)].append(view)
+        for (shared, machine, folder), cells in alike.items():
+            conditions.append({**_settings(shared), "machine": machine, "folder": folder})
             there = {f"{view.about['backend']} {view.about['engine']}" for view in cells}
             _tell_apart(cells)
-            found.append(_group(cells, sorted(labels[machine] - there)))
+            found.append(_group(cells, sorted(labels[machine, folder] - there)))
     same: dict[tuple[str, str], list[int]] = defaultdict(list)
     for index, group in enumerate(found):
         same[group.task, group.division].append(index)
@@ -232,32 +243,15 @@ def _differences(settings: Sequence[Mapping[str, Any]]) -> list[str]:
 def _cell(label: str, flat: pd.DataFrame, records: Sequence[Record]) -> CellView:
     own = [records[index] for index in flat.index]
     first = flat.iloc[0]
-    digest = hashlib.sha256(f"{first.cell.text}\n{first.machine}".encode()).hexdigest()[:10]
-    (texts,) = summary(flat)
-    texts["compile + target"] = summary(flat, "compile")[0]["time to target"]
-    counted = flat[flat.status.isin(COUNTED)]
-    middle = {
-        "ms/update": flat.seconds_per_update,
-        "updates to target": flat.updates_to_target,
-        "compile": flat.compile_s,
-        "wall": flat.wall_s,
-        "accuracy": flat.accuracy,
-        "of limit": flat.limit_fraction,
-    }
-    numbers = {
-        "success": float((flat.status == "reached").sum() / len(counted)) if len(counted) else None,
-        "time to target": censored_median(*hits_and_misses(flat)).value,
-        "compile + target": censored_median(*hits_and_misses(flat, clock="compile")).value,
-        **{name: _median(column) for name, column in middle.items()},
-    }
+    said = "\n".join([first.cell.text, first.machine, first.folder])
+    digest = hashlib.sha256(said.encode()).hexdigest()[:10]
+    (row,) = table.cells(flat)
+    (compiled,) = table.cells(flat, "compile")
+    texts = {**row.line, "compile + target": compiled.line[table.TIME]}
+    numbers = {**row.values, "compile + target": compiled.values[table.TIME]}
     about = {name: str(first[name]) for name in ABOUT}
     about["status"] = " ".join(sorted(set(map(str, flat.status))))
     return CellView(digest, label, about, texts, numbers, data.charts(own, flat), own, flat)
-
-
-def _median(values: pd.Series[Any]) -> float | None:
-    there = pd.to_numeric(values).dropna()
-    return float(there.median()) if len(there) else None
 
 
 def _tell_apart(cells: Sequence[CellView]) -> None:
@@ -270,8 +264,8 @@ def _tell_apart(cells: Sequence[CellView]) -> None:
             texts = _differences([_settings(view.cell) for view in same])
             for cell, text in zip(same, texts, strict=True):
                 cell.name = f"{cell.name} ({text or 'as usual'})"
-    for name, times in Counter(cell.name for cell in cells).items():
-        if times > 1:
+    for name, count in Counter(cell.name for cell in cells).items():
+        if count > 1:
             for number, cell in enumerate([c for c in cells if c.name == name], start=1):
                 cell.name += f" #{number}"
 
@@ -298,10 +292,10 @@ def _group(cells: list[CellView], absent: list[str]) -> GroupView:
             asked.text: (one.name or "" if one.shown else "", one.text)
             for asked, one in zip(QUESTIONS.values(), bests.values(), strict=True)
         }
-    if len(lines) > 1:
-        always = "" if len(break_even(lines)) > 1 else ", however many"
-        first = who_is_first(lines) + always
-        answers["By number of updates, compiling counted (medians)"] = ("", first)
+    first = who_is_first(flats)
+    if first:
+        answers["By number of updates, compiling counted"] = ("", first)
+    answers["What they need to learn"] = ("", agreement(flats) or "")
     if bests["time to target"].name is None:
         answers["Certified 100%"] = ("", "no trial reached it within its budget")
     cells.sort(key=_order)

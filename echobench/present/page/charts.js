@@ -261,7 +261,7 @@ function rowChart(host, options) {
   const middles = [];
   rows.forEach((row, index) => {
     const y = index * each + 28;
-    const text = row.spread ? `${number(row.spread[0])} [${number(row.spread[3])}, ${number(row.spread[4])}]` : number(total(row));
+    const text = row.spread ? `${number(row.spread[0])}, ${number(row.spread[3])} to ${number(row.spread[4])}` : number(total(row));
     svg.append(make("text", { x: 6, y: y - 11, class: "name" }, row.name),
       make("text", { x: width - 14, y: y - 11, "text-anchor": "end" }, text));
     if (row.spread) {
