@@ -105,6 +105,11 @@ def certified_by_few(record: Told) -> None:
     record.update(certified_sequences=100, error_bound=0.03)
 
 
+def stopped_at_the_hit(record: Told) -> None:
+    with_trial(sustain=0)(record)
+    record["after_hit"] = []
+
+
 def slowed(record: Told) -> None:
     """Have the evaluations show that the second half of training was slow, unsaid."""
     points = record["evaluations"]
@@ -131,7 +136,7 @@ FORGERIES: list[tuple[Callable[[Told], None], str, str]] = [
     (lambda r: r.update(error_bound=1e-5), "error_bound", "expected 0.003"),
     (certified_by_few, "certify", "expected the suite's 1000; received 100"),
     (with_trial(screen=1), "screen", "expected the suite's 50; received 1"),
-    (with_trial(sustain=0), "sustain", "expected the suite's 3; received 0"),
+    (stopped_at_the_hit, "sustain", "expected the suite's 3; received 0"),
     (lambda r: r.update(sequences_per_s=1e9), "sequences_per_s", "received 1e+09"),
     (multiplied(100, "tokens_per_s"), "tokens_per_s", "expected "),
     (
