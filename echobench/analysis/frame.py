@@ -27,7 +27,8 @@ from echobench.trial.declared import declaration
 from echobench.trial.record import FLOATS, INTEGERS, TABLE_FIELDS, Record
 
 CELL = ["task", "backend", "engine", "division", "device"]
-OWN = ("key", "epochs", "updates", "wall_to_target_s")
+JUDGED = ("judged_wrong", "judged_sequences")
+OWN = ("key", "epochs", "updates", "wall_to_target_s", *JUDGED)
 """Fields of the record that the frame holds beside those of the table."""
 TOLD = ("cell", "machine", "again", "attempts", "declared")
 DOUBTS = ("unchecked", "lasted", "disturbed", "counts", "never")
@@ -145,7 +146,8 @@ def _diverged(record: Record) -> bool:
 
 
 def _without_figures(record: Record) -> list[Any]:
-    kept = {name: getattr(record, name) for name in (*CELL, "seed", "started_at", *OWN)}
+    own = [name for name in OWN if name not in JUDGED]
+    kept = {name: getattr(record, name) for name in (*CELL, "seed", "started_at", *own)}
     kept["status"], kept["reason"] = "failed", record.contradiction
     return [kept.get(name) for name in (*TABLE_FIELDS, *OWN)]
 
@@ -158,7 +160,7 @@ def _column(name: str, values: Sequence[Any]) -> Any:
         return np.array(values, bool)
     if name in FLOATS:
         return np.array(values, float)
-    if name in INTEGERS:
+    if name in INTEGERS or name in JUDGED:
         try:
             return pd.array(values, dtype="Int64")
         except (OverflowError, TypeError):  # more than 64 bits: nothing that was measured

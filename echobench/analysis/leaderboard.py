@@ -14,7 +14,7 @@ import pandas as pd
 
 from echobench.analysis.frame import crashed, frame
 from echobench.analysis.pairs import Decision, Verdict, hits_and_misses, judge, pair
-from echobench.analysis.statistics import FEWEST_PAIRS, Estimate, censored_median
+from echobench.analysis.statistics import FEWEST_PAIRS, Estimate, censored_median, times
 from echobench.plugin.manager import Plugins
 from echobench.store import referee
 from echobench.store.reading import decoded, read_numbered
@@ -90,13 +90,15 @@ class Standing:
             return f"not ranked: {self.row.missing.short}" if self.row.missing else "not ranked"
         if self.against is None:
             return "alone" if self.alone else "lowest median"
-        value, low, high, pairs = self.against.ratio
-        if value is None:
+        ratio = self.against.ratio
+        if ratio.value is None:
             return "no pair says which is faster"
         if self.against.decision is Decision.FEW:
-            return f"tied: {pairs} of {FEWEST_PAIRS} pairs that an interval needs"
-        times = f"{value:.3g}x the time [{low:.3g}, {high:.3g}]"
-        return times if self.against.has_winner else f"tied: {times}"
+            return f"tied: {ratio.n} of {FEWEST_PAIRS} pairs that an interval needs"
+        if ratio.value == np.inf:
+            return "never arrives"
+        told = f"{times(ratio.value)}x the time {ratio.interval}"
+        return told if self.against.has_winner else f"tied: {told}"
 
 
 @dataclass
@@ -151,6 +153,11 @@ def _why_left_out(record: Record) -> str | None:
         "compiled programs kept": record.trial.cache,
         "contradicted by the parity gate, the fingerprint or the judge": record.contradiction
         is not None,
+        "certificates that were not judged": record.status == "reached"
+        and record.trial.bound > 0
+        and record.judged_wrong is None,
+        "fingerprints that were not compared": record.fingerprint is not None
+        and record.fingerprint.passed is None,
         "not possible there, or stopped from outside": record.status not in COUNTED
         and not crashed(record),
     }
@@ -176,8 +183,6 @@ def row_of(records: Sequence[Record], cell: Cell, machine: str = "") -> Leaderbo
     trials = frame(records)
     seconds = trials.seconds_per_update.dropna()
     hits, misses = hits_and_misses(trials)
-    # A trial that crashed never arrives; one that missed and has no times counts too.
-    never = np.full(len(records) - len(hits) - len(misses), hits.max(initial=0.0))
     versions = records[0].trial.versions  # the framework first; a cell has them sorted
     return LeaderboardRow(
         backend=cell.backend,
@@ -186,7 +191,7 @@ def row_of(records: Sequence[Record], cell: Cell, machine: str = "") -> Leaderbo
         records=records,
         trials=trials,
         reached=int((trials.status == "reached").sum()),
-        target=censored_median(hits, [*misses, *never]),
+        target=censored_median(hits, misses),
         update_s=float(seconds.median()) if len(seconds) else None,
         digest=hashlib.sha256(f"{cell.text}\n{machine}".encode()).hexdigest()[:16],
         missing=shortfall((declaration(r), r.seed, r.trial.repeat) for r in records),

@@ -1,6 +1,7 @@
 """The table: one row a cell over its seeds, in groups, the best marked.
 
 Each figure is a median; the brackets of all columns are 95% intervals of the median, of one kind.
+Only the judge's errors are a sum over the trials, with the exact interval of their rate.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import pandas as pd
 from echobench.analysis.frame import CELL, Records, disturbed, frame
 from echobench.analysis.pairs import TIME_TO_TARGET, hits_and_misses, trained
 from echobench.analysis.statistics import Estimate, Floats, censored_median
+from echobench.core.target import exact_interval
 from echobench.errors import UnknownNameError
 from echobench.trial.cell import Cell
 
@@ -25,6 +27,8 @@ APART = ("division", "machine")
 """Columns that every grouping keeps apart."""
 TIME, UPDATE = "time to target", "ms/update"
 """Columns that decide which row is best: the second if no row of the group has the first."""
+JUDGED = "judged wrong"
+"""The column of what the judge found, whose brackets hold an error rate's interval."""
 
 
 class Row(NamedTuple):
@@ -101,11 +105,13 @@ def _row(cell: Cell, machine: str, flat: pd.DataFrame, clock: str) -> Row:
             "units": units,
             "success": f"{reached}/{len(counted)}",
             **{name: _text(medians[name], known[name][0], COLUMNS[name]) for name in COLUMNS},
+            JUDGED: _judged(flat),
             "note": _note(flat, cell),
         },
         values={
             "units": float(units) if units.isdigit() else None,
             "success": reached / len(counted) if len(counted) else None,
+            JUDGED: _mean(flat.judged_wrong / flat.judged_sequences),
             **{
                 name: None if found.value is None else found.value * COLUMNS[name].factor
                 for name, found in medians.items()
@@ -121,6 +127,21 @@ def _row(cell: Cell, machine: str, flat: pd.DataFrame, clock: str) -> Row:
         cell=cell,
         trials=flat,
     )
+
+
+def _mean(values: pd.Series[float]) -> float | None:
+    known = values.dropna()
+    return None if known.empty else float(known.mean())
+
+
+def _judged(flat: pd.DataFrame) -> str:
+    """Return what the judge found wrong, over all trials, and the exact interval of their rate."""
+    judged = flat[flat.judged_wrong.notna()]
+    if judged.empty:
+        return ""
+    wrong, sequences = int(judged.judged_wrong.sum()), int(judged.judged_sequences.sum())
+    low, high = exact_interval(wrong, sequences)
+    return f"{wrong:,} of {sequences:,} [{low:.1e}, {high:.1e}]"
 
 
 def _text(found: Estimate, known: Floats, column: Column) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 from rich.console import RenderableType
 
 from echobench.analysis.frame import CELL, Records, frame
-from echobench.analysis.table import GROUP_BY, GROUPS, TIME, UPDATE, Group
+from echobench.analysis.table import GROUP_BY, GROUPS, JUDGED, TIME, UPDATE, Group
 from echobench.core.task import Recipe
 from echobench.errors import UnknownNameError
 from echobench.machine import parallel
@@ -35,15 +35,21 @@ MAX_CANDIDATES = 5
 
 
 def lines(groups: Sequence[Group]) -> list[dict[str, str]]:
-    """Return the rows as printed: the best marked, with the columns in which they differ."""
+    """Return the rows as printed: the best marked, with the columns in which they differ.
+
+    What the judge found is a column where there was one: older records have none.
+    """
     rows = [row for group in groups for row in group.rows]
     more = [n for n in GROUPS if n not in CELL[:4] and len({r.place[n] for r in rows}) > 1]
+    judged = any(row.line[JUDGED] for row in rows)
     printed = []
     for group in groups:
         best = {id(row) for row in group.best}
         for row in group.rows:
             line = {name: row.line[name] for name in CELL[:4]}
             line |= {name: row.place[name] for name in more} | row.line
+            if not judged:
+                del line[JUDGED]
             if id(row) in best:
                 line[group.by] = MARK + line[group.by]
             printed.append(line)

@@ -16,8 +16,8 @@ from echobench.text import plain
 from echobench.trial.record import Sample
 
 DISPENSABLE = (
-    "of limit", "sequences/s", "wall", "compile", "error bound", "units", "epochs", "exact match",
-    "epochs to target", "updates to target", "accuracy", "ms/update",
+    "of limit", "sequences/s", "wall", "compile", "error bound", "judged wrong", "units", "epochs",
+    "exact match", "epochs to target", "updates to target", "accuracy", "ms/update",
 )  # fmt: skip # one line reads better
 MARK = "* "
 """Prefix of the best figure of its group."""

@@ -415,6 +415,16 @@ class Record(JsonLine, kw_only=True):
         return None
 
     @property
+    def judged_wrong(self) -> int | None:
+        """Return how many of `judged_sequences` unseen sequences the judge found answered wrong."""
+        return None if self.judge is None else self.judge.wrong
+
+    @property
+    def judged_sequences(self) -> int | None:
+        """Return how many unseen sequences the judge had answered; None without a judgement."""
+        return None if self.judged_wrong is None or self.judge is None else self.judge.sequences
+
+    @property
     def failed(self) -> bool:
         """Whether the trial failed, or is contradicted."""
         return self.status == "failed" or self.contradiction is not None

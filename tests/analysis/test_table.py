@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from rich.console import Console
+from scipy.stats import binomtest
 
 from echobench.analysis import frame, table
 from echobench.errors import UnknownNameError
@@ -307,3 +308,22 @@ def test_what_strangers_wrote_commands_no_terminal_and_no_page() -> None:
     assert len(written.splitlines()) == 3
     assert "<script" not in written
     assert "gone \\| &lt;script&gt;" in written
+
+
+def test_what_the_judge_found_is_summed_over_the_trials_with_an_exact_interval() -> None:
+    judgements = [
+        {"by": "x", "sequences": 10_000, "wrong": wrong, "certificate_wrong": 0} for wrong in (4, 9)
+    ]
+    records = [
+        *(record(seed, judge=judge) for seed, judge in enumerate(judgements)),
+        record(2),  # unjudged: not of the sum
+    ]
+    (line,) = table.summary(records)
+    low, high = binomtest(13, 20_000).proportion_ci(0.95, method="exact")
+    assert line["judged wrong"] == f"13 of 20,000 [{low:.1e}, {high:.1e}]"
+    refuted = {**judgements[0], "wrong": 9_999, "refuted": "9,999 come out wrong"}
+    (line,) = table.summary([records[0], record(1, judge=refuted)])
+    assert line["judged wrong"].startswith("4 of 10,000 ")
+    assert line["success"] == "1/1"
+    assert "refuted" not in line["note"]
+    assert "judge: 9,999 come out wrong" in line["note"]
