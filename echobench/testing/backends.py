@@ -98,7 +98,8 @@ def check_backend(
     results += _engine(backend, selectors[0], loaded, say)
     if not backend.trains:
         return results
-    if not checks.none_failed(results):
+    # The gate says where a training that goes wrong begins to.
+    if not checks.none_failed([result for result in results if result.name != "learning"]):
         return [*results, *checks.skip_checks(["parity"])]
     for selector in selectors:
         say(f"{name}: parity of {selector}")
