@@ -23,8 +23,8 @@ def run(
         list[str] | None,
         option(
             "NAME",
-            "Engine to run, fused, fit or native; repeatable (default: each backend's usual "
-            "one: fused, or native without Keras)",
+            "Engine to run, fused, fit, native or compiled; repeatable (default: each backend's "
+            "usual one: fused, or native without Keras)",
         ),
     ] = None,
     division: Annotated[

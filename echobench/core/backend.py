@@ -195,6 +195,14 @@ class Backend(ABC):
     def trainer(self, program: Any, chunk: int) -> Trainer:
         """Return the default engine's trainer, for at most `chunk` epochs in a call of `train`."""
 
+    def other_trainer(self, engine: str, program: Any, chunk: int) -> Trainer:
+        """Return the trainer of an engine of `engines` that is neither the default nor `fit`.
+
+        Raises:
+            UnsupportedError: there is none, or it lacks something on this computer.
+        """
+        raise UnsupportedError(f"{self.name} has no engine {engine!r}")
+
     def replicated_trainer(self, program: Any, chunk: int, count: int) -> ReplicatedTrainer:
         """Return a trainer of `count` networks in one program.
 

@@ -7,14 +7,14 @@ state in compiled steps on JAX. The tutorial's form, with stateful layers, is in
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import keras
 import numpy as np
 
 from echobench.core.architectures import Form, Network
 from echobench.core.coding import Coding, OneHot, Tensor
-from echobench.core.layers import Encode, UnrolledLSTM, zeros
+from echobench.core.layers import Affine, Encode, UnrolledLSTM, zeros
 
 LONGEST_UNROLLED = 64
 """The most steps for which the fused engines unroll an LSTM."""
@@ -22,8 +22,6 @@ LONGEST_UNROLLED = 64
 
 class KerasForm(Form):
     """The parts that Keras' forms share: inputs, states, attention and one of the outputs."""
-
-    _dense_options: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, coding: Coding, carry: bool) -> None:
         super().__init__(coding, carry)
@@ -33,9 +31,9 @@ class KerasForm(Form):
         self._mask: Tensor = None
 
     def output_at_once(self, x: Tensor, steps: int) -> Tensor:
-        x = keras.layers.Dense(steps * self.coding.width, **self._dense_options)(x)
+        x = self._dense(steps * self.coding.width)(x)
         x = keras.layers.Reshape((steps, self.coding.width))(x)
-        return keras.layers.Activation(self.coding.activation)(x)
+        return self._activated(x)
 
     def attention(self, queries: Tensor, values: Tensor) -> Tensor:
         attended = keras.layers.Attention()([queries, values], mask=[None, self._mask])
@@ -56,6 +54,13 @@ class KerasForm(Form):
         # Keras passes a mask on by itself, but not to a layer that has an initial state.
         options = {"mask": self._mask} if masked else {}
         return self._recurrent(self._layer(units, sequences), x, units, **options)
+
+    def _dense(self, units: int) -> Any:
+        """Return a Dense layer without an activation."""
+        return keras.layers.Dense(units)
+
+    def _activated(self, x: Tensor) -> Tensor:
+        return keras.layers.Activation(self.coding.activation)(x)
 
     def _layer(self, units: int, sequences: bool) -> Any:
         return keras.layers.LSTM(units, return_sequences=sequences, return_state=self.carry)
@@ -112,9 +117,11 @@ class FusedForm(KerasForm):
         coding, carry: see `Form`.
         missing: whether an input may hold `MISSING`.
         custom_gradient: see `UnrolledLSTM`.
-    """
 
-    _dense_options: ClassVar[dict[str, Any]] = {"kernel_initializer": zeros}
+    Attributes:
+        logits: whether the network, once built, returns logits: where it ends with a softmax,
+            this is left to the loss.
+    """
 
     def __init__(
         self, coding: Coding, carry: bool, missing: bool, *, custom_gradient: bool = True
@@ -124,6 +131,9 @@ class FusedForm(KerasForm):
         self._missing = missing
         self._symbols: int | None = None
         self._looked_up: Tensor = None
+        self._softmax: Tensor = None
+        self._logits: Tensor = None
+        self.logits = False
 
     def input(self, steps: int) -> Tensor:
         """Return integers [samples, steps] for a lookup, or their encoding if it is not one-hot."""
@@ -174,5 +184,17 @@ class FusedForm(KerasForm):
 
     def output_per_step(self, x: Tensor) -> Tensor:
         """Apply one Dense layer to all steps at once: the same function as TimeDistributed."""
-        options = {"activation": self.coding.activation, **self._dense_options}
-        return keras.layers.Dense(self.coding.width, **options)(x)
+        return self._activated(self._dense(self.coding.width)(x))
+
+    def network(self, y: Tensor) -> Network:
+        """Return the network that ends with y, or with its logits."""
+        self.logits = y is self._softmax and isinstance(self.coding, OneHot)
+        return super().network(self._logits if self.logits else y)
+
+    def _dense(self, units: int) -> Any:
+        return Affine(units, custom_gradient=self._custom_gradient, kernel_initializer=zeros)
+
+    def _activated(self, x: Tensor) -> Tensor:
+        self._logits = x
+        self._softmax = super()._activated(x)
+        return self._softmax

@@ -18,6 +18,11 @@ from keras import ops
 
 from echobench.core.coding import Coding, Tensor
 
+LARGE = 2048
+"""Numbers in a state, samples times units, from which an operation costs more than its start."""
+MANY = 128
+"""Samples from which a product over them is as fast for one step as for all steps together."""
+
 
 def zeros(shape: Any, dtype: Any = None) -> Any:
     """Initialize a weight with zeros in NumPy: the real values are assigned later.
@@ -37,6 +42,45 @@ class Encode(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
     def call(self, tokens: Tensor) -> Tensor:
         """Encode with the coding."""
         return self.coding.encode_tensor(tokens)
+
+
+class Affine(keras.layers.Dense):  # type: ignore[misc] # Keras is untyped
+    """A Dense layer without an activation, with a gradient that is made of products alone.
+
+    Compilers sum a bias' gradient column by column, and transpose the output's gradient for that
+    of the kernel; for small layers both take longer than the products.
+
+    Args:
+        units: width of the output.
+        custom_gradient: whether to use this gradient instead of automatic differentiation.
+        options: those of `keras.layers.Dense`.
+    """
+
+    def __init__(self, units: int, *, custom_gradient: bool = True, **options: Any) -> None:
+        super().__init__(units, **options)
+        self.custom_gradient = custom_gradient
+
+    def call(self, x: Tensor) -> Tensor:
+        """Return x [samples, ..., features] times the kernel plus bias."""
+        if not self.custom_gradient:
+            return super().call(x)
+        rows = ops.reshape(x, (-1, x.shape[-1]))
+        # As tensors: TensorFlow's custom gradients take no variables as arguments.
+        kernel, bias = ops.reshape(self.kernel, self.kernel.shape), ops.reshape(self.bias, (-1,))
+        y = _affine(rows, kernel, bias)
+        return ops.reshape(y, (-1, *x.shape[1:-1], self.units))
+
+
+@ops.custom_gradient  # type: ignore[untyped-decorator] # Keras is untyped
+def _affine(x: Tensor, kernel: Tensor, bias: Tensor) -> tuple[Tensor, Callable[..., Any]]:
+    def gradient(*args: Tensor, upstream: Tensor = None) -> tuple[Tensor, Tensor, Tensor]:
+        dy = args[0] if upstream is None else upstream  # as the backend passes it
+        dx = ops.matmul(dy, ops.transpose(kernel))
+        dkernel = ops.matmul(ops.transpose(x), dy)
+        dbias = ops.matmul(ops.ones((1, x.shape[0])), dy)[0]
+        return dx, dkernel, dbias
+
+    return ops.matmul(x, kernel) + bias, gradient
 
 
 class UnrolledLSTM(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
@@ -137,9 +181,10 @@ class UnrolledLSTM(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
         steps_first = inputs if self.repeat else ops.transpose(inputs, (1, 0, 2))
         # As a tensor: TensorFlow's custom gradients take no variables as arguments.
         kernel = ops.reshape(self.recurrent_kernel, (self.units, -1))
-        outputs, c = run(steps_first, kernel, *(initial_state or []))
-        h = outputs[-1]
-        return ops.stack(outputs, axis=1) if self.return_sequences else h, h, c
+        found = run(steps_first, kernel, *(initial_state or []))
+        count = found.shape[0] - (initial_state is not None)
+        h, c = found[count - 1], found[count] if initial_state else None
+        return ops.transpose(found[:count], (1, 0, 2)) if self.return_sequences else h, h, c
 
     def _unrolled(
         self, inputs: Tensor, initial_state: Any, present: Tensor
@@ -178,26 +223,17 @@ class _Step(NamedTuple):
     tanh: Tensor
 
 
-def recurrence(
-    *, repeat: int | None, sequences: bool, carried: bool
-) -> Callable[..., tuple[list[Tensor], Tensor]]:
+def recurrence(*, repeat: int | None, sequences: bool, carried: bool) -> Callable[..., Tensor]:
     """Return a function that runs an LSTM's steps, with a custom gradient.
 
     It takes the projected inputs, [steps, samples, 4 units], or [samples, 4 units] to be
     fed `repeat` times; the recurrent kernel [units, 4 units]; and, if the state is
     `carried`, the initial h and c, [samples, units] each. Without these the state is zero
-    and is not multiplied. It returns a list of outputs, [samples, units] each, of every
-    step with `sequences`, else of the last; and the last c, None if it is not carried.
+    and is not multiplied. It returns one tensor [n, samples, units], since Keras'
+    custom_gradient takes no more on torch: the output of every step with `sequences`, else
+    of the last; and after these the last c, if it is carried.
     """
-    # All results in one tensor: Keras' custom_gradient on torch takes no more.
-    stacked = ops.custom_gradient(_steps(repeat, sequences, carried))
-
-    def run(inputs: Tensor, kernel: Tensor, *state: Tensor) -> tuple[list[Tensor], Tensor]:
-        y = stacked(inputs, kernel, *state)
-        *outputs, last = ops.unstack(y, y.shape[0], axis=0)
-        return (outputs, last) if carried else ([*outputs, last], None)
-
-    return run
+    return ops.custom_gradient(_steps(repeat, sequences, carried))  # type: ignore[no-any-return]
 
 
 def _steps(repeat: int | None, sequences: bool, carried: bool) -> Callable[..., Any]:
@@ -237,7 +273,7 @@ def _backward(
     kernel: Tensor, h_before: Tensor, steps: list[_Step], dhs: list[Tensor], dc: Tensor
 ) -> tuple[list[Tensor], Tensor, Tensor]:
     """Return the gradients of each step's z, and of the first h and c; None for a zero state."""
-    units = kernel.shape[0]
+    units, samples = kernel.shape[0], steps[0].gates.shape[0]
     # The derivative of a sigmoid a is (1 - a) a, that of a tanh a is (1 - a) (a + 1).
     shift = ops.convert_to_tensor(_by_gate(units, 0.0, 1.0))
     transposed = ops.transpose(kernel)
@@ -247,9 +283,16 @@ def _backward(
         i, f, g, o = _split_gates(step.gates)
         dh = _sum(dh, dout)
         dc = _sum(dc, dh * o * (1.0 - step.tanh * step.tanh))
-        dforget = ops.zeros_like(dc) if step.before is None else dc * step.before
-        dgates = ops.concatenate([dc * g, dforget, dc * i, dh * step.tanh], axis=-1)
-        dzs.insert(0, dgates * (1.0 - step.gates) * (step.gates + shift))
+        before = ops.zeros_like(dc) if step.before is None else step.before
+        slopes = (1.0 - step.gates) * (step.gates + shift)
+        if samples * units < LARGE:
+            joined = ops.concatenate([dc * g, dc * before, dc * i, dh * step.tanh], axis=-1)
+        else:
+            # A compiler that fuses dc into each of these products computes it there anew, and all
+            # the steps after it as well. Joined as it is, it is computed once.
+            joined = ops.concatenate([dc, dc, dc, dh], axis=-1)
+            slopes = slopes * ops.concatenate([g, before, i, step.tanh], axis=-1)
+        dzs.insert(0, joined * slopes)
         has_before = len(dzs) < len(steps) or h_before is not None
         dh = ops.matmul(dzs[0], transposed) if has_before else None
         dc = dc * f if has_before else None
@@ -257,13 +300,20 @@ def _backward(
 
 
 def _kernel_gradient(kernel: Tensor, h_before: Tensor, hs: list[Tensor], dzs: list[Tensor]) -> Any:
-    """Return the recurrent kernel's gradient: one product over all steps with a state."""
+    """Return the recurrent kernel's gradient: one product over all steps with a state.
+
+    With many samples it is a product a step: they need not be copied together, and each can run
+    beside the steps before it.
+    """
     if h_before is not None:
         before, after = [h_before, *hs[:-1]], dzs
     else:
         before, after = hs[:-1], dzs[1:]
     if not before:
         return ops.zeros_like(kernel)
+    if before[0].shape[0] >= MANY:
+        products = [ops.matmul(ops.transpose(h), dz) for h, dz in zip(before, after, strict=True)]
+        return sum(products[1:], products[0])
     return ops.matmul(ops.transpose(ops.concatenate(before)), ops.concatenate(after))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from keras import ops
 
 from echobench.core.architectures import Network
-from echobench.core.coding import Tensor
+from echobench.core.coding import Coding, Tensor
 from echobench.core.experiment import BETA_1, BETA_2, EPSILON, Experiment, Shapes
 from echobench.core.forms import FusedForm
 from echobench.core.layers import UnrolledLSTM
@@ -57,6 +57,7 @@ class Program(Experiment):
             task.coding, self.carries, task.has_missing, custom_gradient=custom_gradient
         )
         self.network: Network = task.network(form, recipe.units)
+        self._logits = form.logits
         self._constants = [v.value for v in self.network.model.non_trainable_variables]
 
     def weight_shapes(self) -> Shapes:
@@ -120,10 +121,10 @@ class Program(Experiment):
                 parameters: list[Tensor], x: Tensor = x, y: Tensor = y, states: Any = states
             ) -> tuple[Tensor, Any]:
                 outputs, after = self._forward(parameters, x, states)
-                coding = self.task.coding
-                correct = ops.cast(ops.cast(coding.decode(outputs), "int32") == y, "float32")
+                losses, right = self._losses(y, outputs)
+                correct = ops.cast(right, "float32")
                 present = ops.cast(y >= 0, "float32") if self.task.has_missing else None
-                loss = _mean(coding.losses(y, outputs), present, 0.0)
+                loss = _mean(losses, present, 0.0)
                 return loss, (after, _mean(correct, present, 1.0))
 
             (loss, (states, accuracy)), gradients = value_and_grad(loss_of, learner.parameters)
@@ -176,6 +177,13 @@ class Program(Experiment):
         )
         return (outputs[0], list(outputs[1:])) if states else (outputs, [])
 
+    def _losses(self, y: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss of each target [...], and whether its answer is right."""
+        coding = self.task.coding
+        if self._logits:
+            return losses_of_logits(coding, y, outputs)
+        return coding.losses(y, outputs), ops.cast(coding.decode(outputs), "int32") == y
+
     def _zero_states(self, samples: int) -> list[Tensor]:
         return [ops.zeros((samples, units)) for units in self.network.state_units]
 
@@ -208,6 +216,19 @@ class Program(Experiment):
             first.append(m)
             second.append(v)
         return Learner(parameters, first, second, step)
+
+
+def losses_of_logits(coding: Coding, tokens: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Return `OneHot.losses` of the logits' softmax, and whether each token's logit is the largest.
+
+    The softmax is taken of the right token alone, and the answer is not looked for: reductions
+    over all tokens take long. Of equal logits, each counts as the answer.
+    """
+    likeness = ops.exp(logits - ops.stop_gradient(ops.max(logits, axis=-1, keepdims=True)))
+    right = ops.sum(coding.encode_tensor(tokens) * likeness, axis=-1)
+    probability = right / ops.sum(likeness, axis=-1)
+    epsilon = keras.config.epsilon()
+    return -ops.log(ops.clip(probability, epsilon, 1.0 - epsilon)), right >= 1.0  # exp(0)
 
 
 def _kernel(layer: Any) -> str | None:

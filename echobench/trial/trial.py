@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from echobench.core.task import Recipe
 
-ENGINES = ("fused", "fit", "native")
+ENGINES = ("fused", "fit", "native", "compiled")
 DIVISIONS = ("closed", "open")
 SCREEN, MEASURE = 50, 1000
 BOUND = 0.003

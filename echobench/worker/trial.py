@@ -249,7 +249,12 @@ def _build(trial: Trial, task: Task, backend: Backend) -> Built:
         trainer: Trainer = FitTrainer(program, backend.lstm_options)
     else:
         dispatch = min(trial.recipe.evaluate_every, LONGEST_DISPATCH)
-        trainer = backend.trainer(program, dispatch)
+        usual = trial.engine == backend.engines[0]
+        trainer = (
+            backend.trainer(program, dispatch)
+            if usual
+            else backend.other_trainer(trial.engine, program, dispatch)
+        )
     return Built(program, trainer, backend.predictor(program), dispatch)
 
 

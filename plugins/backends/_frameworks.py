@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from echobench import Backend, Floats, Integers, NativeProgram
+from echobench import Backend, Floats, Integers, LSTMLayer, NativeProgram
 
 
 class OnJax(Backend):
@@ -108,6 +109,13 @@ def torch_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def can_compile() -> bool:
+    """Return whether `torch.compile` has what it needs: a GPU or a C++ compiler."""
+    import torch
+
+    return torch.cuda.is_available() or any(map(shutil.which, ("g++", "clang++", "c++")))
+
+
 class CompiledLoop:
     """Training by a compiled loop over epochs.
 
@@ -134,6 +142,12 @@ class CompiledLoop:
         self.learner, losses, accuracies = self._run(self.learner, padded, epochs)
         # np.asarray waits for the device.
         return np.asarray(losses)[:epochs], np.asarray(accuracies)[:epochs]
+
+
+def looks_up(program: NativeProgram) -> bool:
+    """Return whether the first layer's product with one-hot tokens is a lookup in its kernel."""
+    first = program.layers[0]
+    return program.scale is None and isinstance(first, LSTMLayer) and not first.repeat
 
 
 class PeerNetwork(ABC):

@@ -1,13 +1,15 @@
 """Flax without Keras: Linen modules and optax, jitted, an epoch loop on the device.
 
-What a user of Flax would write: `nn.RNN` around `OptimizedLSTMCell`, one-hot inputs,
-optax' cross-entropy and Adam, and `lax.fori_loop` over epochs in one jitted function
-with donated buffers. The cells' steps are unrolled, which `nn.RNN` offers. Adam's epsilon is
+What somebody who knows Flax writes for speed: an LSTM as a module, since `nn.RNN` projects the
+input within each step; one-hot tokens looked up (`nn.Embed`) and the inputs of all steps projected
+at once; short sequences unrolled, long ones by `lax.scan`; optax' cross-entropy and Adam, and
+`lax.fori_loop` over epochs in one jitted function with donated buffers. Adam's epsilon is
 scaled (`NativeProgram.adam_epsilon`), so that the updates are those of Keras' Adam.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -25,12 +27,10 @@ from echobench import (
     hookimpl,
 )
 
-from ._frameworks import CompiledLoop, OnJax, PeerNetwork
+from ._frameworks import CompiledLoop, OnJax, PeerNetwork, looks_up
 
 LONGEST_UNROLLED = 64
 """Steps up to which an LSTM is unrolled."""
-GATES = "ifgo"
-"""Names of a cell's gates, in the order of Keras' kernels."""
 
 
 class Flax(OnJax, NativeBackend):
@@ -128,7 +128,9 @@ class _FlaxTrainer(CompiledLoop, Trainer):
 
     def execution(self) -> dict[str, Any]:
         steps = [layer.steps for layer in self._program.layers if isinstance(layer, LSTMLayer)]
-        kernels = [f"nn.RNN, {_unrolled(n)} steps unrolled" for n in steps]
+        kernels = [
+            f"{n} steps unrolled" if n <= LONGEST_UNROLLED else "lax.scan over steps" for n in steps
+        ]
         return {"engine": "fori_loop over epochs", "jit": True, "lstm": kernels}
 
 
@@ -136,33 +138,8 @@ class _FlaxNetwork(PeerNetwork):
     """The network as a Linen module."""
 
     def __init__(self, program: NativeProgram) -> None:
-        import flax.linen as nn
-        import jax
-
         super().__init__(program, program.inputs, program.targets)
-        encode = self.encode
-
-        class Echo(nn.Module):  # type: ignore[misc] # mypy does not follow Flax
-            @nn.compact  # type: ignore[untyped-decorator] # nor its decorators
-            def __call__(self, tokens: Any, states: Any) -> Any:
-                x, after = encode(tokens), []
-                for number, layer in enumerate(program.layers):
-                    name = f"layer_{number}"
-                    if isinstance(layer, LSTMLayer):
-                        if layer.repeat:
-                            x = jax.numpy.repeat(x[:, None], layer.steps, axis=1)
-                        x = x.reshape(len(x), layer.steps, layer.features)
-                        cell = nn.OptimizedLSTMCell(layer.units, name=name)
-                        rnn = nn.RNN(cell, return_carry=True, unroll=_unrolled(layer.steps))
-                        state, x = rnn(x, initial_carry=states[number] if states else None)
-                        after.append(state)
-                        x = x if layer.sequences else x[:, -1]
-                    else:
-                        x = nn.Dense(layer.units, name=name)(x)
-                        x = x.reshape(len(x), layer.steps, layer.width)
-                return x, after
-
-        self.module = Echo()
+        self.module = _echo(program, self.encode)
 
     def one_hot(self, tokens: Any) -> Any:
         import jax
@@ -171,18 +148,90 @@ class _FlaxNetwork(PeerNetwork):
 
     def loss(self, variables: Any, x: Any, y: Any, states: Any) -> Any:
         """Return the mean loss, and with it the states after x and the accuracy."""
+        import jax.numpy as jnp
         import optax
 
         outputs, after = self.module.apply(variables, x, states)
         if self.program.scale is None:
             losses = optax.softmax_cross_entropy_with_integer_labels(outputs, y)
+            # XLA's argmax takes as long as three products of the output layer.
+            answered = jnp.take_along_axis(outputs, y[..., None], axis=-1)[..., 0]
+            right = answered >= outputs.max(-1)
         else:
             losses = optax.losses.squared_error(outputs, self.encode(y))
-        return losses.mean(), (after, (self.decode(outputs) == y).mean())
+            right = self.decode(outputs) == y
+        return losses.mean(), (after, right.mean())
 
 
-def _unrolled(steps: int) -> int:
-    return steps if steps <= LONGEST_UNROLLED else 1
+def _echo(program: NativeProgram, encode: Callable[[Any], Any]) -> Any:
+    """Return the network as a Linen module: tokens and states to outputs and states."""
+    import flax.linen as nn
+    import jax.numpy as jnp
+    from jax import lax
+
+    class LSTM(nn.Module):  # type: ignore[misc] # mypy does not follow Flax
+        """An LSTM whose inputs, [samples, steps, features] or tokens, are projected at once."""
+
+        layer: LSTMLayer
+        symbols: int | None
+
+        @nn.compact  # type: ignore[untyped-decorator] # nor its decorators
+        def __call__(self, x: Any, state: Any) -> Any:
+            units, steps = self.layer.units, self.layer.steps
+            if self.symbols:
+                x = x.reshape(len(x), steps, -1)  # several tokens a step: timesteps as features
+                x = x + self.symbols * np.arange(x.shape[-1])
+                z = nn.Embed(self.layer.features, 4 * units, name="inputs")(x).sum(axis=2)
+            else:
+                z = nn.Dense(4 * units, use_bias=False, name="inputs")(x)
+            recurrent = self.param("recurrent", nn.initializers.orthogonal(), (units, 4 * units))
+            z = z + self.param("bias", nn.initializers.zeros, (4 * units,))
+
+            def step(state: Any, z: Any) -> Any:
+                if state is not None:
+                    z = z + state[1] @ recurrent
+                i, f, g, o = jnp.split(z, 4, axis=-1)
+                new = nn.sigmoid(i) * nn.tanh(g)
+                c = new if state is None else nn.sigmoid(f) * state[0] + new
+                h = nn.sigmoid(o) * nn.tanh(c)
+                return (c, h), h
+
+            if steps <= LONGEST_UNROLLED:
+                outputs = []
+                for number in range(steps):
+                    # A repeated input is projected once, a zero state is not multiplied.
+                    state, h = step(state, z if self.layer.repeat else z[:, number])
+                    outputs.append(h)
+                return state, jnp.stack(outputs, axis=1) if self.layer.sequences else h
+            zeros = jnp.zeros((len(z), units))
+            inputs = None if self.layer.repeat else jnp.moveaxis(z, 1, 0)
+            state, hs = lax.scan(
+                lambda state, x: step(state, z if x is None else x),
+                state or (zeros, zeros),
+                inputs,
+                length=steps,
+            )
+            return state, jnp.moveaxis(hs, 0, 1) if self.layer.sequences else hs[-1]
+
+    class Echo(nn.Module):  # type: ignore[misc] # as above
+        @nn.compact  # type: ignore[untyped-decorator] # as above
+        def __call__(self, tokens: Any, states: Any) -> Any:
+            x, after = (tokens if looks_up(program) else encode(tokens)), []
+            for number, layer in enumerate(program.layers):
+                name = f"layer_{number}"
+                if isinstance(layer, LSTMLayer):
+                    symbols = program.width if x is tokens else None
+                    if symbols is None and not layer.repeat:
+                        x = x.reshape(len(x), layer.steps, layer.features)
+                    state = states[number] if states else None
+                    state, x = LSTM(layer, symbols, name=name)(x, state)
+                    after.append(state)
+                else:
+                    x = nn.Dense(layer.units, name=name)(x)
+                    x = x.reshape(len(x), layer.steps, layer.width)
+            return x, after
+
+    return Echo()
 
 
 def _schedule(program: NativeProgram) -> Any:
@@ -198,18 +247,16 @@ def _schedule(program: NativeProgram) -> Any:
 
 
 def _variables(program: NativeProgram, weights: list[Floats]) -> Any:
-    """Return Keras' weights as Flax names them: a kernel for each gate."""
+    """Return Keras' weights as Flax names them."""
     remaining = iter(weights)
     layers: dict[str, Any] = {}
     for number, layer in enumerate(program.layers):
         if isinstance(layer, LSTMLayer):
-            kernel, recurrent, bias = (np.split(next(remaining), 4, axis=-1) for _ in range(3))
+            inputs = "embedding" if number == 0 and looks_up(program) else "kernel"
             layers[f"layer_{number}"] = {
-                **{f"i{gate}": {"kernel": k} for gate, k in zip(GATES, kernel, strict=True)},
-                **{
-                    f"h{gate}": {"kernel": k, "bias": b}
-                    for gate, k, b in zip(GATES, recurrent, bias, strict=True)
-                },
+                "inputs": {inputs: next(remaining)},
+                "recurrent": next(remaining),
+                "bias": next(remaining),
             }
         else:
             layers[f"layer_{number}"] = {"kernel": next(remaining), "bias": next(remaining)}
@@ -218,18 +265,15 @@ def _variables(program: NativeProgram, weights: list[Floats]) -> Any:
 
 def _weights(program: NativeProgram, variables: Any) -> list[Floats]:
     """Return Flax' variables as Keras' weights, in its order."""
-    weights: list[Floats] = []
+    weights: list[Any] = []
     for number, layer in enumerate(program.layers):
         parameters = variables["params"][f"layer_{number}"]
         if isinstance(layer, LSTMLayer):
-            parts = [("i", "kernel"), ("h", "kernel"), ("h", "bias")]
-            weights += [
-                np.concatenate([np.asarray(parameters[kind + g][name]) for g in GATES], axis=-1)
-                for kind, name in parts
-            ]
+            weights += [*parameters["inputs"].values()]
+            weights += [parameters["recurrent"], parameters["bias"]]
         else:
-            weights += [np.asarray(parameters["kernel"]), np.asarray(parameters["bias"])]
-    return weights
+            weights += [parameters["kernel"], parameters["bias"]]
+    return [np.asarray(w) for w in weights]
 
 
 @hookimpl

@@ -8,14 +8,13 @@ C++ compiler or a GPU, else operation by operation.
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from echobench import Backend, Floats, Integers, Predictor, Trainer, hookimpl
 
-from ._frameworks import OnTorch, torch_device
+from ._frameworks import OnTorch, can_compile, torch_device
 
 if TYPE_CHECKING:
     from echobench import Program
@@ -103,8 +102,8 @@ class _TorchTrainer(Trainer):
 
         return {
             "engine": "a loop over graphs of a block of updates (make_fx)",
-            "jit": _can_compile(),
-            "compiler": "inductor" if _can_compile() else "none",
+            "jit": can_compile(),
+            "compiler": "inductor" if can_compile() else "none",
             "lstm": self._program.kernels(),
             "graphs": counters["stats"]["unique_graphs"],
             "cuda_graphs": torch_device() == "cuda",
@@ -131,18 +130,12 @@ class _TorchTrainer(Trainer):
             return self._program.advance(learner, states, tokens, block, value_and_grad)
 
         graph = make_fx(advance, tracing_mode="fake")(*self._learner, states, tokens, block)
-        if not _can_compile():
+        if not can_compile():
             return graph
         if torch_device() == "cuda":  # a block is launched as one CUDA graph
             return torch.compile(graph, mode="reduce-overhead")
         # Python between the kernels took a quarter of a small block's time.
         return torch.compile(graph, options={"cpp_wrapper": True})
-
-
-def _can_compile() -> bool:
-    import torch
-
-    return torch.cuda.is_available() or any(map(shutil.which, ("g++", "clang++", "c++")))
 
 
 @hookimpl

@@ -1,4 +1,4 @@
-"""The unrolled LSTM is Keras' LSTM: its outputs and gradients, on every backend."""
+"""Our layers are Keras' own: their outputs and gradients, on every backend."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def test_outputs_and_gradients_are_those_of_keras(found: Mapping[str, Any]) -> None:
     ours = [name for name in found if "/ours" in name]
-    assert len(ours) >= 2 * 16 * 2
+    assert len(ours) >= 3 * 16 * 2
+    assert {name.partition("/")[0] for name in ours} >= {"affine 2", "affine 3", "loss", "right"}
     for name in ours:
         case, _, what = name.split("/")
         theirs = found[f"{case}/theirs/{what}"]

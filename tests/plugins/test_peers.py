@@ -6,6 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+from echobench_plugins.backends._frameworks import looks_up
+
+from echobench.core.outline import NativeProgram
+from echobench.errors import UnsupportedError
+from echobench.harness.plan import resolve
+from echobench.plugin.manager import Plugins
 from tests.conftest import Command
 
 ATTENTION = "attention[n_in=4,length=8,symbols=10,units=6,sequences=3]"
@@ -27,7 +34,7 @@ def test_a_peer_reaches_the_target_saves_its_network_and_says_what_it_cannot(
     whole, attention = records["whole"], records["attention"]
     assert (whole["status"], whole["engine"]) == ("reached", "native")
     assert whole["parity"]["passed"] is True
-    assert whole["provenance"]["path"]["lstm"] == ["nn.RNN, 5 steps unrolled"]
+    assert whole["provenance"]["path"]["lstm"] == ["5 steps unrolled"]
     assert "keras" not in whole["trial"]["versions"]
     assert attention["status"] == "unsupported"
     assert "written for a chain of LSTMs" in attention["reason"]
@@ -41,3 +48,35 @@ def test_an_engine_that_a_backend_has_not_is_a_usage_error(echobench: Command) -
     done = echobench("run", "--backend", "flax", "--engine", "fit", "--task", "whole")
     assert done.returncode == 2
     assert done.stderr == "echobench: backend 'flax' has no engine 'fit'; it has native\n"
+
+
+@pytest.mark.parametrize(
+    ("selector", "lookup"), [("whole", True), ("one-to-one", True), ("regression", False)]
+)
+def test_one_hot_tokens_are_looked_up_and_numbers_are_not(
+    selector: str, lookup: bool, plugins: Plugins
+) -> None:
+    _, task, recipe = resolve(selector, "closed", plugins)
+    assert looks_up(NativeProgram(task, recipe)) is lookup
+
+
+def test_a_backend_that_has_no_other_engine_says_so(plugins: Plugins) -> None:
+    _, task, recipe = resolve("whole", "closed", plugins)
+    flax = plugins.backends["flax"].value
+    with pytest.raises(UnsupportedError, match="flax has no engine 'compiled'"):
+        flax.other_trainer("compiled", NativeProgram(task, recipe), 1)
+
+
+def test_an_engine_beside_the_usual_one_is_run_where_it_is_asked_for(
+    echobench: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Without a C++ compiler the engine says what it lacks, and so shows that it was asked.
+    monkeypatch.setenv("PATH", "")
+    cell = "whole[length=12,symbols=10,units=6,batch=4,sequences=3]"
+    arguments = ("run", "--backend", "torch-native", "--task", cell, "--max-epochs", "5")
+    done = echobench(*arguments, "--engine", "compiled")
+    assert done.returncode == 0, done.stderr
+    (file,) = (tmp_path / "results").glob("*.jsonl")
+    record = json.loads(file.read_text())
+    assert (record["status"], record["engine"]) == ("unsupported", "compiled")
+    assert record["reason"] == "torch.compile takes a C++ compiler or a GPU"

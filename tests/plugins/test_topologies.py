@@ -59,6 +59,16 @@ def test_the_first_20_losses_are_the_same_everywhere(
     np.testing.assert_allclose(found[backend][f"{number}_fused"], expected, rtol=PARITY_TOLERANCE)
 
 
+def test_what_the_peer_compiles_trains_what_it_trains_eagerly(tmp_path: Path) -> None:
+    found = {}
+    for peer in ("torch-native", "torch-native:compiled"):
+        process("torch", "-m", "tests.probes.native", peer, str(tmp_path / "peer.npz"), COMPILED)
+        found[peer] = np.load(tmp_path / "peer.npz")[f"{COMPILED}/losses"]
+    eager, compiled = found.values()
+    assert np.ptp(eager) > 1e-4
+    np.testing.assert_allclose(compiled, eager, rtol=PARITY_TOLERANCE)
+
+
 @pytest.mark.parametrize("peer", ["torch-native", "flax"])
 def test_a_peer_trains_what_the_tutorials_program_trains(
     peer: str, found: dict[str, Mapping[str, Any]], tmp_path: Path

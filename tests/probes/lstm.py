@@ -1,7 +1,8 @@
-"""Run in a process of its own: `UnrolledLSTM` beside `keras.layers.LSTM`, with the same weights.
+"""Run in a process of its own: our layers beside Keras' own, with the same weights.
 
-Saves, for every way that the layer is used, the outputs of both, and on JAX the gradients
-of a function of these outputs: by weights, input and state.
+Saves, for every way that `UnrolledLSTM` is used, the outputs of both, and on JAX the gradients
+of a function of these outputs: by weights, input and state. So it does for `Affine`, and for the
+loss of logits beside that of probabilities.
 """
 
 from __future__ import annotations
@@ -13,9 +14,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from echobench.core.layers import UnrolledLSTM
+from echobench.core import layers as core_layers
+from echobench.core.coding import OneHot
+from echobench.core.layers import Affine, UnrolledLSTM
+from echobench.core.program import losses_of_logits
 
 SAMPLES, STEPS, FEATURES, UNITS = 3, 4, 6, 5
+LARGE, MANY = core_layers.LARGE, core_layers.MANY
 CASES = {
     f"{'sequences' if sequences else 'last'} {'carried' if carried else 'zero'} {kind}": (
         sequences,
@@ -43,9 +48,14 @@ def main(path: str) -> None:
         custom_gradient, left_alone = ours
         for label, layer, given in (
             ("ours by hand", custom_gradient, x),
+            ("ours by hand as if large", custom_gradient, x),
             ("ours left alone", left_alone, x),
             ("theirs", theirs, encoded),
         ):
+            if label.endswith("large"):
+                core_layers.LARGE = core_layers.MANY = 0
+            else:
+                core_layers.LARGE, core_layers.MANY = LARGE, MANY
             layer(ops.convert_to_tensor(given), **options)  # builds it
             for variable, value in zip(layer.trainable_variables, weights, strict=True):
                 variable.assign(value)
@@ -56,6 +66,8 @@ def main(path: str) -> None:
                 slopes = gradients(layer, weights, given, state if carried else [])
                 for place, slope in enumerate(slopes):
                     found[f"{name}/{label}/gradient {place}"] = np.asarray(slope)
+    found.update(affine(rng))
+    found.update(losses())
     found["published"] = published()
     np.savez(path, **found)
 
@@ -102,6 +114,49 @@ def gradients(layer: Any, weights: list[Any], x: Any, state: list[Any]) -> list[
 
     by_weights, by_state = jax.grad(score, argnums=(0, 1))(weights, state)
     return [*by_weights, *by_state]
+
+
+def affine(rng: np.random.Generator) -> dict[str, Any]:
+    found = {}
+    for shape in ((SAMPLES, FEATURES), (SAMPLES, STEPS, FEATURES)):
+        x = rng.standard_normal(shape).astype(np.float32)
+        weights = [rng.standard_normal(s).astype(np.float32) for s in ((FEATURES, UNITS), (UNITS,))]
+        for label, layer in (("ours", Affine(UNITS)), ("theirs", keras.layers.Dense(UNITS))):
+            layer(ops.convert_to_tensor(x))
+            for variable, value in zip(layer.trainable_variables, weights, strict=True):
+                variable.assign(value)
+            case = f"affine {len(shape)}/{label}"
+            found[f"{case}/0"] = ops.convert_to_numpy(layer(ops.convert_to_tensor(x)))
+            if keras.backend.backend() == "jax":
+                for place, slope in enumerate(gradients(layer, weights, x, [])):
+                    found[f"{case}/gradient {place}"] = np.asarray(slope)
+    return found
+
+
+def losses() -> dict[str, Any]:
+    """Return the losses of logits near and far from each other, with missing tokens, and slopes."""
+    logits = np.array([[0.1, -0.3, 2.0], [90.0, -90.0, 0.0], [-99.0, -99.5, -98.0]], np.float32)
+    logits = np.concatenate([logits] * 4)
+    tokens = np.repeat(np.array([0, 1, 2, -1], np.int32), 3)
+    coding, found = OneHot(3), {}
+
+    def ours(values: Any) -> Any:
+        return losses_of_logits(coding, tokens, values)[0]
+
+    def theirs(values: Any) -> Any:
+        return coding.losses(tokens, ops.softmax(values))
+
+    for label, loss in (("ours", ours), ("theirs", theirs)):
+        found[f"loss/{label}/0"] = ops.convert_to_numpy(loss(ops.convert_to_tensor(logits)))
+        if keras.backend.backend() == "jax":
+            import jax
+
+            _, back = jax.vjp(loss, logits)
+            found[f"loss/{label}/gradient"] = np.asarray(back(np.ones(len(logits), np.float32))[0])
+    right = losses_of_logits(coding, tokens, ops.convert_to_tensor(logits))[1]
+    found["right/ours/0"] = ops.convert_to_numpy(right)
+    found["right/theirs/0"] = logits.argmax(axis=-1) == tokens
+    return found
 
 
 def published() -> Any:

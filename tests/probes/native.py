@@ -1,7 +1,7 @@
 """Run in a process of its own: a peer's first losses and answers on small tasks.
 
-`python -m tests.probes.native BACKEND FILE.npz SELECTOR...`; weights and rows are those
-of `small.py`.
+`python -m tests.probes.native BACKEND[:ENGINE] FILE.npz SELECTOR...`; weights and rows are
+those of `small.py`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from echobench.harness.plan import resolve
 from echobench.plugin.manager import Plugins
 
 
-def main(backend_name: str, path: str, *selectors: str) -> None:
+def main(peer: str, path: str, *selectors: str) -> None:
     plugins = Plugins()
+    backend_name, _, engine = peer.partition(":")
     backend = plugins.backends[backend_name].value
     backend.configure("cpu", 2)
     found: dict[str, Any] = {}
@@ -26,7 +27,10 @@ def main(backend_name: str, path: str, *selectors: str) -> None:
         _, task, recipe = resolve(selector, "open", plugins)
         program = backend.program(task, recipe)
         epochs = -(-20 // program.batches)
-        trainer = backend.trainer(program, epochs)
+        if engine:
+            trainer = backend.other_trainer(engine, program, epochs)
+        else:
+            trainer = backend.trainer(program, epochs)
         trainer.reset(program.initial_weights(stream(7, "weights")))
         rows = fresh_rows(task, recipe, stream(7, "train"), epochs)
         found[f"{selector}/losses"] = trainer.first_losses(rows)[:20]
