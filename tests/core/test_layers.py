@@ -34,3 +34,7 @@ def test_outputs_and_gradients_are_those_of_keras(found: Mapping[str, Any]) -> N
 
 def test_the_published_example_is_met(found: Mapping[str, Any]) -> None:
     np.testing.assert_allclose(found["published"].T, [PUBLISHED] * 3, rtol=1e-5)
+
+
+def test_a_network_that_goes_on_after_its_softmax_keeps_it(found: Mapping[str, Any]) -> None:
+    assert [*found["logits"]] == [True, False]

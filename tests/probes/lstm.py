@@ -16,6 +16,7 @@ from keras import ops
 
 from echobench.core import layers as core_layers
 from echobench.core.coding import OneHot
+from echobench.core.forms import FusedForm
 from echobench.core.layers import Affine, UnrolledLSTM
 from echobench.core.program import losses_of_logits
 
@@ -68,6 +69,7 @@ def main(path: str) -> None:
                     found[f"{name}/{label}/gradient {place}"] = np.asarray(slope)
     found.update(affine(rng))
     found.update(losses())
+    found["logits"] = logits()
     found["published"] = published()
     np.savez(path, **found)
 
@@ -157,6 +159,18 @@ def losses() -> dict[str, Any]:
     found["right/ours/0"] = ops.convert_to_numpy(right)
     found["right/theirs/0"] = logits.argmax(axis=-1) == tokens
     return found
+
+
+def logits() -> Any:
+    """Return whether a network returns logits that ends with a softmax, and one that goes on."""
+    ends = []
+    for more in (lambda y: y, keras.layers.Reshape((STEPS, FEATURES))):
+        form = FusedForm(OneHot(FEATURES), carry=False, missing=False)
+        form.network(
+            more(form.output_per_step(form.lstm(form.input(STEPS), UNITS, sequences=True)))
+        )
+        ends.append(form.logits)
+    return np.array(ends)
 
 
 def published() -> Any:
