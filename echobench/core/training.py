@@ -58,6 +58,11 @@ class Ledger:
         return monotonic() - self.started
 
     @property
+    def steady_processor_s(self) -> float:
+        """Processor time of training so far, without the first epoch."""
+        return self._processor["train"]
+
+    @property
     def busy_cores(self) -> float | None:
         """Processor time of training divided by its wall time; None before training."""
         processor = self._processor["first_update"] + self._processor["train"]
@@ -283,7 +288,7 @@ class _Run:
     weights: list[Floats] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.weights = _read(self.trainer.weights())
+        self.weights = read(self.trainer.weights())
         self.fingerprint_at = fingerprint_epoch(self.task, self.recipe, self.limits.max_epochs)
 
     @property
@@ -297,8 +302,8 @@ class _Run:
         The weights depend on every update: an engine that returned before the device had
         finished waits here, on the clock.
         """
-        losses, accuracies = _read(self.trainer.train(rows))
-        self.weights = _read(self.trainer.weights())
+        losses, accuracies = read(self.trainer.train(rows))
+        self.weights = read(self.trainer.weights())
         return losses, accuracies
 
     def screen(self) -> Score:
@@ -370,7 +375,7 @@ class _Run:
             outcome.after_hit.append(Evaluation(epoch, trained, loss, self.screen()))
 
 
-def _read(arrays: Sequence[Floats]) -> list[Floats]:
+def read(arrays: Sequence[Floats]) -> list[Floats]:
     """Return copies: what an engine left to be computed later is computed now."""
     return [np.array(array, np.float32) for array in arrays]
 

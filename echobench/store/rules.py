@@ -52,7 +52,14 @@ MOST = 2**53
 ADDED = {
     2: ("updates", "flops_per_update", "limit_fraction"),
     3: ("sustain_s", "wall_to_target_s", "sustained_hit_s", "after_hit"),
-    5: ("certifications", "diverged_epoch", "judge", "fingerprint", "limit_reason"),
+    5: (
+        "certifications",
+        "diverged_epoch",
+        "judge",
+        "fingerprint",
+        "clock_share",
+        "limit_reason",
+    ),
 }
 """Fields that a version of the schema added: no older record has them."""
 
@@ -531,7 +538,9 @@ def _declared(record: Record) -> Iterator[tuple[str, str]]:
         yield "seed", f"{record.seed}{again} is none of the {declared.seeds} that were declared"
 
 
-FRESH: tuple[Rule, ...] = (_finished, _possible, _ledger, _target, _certifications, _curve)
+FRESH: tuple[Rule, ...] = (
+    _finished, _possible, _ledger, _target, _certifications, _curve, _cores,
+)  # fmt: skip # one line reads better
 """What holds of each record that was just made, however noisy the machine."""
 RULES: tuple[Rule, ...] = (
     *(_suite, _version, _start, _ledger, _target, _certifications, _curve, _arithmetic),

@@ -19,6 +19,8 @@ to it; 4 an echo at some of the evaluations; 5 certificates that count their att
 why a share of the limit is empty. Older records load, these empty. `record.schema.json` beside
 this file is the JSON Schema of this version."""
 PREDICTION_SCHEMA_VERSION = 1
+LEAST_CLOCK_SHARE = 0.6
+"""Of a control's processor time, that training takes on the clock: engines take 0.85 and more."""
 LOSS_TOLERANCE, ACCURACY_TOLERANCE = 1e-4, 0.005
 """How far a fingerprint may be from the reference's: the loss relative to it, the accuracy as it
 is. Over the records of `results/` backends differ by up to 4e-6 and 0, seeds by 1e-2."""
@@ -385,6 +387,7 @@ class Record(JsonLine, kw_only=True):
     diverged_epoch: Whole | None = None
     judge: Judgement | None = None
     fingerprint: Fingerprint | None = None
+    clock_share: Finite | None = None
     seconds_per_update_quartiles: tuple[Finite, Finite] | None = None
     tokens_per_s: Finite | None = None
     flops_per_update: Whole | None = None
@@ -412,6 +415,11 @@ class Record(JsonLine, kw_only=True):
             return f"fingerprint: {taken.difference}; it was not trained as stated"
         if self.judge is not None and self.judge.refuted is not None:
             return f"judge: {self.judge.refuted}"
+        if self.clock_share is not None and self.clock_share < LEAST_CLOCK_SHARE:
+            return (
+                f"clock: an update took {self.clock_share:.0%} of the processor time that it takes "
+                "on rows that nobody can foresee; the rest was done off the clock"
+            )
         return None
 
     @property

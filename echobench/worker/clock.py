@@ -16,7 +16,7 @@ from echobench.core.backend import Predictor, Trainer
 from echobench.core.experiment import Experiment
 from echobench.core.sequences import Floats, Integers, stream
 from echobench.core.target import BLOCK
-from echobench.core.training import fresh_rows
+from echobench.core.training import fresh_rows, read
 
 ROUNDS = (3, 9)
 """Trials that are begun: at least, and at most."""
@@ -28,6 +28,8 @@ REST = 0.05
 """Between two looks at the processor, how many looks, and how busy it may be at rest."""
 STRETCH_UPDATES = 100
 """The most updates of a stretch, which else goes from one evaluation to the next."""
+CONTROLS, CONTROL_S, MOST_CALLS = 3, 0.1, 5
+"""Rounds of a trial's control, seconds of a round, and its most calls."""
 LEARNER = 1
 """The seed whose losses are compared with the reference's; not the parity gate's."""
 
@@ -126,6 +128,33 @@ class _Round:
 
     def _draw(self, epochs: int) -> Integers:
         return fresh_rows(self._program.task, self._program.recipe, self._rows, epochs)
+
+
+def control(program: Experiment, trainer: Trainer, dispatch: int, epoch_s: float) -> float:
+    """Train on after a trial, on rows that nobody can foresee; return processor seconds an epoch.
+
+    All that is done in threads, and when the weights are read, is counted. It is the least of
+    several rounds: an epoch takes no less for being disturbed.
+
+    Args:
+        program: the trial's.
+        trainer: its trainer; it is of no use afterwards.
+        dispatch: the most epochs of a call.
+        epoch_s: seconds of an epoch, by the trial.
+    """
+    epochs = max(1, min(dispatch, int(CONTROL_S / epoch_s)))
+    calls = max(1, min(MOST_CALLS, int(CONTROL_S / epoch_s / epochs)))
+    unforeseen = np.random.default_rng()
+    found = []
+    for _ in range(CONTROLS):
+        rows = [fresh_rows(program.task, program.recipe, unforeseen, epochs) for _ in range(calls)]
+        spent = Stopwatch()
+        for part in rows:
+            read(trainer.train(part))
+            read(trainer.weights())
+        rest()
+        found.append(spent.lap() / calls / epochs)
+    return min(found)
 
 
 class Stopwatch:

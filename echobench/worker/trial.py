@@ -153,15 +153,17 @@ def learn(
         # `echobench predict` reads how the network was trained.
         public = trial.model_copy(update={"plugins": [*map(privacy.redact_plugin, trial.plugins)]})
         replace_file(path.with_suffix(".json"), public.model_dump_json(indent=2) + "\n")
+    training = built.traces - compiled
     return {
         **outcome_fields(outcome, program.batches, task, trial),
+        "clock_share": clock_share(built, trial, outcome, ledger),
         "flops_per_update": program.update_flops(),
         "samples": samples(task, predictor, outcome.weights, trial.seed),
         "parity": verdict,
         "peak_memory_bytes": facts.peak_memory_bytes(),
         "path": {
             **execution(trial, trainer, backend),
-            "traces": {"compiling": compiled, "training": built.traces - compiled},
+            "traces": {"compiling": compiled, "training": training},
             "busy_cores": ledger.busy_cores,
             "waited_share": waited_share,
             "threads": facts.thread_counts(),
@@ -169,6 +171,23 @@ def learn(
         # Closed last, so that it covers everything before.
         **{f"{phase}_s": seconds for phase, seconds in ledger.close().items()},
     }
+
+
+def clock_share(
+    built: Built, trial: Trial, outcome: TrainingOutcome, ledger: Ledger
+) -> float | None:
+    """Return the processor time of an epoch on the clock, over that of a control afterwards.
+
+    None where training was too short, diverged, or was on a GPU, whose work it does not show.
+    """
+    steady = outcome.seconds_per_epoch
+    if trial.device != "cpu" or not steady or outcome.diverged_epoch is not None:
+        return None
+    from echobench.worker.clock import control
+
+    epoch_s = float(np.median(steady))
+    alone = control(built.program, built.trainer, built.dispatch, epoch_s)
+    return ledger.steady_processor_s / (outcome.epochs - 1) / alone
 
 
 def save_weights(job: Job, trial: Trial, outcome: TrainingOutcome) -> None:

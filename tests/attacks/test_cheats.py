@@ -20,9 +20,11 @@ from tests.testing.test_backend_checks import FOUND_OUT
 
 pytestmark = pytest.mark.slow
 
-CONTRADICTED = {"oracle": "judge: ", "lazy": "fingerprint: ", "hasty": "fingerprint: "}
+CHECKED = {"oracle": "judge: ", "lazy": "fingerprint: ", "hasty": "fingerprint: "}
+OFF_THE_CLOCK = dict.fromkeys(("early", "late", "foreseeing"), "clock: ")
+CONTRADICTED = {**CHECKED, **OFF_THE_CLOCK}
 """Cheats whose records do not count, and by what."""
-ON_THE_CLOCK = ("early", "unwaited")
+ON_THE_CLOCK = ("unwaited",)
 """Cheats whose time is counted, whenever they train."""
 
 
@@ -42,8 +44,8 @@ def records(loaded: Plugins, tmp_path_factory: pytest.TempPathFactory) -> dict[s
         return [*matrix.run(plan(selection, loaded), Watcher())]
 
     # The judge is asked where it matters: it takes as long as a trial.
-    found = run([*CONTRADICTED, "slow"], checked=True)
-    found += run([*ON_THE_CLOCK, "swapped", "jax"], checked=False)
+    found = run([*CHECKED, "slow"], checked=True)
+    found += run([*OFF_THE_CLOCK, *ON_THE_CLOCK, "swapped", "jax"], checked=False)
     return {record.backend: record for record in found}
 
 
@@ -69,9 +71,11 @@ def test_what_was_not_learnt_as_stated_does_not_count(
     assert (records[name].contradiction or "").startswith(by)
 
 
-def test_a_slow_clock_is_noticed_by_the_parents(records: dict[str, Record]) -> None:
+def test_a_slow_clock_is_noticed(records: dict[str, Record]) -> None:
+    """By the parent's, or since more cores would have been busy than there are."""
     assert records["slow"].status == "failed"
-    assert "by its clock" in (records["slow"].reason or "")
+    reason = records["slow"].reason or ""
+    assert "by its clock" in reason or "busy_cores: expected at most" in reason
 
 
 @pytest.mark.parametrize("name", ON_THE_CLOCK)
