@@ -37,7 +37,7 @@ SAME = 1e-9
 LEAST_TIME = 0.5
 """Of what the median update and their number give, that the target must have taken. There is
 no most: the first updates may be slow."""
-MOST_BUSY, TICK_S = 1.1, 0.05
+MOST_BUSY, TICK_S = 1.1, 0.01
 """Processor time over that of the trial's cores, and what the system's clock may add."""
 CLOCKS_DIFFER = timedelta(days=1)
 """Between the clock of the machine that ran a trial and ours."""
