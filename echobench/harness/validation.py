@@ -23,7 +23,7 @@ LATER = "after_result"
 """Field of the provenance: how a worker failed after it had reported its result."""
 HEARD = "heard_s"
 """Field of a result: how long the parent waited for it, by its own clock."""
-SLOWEST, SLACK_S = 0.5, 1.5
+SLOWEST, SLACK_S = 0.5, 3.0
 """A worker's clock runs slow if it shows less than this share of what the parent's shows, and so
 many seconds less; between the two lies a calibration, a fifth of a second."""
 OURS = {
