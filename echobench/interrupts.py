@@ -95,6 +95,11 @@ def shielded() -> Iterator[None]:
             raise KeyboardInterrupt
 
 
+def postpone() -> None:
+    """Raise the interrupt that is being handled at the end of the next shielded block instead."""
+    _State.pending = True
+
+
 @contextmanager
 def on_interrupt_say(work_so_far: str) -> Iterator[None]:
     """If the block is interrupted, say this about the work finished so far."""

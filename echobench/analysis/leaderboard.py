@@ -153,9 +153,7 @@ def _why_left_out(record: Record) -> str | None:
         "compiled programs kept": record.trial.cache,
         "contradicted by the parity gate, the fingerprint or the judge": record.contradiction
         is not None,
-        "certificates that were not judged": record.status == "reached"
-        and record.trial.bound > 0
-        and record.judged_wrong is None,
+        "certificates that were not judged": record.unjudged,
         "fingerprints that were not compared": record.fingerprint is not None
         and record.fingerprint.passed is None,
         "not possible there, or stopped from outside": record.status not in COUNTED

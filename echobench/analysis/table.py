@@ -174,6 +174,7 @@ def _note(flat: pd.DataFrame, cell: Cell) -> str:
     doubts = {
         **{str(again): n for again, n in flat.attempts.value_counts().items() if again},
         "parity unchecked": flat.unchecked.sum(),
+        "not judged": flat.unjudged.sum(),
         "100% did not last": ((flat.status == "reached") & ~flat.lasted).sum(),
         "compiled programs kept": len(flat) if cell.cache else 0,
         "disturbed": disturbed(flat).sum(),

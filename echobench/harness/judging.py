@@ -48,6 +48,8 @@ def judge(
     present = [number for number in reached if weights[number].is_file()]
     if not present:
         return
+    for number in present:  # until it has answered
+        records[number].judge = Judgement(by=by, failure="interrupted")
     report(Progress(phase="judge"))
     asked = Job(
         kind="judge",

@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from echobench import interrupts
 from echobench.core.backend import Backend
 from echobench.harness import judging, process, validation
 from echobench.machine import calibration, facts, privacy
@@ -33,9 +34,9 @@ def run_job(job: Job, backend: Backend, log: Path, report: Report = silent) -> l
 
     A trial that cannot run is `unavailable` or `unsupported`; one whose worker does not finish
     is `timeout` or `failed`, with the last lines of the log. Certificates are judged if the job
-    has a judge. While a trial fails, the job runs
-    again, up to `job.retries` times; the other statuses would come again. Several attempts are
-    listed in the provenance of the last one's records.
+    has a judge; an interrupt of the judge comes after the records are stored. While a trial fails,
+    the job runs again, up to `job.retries` times; the other statuses would come again. Several
+    attempts are listed in the provenance of the last one's records.
 
     Args:
         job: the trials, and how they are run.
@@ -44,6 +45,7 @@ def run_job(job: Job, backend: Backend, log: Path, report: Report = silent) -> l
         report: called with the worker's progress.
     """
     attempts: list[list[dict[str, object]]] = []
+    interrupted = False
     for number in range(1, job.retries + 2):
         if number > 1:
             report(Progress(phase=f"attempt {number}"))
@@ -55,11 +57,16 @@ def run_job(job: Job, backend: Backend, log: Path, report: Report = silent) -> l
             wall_s = time.monotonic() - began
             records = [*map(validation.record, job.trials, results)]
             own = path.with_name(f"{path.stem}-judge{path.suffix}")
-            judging.judge(job, records, Path(networks), own, work, report)
+            try:
+                judging.judge(job, records, Path(networks), own, work, report)
+            except KeyboardInterrupt:  # the trials are finished: they are recorded first
+                kill_children(os.getpid())
+                interrupts.postpone()
+                interrupted = True
         attempts.append(
             [{"status": r.status, "reason": r.reason, "wall_s": wall_s} for r in records]
         )
-        if not any(record.status == "failed" for record in records):
+        if interrupted or not any(record.status == "failed" for record in records):
             break
     if len(attempts) > 1:
         for record, tries in zip(records, zip(*attempts, strict=True), strict=True):

@@ -177,8 +177,9 @@ class Matrix:
 
     def _store(self, job: Job, records: list[Record]) -> None:
         try:
-            for record in records:
-                self.store.append(record)
+            with interrupts.shielded():  # all of a job, or none
+                for record in records:
+                    self.store.append(record)
         except (OSError, StorageError) as error:
             raise _stopped(f"at {job.trial.name}", error) from error
 

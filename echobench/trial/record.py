@@ -423,6 +423,12 @@ class Record(JsonLine, kw_only=True):
         return None
 
     @property
+    def unjudged(self) -> bool:
+        """Whether it has a certificate and no judgement, though this version judges such trials."""
+        certified = self.status == "reached" and self.trial.bound > 0 and not self.trial.quick
+        return certified and self.judged_wrong is None and self.contradiction is None
+
+    @property
     def judged_wrong(self) -> int | None:
         """Return how many of `judged_sequences` unseen sequences the judge found answered wrong."""
         return None if self.judge is None else self.judge.wrong

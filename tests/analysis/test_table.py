@@ -316,9 +316,10 @@ def test_what_the_judge_found_is_summed_over_the_trials_with_an_exact_interval()
     ]
     records = [
         *(record(seed, judge=judge) for seed, judge in enumerate(judgements)),
-        record(2),  # unjudged: not of the sum
+        record(2, judge=None),  # not of the sum
     ]
     (line,) = table.summary(records)
+    assert line["note"] == "not judged"
     low, high = binomtest(13, 20_000).proportion_ci(0.95, method="exact")
     assert line["judged wrong"] == f"13 of 20,000 [{low:.1e}, {high:.1e}]"
     refuted = {**judgements[0], "wrong": 9_999, "refuted": "9,999 come out wrong"}

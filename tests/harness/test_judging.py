@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,16 @@ import pytest
 
 from echobench.core.sequences import stream
 from echobench.harness import judging, launch
+from echobench.harness.matrix import Matrix, Watcher
 from echobench.harness.plan import Selection, plan
 from echobench.harness.references import References
 from echobench.plugin.manager import Plugins
 from echobench.store.folder import Store
-from echobench.trial.job import Job
+from echobench.trial.job import Job, JobOptions, Progress
 from echobench.trial.record import Judgement, Record
+from echobench.trial.trial import Trial
 from tests import reference
+from tests.soak.harness import PLUGIN, Harness
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +136,22 @@ def test_a_judge_that_cannot_answer_is_no_judgement(
     assert record.judge is not None
     assert record.judge.failure is not None
     assert record.judge.refuted is None
+
+
+def test_a_finished_trial_is_recorded_where_its_judge_is_interrupted(tmp_path: Path) -> None:
+    harness = Harness(tmp_path, seeds=2)
+    matrix = Matrix(Plugins([PLUGIN]), Store(harness.results), JobOptions())
+
+    def progressed(trial: Trial, progress: Progress) -> None:
+        if progress.phase == "judge":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        list(matrix.run(harness.trials, Watcher(progressed=progressed)))
+    (record,) = Store.read(harness.results)
+    assert record.status == "reached"
+    assert record.judge is not None
+    assert record.judge.failure == "interrupted"
 
 
 @pytest.mark.parametrize(
