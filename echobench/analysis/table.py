@@ -21,9 +21,9 @@ from echobench.errors import UnknownNameError
 from echobench.trial.cell import Cell
 
 GROUP_BY = ("task", "division")
-GROUPS = (*CELL, "devices", "threads", "units", "machine")
+GROUPS = (*CELL, "devices", "threads", "units", "bound", "machine")
 """Columns that rows can be grouped by."""
-APART = ("division", "machine")
+APART = ("division", "bound", "machine")
 """Columns that every grouping keeps apart."""
 TIME, UPDATE = "time to target", "ms/update"
 """Columns that decide which row is best: the second if no row of the group has the first."""
@@ -122,6 +122,7 @@ def _row(cell: Cell, machine: str, flat: pd.DataFrame, clock: str) -> Row:
             "devices": str(cell.devices),
             "threads": str(cell.threads),
             "units": units,
+            "bound": f"{cell.bound:g}" if cell.bound else "old rule",
             "machine": machine,
         },
         cell=cell,
@@ -206,9 +207,9 @@ def grouped(
 ) -> list[Group]:
     """Return the summary's rows in groups that share the columns of `group_by`.
 
-    Divisions and classes of machines are always apart, and so are seeds that were trained
-    together (replicates), which share a clock. Each group is sorted by the column `sort`, with `-`
-    before it the largest first, missing values last; by names by default.
+    Divisions, bounds of the certificate and classes of machines are always apart, and so are seeds
+    that were trained together (replicates), which share a clock. Each group is sorted by the column
+    `sort`, with `-` before it the largest first, missing values last; by names by default.
 
     Raises:
         UnknownNameError: an unknown column.

@@ -18,7 +18,7 @@ from echobench.analysis.pairs import (
 )
 from echobench.analysis.statistics import FEWEST_PAIRS
 from echobench.analysis.table import TIME, Group, Row
-from echobench.trial.trial import BUDGET
+from echobench.trial.trial import BOUND, BUDGET, QUICK_BOUND
 
 CLOCK_WORDS = {
     "train": "", "compile": ", compiling counted", "wall": ", from the process's start on",
@@ -38,13 +38,18 @@ def verdicts(
     Where there are too few pairs it names the command that makes enough in the folder `results`.
     Several intervals have a line that says how often they hold.
     """
-    machines = {row.place["machine"] for group in groups for row in group.rows}
+    machines, bounds = (
+        {row.place[name] for group in groups for row in group.rows} for name in ("machine", "bound")
+    )
     sentences: list[str] = []
     alone: dict[str, list[str]] = {}
     for group in groups:
         place = group.rows[0].place
         tasks = list(dict.fromkeys(row.place["task"] for row in group.rows))
-        conditions = f"({place['division']}{', ' + place['machine'] if len(machines) > 1 else ''})"
+        told = [place["division"]]
+        told += [f"bound {place['bound']}"] if len(bounds) > 1 else []
+        told += [place["machine"]] if len(machines) > 1 else []
+        conditions = f"({', '.join(told)})"
         if len(group.order) > 1:
             where = f"on {tasks[0]} {conditions}" if len(tasks) == 1 else conditions
             sentences.append(_sentence(group, where, clock, results))
@@ -116,6 +121,7 @@ def _command(rows: Sequence[Row], seeds: int, results: Path | None) -> str:
         "--devices": [count for count in every("devices")[:1] if count != "1"],
         "--device": [device for device in every("device")[:1] if device != "cpu"],
         "--max-epochs": [] if cells[0].max_epochs == usual else every("max_epochs")[:1],
+        "--bound": [] if cells[0].bound in (0.0, BOUND, QUICK_BOUND) else every("bound")[:1],
         "--seeds": [str(seeds)],
         "--results": [] if results is None else [str(results)],
     }.items():

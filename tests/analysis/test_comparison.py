@@ -240,3 +240,17 @@ def test_what_else_differs_is_told() -> None:
     assert line.startswith("different task source")
     other = changed(told()[0], provenance={"machine": {"cpu": "y", "cores": 2}})
     assert cautions(told(), [other])[0].startswith("different machine")
+
+
+def test_trials_of_different_bounds_are_no_pair(tmp_path: Path) -> None:
+    usual = [record(seed, seconds_per_update=1.0, task="whole") for seed in range(6)]
+    strict = [
+        record(seed, seconds_per_update=2.0, task="whole", trial={"bound": 0.001})
+        for seed in range(6)
+    ]
+    a, b = Side.parse(str(tmp_path), tmp_path), Side.parse(str(tmp_path), tmp_path)
+    with pytest.raises(UsageError, match="has a partner"):
+        compare(a, b, (usual, strict), ["seconds_per_update"])
+    a, b = (Side.parse(f"{tmp_path}[bound={bound}]", tmp_path) for bound in ("0.003", "0.001"))
+    (found,) = compare(a, b, (usual, strict), ["seconds_per_update"])
+    assert found.verdict.ratio.value == 2.0

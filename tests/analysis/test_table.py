@@ -95,7 +95,7 @@ def test_all_brackets_of_a_row_are_intervals_of_one_kind_from_six_trials_on() ->
         "sequences_per_s": lambda seed: 1000.0 / (seed + 1),
     }
     (few,) = table.summary(trials(5, **fields))
-    assert not any("[" in text for text in few.values())
+    assert not any("[" in text for name, text in few.items() if name != table.JUDGED)
     (line,) = table.summary(trials(9, **fields))
     # The exact interval of the median of nine: the second and the eighth (Conover's table).
     assert line["time to target"] == "5 s [2 s, 8 s]"
@@ -328,3 +328,19 @@ def test_what_the_judge_found_is_summed_over_the_trials_with_an_exact_interval()
     assert line["success"] == "1/1"
     assert "refuted" not in line["note"]
     assert "judge: 9,999 come out wrong" in line["note"]
+
+
+def test_certificates_of_another_bound_are_compared_with_none() -> None:
+    strict = {"bound": 0.001}
+    records = [
+        *(record(seed, backend=name) for name in ("jax", "flax") for seed in range(2)),
+        record(0, backend="jax", trial=strict, error_bound=0.001),
+    ]
+    groups = table.grouped(records)
+    assert [[row.place["bound"] for row in group.rows] for group in groups] == [
+        ["0.001"],
+        ["0.003", "0.003"],
+    ]
+    assert {line["bound"] for line in present.lines(groups)} == {"0.001", "0.003"}
+    old = table.grouped([*records[:4], record(0, trial={"bound": 0.0, "certify": 1000})])
+    assert [group.rows[0].place["bound"] for group in old] == ["0.003", "old rule"]

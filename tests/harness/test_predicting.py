@@ -132,7 +132,7 @@ def test_states_and_masks_go_with_the_model(
     for (_, backend), prediction in predictions(tmp_path).items():
         assert prediction.accuracy == 1.0
         assert prediction.differing_tokens == (0 if backend == "openvino" else None)
-    masked = 100 * (8 * 5 - 4 - 3 - 2 - 1)  # without what the first windows lack
+    masked = 1000 * (8 * 5 - 4 - 3 - 2 - 1)  # without what the first windows lack
     assert predictions(tmp_path)["masked_open.keras", "numpy"].tokens == masked
 
 
