@@ -18,7 +18,7 @@ from echobench.analysis.pairs import (
 )
 from echobench.analysis.statistics import FEWEST_PAIRS
 from echobench.analysis.table import TIME, Group, Row
-from echobench.trial.trial import BUDGET
+from echobench.trial.trial import BOUND, BUDGET, QUICK_BOUND
 
 CLOCK_WORDS = {
     "train": "", "compile": ", compiling counted", "wall": ", from the process's start on",
@@ -108,6 +108,7 @@ def _command(rows: Sequence[Row], seeds: int, results: Path | None) -> str:
         return list(dict.fromkeys(str(getattr(cell, name)) for cell in cells))
 
     usual = BUDGET * cells[0].recipe.epochs
+    default = QUICK_BOUND if cells[0].quick else BOUND
     words = ["echobench", "run"]
     for option, values in {
         "--task": every("label"),
@@ -116,6 +117,7 @@ def _command(rows: Sequence[Row], seeds: int, results: Path | None) -> str:
         "--devices": [count for count in every("devices")[:1] if count != "1"],
         "--device": [device for device in every("device")[:1] if device != "cpu"],
         "--max-epochs": [] if cells[0].max_epochs == usual else every("max_epochs")[:1],
+        "--bound": [] if cells[0].bound in {0.0, default} else every("bound")[:1],
         "--seeds": [str(seeds)],
         "--results": [] if results is None else [str(results)],
     }.items():

@@ -130,6 +130,11 @@ class _Round:
         return fresh_rows(self._program.task, self._program.recipe, self._rows, epochs)
 
 
+def least_s(epoch_s: float) -> float:
+    """Return how many seconds a control takes at least, where an epoch takes so many."""
+    return CONTROLS * max(CONTROL_S, epoch_s)
+
+
 def control(program: Experiment, trainer: Trainer, dispatch: int, epoch_s: float) -> float:
     """Train on after a trial, on rows that nobody can foresee; return processor seconds an epoch.
 

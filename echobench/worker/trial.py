@@ -178,14 +178,17 @@ def clock_share(
 ) -> float | None:
     """Return the processor time of an epoch on the clock, over that of a control afterwards.
 
-    None where training was too short, diverged, or was on a GPU, whose work it does not show.
+    None where training was too short, diverged, or was on a GPU, whose work it does not show; and
+    where the control would end after the trial's limit, when the process is soon killed.
     """
     steady = outcome.seconds_per_epoch
     if trial.device != "cpu" or not steady or outcome.diverged_epoch is not None:
         return None
-    from echobench.worker.clock import control
+    from echobench.worker.clock import control, least_s
 
     epoch_s = float(np.median(steady))
+    if ledger.wall + least_s(epoch_s) > trial.timeout_s:
+        return None
     alone = control(built.program, built.trainer, built.dispatch, epoch_s)
     return ledger.steady_processor_s / (outcome.epochs - 1) / alone
 
