@@ -16,7 +16,7 @@ from echobench.analysis import frame, table
 from echobench.errors import UnknownNameError
 from echobench.present import table as present
 from echobench.present.terminal import MARK
-from echobench.trial.record import Parity, Record
+from echobench.trial.record import Fingerprint, Judgement, Parity, Record
 from tests.records import RESULTS, changed, missed, reached, record, rows
 
 FIRST_FIELDS = """
@@ -164,6 +164,25 @@ def test_disturbed_trials_and_shares_above_the_limit_are_noted() -> None:
     (line,) = table.summary(records)
     assert line["of limit"] == "90%"
     assert line["note"] == "disturbed; above the measured matrix rate"
+
+
+def test_what_nobody_checked_is_noted() -> None:
+    taken = Fingerprint(epoch=1, loss=4.0)
+    compared = Fingerprint(epoch=1, loss=4.0, reference="jax fit", reference_loss=4.0, passed=True)
+    judge = Judgement(by="keras", wrong=0, sequences=10_000)
+    sound = changed(reached(0, 1.0), fingerprint=compared, judge=judge)
+    crashed = changed(sound, key="crashed", judge=Judgement(by="keras", failure="SIGKILL"))
+    unchecked = changed(sound, key="unchecked", fingerprint=taken, judge=None)
+    gave_up = changed(missed(1, 1.0), fingerprint=compared)
+
+    def note(*records: Record) -> str:
+        (line,) = table.summary([*records])
+        return str(line.get("note", ""))
+
+    assert "not" not in note(sound)
+    assert "not" not in note(sound, gave_up)
+    assert note(sound, crashed) == "not judged"
+    assert note(unchecked) == "not judged; fingerprint not compared"
 
 
 def test_other_versions_make_rows_of_their_own() -> None:
