@@ -208,7 +208,8 @@ def grouped(
     """Return the summary's rows in groups that share the columns of `group_by`.
 
     Divisions and classes of machines are always apart, and so are seeds that were trained
-    together (replicates), which share a clock. Each group is sorted by the column `sort`, with `-`
+    together (replicates), which share a clock, and certificates of another bound or of the old
+    rule, which are reached sooner or later. Each group is sorted by the column `sort`, with `-`
     before it the largest first, missing values last; by names by default.
 
     Raises:
@@ -220,8 +221,8 @@ def grouped(
     rows = cells(records, clock)
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in _sorted(rows, sort):
-        alone = str(bool(row.cell.replicates))
-        place = (*(row.place[name] for name in (*group_by, *APART)), alone)
+        alone = (str(bool(row.cell.replicates)), f"{row.cell.bound:g}")
+        place = (*(row.place[name] for name in (*group_by, *APART)), *alone)
         groups.setdefault(place, []).append(row)
     return [_group(found) for _, found in sorted(groups.items(), key=lambda item: item[0])]
 

@@ -185,6 +185,20 @@ def test_what_nobody_checked_is_noted() -> None:
     assert note(unchecked) == "not judged; fingerprint not compared"
 
 
+@pytest.mark.parametrize("other", [{"bound": 0.0, "certify": 1000}, {"bound": 0.5}])
+def test_rows_whose_certificates_need_less_are_not_compared(other: dict[str, Any]) -> None:
+    ours = [*trials(6), *with_backend("slow", *(reached(seed, 3.0) for seed in range(6)))]
+    easy = [changed(one, key=f"easy-{n}", trial=other) for n, one in enumerate(ours[:6])]
+    groups = [
+        sorted((row.cell.backend, row.cell.bound) for row in group.rows)
+        for group in table.grouped([*ours, *easy])
+    ]
+    assert sorted(groups, key=len) == [
+        [("jax", other["bound"])],
+        [("jax", 0.003), ("slow", 0.003)],
+    ]
+
+
 def test_other_versions_make_rows_of_their_own() -> None:
     old = reached(0, 1.0)
     new = changed(old, key="new", trial={"versions": {"jax": "9"}})
