@@ -28,7 +28,7 @@ from echobench.machine import facts, privacy
 from echobench.machine.calibration import WaitMeter
 from echobench.store.folder import replace_file
 from echobench.trial.job import Job, Look, Progress, Report
-from echobench.trial.record import Sample
+from echobench.trial.record import LEAST_CLOCK_SHARE, Sample
 from echobench.trial.trial import Trial
 from echobench.worker import parity
 
@@ -189,8 +189,12 @@ def clock_share(
     epoch_s = float(np.median(steady))
     if ledger.wall + least_s(epoch_s) > trial.timeout_s:
         return None
-    alone = control(built.program, built.trainer, built.dispatch, epoch_s)
-    return ledger.steady_processor_s / (outcome.epochs - 1) / alone
+    clocked = ledger.steady_processor_s / (outcome.epochs - 1)
+    alone = control(
+        built.program, built.trainer, built.dispatch, epoch_s,
+        enough=clocked / LEAST_CLOCK_SHARE, until=ledger.started + trial.timeout_s,
+    )  # fmt: skip # one line reads better
+    return clocked / alone
 
 
 def save_weights(job: Job, trial: Trial, outcome: TrainingOutcome) -> None:
