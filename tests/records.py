@@ -54,6 +54,7 @@ def by_new_rule(told: dict[str, Any]) -> dict[str, Any]:
         "error_bound": BOUND,
         "fingerprint": {**own, **reference, "passed": True},
         "judge": judge,
+        "clock_share": 1.02,
         "schema_version": SCHEMA_VERSION,
         "key": trial_key(trial),
     }

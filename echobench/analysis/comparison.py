@@ -253,6 +253,7 @@ def cautions(a: Sequence[Record], b: Sequence[Record]) -> list[str]:
         "machine": lambda r: r.machine_class,
         "versions": lambda r: {name: r.trial.versions[name] for name in sorted(shared)},
         "precision": lambda r: {name: r.execution[name] for name in sorted(settings)},
+        "bound of certificates": lambda r: r.trial.bound or "the old rule",
         "task source": lambda r: {r.trial.task: r.trial.source},
     }
     lines = []

@@ -300,12 +300,15 @@ def _meeting(slower: Course, faster: Course) -> float:
 
 
 def variants(flat: pd.DataFrame) -> dict[str, Cells]:
-    """Return cells by what they have in common: all but backend, engine and its versions."""
+    """Return cells by what they have in common: all but backend, engine and its versions.
+
+    Those of another bound, or of the old rule, needed other certificates, so other updates.
+    """
     found: dict[tuple[Cell, str, str, str], Cells] = defaultdict(lambda: defaultdict(list))
     names: dict[tuple[Cell, str, str, str], str] = {}
     groups = flat.groupby(["cell", "machine", *CELL[:4]], sort=False, observed=True)
     for (cell, machine, task, backend, engine, division), group in groups:
-        shared = cast(Cell, cell).only("device", "threads", "recipe", "source")
+        shared = cast(Cell, cell).only("device", "threads", "recipe", "source", "bound")
         key = (shared, str(task), str(division), str(machine))
         names[key] = f"{task} {division}"
         found[key][f"{backend} {engine}"].append(group)

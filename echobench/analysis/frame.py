@@ -31,7 +31,7 @@ JUDGED = ("judged_wrong", "judged_sequences")
 OWN = ("key", "epochs", "updates", "wall_to_target_s", *JUDGED)
 """Fields of the record that the frame holds beside those of the table."""
 TOLD = ("cell", "machine", "again", "attempts", "declared")
-DOUBTS = ("unchecked", "unjudged", "lasted", "disturbed", "counts", "never")
+DOUBTS = ("unchecked", "unjudged", "uncompared", "lasted", "disturbed", "counts", "never")
 """What the frame says of a record beside its fields: see `frame`."""
 DIFFERENT = ("key", "started_at")
 """Texts that are another in every record."""
@@ -60,8 +60,9 @@ def frame(records: Records) -> pd.DataFrame:
     - `again`: which repeat, in words; empty for the first;
     - `attempts`: what is said of it where it was run again, having failed; else empty;
     - `declared`: which seeds of its cell were declared before it ran, a `Declaration`;
-    - `unchecked`, `unjudged`, `lasted`, `disturbed`: what the table doubts. `disturbed` is what
-      the trial shows by itself; see the function of this name;
+    - `unchecked` (by the parity gate), `unjudged`, `uncompared` (by its fingerprint), `lasted`,
+      `disturbed`: what the table doubts. `disturbed` is what the trial shows by itself; see the
+      function of this name;
     - `counts`: whether the trial is one of n: it trained, or crashed by itself;
     - `never`: whether it counts and can never arrive, whatever time it is given: it crashed, or
       its loss stopped being finite.
@@ -129,6 +130,7 @@ def _row(record: Record) -> tuple[Any, ...]:
         declaration(record),
         record.parity is not None and record.parity.passed is None,
         record.unjudged,
+        record.fingerprint is not None and record.fingerprint.passed is None,
         record.lasted,
         bool(record.disturbances),
         record.counts or has_crashed,

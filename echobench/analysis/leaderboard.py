@@ -151,8 +151,9 @@ def _why_left_out(record: Record) -> str | None:
         "seeds that a search used": record.seed >= FIRST_TUNING_SEED,
         "seeds trained together, without times of their own": record.is_replicate,
         "compiled programs kept": record.trial.cache,
-        "contradicted by the parity gate, the fingerprint or the judge": record.contradiction
-        is not None,
+        "contradicted by the parity gate, the fingerprint, the judge or the clock": (
+            record.contradiction is not None
+        ),
         "certificates that were not judged": record.unjudged,
         "fingerprints that were not compared": record.fingerprint is not None
         and record.fingerprint.passed is None,

@@ -176,6 +176,7 @@ def _note(flat: pd.DataFrame, cell: Cell) -> str:
         **{str(again): n for again, n in flat.attempts.value_counts().items() if again},
         "parity unchecked": flat.unchecked.sum(),
         "not judged": flat.unjudged.sum(),
+        "fingerprint not compared": flat.uncompared.sum(),
         "100% did not last": ((flat.status == "reached") & ~flat.lasted).sum(),
         "compiled programs kept": len(flat) if cell.cache else 0,
         "disturbed": disturbed(flat).sum(),

@@ -69,10 +69,13 @@ def judge(
         ],
     )
     backend = Plugins.named(job.judge.plugins).backends[job.judge.backend].value
-    (answer,) = run(asked, backend, log)
-    found = answer.get(
-        "judgements", [{"failure": answer.get("reason", "no answer")}] * len(present)
-    )
+    try:
+        (answer,) = run(asked, backend, log)
+    except OSError as error:  # a full disk, say; what was trained is kept all the same
+        answer = {"reason": f"it could not be run: {error.strerror}"}
+    found = answer.get("judgements")
+    if not isinstance(found, list) or len(found) != len(present):
+        found = [{"failure": answer.get("reason", "no answer")}] * len(present)
     for number, fields in zip(present, found, strict=True):
         records[number].judge = _judgement(by, fields, records[number].trial.bound)
 

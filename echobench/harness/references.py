@@ -147,9 +147,11 @@ class References:
                 known = {} if kept is None else kept.fingerprints
                 missing = self._missing(shared, kept or _Kept(name="", losses=[]))
                 if kept is None or missing:
-                    kept = self._compute(shared, missing, known)
+                    found = self._compute(shared, missing, known)
+                    if found is not None:
+                        replace_file(path, found.model_dump_json() + "\n")
+                    kept = found or kept  # losses that are known still gate
                     if kept is not None:
-                        replace_file(path, kept.model_dump_json() + "\n")
                         for trial in missing:  # not tried again in this run
                             kept.fingerprints.setdefault(_run(trial), None)
             finally:

@@ -109,7 +109,7 @@ class Plugins:
 
     Raises:
         PluginError: a file is missing or broken, a hook is misspelled or returns a value of
-            another type, or two plugins provide the same name.
+            another type, two plugins provide the same name, or two backends are the reference.
     """
 
     def __init__(self, files: Sequence[Path] = (), only: Iterable[str] | None = None) -> None:
@@ -196,6 +196,19 @@ class Plugins:
                 )
             for catalog, value in provided:
                 catalog.add(value, source)
+        self._check_reference()
+
+    def _check_reference(self) -> None:
+        """Refuse a second reference: with it, a backend could judge itself."""
+        references = [one for one in self.backends.values() if one.value.reference]
+        if len(references) > 1:
+            told = " and ".join(
+                f"{one.value.name!r} of {one.plugin!r} of {one.distribution}" for one in references
+            )
+            raise PluginError(
+                f"two backends say that they are the reference: {told}; only one judges the "
+                "others, so uninstall one or take `reference` from it"
+            )
 
     def _contain(self, source: _Source, error: Exception) -> None:
         """Note that an installed plugin is broken; raise for a file, which the user named."""

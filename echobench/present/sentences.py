@@ -113,6 +113,7 @@ def _command(rows: Sequence[Row], seeds: int, results: Path | None) -> str:
         return list(dict.fromkeys(str(getattr(cell, name)) for cell in cells))
 
     usual = BUDGET * cells[0].recipe.epochs
+    default = QUICK_BOUND if cells[0].quick else BOUND
     words = ["echobench", "run"]
     for option, values in {
         "--task": every("label"),
@@ -121,7 +122,7 @@ def _command(rows: Sequence[Row], seeds: int, results: Path | None) -> str:
         "--devices": [count for count in every("devices")[:1] if count != "1"],
         "--device": [device for device in every("device")[:1] if device != "cpu"],
         "--max-epochs": [] if cells[0].max_epochs == usual else every("max_epochs")[:1],
-        "--bound": [] if cells[0].bound in (0.0, BOUND, QUICK_BOUND) else every("bound")[:1],
+        "--bound": [] if cells[0].bound in {0.0, default} else every("bound")[:1],
         "--seeds": [str(seeds)],
         "--results": [] if results is None else [str(results)],
     }.items():

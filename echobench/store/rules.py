@@ -115,6 +115,9 @@ def _unchecked(record: Record) -> Iterator[tuple[str, str]]:
         yield "judge", "its certificate was not judged"
     if record.fingerprint is not None and record.fingerprint.passed is None:
         yield "fingerprint", "not compared with the reference's"
+    timed = record.seconds_per_update is not None and not record.is_replicate
+    if timed and record.device == "cpu" and record.clock_share is None:
+        yield "clock_share", "its clock was not compared with a control"
 
 
 def _suite(record: Record) -> Iterator[tuple[str, str]]:

@@ -20,7 +20,7 @@ why a share of the limit is empty. Older records load, these empty. `record.sche
 this file is the JSON Schema of this version."""
 PREDICTION_SCHEMA_VERSION = 1
 LEAST_CLOCK_SHARE = 0.6
-"""Of a control's processor time, that training takes on the clock: engines take 0.85 and more."""
+"""Of a control's processor time, that training takes on the clock: engines take 0.73 and more."""
 LOSS_TOLERANCE, ACCURACY_TOLERANCE = 1e-4, 0.005
 """How far a fingerprint may be from the reference's: the loss relative to it, the accuracy as it
 is. Over the records of `results/` backends differ by up to 4e-6 and 0, seeds by 1e-2."""

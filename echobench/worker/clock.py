@@ -7,6 +7,7 @@ of milliseconds say little on a machine that others load.
 
 from __future__ import annotations
 
+import math
 import time
 from statistics import median
 
@@ -30,6 +31,8 @@ STRETCH_UPDATES = 100
 """The most updates of a stretch, which else goes from one evaluation to the next."""
 CONTROLS, CONTROL_S, MOST_CALLS = 3, 0.1, 5
 """Rounds of a trial's control, seconds of a round, and its most calls."""
+MOST_CONTROLS, BETWEEN_S = 12, 0.25
+"""The most rounds of a control that contradicts its trial, and the pause before a further one."""
 LEARNER = 1
 """The seed whose losses are compared with the reference's; not the parity gate's."""
 
@@ -130,23 +133,45 @@ class _Round:
         return fresh_rows(self._program.task, self._program.recipe, self._rows, epochs)
 
 
-def control(program: Experiment, trainer: Trainer, dispatch: int, epoch_s: float) -> float:
+def least_s(epoch_s: float) -> float:
+    """Return how many seconds a control takes at least, where an epoch takes so many."""
+    return CONTROLS * max(CONTROL_S, epoch_s)
+
+
+def control(
+    program: Experiment,
+    trainer: Trainer,
+    dispatch: int,
+    epoch_s: float,
+    enough: float = math.inf,
+    until: float = math.inf,
+) -> float:
     """Train on after a trial, on rows that nobody can foresee; return processor seconds an epoch.
 
     All that is done in threads, and when the weights are read, is counted. It is the least of
-    several rounds: an epoch takes no less for being disturbed.
+    several rounds: an epoch takes no less for being disturbed. Threads that wait for each other
+    on a core that another process has may take many times as much, so more rounds follow while
+    the least is more than `enough`.
 
     Args:
         program: the trial's.
         trainer: its trainer; it is of no use afterwards.
         dispatch: the most epochs of a call.
         epoch_s: seconds of an epoch, by the trial.
+        enough: processor seconds an epoch that contradict nobody.
+        until: when the last further round must have ended, on the monotonic clock.
     """
     epochs = max(1, min(dispatch, int(CONTROL_S / epoch_s)))
     calls = max(1, min(MOST_CALLS, int(CONTROL_S / epoch_s / epochs)))
     unforeseen = np.random.default_rng()
-    found = []
-    for _ in range(CONTROLS):
+    found: list[float] = []
+    while len(found) < CONTROLS or (
+        min(found) > enough
+        and len(found) < MOST_CONTROLS
+        and time.monotonic() + BETWEEN_S + max(CONTROL_S, epoch_s) < until
+    ):
+        if len(found) >= CONTROLS:
+            time.sleep(BETWEEN_S)
         rows = [fresh_rows(program.task, program.recipe, unforeseen, epochs) for _ in range(calls)]
         spent = Stopwatch()
         for part in rows:

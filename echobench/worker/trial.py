@@ -28,7 +28,7 @@ from echobench.machine import facts, privacy
 from echobench.machine.calibration import WaitMeter
 from echobench.store.folder import replace_file
 from echobench.trial.job import Job, Look, Progress, Report
-from echobench.trial.record import Sample
+from echobench.trial.record import LEAST_CLOCK_SHARE, Sample
 from echobench.trial.trial import Trial
 from echobench.worker import parity
 
@@ -178,16 +178,23 @@ def clock_share(
 ) -> float | None:
     """Return the processor time of an epoch on the clock, over that of a control afterwards.
 
-    None where training was too short, diverged, or was on a GPU, whose work it does not show.
+    None where training was too short, diverged, or was on a GPU, whose work it does not show; and
+    where the control would end after the trial's limit, when the process is soon killed.
     """
     steady = outcome.seconds_per_epoch
     if trial.device != "cpu" or not steady or outcome.diverged_epoch is not None:
         return None
-    from echobench.worker.clock import control
+    from echobench.worker.clock import control, least_s
 
     epoch_s = float(np.median(steady))
-    alone = control(built.program, built.trainer, built.dispatch, epoch_s)
-    return ledger.steady_processor_s / (outcome.epochs - 1) / alone
+    if ledger.wall + least_s(epoch_s) > trial.timeout_s:
+        return None
+    clocked = ledger.steady_processor_s / (outcome.epochs - 1)
+    alone = control(
+        built.program, built.trainer, built.dispatch, epoch_s,
+        enough=clocked / LEAST_CLOCK_SHARE, until=ledger.started + trial.timeout_s,
+    )  # fmt: skip # one line reads better
+    return clocked / alone
 
 
 def save_weights(job: Job, trial: Trial, outcome: TrainingOutcome) -> None:

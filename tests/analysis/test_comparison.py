@@ -240,6 +240,8 @@ def test_what_else_differs_is_told() -> None:
     assert line.startswith("different task source")
     other = changed(told()[0], provenance={"machine": {"cpu": "y", "cores": 2}})
     assert cautions(told(), [other])[0].startswith("different machine")
+    (line,) = cautions(told(), told(bound=0.0, certify=1000))
+    assert line == 'different bound of certificates: A has 0.003, B "the old rule"'
 
 
 def test_trials_of_different_bounds_are_no_pair(tmp_path: Path) -> None:

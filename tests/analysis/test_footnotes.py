@@ -57,6 +57,22 @@ def trials(backend: str, seconds: float, updates: float, **fields: Any) -> list[
     ]
 
 
+def test_updates_to_certificates_of_two_rules_are_not_compared() -> None:
+    old = {"bound": 0.0, "certify": 1000}
+    sooner = [
+        *trials("jax", 1.0, 300, trial=old),
+        *trials("torch", 1.0, 300, trial=old),
+    ]
+    sooner = [changed(one, key=f"old {one.key}") for one in sooner]
+    later = [*trials("jax", 1.0, 900), *trials("torch", 1.0, 900)]
+    lines = [line for line in footnotes([*sooner, *later]) if "updates to target" in line]
+    assert [line.partition(": ")[2] for line in lines] == [
+        "updates to target differ by less than 5% [1, 1]"
+    ] * 2
+    lines = footnotes([*sooner[:10], *later[10:]])  # JAX by the old rule, torch by the new one
+    assert not any("updates to target differ" in line for line in lines)
+
+
 def test_who_is_first_and_who_agrees() -> None:
     first, second = footnotes([*trials("jax", 2, 100), *trials("torch", 1, 100)])
     assert first == (

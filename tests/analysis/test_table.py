@@ -16,7 +16,7 @@ from echobench.analysis import frame, table
 from echobench.errors import UnknownNameError
 from echobench.present import table as present
 from echobench.present.terminal import MARK
-from echobench.trial.record import Parity, Record
+from echobench.trial.record import Fingerprint, Judgement, Parity, Record
 from tests.records import RESULTS, changed, missed, reached, record, rows
 
 FIRST_FIELDS = """
@@ -95,7 +95,8 @@ def test_all_brackets_of_a_row_are_intervals_of_one_kind_from_six_trials_on() ->
         "sequences_per_s": lambda seed: 1000.0 / (seed + 1),
     }
     (few,) = table.summary(trials(5, **fields))
-    assert not any("[" in text for name, text in few.items() if name != table.JUDGED)
+    # What the judge found is an error rate's interval, whatever the number of trials.
+    assert [name for name, text in few.items() if "[" in text] == [table.JUDGED]
     (line,) = table.summary(trials(9, **fields))
     # The exact interval of the median of nine: the second and the eighth (Conover's table).
     assert line["time to target"] == "5 s [2 s, 8 s]"
@@ -164,6 +165,39 @@ def test_disturbed_trials_and_shares_above_the_limit_are_noted() -> None:
     (line,) = table.summary(records)
     assert line["of limit"] == "90%"
     assert line["note"] == "disturbed; above the measured matrix rate"
+
+
+def test_what_nobody_checked_is_noted() -> None:
+    taken = Fingerprint(epoch=1, loss=4.0)
+    compared = Fingerprint(epoch=1, loss=4.0, reference="jax fit", reference_loss=4.0, passed=True)
+    judge = Judgement(by="keras", wrong=0, sequences=10_000)
+    sound = changed(reached(0, 1.0), fingerprint=compared, judge=judge)
+    crashed = changed(sound, key="crashed", judge=Judgement(by="keras", failure="SIGKILL"))
+    unchecked = changed(sound, key="unchecked", fingerprint=taken, judge=None)
+    gave_up = changed(missed(1, 1.0), fingerprint=compared)
+
+    def note(*records: Record) -> str:
+        (line,) = table.summary([*records])
+        return str(line.get("note", ""))
+
+    assert "not" not in note(sound)
+    assert "not" not in note(sound, gave_up)
+    assert note(sound, crashed) == "not judged"
+    assert note(unchecked) == "not judged; fingerprint not compared"
+
+
+@pytest.mark.parametrize("other", [{"bound": 0.0, "certify": 1000}, {"bound": 0.5}])
+def test_rows_whose_certificates_need_less_are_not_compared(other: dict[str, Any]) -> None:
+    ours = [*trials(6), *with_backend("slow", *(reached(seed, 3.0) for seed in range(6)))]
+    easy = [changed(one, key=f"easy-{n}", trial=other) for n, one in enumerate(ours[:6])]
+    groups = [
+        sorted((row.cell.backend, row.cell.bound) for row in group.rows)
+        for group in table.grouped([*ours, *easy])
+    ]
+    assert sorted(groups, key=len) == [
+        [("jax", other["bound"])],
+        [("jax", 0.003), ("slow", 0.003)],
+    ]
 
 
 def test_other_versions_make_rows_of_their_own() -> None:

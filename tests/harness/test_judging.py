@@ -22,6 +22,7 @@ from echobench.trial.job import Job, JobOptions, Progress
 from echobench.trial.record import Judgement, Record
 from echobench.trial.trial import Trial
 from tests import reference
+from tests.records import record
 from tests.soak.harness import PLUGIN, Harness
 
 
@@ -170,3 +171,30 @@ def test_a_bound_is_refuted_where_chance_would_do_it_once_in_two_thousand(
 ) -> None:
     found = Judgement(by="x", certificate_wrong=certificate_wrong, sequences=10_000, wrong=wrong)
     assert (found.refutation(0.003) is not None) is refuted
+
+
+@pytest.mark.parametrize(
+    ("answer", "failure"),
+    [
+        (OSError(28, "No space left on device"), "it could not be run: No space left on device"),
+        ({"status": "failed", "reason": "killed"}, "killed"),
+        ({"judgements": []}, "no answer"),
+        ({"judgements": 1}, "no answer"),
+        ({"judgements": [{"wrong": "none"}]}, "its answer is none"),
+    ],
+)
+def test_a_judge_that_fails_leaves_the_record(
+    answer: Any, failure: str, job: Job, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "0.npz", np.zeros(1))
+    one = record(0)
+
+    def run(*_: Any) -> list[dict[str, Any]]:
+        if isinstance(answer, OSError):
+            raise answer
+        return [answer]
+
+    judging.judge(job, [one], tmp_path, tmp_path / "log", run, launch.silent)
+    assert one.judge is not None
+    assert (one.judge.failure or "").startswith(failure)
+    assert one.contradiction is None

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from echobench.harness import launch
 from echobench.harness.matrix import Matrix, Watcher
 from echobench.harness.plan import Selection, plan
 from echobench.harness.references import References
@@ -92,3 +93,22 @@ def test_a_record_of_another_seed_is_contradicted(
     assert renumbered.fingerprint.passed is False
     assert "it was not trained as stated" in (renumbered.contradiction or "")
     assert not renumbered.counts
+
+
+def test_known_losses_gate_though_new_fingerprints_cannot_be_computed(
+    records: list[Record], folder: Path, plugins: Plugins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert records  # the folder has the losses
+    selection = Selection(
+        tasks=["whole"], backends=["jax"], divisions=["open"], threads=1, seeds=3, max_epochs=12
+    )
+    trials = {trial.seed: trial for trial in plan(selection, plugins)}
+    failed = {"status": "failed", "reason": "the worker was ended by SIGKILL"}
+    monkeypatch.setattr(launch, "work", lambda *_: [failed, failed])
+    references = References(plugins, Store(folder))
+    with FolderLocks(folder) as locks:
+        reference = references.get(trials[2], locks, lambda: None)
+        assert reference is not None
+        assert len(reference.losses) == 20
+        monkeypatch.setattr(launch, "work", lambda *_: pytest.fail("tried again in the same run"))
+        assert references.get(trials[2], locks, lambda: None) == reference

@@ -31,6 +31,23 @@ def {hook}():
     return [Short]
 """
 
+OWN_JUDGE = """
+from echobench import NativeBackend, hookimpl
+
+class Own(NativeBackend):
+    name = "own"
+    requires = ("numpy",)
+    reference = True
+
+    def __getattr__(self, name):
+        raise NotImplementedError
+
+@hookimpl
+def echobench_backends():
+    Own.__abstractmethods__ = frozenset()
+    return [Own()]
+"""
+
 
 def write(path: Path, name: str = "short", hook: str = "echobench_tasks") -> Path:
     path.write_text(TASK.format(name=name, hook=hook))
@@ -84,6 +101,12 @@ def test_a_name_taken_is_an_error_that_names_both(
         Plugins()
     assert "of stranger" in str(caught.value)
     assert "of echobench" in str(caught.value)
+
+
+def test_a_second_reference_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN_JUDGE)
+    with pytest.raises(PluginError, match=r"'jax' of .* and 'own' of .* only one judges"):
+        Plugins([tmp_path / "own.py"])
 
 
 def test_a_broken_plugin_hurts_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import re
 import shlex
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -67,6 +68,16 @@ def test_with_too_few_pairs_the_command_that_would_do_is_said() -> None:
     assert words[:2] == ["echobench", "run"]
     assert words[-4:] == ["--seeds", "6", "--results", "a folder"]
     assert [words[i + 1] for i, word in enumerate(words) if word == "--backend"] == ["a", "b"]
+
+
+@pytest.mark.parametrize(("bound", "asked"), [(1e-4, ["0.0001"]), (0.003, []), (0.0, [])])
+def test_the_command_asks_for_the_bound_of_the_records(bound: float, asked: list[str]) -> None:
+    rows = [*seeds("a", 1.0, 3), *seeds("b", 9.0, 3)]
+    for record in rows:
+        record.trial = msgspec.structs.replace(record.trial, bound=bound)
+    (line,) = said(rows)
+    words = shlex.split(line.partition("enough with: ")[2])
+    assert [words[i + 1] for i, word in enumerate(words) if word == "--bound"] == asked
 
 
 def test_a_miss_counts_as_its_bound_and_says_so() -> None:

@@ -325,6 +325,7 @@ def test_what_cannot_be_checked_is_a_warning(
         "parity": {"passed": None},
         "judge": None,
         "fingerprint": fingerprint,
+        "clock_share": None,
     }.items():
         (unsure,) = findings(tmp_path, plugins, {**counted, name: unknown})
         assert (unsure.severity, unsure.about) == ("warning", name)

@@ -1,0 +1,86 @@
+"""A trial's clock is compared with a control, if there is time for one."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from echobench.core.sequences import Floats, Integers
+from echobench.core.training import Ledger, TrainingOutcome
+from echobench.harness.plan import Selection, plan
+from echobench.plugin.manager import Plugins
+from echobench.trial.record import LEAST_CLOCK_SHARE
+from echobench.worker.trial import clock_share
+from tests.plugins.cells import ECHO
+
+EPOCH_S = 0.01
+"""Processor seconds that the trainer below takes for an epoch."""
+
+
+class Busy:
+    """A trainer that computes for `EPOCH_S` an epoch, five times as long in its first calls."""
+
+    def __init__(self, slow_calls: int = 0) -> None:
+        self._slow_calls = slow_calls
+
+    def train(self, rows: Integers) -> tuple[Floats, Floats]:
+        self._slow_calls -= 1
+        factor = 5 if self._slow_calls >= 0 else 1
+        until = time.process_time() + factor * EPOCH_S * len(rows)
+        while time.process_time() < until:
+            pass
+        losses = np.zeros((len(rows), 1), np.float32)
+        return losses, losses
+
+    def weights(self) -> list[Floats]:
+        return [np.zeros(1, np.float32)]
+
+
+def share(
+    plugins: Plugins, seconds_per_epoch: float, left_s: float, slow_calls: int = 0
+) -> float | None:
+    """Return the clock's share of a trial of 11 epochs, of which 10 were steady."""
+    selection = Selection(tasks=[ECHO], backends=["jax"], divisions=["open"], threads=1)
+    (trial,) = plan(selection, plugins)
+    task = plugins.tasks[trial.task].value(**trial.parameters)
+    program: Any = SimpleNamespace(task=task, recipe=trial.recipe)
+    built: Any = SimpleNamespace(program=program, trainer=Busy(slow_calls), dispatch=10)
+    ledger = Ledger(time.monotonic() - trial.timeout_s + left_s)
+    with ledger.phase("train"):
+        Busy().train(np.zeros((10, 1), np.int64))
+    steady = [seconds_per_epoch] * 3
+    outcome = TrainingOutcome(epochs=11, seconds_per_epoch=steady)
+    return clock_share(built, trial, outcome, ledger)
+
+
+def test_an_engine_that_trains_on_the_clock_takes_what_the_control_takes(plugins: Plugins) -> None:
+    assert share(plugins, EPOCH_S, 60.0) == pytest.approx(1.0, abs=0.3)
+
+
+@pytest.mark.parametrize(
+    ("seconds_per_epoch", "left_s"),
+    [
+        (EPOCH_S, 0.1),  # three rounds of 0.1 s
+        (4.0, 11.0),  # three rounds of an epoch
+        (4.0, -1.0),  # a trial that has timed out: the parent soon ends the process
+    ],
+)
+def test_a_control_that_would_outlast_the_trials_limit_is_left_out(
+    seconds_per_epoch: float, left_s: float, plugins: Plugins
+) -> None:
+    assert share(plugins, seconds_per_epoch, left_s) is None
+    assert share(plugins, seconds_per_epoch, 60.0) is not None
+
+
+def test_an_honest_trial_outlives_a_control_that_is_disturbed(plugins: Plugins) -> None:
+    assert share(plugins, EPOCH_S, 60.0, slow_calls=5) == pytest.approx(1.0, abs=0.3)
+
+
+def test_a_trial_that_always_takes_longer_off_its_clock_is_contradicted(plugins: Plugins) -> None:
+    found = share(plugins, EPOCH_S, 60.0, slow_calls=99)
+    assert found is not None
+    assert found < LEAST_CLOCK_SHARE
