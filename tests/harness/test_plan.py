@@ -67,12 +67,13 @@ def test_what_a_record_depends_on_is_in_the_key(plugins: Plugins) -> None:
         "max_epochs": 1,
         "engine": "fit",
         "devices": 2,
+        "bound": 0.001,
     }
     keys = {trial.model_copy(update={name: value}).key for name, value in changes.items()}
     assert len(keys | {trial.key}) == len(changes) + 1
     assert trial.model_copy(update={"timeout_s": 1.0}).key == trial.key
     older = {n: v for n, v in trial.model_dump(mode="json").items() if n not in ADDED_LATER}
-    assert trial_key({**older, "sustain": trial.sustain}) == trial.key
+    assert trial_key({**older, "sustain": trial.sustain, "bound": trial.bound}) == trial.key
 
 
 @pytest.mark.parametrize(
