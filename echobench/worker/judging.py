@@ -61,11 +61,12 @@ def _wrong(
         kept = min(AT_ONCE, count - start)
         expected = task.expected(rows)
         given = outputs(model, task, recipe, rows)
-        towards = given + NUDGE * (task.coding.encode(expected) - given)
-        misses = _misses(task, given, expected)[:kept]
-        nudged = _misses(task, towards, expected)[:kept]
-        wrong += int(misses.sum())
-        by_rounding += int((misses & ~nudged).sum())
+        missed = np.flatnonzero(_misses(task, given, expected)[:kept])
+        wrong += len(missed)
+        if len(missed):
+            near = given[missed]
+            near += NUDGE * (task.coding.encode(expected[missed]) - near)
+            by_rounding += int((~_misses(task, near, expected[missed])).sum())
     return wrong, by_rounding
 
 

@@ -147,8 +147,12 @@ def test_a_finished_trial_is_recorded_where_its_judge_is_interrupted(tmp_path: P
         if progress.phase == "judge":
             os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt):
-        list(matrix.run(harness.trials, Watcher(progressed=progressed)))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest-xdist ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(matrix.run(harness.trials, Watcher(progressed=progressed)))
+    finally:
+        signal.signal(signal.SIGINT, before)
     (record,) = Store.read(harness.results)
     assert record.status == "reached"
     assert record.judge is not None
