@@ -21,7 +21,8 @@ from tests.testing.test_backend_checks import FOUND_OUT
 pytestmark = pytest.mark.slow
 
 CHECKED = {"oracle": "judge: ", "lazy": "fingerprint: ", "hasty": "fingerprint: "}
-OFF_THE_CLOCK = dict.fromkeys(("early", "late", "foreseeing"), "clock: ")
+# A trial shows `late` too where its evaluations are long beside a stretch, in two of three here.
+OFF_THE_CLOCK = dict.fromkeys(("early", "foreseeing"), "clock: ")
 CONTRADICTED = {**CHECKED, **OFF_THE_CLOCK}
 """Cheats whose records do not count, and by what."""
 ON_THE_CLOCK = ("unwaited",)
