@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import shutil
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,14 +51,20 @@ def run_job(job: Job, backend: Backend, log: Path, report: Report = silent) -> l
             report(Progress(phase=f"attempt {number}"))
         path = log if number == 1 else log.with_name(f"{log.stem}-attempt{number}{log.suffix}")
         began = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="echobench-networks-") as networks:
-            kept = job if job.judge is None else job.model_copy(update={"networks": networks})
+        # Beside the log: what a killed harness leaves, the same trial removes when it resumes.
+        networks = path.with_name(f"{path.stem}-networks").resolve()
+        with contextlib.ExitStack() as stack:
+            kept = job
+            if job.judge is not None:
+                networks.mkdir(parents=True, exist_ok=True)
+                stack.callback(shutil.rmtree, networks, ignore_errors=True)
+                kept = job.model_copy(update={"networks": networks})
             results = run_once(kept, backend, path, report)
             wall_s = time.monotonic() - began
             records = [*map(validation.record, job.trials, results)]
             own = path.with_name(f"{path.stem}-judge{path.suffix}")
             try:
-                judging.judge(job, records, Path(networks), own, work, report)
+                judging.judge(job, records, networks, own, work, report)
             except KeyboardInterrupt:  # the trials are finished: they are recorded first
                 kill_children(os.getpid())
                 interrupts.postpone()
