@@ -11,8 +11,7 @@ from echobench.harness.plan import Selection, plan
 from echobench.harness.references import References
 from echobench.plugin.manager import Plugins
 from echobench.store.folder import Store
-from echobench.trial.job import Reference
-from echobench.worker import parity
+from echobench.trial.job import PARITY_UPDATES, Reference
 from tests.soak.harness import PLUGIN
 
 ROOT = Path(__file__).parents[1]
@@ -79,7 +78,7 @@ def files_on_the_way(folder: Path) -> list[str]:
     reference = References(plugins, Store(folder / "results")).path(trial)
     assert reference is not None
     reference.parent.mkdir(parents=True)
-    losses = [1.0] * parity.UPDATES
+    losses = [1.0] * PARITY_UPDATES
     reference.write_text(Reference(name="ones", losses=losses).model_dump_json())
     command = ["run", "--task", "tiny", "--backend", "watched", "--threads", "1", "--unchecked"]
     done = subprocess.run(

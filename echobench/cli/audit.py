@@ -62,14 +62,10 @@ def audit(
         for found in train_again(named, Plugins(plugin or []), Path(folder), say, whole=whole):
             audited.append(found.as_row())
             if form == "table":
-                name = " ".join(str(audited[-1][part]) for part in NAME)
-                say(f"{name}: {found.verdict}: {found.about}", to=sys.stdout)
+                say(str(found), to=sys.stdout)
     if form != "table":
         print(written(audited, form))
     counts = Counter(row["verdict"] for row in audited)
     say(", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())))
     if counts["not reproduced"]:
         raise typer.Exit(1)
-
-
-NAME = ("key", "task", "backend", "engine", "division", "seed")

@@ -124,7 +124,7 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Fingerprint:
+class TakenFingerprint:
     """What tells whether a seed was trained as stated: the same on every backend within rounding.
 
     Attributes:
@@ -139,10 +139,9 @@ class Fingerprint:
     accuracy: float | None = None
 
 
-def fingerprint_epoch(task: Task, recipe: Recipe, max_epochs: int) -> int:
-    """Return the epoch of a trial's fingerprint."""
-    batches = task.framing.samples // recipe.batch
-    return min(recipe.evaluate_every, max_epochs, max(1, FINGERPRINT_UPDATES // batches))
+def fingerprint_epoch(evaluate_every: int, max_epochs: int, batches: float) -> int:
+    """Return the epoch of a trial's fingerprint; an epoch has `batches` updates."""
+    return min(evaluate_every, max_epochs, max(1, int(FINGERPRINT_UPDATES / batches)))
 
 
 @dataclass
@@ -180,7 +179,7 @@ class TrainingOutcome:
     at_tutorial: Score | None = None
     final: Score | None = None
     attempts: list[Attempt] = field(default_factory=list)
-    fingerprint: Fingerprint | None = None
+    fingerprint: TakenFingerprint | None = None
     diverged_epoch: int | None = None
     weights: list[Floats] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
@@ -241,7 +240,7 @@ def train(
             outcome.evaluations.append(Evaluation(outcome.epochs, ledger.training, loss, screened))
             taken = outcome.fingerprint
             if taken is not None and taken.epoch == outcome.epochs:
-                outcome.fingerprint = Fingerprint(taken.epoch, taken.loss, accuracy)
+                outcome.fingerprint = TakenFingerprint(taken.epoch, taken.loss, accuracy)
             if on_evaluation is not None:
                 on_evaluation(outcome.evaluations[-1], run.weights)
             if not screened.wrong_tokens:
@@ -289,7 +288,9 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.weights = read(self.trainer.weights())
-        self.fingerprint_at = fingerprint_epoch(self.task, self.recipe, self.limits.max_epochs)
+        batches = self.task.framing.samples // self.recipe.batch
+        every, budget = self.recipe.evaluate_every, self.limits.max_epochs
+        self.fingerprint_at = fingerprint_epoch(every, budget, batches)
 
     @property
     def predict(self) -> target.Predict:
@@ -346,7 +347,7 @@ class _Run:
             _note_lucky(accuracies[:finite], outcome)
             if outcome.epochs < self.fingerprint_at <= outcome.epochs + finite:
                 taken = float(losses[self.fingerprint_at - 1 - outcome.epochs].mean())
-                outcome.fingerprint = Fingerprint(self.fingerprint_at, taken)
+                outcome.fingerprint = TakenFingerprint(self.fingerprint_at, taken)
             if finite < epochs:
                 outcome.epochs += finite + 1
                 outcome.diverged_epoch = outcome.epochs

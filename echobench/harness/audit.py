@@ -27,7 +27,7 @@ from echobench.store.folder import Store
 from echobench.text import file_name
 from echobench.trial.cell import Cell
 from echobench.trial.job import Job
-from echobench.trial.record import COUNTED, Fingerprint, Record
+from echobench.trial.record import COUNTED, Record
 from echobench.trial.selectors import explained
 from echobench.trial.trial import BOUND, Trial
 
@@ -38,6 +38,8 @@ at most 0.014 apart, when all losses have long differed."""
 UPDATES_APART = 2.0
 """The most by which the updates to the target may differ, as a ratio. Over 172 pairs in `results/`
 of the same seed it is at most 1.42, and at most 1.23 in 99 of 100."""
+NAME = ("key", "task", "backend", "engine", "division", "seed")
+"""Fields of a record that an audit calls it by."""
 Verdict = Literal["reproduced", "not reproduced", "not audited"]
 
 
@@ -57,9 +59,13 @@ class Audit:
 
     def as_row(self) -> dict[str, Any]:
         """Return the audit as a row of a table."""
-        names = ("key", "task", "backend", "engine", "division", "seed")
-        fields = {name: getattr(self.record, name) for name in names}
+        fields = {name: getattr(self.record, name) for name in NAME}
         return {**fields, "verdict": self.verdict, "about": self.about}
+
+    def __str__(self) -> str:
+        """Return the audit in a line."""
+        name = " ".join(str(getattr(self.record, part)) for part in NAME)
+        return f"{name}: {self.verdict}: {self.about}"
 
 
 def chosen(
@@ -175,7 +181,7 @@ def _beginnings(
 
 
 def _beginning(record: Record, reference: str, result: dict[str, Any]) -> Audit:
-    theirs, taken = result.get("fingerprint"), _fingerprint(record)
+    theirs, taken = result.get("fingerprint"), record.early
     if "reason" in result or theirs is None:
         why = result.get("reason", f"{reference} diverges before")
         return Audit(record, "not audited", f"it could not be trained again: {why}")
@@ -186,29 +192,14 @@ def _beginning(record: Record, reference: str, result: dict[str, Any]) -> Audit:
             f"it holds no loss of epoch {theirs['epoch']:,}, and later rounding has grown; "
             "train it to its end with --whole",
         )
-    compared = msgspec.structs.replace(
-        taken,
-        reference=reference,
-        reference_loss=theirs["loss"],
-        reference_accuracy=theirs["accuracy"],
-    )
-    if compared.difference is not None:
-        return Audit(record, "not reproduced", compared.difference)
+    difference = taken.beside(reference, theirs["loss"], theirs["accuracy"]).difference
+    if difference is not None:
+        return Audit(record, "not reproduced", difference)
     return Audit(
         record,
         "reproduced",
         f"loss {taken.loss:.6g} in epoch {taken.epoch:,}, as {reference} has it",
     )
-
-
-def _fingerprint(record: Record) -> Fingerprint | None:
-    """Return a record's fingerprint; of older records, their first evaluation."""
-    if record.fingerprint is not None or not record.evaluations:
-        return record.fingerprint
-    first = record.evaluations[0]
-    if first.loss is None:
-        return None
-    return Fingerprint(epoch=first.epoch, loss=first.loss, accuracy=first.accuracy)
 
 
 def _to_the_end(record: Record, ours: Trial, backend: Backend, folder: Path) -> Audit:

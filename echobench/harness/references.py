@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-import msgspec
 from pydantic import BaseModel, ValidationError
 
 from echobench.core.backend import Backend
-from echobench.core.training import Fingerprint as Taken
+from echobench.core.training import TakenFingerprint
 from echobench.harness import launch
 from echobench.harness.sharing import POLL_S
-from echobench.plugin.manager import Plugins
+from echobench.plugin.manager import Plugins, Provided
 from echobench.store.folder import Store, replace_file
 from echobench.store.locks import FolderLocks
 from echobench.trial.job import Job, Reference
@@ -31,7 +31,7 @@ class _Kept(BaseModel):
 
     name: str
     losses: list[float]
-    fingerprints: dict[str, Taken | None] = {}
+    fingerprints: dict[str, TakenFingerprint | None] = {}
 
 
 class References:
@@ -52,9 +52,9 @@ class References:
 
     def plan(self, trials: Iterable[Trial]) -> None:
         """Take note of trials, whose fingerprints are computed together, in one process."""
-        for trial in trials:
-            ours = self.of(trial)
-            if ours is not None and self._fingerprints and not trial.quick:
+        for trial in trials if self._fingerprints else ():
+            ours = None if trial.quick else self.of(trial)
+            if ours is not None:
                 self._planned[self._shared(ours).key].setdefault(_run(ours), ours)
 
     def of(self, trial: Trial) -> Trial | None:
@@ -62,13 +62,11 @@ class References:
 
         None where no reference backend is installed.
         """
-        found = self._backend()
-        if found is None:
+        if self._backend is None:
             return None
-        backend, plugin = found
         return trial.model_copy(
             update={
-                "backend": backend.name,
+                "backend": self._backend.value.name,
                 "engine": "fit",
                 "device": "cpu",
                 "sustain": 0,
@@ -76,8 +74,8 @@ class References:
                 "devices": 1,
                 "cache": False,
                 "quick": False,
-                "plugins": sorted({self._plugins.tasks[trial.task].plugin, plugin}),
-                "versions": {"echobench": trial.versions["echobench"], **backend.versions()},
+                "plugins": sorted({self._plugins.tasks[trial.task].plugin, self._backend.plugin}),
+                "versions": {"echobench": trial.versions["echobench"], **self._versions},
             }
         )
 
@@ -115,23 +113,18 @@ class References:
         kept = self._known.get(self._shared(ours).key)
         theirs = None if kept is None else kept.fingerprints.get(_run(ours))
         if kept is not None and theirs is not None and theirs.epoch == taken.epoch:
-            taken = msgspec.structs.replace(
-                taken,
-                reference=kept.name,
-                reference_loss=theirs.loss,
-                reference_accuracy=theirs.accuracy,
-            )
-            record.fingerprint = msgspec.structs.replace(taken, passed=taken.difference is None)
+            record.fingerprint = taken.beside(kept.name, theirs.loss, theirs.accuracy)
 
     def path(self, trial: Trial) -> Path | None:
         """Return the file of a trial's reference; None where no backend is the reference."""
         ours = self.of(trial)
         return None if ours is None else self._path(self._shared(ours))
 
-    def _missing(self, shared: Trial, kept: _Kept) -> list[Trial]:
+    def _missing(self, shared: Trial, kept: _Kept | None) -> list[Trial]:
         """Return the planned trials whose fingerprints are not kept."""
+        known = {} if kept is None else kept.fingerprints
         planned = self._planned[shared.key].items()
-        return [trial for run, trial in planned if run not in kept.fingerprints]
+        return [trial for run, trial in planned if run not in known]
 
     def _read_or_compute(
         self, shared: Trial, locks: FolderLocks, computing: Callable[[], None]
@@ -144,10 +137,11 @@ class References:
                 time.sleep(POLL_S)
             try:
                 kept = _read(path)  # another process may have computed it meanwhile
-                known = {} if kept is None else kept.fingerprints
-                missing = self._missing(shared, kept or _Kept(name="", losses=[]))
+                missing = self._missing(shared, kept)
                 if kept is None or missing:
-                    found = self._compute(shared, missing, known)
+                    found = self._compute(
+                        shared, missing, {} if kept is None else kept.fingerprints
+                    )
                     if found is not None:
                         replace_file(path, found.model_dump_json() + "\n")
                     kept = found or kept  # losses that are known still gate
@@ -159,14 +153,13 @@ class References:
         return kept
 
     def _compute(
-        self, shared: Trial, trials: Sequence[Trial], known: dict[str, Taken | None]
+        self, shared: Trial, trials: Sequence[Trial], known: dict[str, TakenFingerprint | None]
     ) -> _Kept | None:
         """Return what the reference finds; None, with the reason in the log, if it is nothing."""
-        found = self._backend()
-        assert found is not None  # there is a trial on it
+        assert self._backend is not None  # there is a trial on it
         log = self._store.logs / f"reference-{shared.key}.log"
         job = Job(kind="reference", trials=[*trials] or [shared])
-        losses, *results = launch.work(job, found[0], log)
+        losses, *results = launch.work(job, self._backend.value, log)
         if "losses" not in losses:
             return None
         taken = {
@@ -185,11 +178,16 @@ class References:
     def _path(self, shared: Trial) -> Path:
         return self._store.folder / "reference" / f"{shared.key}.json"
 
-    def _backend(self) -> tuple[Backend, str] | None:
-        for provided in self._plugins.backends.values():
-            if provided.value.reference and provided.value.why_unavailable() is None:
-                return provided.value, provided.plugin
-        return None
+    # Both are looked up in files: once a run, and not once a trial.
+    @functools.cached_property
+    def _backend(self) -> Provided[Backend] | None:
+        backends = self._plugins.backends.values()
+        named = (one for one in backends if one.value.reference)
+        return next((one for one in named if one.value.why_unavailable() is None), None)
+
+    @functools.cached_property
+    def _versions(self) -> dict[str, str]:
+        return {} if self._backend is None else self._backend.value.versions()
 
     def _shared(self, ours: Trial) -> Trial:
         """Return the trial that stands for all of the same reference."""

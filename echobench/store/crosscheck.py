@@ -25,7 +25,7 @@ from echobench.core.training import PHASES
 from echobench.store.rules import started_at, updates_per_epoch
 from echobench.trial.cell import Cell
 from echobench.trial.declared import Declaration, declaration, shortfall
-from echobench.trial.record import Machine, Record
+from echobench.trial.record import LOSS_TOLERANCE, Machine, Record
 
 Severity = Literal["error", "warning"]
 MERGED = re.compile(r"(records|predictions)-\d{8}T\d{6}Z-merged-\d{4}-[0-9a-f]{12}\.jsonl")
@@ -35,9 +35,6 @@ FEWEST_TIMES = 3
 SLACK, SLACK_S = 0.01, 2.0
 """By how much of its time, and how many seconds, a trial may seem to overlap the one before it on
 the same cores: the system's clock may be set, and the time of a trial is not taken by it."""
-ROUNDING = 1e-4
-"""Relative difference of the losses that float32 rounding explains at a first evaluation. Over
-the records of `results/` it was at most 4e-6, where two seeds differ by 2e-3 (medians)."""
 SURELY = 1e-5
 """A smaller difference, at the same accuracy, is that of one training on two backends."""
 MOST_UPDATES = 500
@@ -50,7 +47,7 @@ Told = tuple[str, Severity, str, str]
 Member = TypeVar("Member")
 
 
-class Source(NamedTuple):
+class Origin(NamedTuple):
     """A record as others see it: where it is, which run it says it is, and its name."""
 
     where: str
@@ -64,14 +61,12 @@ class Interval(NamedTuple):
     start: datetime
     end: datetime
     cores: tuple[int, ...]
-    source: Source
+    source: Origin
     path: Path
 
 
-class Fingerprint(NamedTuple):
-    """Loss and accuracy early in training, which are the same on every backend within rounding.
-
-    Older records have those of the first evaluation.
+class Training(NamedTuple):
+    """A trial as its fingerprint shows it, which is the same on every backend within rounding.
 
     `bits` are the first `POINTS` evaluations, exactly.
     """
@@ -82,16 +77,16 @@ class Fingerprint(NamedTuple):
     loss: float
     accuracy: float | None
     bits: tuple[float | None, ...]
-    source: Source
+    source: Origin
 
 
 @dataclass
 class Crosscheck:
     """Takes records one by one; then says which contradict each other."""
 
-    _times: dict[bytes, list[Source]] = field(default_factory=lambda: defaultdict(list))
+    _times: dict[bytes, list[Origin]] = field(default_factory=lambda: defaultdict(list))
     _intervals: dict[Hashable, list[Interval]] = field(default_factory=lambda: defaultdict(list))
-    _prints: dict[Hashable, list[Fingerprint]] = field(default_factory=lambda: defaultdict(list))
+    _prints: dict[Hashable, list[Training]] = field(default_factory=lambda: defaultdict(list))
     _rows: dict[tuple[Cell, str], dict[str, list[tuple[Declaration, int, int]]]] = field(
         default_factory=dict
     )
@@ -100,7 +95,7 @@ class Crosscheck:
         """Take a record."""
         run = (record.key, record.machine_class, record.started_at)
         again = f" repeat {record.trial.repeat}" if record.trial.repeat else ""
-        source = Source(where, run, f"{record.cell} seed {record.seed}{again}, {where}")
+        source = Origin(where, run, f"{record.cell} seed {record.seed}{again}, {where}")
         for digest in _measurements(record):
             self._times[digest].append(source)
         self._add_interval(path, record, source)
@@ -134,7 +129,7 @@ class Crosscheck:
                 other = next(other for other in sources if other.run != source.run)
                 yield source.where, "error", "copy", f"the same times as {other.name}"
 
-    def _add_interval(self, path: Path, record: Record, source: Source) -> None:
+    def _add_interval(self, path: Path, record: Record, source: Origin) -> None:
         start, cores = started_at(record), record.execution.get("affinity")
         told = record.provenance
         alone = told.executor is None and not record.is_replicate
@@ -144,11 +139,11 @@ class Crosscheck:
             interval = Interval(start, end, tuple(cores), source, path)
             self._intervals[machine].append(interval)
 
-    def _add_fingerprint(self, record: Record, source: Source) -> None:
+    def _add_fingerprint(self, record: Record, source: Origin) -> None:
         if not record.evaluations or record.contradiction:
             return
-        first, trial = record.fingerprint or record.evaluations[0], record.trial
-        if first.loss is None or updates_per_epoch(record) * first.epoch > MOST_UPDATES:
+        first, trial = record.early, record.trial
+        if first is None or updates_per_epoch(record) * first.epoch > MOST_UPDATES:
             return
         recipe = msgspec.structs.replace(trial.recipe, epochs=0)  # only the budget's
         shared = (
@@ -161,7 +156,7 @@ class Crosscheck:
         )
         points = record.evaluations[:POINTS]
         bits = tuple(x for p in points for x in (p.epoch, p.loss, p.accuracy, p.exact_match))
-        fingerprint = Fingerprint(
+        training = Training(
             record.seed,
             record.cell,
             record.machine_class,
@@ -170,7 +165,7 @@ class Crosscheck:
             bits,
             source,
         )
-        self._prints[(*shared, first.epoch)].append(fingerprint)
+        self._prints[(*shared, first.epoch)].append(training)
 
 
 def _measurements(record: Record) -> Iterator[bytes]:
@@ -224,24 +219,24 @@ def _overlaps(intervals: Sequence[Interval]) -> Iterator[Told]:
                 last[core] = one
 
 
-def _unlike(prints: Sequence[Fingerprint]) -> Iterator[Told]:
+def _unlike(prints: Sequence[Training]) -> Iterator[Told]:
     """Yield trials of one seed whose first evaluations are not those of one training."""
     ordered = sorted(prints, key=attrgetter("loss"))
     known = any(
         a.cell.backend != b.cell.backend and _is_same(a, b) for a, b in pairwise(ordered)
     )  # rounding does not hide whose seed it is
-    by_seed: dict[int, list[Fingerprint]] = defaultdict(list)
+    by_seed: dict[int, list[Training]] = defaultdict(list)
     for one in ordered:
         by_seed[one.seed].append(one)
     for seed, same in by_seed.items():
-        trainings: list[list[Fingerprint]] = []
+        trainings: list[list[Training]] = []
         for one in same:
-            if trainings and one.loss <= trainings[-1][-1].loss * (1 + ROUNDING):
+            if trainings and one.loss <= trainings[-1][-1].loss * (1 + LOSS_TOLERANCE):
                 trainings[-1].append(one)
             else:
                 trainings.append([one])
         for one in _minority(trainings):
-            other = next(p for p in same if abs(p.loss - one.loss) > ROUNDING * one.loss)
+            other = next(p for p in same if abs(p.loss - one.loss) > LOSS_TOLERANCE * one.loss)
             told = (
                 f"seed {seed} has a loss of {one.loss:.6g} early in training, and "
                 f"{other.loss:.6g} in {other.source.name}: not one training"
@@ -253,9 +248,9 @@ def _unlike(prints: Sequence[Fingerprint]) -> Iterator[Told]:
             yield one.source.where, "error" if known else "warning", "fingerprint", told
 
 
-def _renumbered(prints: Sequence[Fingerprint]) -> Iterator[Told]:
+def _renumbered(prints: Sequence[Training]) -> Iterator[Told]:
     """Yield trials that have another seed, and are one training to the last bit."""
-    by_bits: dict[tuple[float | None, ...], dict[int, list[Fingerprint]]] = defaultdict(
+    by_bits: dict[tuple[float | None, ...], dict[int, list[Training]]] = defaultdict(
         lambda: defaultdict(list)
     )
     for one in prints:
@@ -267,7 +262,7 @@ def _renumbered(prints: Sequence[Fingerprint]) -> Iterator[Told]:
             yield one.source.where, "error", "fingerprint", f"{told} of {other.source.name}"
 
 
-def _near(ordered: Sequence[Fingerprint], one: Fingerprint) -> Iterator[Fingerprint]:
+def _near(ordered: Sequence[Training], one: Training) -> Iterator[Training]:
     """Yield those of one training with a fingerprint, from all by loss."""
     reach = 2 * SURELY * abs(one.loss)
     low = bisect_left(ordered, one.loss - reach, key=attrgetter("loss"))
@@ -275,12 +270,12 @@ def _near(ordered: Sequence[Fingerprint], one: Fingerprint) -> Iterator[Fingerpr
     return (other for other in ordered[low:high] if _is_same(other, one))
 
 
-def _is_same(one: Fingerprint, other: Fingerprint) -> bool:
+def _is_same(one: Training, other: Training) -> bool:
     near = abs(one.loss - other.loss) <= SURELY * abs(one.loss)
     return near and one.accuracy == other.accuracy
 
 
-def _minority(groups: Sequence[Sequence[Fingerprint]]) -> list[Fingerprint]:
+def _minority(groups: Sequence[Sequence[Training]]) -> list[Training]:
     """Return the members of all groups but the one that has the most cells and machines."""
     if len(groups) < 2:
         return []

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pydantic import ValidationError
 
 from echobench.core.target import exact_interval, needed
-from echobench.core.training import FINGERPRINT_UPDATES, PHASES
+from echobench.core.training import PHASES, fingerprint_epoch
 from echobench.machine import calibration
 from echobench.trial.cell import Cell
 from echobench.trial.declared import asked_for, declared_by_command
@@ -428,7 +428,7 @@ def _fingerprint(record: Record) -> Iterator[tuple[str, str]]:
     if record.schema_version < 5 or record.status not in {"reached", "missed"}:
         return
     every, budget = record.trial.recipe.evaluate_every, record.trial.max_epochs
-    epoch = min(every, budget, max(1, int(FINGERPRINT_UPDATES / (batches or 1))))
+    epoch = fingerprint_epoch(every, budget, batches or 1)
     if taken is None:
         if _whole_epochs(record) >= epoch:
             yield "fingerprint", f"expected one in epoch {epoch}; there is none"
@@ -439,11 +439,7 @@ def _fingerprint(record: Record) -> Iterator[tuple[str, str]]:
     elif (
         first
         and first.epoch == epoch
-        and (first.loss, first.accuracy)
-        != (
-            taken.loss,
-            taken.accuracy,
-        )
+        and (first.loss, first.accuracy) != (taken.loss, taken.accuracy)
     ):
         yield "fingerprint", "expected loss and accuracy of the evaluation in its epoch"
     compared = None if taken.reference_loss is None else taken.difference is None

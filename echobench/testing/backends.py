@@ -15,17 +15,15 @@ from echobench.harness.plan import resolve
 from echobench.plugin.manager import Plugins
 from echobench.testing import checks
 from echobench.testing.checks import CheckResult, FaultError, Say
+from echobench.trial.job import PARITY_TOLERANCE
+from echobench.trial.record import LOSS_TOLERANCE
 from echobench.trial.trial import QUICK_EPOCHS
-from echobench.worker.parity import TOLERANCE as PARITY_TOLERANCE
 from echobench.worker.probes import ENGINE_EPOCHS, SHORT_EPOCHS
 
 MOST_WORK = 5e9
 """Multiplications of a quick run up to which a task is checked by default."""
 AGREEING = 0.99
 """Share of an untrained network's answers on which two backends agree, despite rounding."""
-LEARNING_TOLERANCE = 1e-4
-"""Largest relative difference of an epoch's mean loss from the reference's, up to a trial's
-first evaluation: rounding was measured at up to 4e-6 there, and seeds differ by 1e-2."""
 MOST_OFF_CLOCK = 0.5
 """Share of a stretch's work that may be done at another time; see `echobench.worker.clock`. The
 work is a few milliseconds, of which ours do less than 0.15 elsewhere."""
@@ -348,9 +346,9 @@ def _learning(losses: Any, expected: Any, reference: str) -> str:
         f"the mean losses of the first {len(expected)} epochs of a trial differ from those of "
         f"{reference} by {difference:.0e} at most"
     )
-    if not difference <= LEARNING_TOLERANCE:
+    if not difference <= LOSS_TOLERANCE:
         raise FaultError(
-            f"{found}; expected {LEARNING_TOLERANCE:.0e}",
+            f"{found}; expected {LOSS_TOLERANCE:.0e}",
             "train as the recipe says in every epoch: all rows, every update, the same rate",
         )
     return found

@@ -6,6 +6,7 @@ seeds its command declared; those of a cell that have no record are named wherev
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -75,7 +76,8 @@ def declared_by_command(record: Record) -> Declaration | None:
     Of `--seeds auto` it is all seeds up to the look for which the trial ran. Older records have
     the command line alone.
     """
-    told, asked = record.provenance.seeds or {}, asked_for(record)
+    told = record.provenance.seeds or {}
+    asked = {} if told.keys() >= {"seeds", "repeats"} else asked_for(record)
     looks = told.get("looks")
     if isinstance(looks, list):
         least = _least(record)[0]
@@ -91,8 +93,12 @@ def declared_by_command(record: Record) -> Declaration | None:
 
 def asked_for(record: Record) -> dict[str, int]:
     """Return the numbers of seeds and repeats in the command line of `echobench run`, if any."""
-    command = record.provenance.command or []
-    if command[1:2] != ["run"]:
+    return _asked_for(tuple(record.provenance.command or ()))
+
+
+@functools.lru_cache  # the records of a run have one command
+def _asked_for(command: tuple[str, ...]) -> dict[str, int]:
+    if command[1:2] != ("run",):
         return {}
     words = [part for word in command for part in word.split("=", 1)]
     found = {

@@ -184,7 +184,7 @@ class Fingerprint(Struct, kw_only=True, frozen=True):
     """Loss and accuracy early in training, beside the reference's of the same seed.
 
     Attributes:
-        epoch: of the fingerprint; see `echobench.core.training.Fingerprint`.
+        epoch: of the fingerprint; see `echobench.core.training.TakenFingerprint`.
         loss, accuracy: the trial's; the accuracy is empty where no evaluation was at that epoch.
         reference: who trained the same seed.
         reference_loss, reference_accuracy: what it found.
@@ -198,6 +198,13 @@ class Fingerprint(Struct, kw_only=True, frozen=True):
     reference_loss: Finite | None = None
     reference_accuracy: Finite | None = None
     passed: bool | None = None
+
+    def beside(self, reference: str, loss: float, accuracy: float | None) -> Fingerprint:
+        """Return it beside what the reference found in the same epoch, with the verdict."""
+        found = msgspec.structs.replace(
+            self, reference=reference, reference_loss=loss, reference_accuracy=accuracy
+        )
+        return msgspec.structs.replace(found, passed=found.difference is None)
 
     @property
     def difference(self) -> str | None:
@@ -421,6 +428,17 @@ class Record(JsonLine, kw_only=True):
                 "on rows that nobody can foresee; the rest was done off the clock"
             )
         return None
+
+    @property
+    def early(self) -> Fingerprint | None:
+        """Return its fingerprint; of older records, their first evaluation, if its loss is finite.
+
+        That may be so late that rounding has grown.
+        """
+        first = next(iter(self.evaluations), None)
+        if self.fingerprint is not None or first is None or first.loss is None:
+            return self.fingerprint
+        return Fingerprint(epoch=first.epoch, loss=first.loss, accuracy=first.accuracy)
 
     @property
     def unjudged(self) -> bool:

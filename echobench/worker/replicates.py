@@ -15,7 +15,7 @@ from echobench.core.task import Task
 from echobench.core.training import Ledger, fresh_rows, train
 from echobench.errors import TrainingError, UnsupportedError
 from echobench.machine import facts
-from echobench.trial.job import Job, Progress, Report
+from echobench.trial.job import PARITY_UPDATES, Job, Progress, Report
 from echobench.worker import parity
 from echobench.worker.trial import (
     LONGEST_DISPATCH,
@@ -113,7 +113,7 @@ def learn_together(
 def _first_losses(trainer: ReplicatedTrainer, program: Any, count: int, dispatch: int) -> Floats:
     """Compile, and return the last replicate's first losses on the parity gate's rows."""
     weights = program.initial_weights(stream(parity.SEED, "weights"))
-    epochs = -(-parity.UPDATES // program.batches)
+    epochs = -(-PARITY_UPDATES // program.batches)
     rows = fresh_rows(program.task, program.recipe, stream(parity.SEED, "parity"), epochs)
     trainer.reset([weights] * count)
     together = np.broadcast_to(rows, (count, *rows.shape))
@@ -121,7 +121,7 @@ def _first_losses(trainer: ReplicatedTrainer, program: Any, count: int, dispatch
         trainer.train(together[:, at : at + dispatch])[0][-1].reshape(-1)
         for at in range(0, epochs, dispatch)
     ]
-    losses: Floats = np.concatenate(chunks)[: parity.UPDATES]
+    losses: Floats = np.concatenate(chunks)[:PARITY_UPDATES]
     return losses
 
 

@@ -27,7 +27,7 @@ from echobench.core.training import (
 from echobench.machine import facts, privacy
 from echobench.machine.calibration import WaitMeter
 from echobench.store.folder import replace_file
-from echobench.trial.job import Job, Look, Progress, Report
+from echobench.trial.job import PARITY_UPDATES, Job, Look, Progress, Report
 from echobench.trial.record import LEAST_CLOCK_SHARE, Sample
 from echobench.trial.trial import Trial
 from echobench.worker import parity
@@ -67,7 +67,7 @@ class Built(NamedTuple):
         """
         program, trainer, predictor, dispatch = self
         rng = stream(parity.SEED, "parity")
-        epochs = -(-parity.UPDATES // program.batches)
+        epochs = -(-PARITY_UPDATES // program.batches)
         rows = fresh_rows(program.task, program.recipe, rng, epochs)
         weights = drawn or program.initial_weights(stream(parity.SEED, "weights"))
         with ledger.phase("compile"):
@@ -77,7 +77,7 @@ class Built(NamedTuple):
         trainer.reset(weights)
         step = min(dispatch, epochs)
         chunks = [trainer.first_losses(rows[at : at + step]) for at in range(0, epochs, step)]
-        losses: Floats = np.concatenate(chunks)[: parity.UPDATES]
+        losses: Floats = np.concatenate(chunks)[:PARITY_UPDATES]
         return losses
 
 
@@ -90,7 +90,8 @@ def references(job: Job, task: Task, backend: Backend, ledger: Ledger) -> Iterat
     for trial in job.trials:
         weights = built.program.initial_weights(stream(trial.seed, "weights"))
         built.trainer.reset(weights)
-        last = fingerprint_epoch(task, trial.recipe, trial.max_epochs)
+        every, batches = trial.recipe.evaluate_every, built.program.batches
+        last = fingerprint_epoch(every, trial.max_epochs, batches)
         limits = replace(
             limits_of(trial, ledger, built.dispatch),
             max_epochs=last,

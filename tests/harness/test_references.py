@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -112,3 +113,23 @@ def test_known_losses_gate_though_new_fingerprints_cannot_be_computed(
         assert len(reference.losses) == 20
         monkeypatch.setattr(launch, "work", lambda *_: pytest.fail("tried again in the same run"))
         assert references.get(trials[2], locks, lambda: None) == reference
+
+
+def test_versions_are_looked_up_once_however_many_trials_are_planned(
+    plugins: Plugins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = type(plugins.backends["jax"].value)
+    asked: list[str] = []
+    versions = kind.versions
+
+    def counted(backend: Any) -> dict[str, str]:
+        asked.append(backend.name)
+        found: dict[str, str] = versions(backend)
+        return found
+
+    monkeypatch.setattr(kind, "versions", counted)
+    trials = plan(Selection(tasks=["whole"], backends=["flax"], threads=1, seeds=50), plugins)
+    references = References(plugins, Store(tmp_path))
+    references.plan(trials)
+    assert len({ours.seed for ours in map(references.of, trials) if ours is not None}) == 50
+    assert asked == ["jax"]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from echobench.core.coding import OneHot
-from echobench.worker.parity import TOLERANCE as PARITY_TOLERANCE
+from echobench.trial.job import PARITY_TOLERANCE
 from tests import reference
 from tests.conftest import Command
 

@@ -13,7 +13,7 @@ import pytest
 from echobench.core.sequences import MISSING
 from echobench.harness.plan import resolve
 from echobench.plugin.manager import Plugins
-from echobench.worker.parity import TOLERANCE as PARITY_TOLERANCE
+from echobench.trial.job import PARITY_TOLERANCE
 from tests import reference
 from tests.plugins.cells import COMPILED, SMALL
 from tests.plugins.test_backends import BACKENDS, process

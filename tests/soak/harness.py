@@ -19,9 +19,8 @@ from echobench.harness.plan import Selection, plan
 from echobench.harness.references import References
 from echobench.plugin.manager import Plugins
 from echobench.store.folder import Store
-from echobench.trial.job import Reference
+from echobench.trial.job import PARITY_UPDATES, Reference
 from echobench.trial.trial import Trial
-from echobench.worker import parity
 
 PLUGIN = Path(__file__).with_name("quick.py")
 MARK = "ECHOBENCH_SOAK"
@@ -48,7 +47,7 @@ class Harness:
         path = References(plugins, Store(self.results)).path(self.trials[0])
         assert path is not None  # the base install has the reference's backend
         path.parent.mkdir(parents=True, exist_ok=True)
-        losses = [1.0] * parity.UPDATES
+        losses = [1.0] * PARITY_UPDATES
         path.write_text(Reference(name="ones", losses=losses).model_dump_json())
 
     def start(self, *more: str, output: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
