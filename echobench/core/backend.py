@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import sys
 from abc import ABC, abstractmethod
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from echobench.core.sequences import Floats, Integers
+from echobench.core.versions import module_version
 from echobench.errors import UnsupportedError
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class Backend(ABC):
         installed = {}
         for requirement in (*self.requires, *(["keras"] if self.uses_keras else []), "numpy"):
             if importlib.util.find_spec(requirement) is not None:
-                installed[requirement] = importlib.metadata.version(requirement)
+                installed[requirement] = module_version(requirement)
         return installed
 
     def why_unavailable(self) -> str | None:

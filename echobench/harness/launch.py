@@ -101,7 +101,7 @@ def run_once(
     unavailable = backend.why_unavailable()
     if unavailable is not None:
         return [{**base, "status": "unavailable", "reason": unavailable}] * job.results
-    provenance["load_before"] = os.getloadavg()[0]
+    provenance["load_before"] = facts.load()
     if job.memory_limit is not None:
         provenance["memory_limit_bytes"] = job.memory_limit
     steal = calibration.StealMeter()
@@ -109,7 +109,7 @@ def run_once(
     results = work(job, backend, log, report)
     lived_s = time.monotonic() - began
     provenance["steal_fraction"] = steal.fraction()
-    provenance["load_after"] = os.getloadavg()[0]
+    provenance["load_after"] = facts.load()
     provenance["versions"] = job.trial.versions
     if job.cache is not None:
         provenance["cache"] = {"found": cached, "added": _count_files(job.cache) - cached}

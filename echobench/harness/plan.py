@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from importlib.metadata import version
 
 import msgspec
 import numpy as np
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from echobench.core.backend import Backend
 from echobench.core.task import Recipe, Task
+from echobench.core.versions import module_version
 from echobench.errors import UnknownNameError, UsageError
 from echobench.plugin.manager import Plugins, Provided
 from echobench.trial.cell import StoredTrial
@@ -220,7 +220,7 @@ def _trial(
         cache=selection.cache,
         replicates=selection.replicates,
         devices=selection.devices,
-        versions={"echobench": version("echobench"), **backend.value.versions()},
+        versions={"echobench": module_version("echobench"), **backend.value.versions()},
         source=task.source_hash(),
     )
     try:

@@ -6,7 +6,6 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
@@ -16,6 +15,7 @@ from echobench.core import spelling
 from echobench.core.backend import Backend
 from echobench.core.sequences import MISSING
 from echobench.core.spelling import Token
+from echobench.core.versions import module_version
 from echobench.errors import EchobenchError, StorageError, UsageError
 from echobench.harness import launch, validation
 from echobench.harness.plan import check_device
@@ -263,6 +263,6 @@ def _trial_on(
             "threads": setting.threads,
             "timeout_s": setting.timeout_s,
             "plugins": sorted({plugins.tasks[model.trial.task].plugin, provided.plugin}),
-            "versions": {"echobench": version("echobench"), **backend.versions()},
+            "versions": {"echobench": module_version("echobench"), **backend.versions()},
         }
     )

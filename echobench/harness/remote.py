@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from echobench.core.backend import Backend
+from echobench.core.versions import module_version
 from echobench.errors import EchobenchError, StorageError
 from echobench.harness import launch
 from echobench.machine.cores import reserved_cores
@@ -114,7 +114,7 @@ def _with_files(trial: Trial, files: dict[str, str]) -> Trial:
 
 def _check_versions(trial: Trial, backend: Backend, plugins: Plugins) -> None:
     """Raise unless this machine has the versions that a trial was planned with."""
-    here = {"echobench": version("echobench"), **backend.versions()}
+    here = {"echobench": module_version("echobench"), **backend.versions()}
     task = plugins.tasks[trial.task].value(**trial.parameters)
     if task.source_hash() != trial.source:
         raise EchobenchError(f"the file of task {trial.task} is another on this node")

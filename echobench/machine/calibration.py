@@ -15,6 +15,7 @@ import numpy as np
 import psutil
 from threadpoolctl import threadpool_limits
 
+from echobench.machine import facts
 from echobench.trial.record import Machine, Record
 
 SIZE = 512
@@ -76,12 +77,11 @@ def calibrate(threads: int) -> dict[str, Any]:
     source = np.ones(COPIED_BYTES // 4, np.float32)
     target = np.empty_like(source)
     copies = timeit.repeat(lambda: np.copyto(target, source), number=1, repeat=COPIES)
-    frequency = psutil.cpu_freq() if hasattr(psutil, "cpu_freq") else None
     return {
         "matmul_flops_per_s": best,
         "copy_bytes_per_s": COPIED_BYTES / min(copies),
         "matmul_spread": best / statistics.median(window.flops_per_s for window in together),
-        "frequency_mhz": frequency.current if frequency else None,
+        "frequency_mhz": facts.frequency_mhz(),
         "threads": threads,
         "thread_flops_per_s": max(window.flops_per_s for window in alone),
         "core_share": statistics.mean(window.core_share for window in together),
@@ -163,8 +163,8 @@ def _scheduled() -> dict[str, tuple[int, int]]:
     for path in Path("/proc/self/task").glob("*/schedstat"):
         try:
             ran, waited, _ = map(int, path.read_text().split())
-        except OSError:
-            continue  # the thread has ended
+        except (OSError, ValueError):
+            continue  # the thread has ended, or the system writes something else
         found[path.parent.name] = (ran, waited)
     return found
 
@@ -173,12 +173,12 @@ class StealMeter:
     """Measures the share of processor time that other virtual machines take from now on."""
 
     def __init__(self) -> None:
-        self._before = psutil.cpu_times()
+        self._before = facts.known(psutil.cpu_times)
 
     def fraction(self) -> float | None:
         """Return the share so far; None if the system does not count it."""
-        now = psutil.cpu_times()
-        if not hasattr(now, "steal"):
+        now = facts.known(psutil.cpu_times)
+        if now is None or self._before is None or not hasattr(now, "steal"):
             return None
         total = sum(now) - sum(self._before)
         return (now.steal - self._before.steal) / total if total else 0.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import time
 from collections.abc import Sequence
@@ -44,7 +43,7 @@ def examine() -> list[Check]:
     """Watch this machine for `WATCHED_S` and return all checks."""
     cores = facts.usable_cores()
     steal, end = StealMeter(), time.monotonic() + WATCHED_S
-    load = os.getloadavg()[0]
+    load = facts.load()
     windows: list[Window] = []
     while time.monotonic() < end:
         windows += matmul_windows(cores)
@@ -58,7 +57,7 @@ def examine() -> list[Check]:
         _siblings(
             [_read(CPUS / f"cpu{n}/topology/thread_siblings_list") for n in facts.affinity() or [0]]
         ),
-        _memory(psutil.virtual_memory().available),
+        _memory(facts.known(lambda: psutil.virtual_memory().available)),
         _power(),
     ]
 
@@ -67,7 +66,9 @@ def _check(name: str, good: bool, found: str, advice: str) -> Check:
     return Check(name, "good", found) if good else Check(name, "doubtful", found, advice)
 
 
-def _load(load: float, cores: int) -> Check:
+def _load(load: float | None, cores: int) -> Check:
+    if load is None:
+        return Check("load", "unknown", "the system does not count it")
     advice = "end other work, or wait a minute, and look again"
     return _check("load", load <= MAX_LOAD * cores, f"load {load:.2f} on {cores} cores", advice)
 
@@ -112,14 +113,16 @@ def _siblings(lists: Sequence[str | None]) -> Check:
     return Check("cores", "doubtful", found, f"use --threads {physical} at most")
 
 
-def _memory(available: int) -> Check:
+def _memory(available: int | None) -> Check:
+    if available is None:
+        return Check("memory", "unknown", "the system does not count it")
     found = f"{available / 2**30:.1f} GiB free"
     advice = "free some: a worker with its compiler takes 1 to 3"
     return _check("memory", available >= MIN_MEMORY, found, advice)
 
 
 def _power() -> Check:
-    battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
+    battery = facts.known(psutil.sensors_battery) if hasattr(psutil, "sensors_battery") else None
     plugged = battery is None or battery.power_plugged
     return _check("power", plugged, "on mains" if plugged else "on battery", "plug it in")
 

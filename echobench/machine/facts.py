@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import functools
 import getpass
+import json
 import os
 import platform
 import re
 import subprocess
+import sys
+import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 
@@ -20,29 +23,62 @@ from echobench.trial.record import Machine
 
 SYSTEM = Path("/")
 """Root of `proc` and `sys`; tests replace it."""
+LONGEST_S = 10.0
+"""Seconds that a command may take to tell a fact."""
+PATIENCE_S = 1.0
+"""Seconds that it may take to end when it is killed."""
+T = TypeVar("T")
 
 
 @functools.cache
 def machine_facts() -> Machine:
     """Return what a record says of its machine; cached, since reading the CPU takes a second."""
-    import cpuinfo
-
-    cpu = cpuinfo.get_cpu_info()
     gpus = _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
+    memory = known(psutil.virtual_memory)
     return Machine(
-        cpu=cpu.get("brand_raw"),
+        cpu=_processor(),
         architecture=platform.machine(),
         system=f"{platform.system()} {platform.release()}",
         cores=usable_cores(),
         gpus=tuple(gpus.splitlines()) if gpus else (),
-        memory_bytes=psutil.virtual_memory().total,
+        memory_bytes=memory.total if memory else None,
         python=platform.python_version(),
     )
 
 
 def host_and_user() -> dict[str, str]:
-    """Return the host and user names, which a record keeps only on request."""
-    return {"host": platform.node(), "user": getpass.getuser()}
+    """Return the host and user names, which a record keeps only on request; those known."""
+    names = {"host": platform.node(), "user": user_name()}
+    return {field: name for field, name in names.items() if name}
+
+
+def user_name() -> str | None:
+    """Return the user's name; None for a user id without one."""
+    return known(getpass.getuser)
+
+
+def load() -> float | None:
+    """Return how many processes ran or waited, as the mean of the last minute."""
+    load = known(os.getloadavg)
+    return load[0] if load else None
+
+
+def frequency_mhz() -> float | None:
+    """Return the processor's frequency."""
+    frequency = known(psutil.cpu_freq) if hasattr(psutil, "cpu_freq") else None
+    return frequency.current if frequency else None
+
+
+def known(read: Callable[[], T]) -> T | None:
+    """Return a fact that is for information only; None where it cannot be read.
+
+    Files of the system may be absent, unreadable or of a form that psutil does not expect, and
+    no run fails for that.
+    """
+    try:
+        return read()
+    except Exception:
+        return None
 
 
 @functools.cache
@@ -51,19 +87,50 @@ def git_state() -> dict[str, Any] | None:
     checkout = Path(__file__).resolve().parents[2]
     if not (checkout / ".git").exists():
         return None
-    git = ("git", "-C", str(checkout))
+    git = ("git", "--no-optional-locks", "-C", str(checkout))
     commit = _output(*git, "rev-parse", "HEAD")
     status = _output(*git, "status", "--porcelain", "--untracked-files=no")
-    return None if commit is None else {"commit": commit, "dirty": bool(status)}
+    dirty = None if status is None else bool(status)
+    return None if commit is None else {"commit": commit, "dirty": dirty}
+
+
+def _processor() -> str | None:
+    """Return the processor's name."""
+    # In a process of its own: it tries a dozen commands and executes machine code.
+    facts = _output(sys.executable, "-P", "-m", "cpuinfo", "--json")
+    found = known(lambda: json.loads(facts)) if facts else None
+    name = found.get("brand_raw") if isinstance(found, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def _output(*command: str) -> str | None:
-    """Return what a command prints; None if it is missing or fails."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    """Return what a command prints; None if it is missing, fails or takes more than `LONGEST_S`."""
+    found: list[str] = []
+    # In a hook of git's, GIT_DIR names another repository.
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+
+    def read() -> None:
+        # A command may be missing, be no program, or lie where this user must not look.
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                env=variables,
+                timeout=LONGEST_S,
+                check=False,
+            )
+            if done.returncode == 0:
+                found.append(done.stdout.strip())
+
+    # `subprocess.run` kills a command that takes too long, then waits for its end, which never
+    # comes where the command hangs in a driver.
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    thread.join(LONGEST_S + PATIENCE_S)
+    return found[0] if found else None
 
 
 def affinity() -> list[int] | None:

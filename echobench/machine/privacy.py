@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import getpass
 import platform
 import re
 from pathlib import Path
 
+from echobench.machine import facts
 from echobench.plugin.manager import FILE_PREFIX, file_of
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -71,18 +71,16 @@ def redact_plugin(plugin: str) -> str:
 
 def _known_folders() -> list[tuple[str, str]]:
     """Return the folders that have a short name, the longest first."""
-    names = {str(Path.home()): "~", str(Path.cwd()): "here", str(CHECKOUT): REMOVED}
-    known = [(folder, name) for folder, name in names.items() if len(Path(folder).parts) > 1]
-    return sorted(known, key=lambda pair: -len(pair[0]))
+    # A user without an account has no home, and the current folder may be removed.
+    folders = {facts.known(Path.home): "~", facts.known(Path.cwd): "here", CHECKOUT: REMOVED}
+    named = [(str(path), name) for path, name in folders.items() if path and len(path.parts) > 1]
+    return sorted(named, key=lambda pair: -len(pair[0]))
 
 
 @functools.cache
 def _people() -> list[tuple[str, str]]:
     node = platform.node()
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name
-        user = ""
+    user = facts.user_name() or ""
     names = {node: "<host>", node.partition(".")[0]: "<host>", user: "<user>"}
     return [(name, holder) for name, holder in names.items() if name.lower() not in ANONYMOUS]
 

@@ -49,10 +49,10 @@ class Machine(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
 
 
 class Git(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """The checkout that echobench ran from."""
+    """The checkout that echobench ran from; `dirty` is None if git does not say."""
 
     commit: str
-    dirty: bool = False
+    dirty: bool | None = False
 
 
 class Rates(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import importlib.metadata
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from echobench.analysis.curves import PHASES
 from echobench.analysis.footnotes import chosen
 from echobench.analysis.frame import disturbed, frame, sorted_out_frame
 from echobench.analysis.scaling import curves, measured, remarks
+from echobench.core.versions import module_version
 from echobench.errors import UsageError
 from echobench.harness.plan import Selection
 from echobench.harness.studies import answers, measurements, plan_study
@@ -148,7 +148,7 @@ def _page(
     return Page(
         folder=redact(str(folder)),
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        version=importlib.metadata.version("echobench"),
+        version=module_version("echobench"),
         groups=groups(records, flat, folders),
         studies=studies,
         study_groups=groups(of_studies, study_flat),
