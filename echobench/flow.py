@@ -18,6 +18,7 @@ from echobench.harness.matrix import Matrix
 from echobench.harness.observing import observed
 from echobench.harness.plan import Selection, plan
 from echobench.machine import facts
+from echobench.machine.cores import check_threads
 from echobench.plugin.interfaces import LOCAL, Executor, Observer
 from echobench.plugin.manager import Plugins
 from echobench.store.folder import Store
@@ -281,11 +282,20 @@ class Session:
             selection: the seeds, and how often each is run.
             rule: by which the seeds are chosen while trials run, if they are.
         """
+        self.check_threads(selection)
         fixed = {"rule": "fixed", "seeds": selection.seeds}
         declared = {"first": selection.first_seed, "repeats": selection.repeats}
         options = self.matrix.options
         about = {**options.about, "seeds": {**(rule or fixed), **declared}}
         self.matrix.options = options.model_copy(update={"about": about})
+
+    def check_threads(self, selection: Selection) -> None:
+        """Raise UsageError if trials run here, and there is not a core for each thread.
+
+        Elsewhere the machine that a trial comes to looks for them.
+        """
+        if self.executor.local:
+            check_threads(selection.threads, selection.smt)
 
 
 def print_results(records: Iterable[Record]) -> None:

@@ -59,7 +59,17 @@ BackendsToRun = Annotated[
 ]
 Device = Annotated[str, option("cpu|gpu", "Device that the backends use", "--device")]
 Threads = Annotated[
-    int | None, option("N", "Threads of each worker (default: all cores)", "--threads")
+    int | None,
+    option(
+        "N",
+        "Threads of each worker, each on a core of its own (default: one for each core; of a "
+        "quota of the processor's time as many as its whole cores)",
+        "--threads",
+    ),
+]
+Smt = Annotated[
+    bool,
+    flag("--smt", "Let each hyperthread of a core take a thread, instead of one thread a core"),
 ]
 Timeout = Annotated[
     str, option("TIME", "Stop a worker after this long, e.g. 90s, 10m or 2h", "--timeout")

@@ -42,7 +42,7 @@ def predict(
 
     from echobench.harness import predicting
     from echobench.harness.saved_networks import read_network
-    from echobench.machine import facts
+    from echobench.machine.cores import most_threads
     from echobench.plugin.manager import Plugins
     from echobench.present import table as tables
     from echobench.store.folder import Store
@@ -50,7 +50,7 @@ def predict(
     plugins = Plugins(plugin or [])
     setting = predicting.Setting(
         device=device,
-        threads=facts.usable_cores() if threads is None else threads,
+        threads=most_threads() if threads is None else threads,
         timeout_s=options.seconds_of("--timeout", timeout),
         batches=list(dict.fromkeys(batch or predicting.BATCHES)),
     )

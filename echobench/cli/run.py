@@ -58,6 +58,7 @@ def run(
         int, option("N", "Train each trial on N devices, which share every batch equally")
     ] = 1,
     threads: options.Threads = None,
+    smt: options.Smt = False,
     executor: options.ExecutorName = "local",
     address: options.Address = None,
     max_epochs: Annotated[
@@ -116,7 +117,7 @@ def run(
 ) -> None:
     """Train, certify and record trials; the same command again resumes."""
     from echobench import flow
-    from echobench.machine import facts
+    from echobench.machine.cores import most_threads
 
     auto = seeds == "auto"
     if not auto and not re.fullmatch(r"-?\d+", seeds):
@@ -132,7 +133,8 @@ def run(
         replicates=replicates,
         device=device,
         devices=devices,
-        threads=facts.usable_cores() if threads is None else threads,
+        threads=most_threads(smt) if threads is None else threads,
+        smt=smt,
         max_epochs=max_epochs,
         bound=bound,
         timeout_s=options.seconds_of("--timeout", timeout),

@@ -19,6 +19,7 @@ def study(
         int | None, option("N", "Seeds of each variant (default: the study's own number)")
     ] = None,
     threads: options.Threads = None,
+    smt: options.Smt = False,
     executor: options.ExecutorName = "local",
     address: options.Address = None,
     timeout: Annotated[
@@ -52,7 +53,7 @@ def study(
         measurements,
         plan_study,
     )
-    from echobench.machine import facts
+    from echobench.machine.cores import most_threads
     from echobench.present.table import written
     from echobench.present.terminal import drawn, line_of
     from echobench.trial.record import latest
@@ -73,7 +74,8 @@ def study(
     selection = Selection(
         backends=backend or [asked.backend],
         seeds=asked.seeds if seeds is None else seeds,
-        threads=facts.usable_cores() if threads is None else threads,
+        threads=most_threads(smt) if threads is None else threads,
+        smt=smt,
         timeout_s=options.seconds_of("--timeout", timeout or asked.timeout),
     )
     planned = plan_study(asked, selection, session.plugins)

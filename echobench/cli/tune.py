@@ -51,6 +51,7 @@ def tune(
     retries: options.Retries = 0,
     device: options.Device = "cpu",
     threads: options.Threads = None,
+    smt: options.Smt = False,
     results: Annotated[
         Path | None, option("FOLDER", "Folder of the records (default: results/tune/TASK)")
     ] = None,
@@ -61,7 +62,7 @@ def tune(
     from echobench import flow
     from echobench.harness import tuning
     from echobench.harness.plan import Selection
-    from echobench.machine import facts
+    from echobench.machine.cores import most_threads
     from echobench.plugin.manager import Plugins
     from echobench.present import progress
     from echobench.present.table import candidate_sentence
@@ -79,7 +80,8 @@ def tune(
         engines=[engine] if engine else [],
         seeds=seeds,
         device=device,
-        threads=facts.usable_cores() if threads is None else threads,
+        threads=most_threads(smt) if threads is None else threads,
+        smt=smt,
         timeout_s=options.seconds_of("--timeout", timeout),
     )
     fixed = pairs("--fix", fix or [], "FIELD=VALUE")
@@ -92,6 +94,7 @@ def tune(
     )
     # The best recipe is run again to be reported, and passes the parity gate there.
     session = flow.Session(how, options.command_line(), plugins=plugins, gate=False)
+    session.check_threads(selection)
     session.prepare()
     store = session.store
     locks = FolderLocks(store.folder, SEARCHES)

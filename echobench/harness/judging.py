@@ -53,6 +53,7 @@ def judge(
     report(Progress(phase="judge"))
     asked = Job(
         kind="judge",
+        cores=job.cores,
         trials=[
             job.judge.model_copy(
                 update={"seed": job.trials[number].seed, "timeout_s": LIMIT_S * len(present)}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from echobench import interrupts
 from echobench.core.backend import Backend
 from echobench.harness import judging, process, validation
 from echobench.machine import calibration, facts, privacy
+from echobench.machine.cores import reserved_cores, why_too_many
+from echobench.text import say
 from echobench.trial.job import Failure, Job, Progress, Report, Result
 from echobench.trial.record import Record
 
@@ -29,8 +33,19 @@ def silent(progress: Progress) -> None:
     """Ignore progress."""
 
 
-def run_job(job: Job, backend: Backend, log: Path, report: Report = silent) -> list[Record]:
+def say_waiting(progress: Progress) -> None:
+    """Say on stderr that a job waits for cores, and ignore other progress."""
+    if progress.waits:
+        _say_once(progress.phase)
+
+
+_say_once = functools.cache(say)
+
+
+def run_job(job: Job, backend: Backend, log: Path, report: Report = say_waiting) -> list[Record]:
     """Run a job on this machine; return a record of each trial, whatever happens.
+
+    It has cores of its own from its first worker to its last, the judge, and waits for them.
 
     A trial that cannot run is `unavailable` or `unsupported`; one whose worker does not finish
     is `timeout` or `failed`, with the last lines of the log. Certificates are judged if the job
@@ -44,6 +59,12 @@ def run_job(job: Job, backend: Backend, log: Path, report: Report = silent) -> l
         log: file for what the worker prints; later attempts write files beside it.
         report: called with the worker's progress.
     """
+    runs = _why_not(job, backend) is None
+    with own_cores(job, report) if runs else contextlib.nullcontext(job) as placed:
+        return _attempted(placed, backend, log, report)
+
+
+def _attempted(job: Job, backend: Backend, log: Path, report: Report) -> list[Record]:
     attempts: list[list[dict[str, object]]] = []
     interrupted = False
     for number in range(1, job.retries + 2):
@@ -80,10 +101,66 @@ def run_job(job: Job, backend: Backend, log: Path, report: Report = silent) -> l
     return records
 
 
+@contextlib.contextmanager
+def own_cores(job: Job, report: Report) -> Iterator[Job]:
+    """Give a job cores of its own for as long as the context lasts, unless it has them already.
+
+    Waiting for them is part of no time limit and of no measured time.
+    """
+    if job.cores:
+        yield job
+        return
+    trial, waited = job.trial, False
+
+    def waiting() -> None:
+        nonlocal waited
+        waited = True
+        what = "a free core" if trial.threads == 1 else f"{trial.threads} free cores"
+        report(Progress(phase=f"waiting for {what}"))
+
+    with reserved_cores(trial.threads, trial.smt, waiting) as found:
+        if waited:
+            report(Progress(phase="starting"))
+        if found is None:
+            yield job
+            return
+        about = job.about
+        if found.unlocked is not None:
+            _say_once(f"{found.unlocked}: other runs may use the same")
+            about = {**about, "unlocked": found.unlocked}
+        yield job.model_copy(update={"cores": found.cores, "about": about})
+
+
+def _why_not(job: Job, backend: Backend) -> tuple[str, str] | None:
+    """Return the status and the reason of a job that cannot run here; None if it can."""
+    predicts = job.kind in {"predict", "echo"}
+    unsupported = backend.why_no_prediction() if predicts else backend.why_no_training()
+    if unsupported is not None:
+        return "unsupported", unsupported
+    unavailable = backend.why_unavailable()
+    if unavailable is not None:
+        return "unavailable", unavailable
+    lacking = _too_many(job)
+    return None if lacking is None else ("failed", lacking)
+
+
+def _too_many(job: Job) -> str | None:
+    lacking = None if job.cores else why_too_many(job.trial.threads, job.trial.smt)
+    return None if lacking is None else f"--threads: {lacking}"
+
+
 def run_once(
-    job: Job, backend: Backend, log: Path, report: Report = silent
+    job: Job, backend: Backend, log: Path, report: Report = say_waiting
 ) -> list[dict[str, Any]]:
     """Run a job in one worker; return the fields of a record of each result, with provenance."""
+    why_not = _why_not(job, backend)
+    with own_cores(job, report) if why_not is None else contextlib.nullcontext(job) as placed:
+        return _run_once(placed, backend, log, report, why_not)
+
+
+def _run_once(
+    job: Job, backend: Backend, log: Path, report: Report, why_not: tuple[str, str] | None
+) -> list[dict[str, Any]]:
     started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
     provenance: dict[str, Any] = {
         "command": [*map(privacy.redact, job.command)],
@@ -91,16 +168,13 @@ def run_once(
         "git": facts.git_state(),
     }
     base: dict[str, Any] = {"started_at": started_at, "provenance": {**provenance, **job.about}}
-    predicts = job.kind in {"predict", "echo"}
     cached = _count_files(job.cache)
     if job.cache is not None:
         base["provenance"]["cache"] = provenance["cache"] = {"found": cached, "added": 0}
-    unsupported = backend.why_no_prediction() if predicts else backend.why_no_training()
-    if unsupported is not None:
-        return [{**base, "status": "unsupported", "reason": unsupported}] * job.results
-    unavailable = backend.why_unavailable()
-    if unavailable is not None:
-        return [{**base, "status": "unavailable", "reason": unavailable}] * job.results
+    if why_not is not None:
+        status, reason = why_not
+        return [{**base, "status": status, "reason": reason}] * job.results
+    provenance["cores"] = job.cores
     provenance["load_before"] = facts.load()
     if job.memory_limit is not None:
         provenance["memory_limit_bytes"] = job.memory_limit
@@ -121,9 +195,18 @@ def run_once(
     return finished
 
 
-def work(job: Job, backend: Backend, log: Path, report: Report = silent) -> list[dict[str, Any]]:
+def work(
+    job: Job, backend: Backend, log: Path, report: Report = say_waiting
+) -> list[dict[str, Any]]:
     """Run a job's worker to its end; return its results, or why there is none, as it said them."""
+    lacking = _too_many(job)
+    if lacking is not None:
+        return [{"status": "failed", "reason": lacking, "log_tail": []}] * job.results
+    with own_cores(job, report) as placed:
+        return _work(placed, backend, log, report)
 
+
+def _work(job: Job, backend: Backend, log: Path, report: Report) -> list[dict[str, Any]]:
     def variables(home: str) -> dict[str, str]:
         return environment(backend, job, home)
 

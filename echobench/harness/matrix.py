@@ -141,7 +141,10 @@ class Matrix:
         if self.gate and backend.trains and backend.why_unavailable() is None:
             computing = Progress(phase="reference")
             reference = self._references.get(
-                trial, locks, lambda: watcher.progressed(trial, computing)
+                trial,
+                locks,
+                lambda: watcher.progressed(trial, computing),
+                lambda told: watcher.progressed(trial, told if told.waits else computing),
             )
         compiled = self.store.folder / "compiled" / file_name(trial.backend)
         return Job(

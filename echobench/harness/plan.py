@@ -44,6 +44,7 @@ class Selection(BaseModel):
         repeats: runs of each cell and seed.
         device: `cpu` or `gpu`.
         threads: of a worker.
+        smt: whether each hyperthread of a core takes one of them.
         max_epochs: budget of a trial; ten times its recipe's epochs.
         bound: of the sequence error rate that a certificate excludes; None for the usual one.
         timeout_s: limit of a trial, in seconds.
@@ -62,6 +63,7 @@ class Selection(BaseModel):
     repeats: int = 1
     device: str = "cpu"
     threads: int = 1
+    smt: bool = False
     max_epochs: int | None = None
     bound: float | None = None
     timeout_s: float = 600.0
@@ -220,6 +222,7 @@ def _trial(
         cache=selection.cache,
         replicates=selection.replicates,
         devices=selection.devices,
+        smt=selection.smt,
         versions={"echobench": module_version("echobench"), **backend.value.versions()},
         source=task.source_hash(),
     )

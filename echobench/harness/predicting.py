@@ -20,6 +20,7 @@ from echobench.errors import EchobenchError, StorageError, UsageError
 from echobench.harness import launch, validation
 from echobench.harness.plan import check_device
 from echobench.harness.saved_networks import SavedNetwork
+from echobench.machine.cores import check_threads
 from echobench.plugin.manager import Plugins, Provided
 from echobench.store.folder import Store
 from echobench.text import file_name
@@ -57,6 +58,7 @@ class Setting:
         for option, number in [("threads", self.threads), *(("batch", b) for b in self.batches)]:
             if number < 1:
                 raise UsageError(f"--{option}: expected 1 or more; received {number}")
+        check_threads(self.threads)
 
 
 @dataclass(frozen=True)
@@ -261,6 +263,7 @@ def _trial_on(
             "backend": backend.name,
             "device": setting.device,
             "threads": setting.threads,
+            "smt": False,
             "timeout_s": setting.timeout_s,
             "plugins": sorted({plugins.tasks[model.trial.task].plugin, provided.plugin}),
             "versions": {"echobench": module_version("echobench"), **backend.versions()},

@@ -85,7 +85,7 @@ def run_worker(
         receiving, sending = os.pipe()
         stack.callback(os.close, receiving)
         try:
-            worker = _start(sending, home, output, environment(home))
+            worker = _start(sending, home, output, environment(home), job.cores)
         except Exception as error:  # a plugin's environment may be anything
             reason = f"no process could be started: {type(error).__name__}: {error}"
             return Ending(killed=("failed", reason))
@@ -130,10 +130,12 @@ class _Limits:
             self.reason = f"still running {GRACE_S:g} s after {event}"
 
 
-def _start(sending: int, home: str, output: int, env: dict[str, str]) -> subprocess.Popen[bytes]:
+def _start(
+    sending: int, home: str, output: int, env: dict[str, str], cores: list[int] | None
+) -> subprocess.Popen[bytes]:
     module = [sys.executable, "-m", "echobench.worker"]
     return subprocess.Popen(
-        [*module, str(sending), repr(time.monotonic()), home],
+        [*module, str(sending), repr(time.monotonic()), home, *map(str, cores or [])],
         stdin=subprocess.PIPE,
         stdout=output,
         stderr=subprocess.STDOUT,

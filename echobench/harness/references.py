@@ -18,7 +18,7 @@ from echobench.harness.sharing import POLL_S
 from echobench.plugin.manager import Plugins, Provided
 from echobench.store.folder import Store, replace_file
 from echobench.store.locks import FolderLocks
-from echobench.trial.job import Job, Reference
+from echobench.trial.job import Job, Reference, Report
 from echobench.trial.record import Record
 from echobench.trial.trial import BOUND, Trial
 
@@ -80,7 +80,11 @@ class References:
         )
 
     def get(
-        self, trial: Trial, locks: FolderLocks, computing: Callable[[], None]
+        self,
+        trial: Trial,
+        locks: FolderLocks,
+        computing: Callable[[], None],
+        report: Report = launch.say_waiting,
     ) -> Reference | None:
         """Return the first losses that a trial must reproduce; None without a reference backend.
 
@@ -91,6 +95,7 @@ class References:
             trial: the trial.
             locks: of this process.
             computing: called before they are computed.
+            report: called with the progress of computing them.
 
         Raises:
             OSError: they cannot be written.
@@ -102,7 +107,8 @@ class References:
         shared = self._shared(ours)
         kept = self._known.get(shared.key)
         if shared.key not in self._known or (kept is not None and self._missing(shared, kept)):
-            kept = self._known[shared.key] = self._read_or_compute(shared, locks, computing)
+            kept = self._read_or_compute(shared, locks, computing, report)
+            self._known[shared.key] = kept
         return None if kept is None else Reference(name=kept.name, losses=kept.losses)
 
     def compare(self, trial: Trial, record: Record) -> None:
@@ -127,7 +133,7 @@ class References:
         return [trial for run, trial in planned if run not in known]
 
     def _read_or_compute(
-        self, shared: Trial, locks: FolderLocks, computing: Callable[[], None]
+        self, shared: Trial, locks: FolderLocks, computing: Callable[[], None], report: Report
     ) -> _Kept | None:
         path, lock = self._path(shared), f"reference {shared.key}"
         kept = _read(path)
@@ -139,9 +145,8 @@ class References:
                 kept = _read(path)  # another process may have computed it meanwhile
                 missing = self._missing(shared, kept)
                 if kept is None or missing:
-                    found = self._compute(
-                        shared, missing, {} if kept is None else kept.fingerprints
-                    )
+                    known = {} if kept is None else kept.fingerprints
+                    found = self._compute(shared, missing, known, report)
                     if found is not None:
                         replace_file(path, found.model_dump_json() + "\n")
                     kept = found or kept  # losses that are known still gate
@@ -153,13 +158,17 @@ class References:
         return kept
 
     def _compute(
-        self, shared: Trial, trials: Sequence[Trial], known: dict[str, TakenFingerprint | None]
+        self,
+        shared: Trial,
+        trials: Sequence[Trial],
+        known: dict[str, TakenFingerprint | None],
+        report: Report,
     ) -> _Kept | None:
         """Return what the reference finds; None, with the reason in the log, if it is nothing."""
         assert self._backend is not None  # there is a trial on it
         log = self._store.logs / f"reference-{shared.key}.log"
         job = Job(kind="reference", trials=[*trials] or [shared])
-        losses, *results = launch.work(job, self._backend.value, log)
+        losses, *results = launch.work(job, self._backend.value, log, report)
         if "losses" not in losses:
             return None
         taken = {

@@ -13,7 +13,7 @@ from echobench.core.backend import Backend
 from echobench.core.versions import module_version
 from echobench.errors import EchobenchError, StorageError
 from echobench.harness import launch
-from echobench.machine.cores import reserved_cores
+from echobench.machine.cores import why_too_many
 from echobench.plugin.manager import FILE_PREFIX, Plugins
 from echobench.store.folder import replace_file
 from echobench.store.reading import decoded
@@ -44,7 +44,8 @@ def run_packed_job(text: str, report: Report, about: dict[str, Any]) -> str:
         Text for `unpack_records`.
 
     Raises:
-        EchobenchError: this machine has other versions than the trials were planned with.
+        EchobenchError: this machine has other versions than the trials were planned with, or
+            this process may not use a core for each of their threads.
     """
     job = Job.model_validate_json(text)
     with tempfile.TemporaryDirectory(prefix="echobench-node-") as name:
@@ -54,17 +55,20 @@ def run_packed_job(text: str, report: Report, about: dict[str, Any]) -> str:
         plugins = Plugins.named(trials[0].plugins)
         backend = plugins.backends[trials[0].backend].value
         _check_versions(trials[0], backend, plugins)
+        lacking = why_too_many(trials[0].threads, trials[0].smt)
+        if lacking is not None:
+            raise EchobenchError(f"a node gives its job too few cores: {lacking}")
         models = None if job.save_models is None else folder / "models"
-        with reserved_cores(trials[0].threads) as cores:
-            here = job.model_copy(
-                update={
-                    "trials": trials,
-                    "judge": job.judge and _with_files(job.judge, files),
-                    "save_models": models,
-                    "about": {**job.about, "executor": {**about, "cores": cores}},
-                }
-            )
-            records = launch.run_job(here, backend, folder / "log", report)
+        here = job.model_copy(
+            update={
+                "trials": trials,
+                "judge": job.judge and _with_files(job.judge, files),
+                "save_models": models,
+                "about": {**job.about, "executor": about},
+                "cores": None,
+            }
+        )
+        records = launch.run_job(here, backend, folder / "log", report)
         saved = models.glob("*") if models is not None and models.is_dir() else ()
         networks = {path.name: base64.b64encode(path.read_bytes()).decode() for path in saved}
         lines = [record.to_json() for record in records]

@@ -75,6 +75,7 @@ class Search:
         unsearched = set(Recipe.model_fields) - {*self.ranges, "epochs"}
         return {
             **self.trials[0].model_dump(mode="json", include=compared),
+            **({"smt": True} if self.trials[0].smt else {}),  # older searches have no such key
             "recipe": self.recipe.model_dump(mode="json", include=unsearched),
             "seeds": [trial.seed for trial in self.trials],
             "machine": facts.machine_facts().kind,

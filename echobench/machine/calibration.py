@@ -16,6 +16,7 @@ import psutil
 from threadpoolctl import threadpool_limits
 
 from echobench.machine import facts
+from echobench.text import shortened
 from echobench.trial.record import Machine, Record
 
 SIZE = 512
@@ -39,6 +40,8 @@ MAX_DRIFT = 1.4
 """Time of an epoch in the last third of the stretches over that in the first, or the inverse."""
 MAX_WAITED = 0.1
 """Share of training in which its threads waited for a core. They wait for each other, too."""
+MAX_THROTTLED = 0.01
+"""Share of training for which a quota kept it from running."""
 MAX_STEAL = 0.02
 """Share of the processor time taken by other virtual machines."""
 MAX_WAITING = 0.5
@@ -202,10 +205,26 @@ def disturbances(record: Record) -> list[str]:
     """Describe what disturbed a trial, in a few words each.
 
     Its own training decides: how steady it was from one evaluation to the next. Only where it was
-    not, waiting for a core, stolen time and load are named as causes.
+    not, waiting for a core, stolen time and load are named as causes. A quota slows it evenly, and
+    is named by itself.
     """
     shown = _unsteady(record)
-    return [*shown, *_causes(record)] if shown else []
+    return [*_limited(record), *shown, *(_causes(record) if shown else [])]
+
+
+def _limited(record: Record) -> list[str]:
+    """Describe what slows all of a training alike, so that steadiness does not show it."""
+    messages, provenance, threads = [], record.provenance, record.trial.threads
+    quota = (provenance.machine or Machine()).quota
+    if quota and quota < threads:
+        counted = "1 thread" if threads == 1 else f"{threads} threads"
+        messages.append(f"{counted} on a quota of {quota:.3g} cores")
+    throttled = record.execution.get("throttled_share")  # a worker's own word
+    if isinstance(throttled, float) and MAX_THROTTLED < throttled <= 1:
+        messages.append(f"throttled by quota for {throttled:.0%} of training")
+    if provenance.unlocked:
+        messages.append(shortened(provenance.unlocked))
+    return messages
 
 
 def _unsteady(record: Record) -> list[str]:

@@ -1,70 +1,197 @@
-"""Cores reserved for one measurement on a machine where others measure too."""
+"""The cores of this machine: how many threads they take, and those reserved for one job.
+
+The hyperthreads of a core share its units: two of them are no faster than one thread, or not by
+much. So a core counts once, and takes one thread, unless a trial asks for a thread on each of
+its hyperthreads.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import os
+import errno
+import hashlib
+import math
 import random
-import tempfile
+import socket
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from echobench.errors import EchobenchError, UsageError
+from echobench.machine import facts
 
 MAX_RETRY_S = 0.2
+TELL_S = 1.0
+"""Seconds between two calls that say that cores are waited for."""
 
 
-@contextlib.contextmanager
-def reserved_cores(count: int, folder: Path | None = None) -> Iterator[list[int] | None]:
-    """Pin this process and its children to `count` cores that no other process has reserved.
+class Core(NamedTuple):
+    """A core: the threads of it that we may use, and all that it has, by their numbers."""
 
-    Waits until enough cores are free. A reservation is a lock on a file, which the system
-    releases however its process ends. By default the locks are in a folder that all users of
-    the machine share. Yields the cores; None if the system cannot pin processes, or has fewer.
+    usable: tuple[int, ...]
+    siblings: tuple[int, ...]
+
+
+class Reservation(NamedTuple):
+    """The logical cores of a job, and why other processes may use them too, if they may."""
+
+    cores: list[int]
+    unlocked: str | None = None
+
+
+def cores() -> list[Core]:
+    """Return the cores that this process may use.
+
+    Where the system does not say which of them are threads of one, each counts as a core.
     """
-    if not hasattr(os, "sched_setaffinity"):
-        yield None
-        return
-    usable = sorted(os.sched_getaffinity(0))
-    if len(usable) < count:
-        yield None
-        return
-    with _locked(usable, count, folder or Path(tempfile.gettempdir()) / "echobench-cores") as cores:
-        os.sched_setaffinity(0, cores)
-        try:
-            yield cores
-        finally:
-            os.sched_setaffinity(0, usable)
+    found: dict[tuple[int, ...], list[int]] = {}
+    usable = facts.affinity()
+    for number in range(facts.usable_cores()) if usable is None else usable:
+        found.setdefault(siblings(number) or (number,), []).append(number)
+    return [Core(tuple(usable), siblings) for siblings, usable in found.items()]
+
+
+def most_threads(smt: bool = False) -> int:
+    """Return how many threads a job may have here: as many as cores, of a quota its whole ones.
+
+    Args:
+        smt: whether each hyperthread takes a thread.
+    """
+    return _limits(smt)[0]
+
+
+def check_threads(threads: int, smt: bool = False) -> None:
+    """Raise UsageError if this process has not a core for each of so many threads."""
+    lacking = why_too_many(threads, smt)
+    if lacking is not None:
+        raise UsageError(f"--threads: {lacking}")
+
+
+def why_too_many(threads: int, smt: bool = False) -> str | None:
+    """Return why so many threads have not a core each; None if they have."""
+    most, limit = _limits(smt)
+    if threads <= most:
+        return None
+    advice = "--smt takes their hyperthreads too" if _limits(True)[0] >= threads else "use fewer"
+    return f"expected at most {most}, {limit}; received {threads}; {advice}"
+
+
+def _limits(smt: bool) -> tuple[int, str]:
+    """Return the most threads, and what limits them."""
+    ours, quota = cores(), facts.processor_quota()
+    count = sum(len(core.usable) for core in ours) if smt else len(ours)
+    if quota is not None and max(1, int(quota)) < count:
+        return max(1, int(quota)), f"the whole cores of a quota of {quota:.3g}"
+    return count, f"as many {'hyperthreads' if smt else 'cores'} as this process may use"
 
 
 @contextlib.contextmanager
-def _locked(usable: list[int], count: int, folder: Path) -> Iterator[list[int]]:
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(parents=True)
-        folder.chmod(0o1777)  # for the locks of every user
-    while True:
-        with contextlib.ExitStack() as locks:
-            cores: list[int] = []
-            for core in usable:
-                if len(cores) < count and _lock(folder / str(core), locks):
-                    cores.append(core)
-            if len(cores) == count:
-                yield cores
-                return
-        # Hold nothing while waiting, and wait a random time, so that two waiters cannot deadlock.
-        time.sleep(MAX_RETRY_S * random.random())
+def reserved_cores(
+    threads: int, smt: bool = False, waiting: Callable[[], None] = lambda: None
+) -> Iterator[Reservation | None]:
+    """Reserve cores that no other job of this machine uses, one for each thread; wait for them.
+
+    A core is reserved with all of its hyperthreads. Its lock is the name of a socket: the system
+    gives it once, to whichever user's process, whatever folders that sees, and takes it back
+    however the process ends. While a job waits it holds no core, so that no two jobs block each
+    other; those that come later wait behind it, so that none waits for ever.
+
+    Args:
+        threads: of the job.
+        smt: whether each hyperthread takes a thread.
+        waiting: called about once a second while cores are waited for.
+
+    Yields:
+        The reservation; None where the system cannot keep a process to cores.
+
+    Raises:
+        EchobenchError: this process may not use so many cores.
+    """
+    lacking = why_too_many(threads, smt)
+    if lacking is not None:
+        raise EchobenchError(f"{threads} threads: {lacking}")
+    if facts.affinity() is None:
+        yield None
+        return
+    with contextlib.ExitStack() as locks:
+        try:
+            found = Reservation(_wait(threads, smt, waiting, locks))
+        except _LockError as error:
+            taken = _taken(cores(), threads, smt, lambda core: True)
+            found = Reservation(taken, f"cores cannot be reserved here ({error})")
+        yield found
 
 
-def _lock(path: Path, locks: contextlib.ExitStack) -> bool:
-    """Lock a file until `locks` closes; return False if another process has locked it."""
-    import fcntl  # present wherever sched_setaffinity is
+def _wait(
+    threads: int, smt: bool, waiting: Callable[[], None], locks: contextlib.ExitStack
+) -> list[int]:
+    """Lock cores until `locks` closes; return their numbers."""
+    told = -math.inf
+    line = f"line of {hashlib.sha256(repr(cores()).encode()).hexdigest()[:16]}"
+    with contextlib.ExitStack() as place:
+        first_in_line = False
+        while True:
+            first_in_line = first_in_line or _lock(line, place)
+            if first_in_line:
+                with contextlib.ExitStack() as tried:
+                    taken = _taken(cores(), threads, smt, lambda core: _lock_core(core, tried))
+                    if len(taken) == threads:
+                        locks.push(tried.pop_all())
+                        return taken
+            if time.monotonic() - told > TELL_S:
+                told = time.monotonic()
+                waiting()
+            time.sleep(MAX_RETRY_S * random.random())
 
-    if not path.exists():
-        path.touch()
-    file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)  # maybe another user's
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(file)
-        return False
-    locks.callback(os.close, file)
+
+def _taken(
+    ours: Sequence[Core], threads: int, smt: bool, take: Callable[[Core], bool]
+) -> list[int]:
+    """Take cores in order, until there is one for each thread; return their numbers."""
+    taken: list[int] = []
+    for core in ours:
+        if len(taken) < threads and take(core):
+            taken += core.usable[: threads - len(taken) if smt else 1]
+    return taken
+
+
+def _lock_core(core: Core, locks: contextlib.ExitStack) -> bool:
+    """Lock all hyperthreads of a core, or none."""
+    with contextlib.ExitStack() as tried:
+        if all(_lock(f"core {number}", tried) for number in core.siblings):
+            locks.push(tried.pop_all())
+            return True
+    return False
+
+
+def _lock(name: str, locks: contextlib.ExitStack) -> bool:
+    """Lock a name until `locks` closes; return False if it is locked already.
+
+    The names are Linux' abstract ones, which lie in no folder.
+    """
+    with contextlib.ExitStack() as tried:
+        try:
+            lock = tried.enter_context(socket.socket(socket.AF_UNIX))
+            lock.bind(f"\0echobench {name}")
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return False
+            raise _LockError(error.strerror or str(error)) from error
+        locks.push(tried.pop_all())
     return True
+
+
+class _LockError(Exception):
+    """The system gives no locks; the message is its reason."""
+
+
+def siblings(number: int) -> tuple[int, ...] | None:
+    """Return all hyperthreads of a logical core's core; None if the system does not say."""
+    path = f"sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list"
+    try:
+        parts = (facts.SYSTEM / path).read_text().strip().split(",")
+        ends = [(part.partition("-")[0], part.rpartition("-")[2]) for part in parts]
+        found = tuple(n for first, last in ends for n in range(int(first), int(last) + 1))
+    except (OSError, ValueError):
+        return None
+    return found if number in found else None

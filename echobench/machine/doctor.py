@@ -13,6 +13,8 @@ import psutil
 
 from echobench.machine import facts
 from echobench.machine.calibration import MAX_STEAL, StealMeter, Window, matmul_windows
+from echobench.machine.cores import cores as our_cores
+from echobench.machine.cores import most_threads, siblings
 
 WATCHED_S = 3.0
 MAX_LOAD = 0.25
@@ -41,7 +43,8 @@ class Check:
 
 def examine() -> list[Check]:
     """Watch this machine for `WATCHED_S` and return all checks."""
-    cores = facts.usable_cores()
+    cores = most_threads()
+    usable = our_cores()
     steal, end = StealMeter(), time.monotonic() + WATCHED_S
     load = facts.load()
     windows: list[Window] = []
@@ -49,15 +52,17 @@ def examine() -> list[Check]:
         windows += matmul_windows(cores)
         time.sleep(0.1)
     return [
-        _load(load, cores),
+        _load(load, len(usable)),
         _steal(steal.fraction()),
         _steadiness([window.flops_per_s for window in windows]),
         _sharing([window.core_share for window in windows]),
         _governor(_read(CPUS / "cpu0/cpufreq/scaling_governor")),
         _siblings(
-            [_read(CPUS / f"cpu{n}/topology/thread_siblings_list") for n in facts.affinity() or [0]]
+            [core.usable for core in usable],
+            all(siblings(core.usable[0]) for core in usable),
         ),
-        _memory(facts.known(lambda: psutil.virtual_memory().available)),
+        _quota(facts.processor_quota()),
+        _memory(facts.memory_available()),
         _power(),
     ]
 
@@ -103,14 +108,25 @@ def _governor(name: str | None) -> Check:
     return _check("frequency", name == "performance", f"governor {name}", advice)
 
 
-def _siblings(lists: Sequence[str | None]) -> Check:
-    if None in lists:
+def _siblings(threads: Sequence[Sequence[int]], known: bool) -> Check:
+    """Say how many cores there are, given each one's hyperthreads, if they are known."""
+    if not known:
         return Check("cores", "unknown", "the system does not show which cores are threads of one")
-    logical, physical = len(lists), len(set(lists))
-    if logical == physical:
-        return Check("cores", "good", f"{logical} cores, none a second thread of another")
-    found = f"{logical} logical cores on {physical} physical ones"
-    return Check("cores", "doubtful", found, f"use --threads {physical} at most")
+    cores, logical = len(threads), sum(map(len, threads))
+    counted = "1 core" if cores == 1 else f"{cores} cores"
+    if logical == cores:
+        return Check("cores", "good", f"{counted}, none a second thread of another")
+    return Check("cores", "good", f"{counted} with {logical} hyperthreads; a thread takes a core")
+
+
+def _quota(quota: float | None) -> Check:
+    if quota is None:
+        return Check("quota", "good", "no quota of the processor's time")
+    shown = "half a core" if quota == 0.5 else "1 core" if quota == 1 else f"{quota:.3g} cores"
+    whole = int(quota)
+    advice = f"use --threads {whole} at most, or " if whole else ""
+    advice += "raise the quota: training stands still for a part of each tenth of a second"
+    return Check("quota", "doubtful", f"{shown} by quota", advice)
 
 
 def _memory(available: int | None) -> Check:

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
+from msgspec import UNSET
 
+from echobench.machine import control_groups
 from echobench.trial.record import Machine
 
 SYSTEM = Path("/")
@@ -33,8 +35,12 @@ T = TypeVar("T")
 @functools.cache
 def machine_facts() -> Machine:
     """Return what a record says of its machine; cached, since reading the CPU takes a second."""
+    quota = processor_quota()
     gpus = _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
     memory = known(psutil.virtual_memory)
+    limit = control_groups.memory_limit(SYSTEM)
+    if limit is not None and memory and limit >= memory.total:
+        limit = None
     return Machine(
         cpu=_processor(),
         architecture=platform.machine(),
@@ -42,6 +48,8 @@ def machine_facts() -> Machine:
         cores=usable_cores(),
         gpus=tuple(gpus.splitlines()) if gpus else (),
         memory_bytes=memory.total if memory else None,
+        quota=UNSET if quota is None else quota,
+        memory_limit_bytes=UNSET if limit is None else limit,
         python=platform.python_version(),
     )
 
@@ -140,8 +148,20 @@ def affinity() -> list[int] | None:
 
 
 def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
+    """Return the number of logical cores that this process may use."""
     return len(affinity() or []) or os.cpu_count() or 1
+
+
+def processor_quota() -> float | None:
+    """Return how many cores' time this process may use; None where that is all of its cores'."""
+    quota = control_groups.quota(SYSTEM)
+    return None if quota is None or quota >= usable_cores() else quota
+
+
+def memory_available() -> int | None:
+    """Return how many bytes are free on the machine, and for us; None if nothing says so."""
+    free = [known(lambda: psutil.virtual_memory().available), control_groups.memory_left(SYSTEM)]
+    return min((size for size in free if size is not None), default=None)
 
 
 def thread_counts() -> dict[str, int] | None:
@@ -183,24 +203,12 @@ def oom_kills() -> int | None:
     Counted for our control group if possible, else for the machine; None if the system does
     not count. If two counts differ, a process was killed between them.
     """
-    for path in _oom_counters():
+    for path in control_groups.oom_counters(SYSTEM):
         with contextlib.suppress(OSError):
             count = re.search(r"^oom_kill (\d+)$", path.read_text(), re.MULTILINE)
             if count:
                 return int(count[1])
     return None
-
-
-def _oom_counters() -> Iterable[Path]:
-    with contextlib.suppress(OSError):
-        for line in (SYSTEM / "proc/self/cgroup").read_text().splitlines():
-            _, controllers, group = line.split(":", 2)
-            if not controllers:
-                yield SYSTEM / f"sys/fs/cgroup{group}/memory.events"
-            elif "memory" in controllers.split(","):
-                yield SYSTEM / f"sys/fs/cgroup/memory{group}/memory.oom_control"
-    yield SYSTEM / "sys/fs/cgroup/memory.events"  # a container sees its own group here
-    yield SYSTEM / "proc/vmstat"
 
 
 def size_text(size: int) -> str:

@@ -14,7 +14,7 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TypeVar
 
-from echobench.machine import facts
+from echobench.machine.cores import most_threads
 
 LARGE_BYTES = 32_000_000
 """Total size from which processes read files faster than one process."""
@@ -29,7 +29,7 @@ def map_items(
 
     The function must be defined in a module. Starting processes, one per core, takes a second.
     """
-    workers = min(facts.usable_cores(), len(items))
+    workers = min(most_threads(smt=True), len(items))
     if not in_processes or workers < 2:
         yield from map(function, items)
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -45,7 +45,8 @@ def watcher(total: int | None, *, curves: bool = False) -> Iterator[Watcher]:
         with _bars(console, total) as shown:
             yield shown
     else:
-        yield Watcher() if total is None else _lines(total)
+        progressed = _waits_in_lines()
+        yield Watcher(progressed=progressed) if total is None else _lines(total, progressed)
 
 
 def result_message(record: Record) -> str:
@@ -71,7 +72,19 @@ def _waiting_message(count: int) -> str:
     return f"waiting for {trials} that other processes run in this folder"
 
 
-def _lines(total: int) -> Watcher:
+def _waits_in_lines() -> Callable[[Trial, Progress], None]:
+    """Return a function that says once of each job that it waits."""
+    phases: dict[str, str] = {}
+
+    def progressed(trial: Trial, progress: Progress) -> None:
+        if progress.waits and phases.get(trial.key) != progress.phase:
+            say(f"    {plain(progress.phase)}")
+        phases[trial.key] = progress.phase
+
+    return progressed
+
+
+def _lines(total: int, progressed: Callable[[Trial, Progress], None]) -> Watcher:
     def started(number: int, trial: Trial) -> None:
         say(f"[{number + 1}/{total}] {trial.name} ...")
 
@@ -82,7 +95,7 @@ def _lines(total: int) -> Watcher:
         if count:
             say(_waiting_message(count))
 
-    return Watcher(started=started, finished=finished, waiting=waiting)
+    return Watcher(started, progressed, finished, waiting)
 
 
 @contextmanager

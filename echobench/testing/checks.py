@@ -17,7 +17,7 @@ from echobench.core.task import Recipe
 from echobench.harness import launch
 from echobench.harness.matrix import Matrix, Watcher
 from echobench.harness.plan import Selection, plan
-from echobench.machine import facts
+from echobench.machine.cores import most_threads
 from echobench.plugin.manager import Plugins
 from echobench.store.folder import Store
 from echobench.trial.job import Job, JobOptions
@@ -150,7 +150,7 @@ def quick_trial(selector: str, backend: str, plugins: Plugins) -> Trial:
     selection = Selection(
         tasks=[selector],
         backends=[backend],
-        threads=facts.usable_cores(),
+        threads=most_threads(),
         timeout_s=TIMEOUT_S,
         quick=True,
     )

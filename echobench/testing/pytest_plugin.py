@@ -110,13 +110,13 @@ class EchoBenchmark:
             epochs: budget of the trial (default: ten times the recipe's).
             seed: of weights and data.
             device: `cpu` or `gpu`.
-            threads: of the worker (default: all cores).
+            threads: of the worker (default: as `--threads`).
             timeout_s: limit of the trial in seconds.
         """
         from echobench.errors import EchobenchError
         from echobench.harness.matrix import Matrix, Watcher
         from echobench.harness.plan import Selection, plan
-        from echobench.machine import facts
+        from echobench.machine.cores import most_threads
         from echobench.plugin.manager import Plugins
         from echobench.store.folder import Store
         from echobench.trial.job import JobOptions
@@ -129,7 +129,7 @@ class EchoBenchmark:
             divisions=[division],
             first_seed=seed,
             device=device,
-            threads=facts.usable_cores() if threads is None else threads,
+            threads=most_threads() if threads is None else threads,
             max_epochs=epochs,
             timeout_s=timeout_s,
         )

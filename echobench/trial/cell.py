@@ -66,6 +66,7 @@ class StoredTrial(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True)
     cache: bool = False
     replicates: Whole = 0
     devices: Whole = 1
+    smt: bool = False
     versions: dict[str, str]
     source: str
 
@@ -96,6 +97,7 @@ class Cell(Struct, kw_only=True, frozen=True, cache_hash=True):
     division: str
     device: str
     threads: int
+    smt: bool
     devices: int
     task: str
     parameters: Pairs

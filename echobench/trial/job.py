@@ -110,6 +110,8 @@ class Job(JobOptions):
         heard: of a job that echoes.
         probe: name of a check in `echobench.worker.probes`.
         recipes: by division, for a probe of several.
+        cores: logical cores that the job's workers keep to; None before they are reserved, and
+            where the system cannot keep a process to cores.
     """
 
     trials: list[Trial] = Field(min_length=1)
@@ -124,6 +126,7 @@ class Job(JobOptions):
     heard: Heard | None = None
     probe: str | None = None
     recipes: dict[str, Recipe] = {}
+    cores: list[int] | None = None
 
     @property
     def trial(self) -> Trial:
@@ -183,6 +186,11 @@ class Progress(BaseModel):
     accuracy: float | None = None
     seconds_per_epoch: float | None = None
     look: Look | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether the job has not begun, since others use the cores."""
+        return self.phase.startswith("waiting")
 
 
 Report = Callable[[Progress], None]

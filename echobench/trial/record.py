@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
@@ -31,7 +32,13 @@ Positive = Annotated[float, Meta(gt=0, le=LARGEST_FLOAT)]
 
 
 class Machine(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """A computer; `gpus` by name."""
+    """A computer; `gpus` by name.
+
+    Attributes:
+        cores: logical ones that its processes could use.
+        quota: how many cores' time they could use, if that was less.
+        memory_limit_bytes: what they could hold together, if that was less than its memory.
+    """
 
     cpu: str | None = None
     architecture: str | None = None
@@ -39,13 +46,22 @@ class Machine(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     cores: Whole | None = None
     gpus: tuple[str, ...] | UnsetType = UNSET
     memory_bytes: Whole | None = None
+    quota: Positive | UnsetType = UNSET
+    memory_limit_bytes: Whole | UnsetType = UNSET
     python: str | None = None
 
     @property
     def kind(self) -> str:
-        """Return what makes two machines comparable: processor, usable cores, GPUs."""
+        """Return what makes two machines comparable: processor, usable cores, limits, GPUs."""
         counted = "1 core" if self.cores == 1 else f"{self.cores} cores"
-        return ", ".join([f"{self.cpu}", counted, *(self.gpus or ())])
+        return ", ".join([f"{self.cpu}", counted, *self._limits(), *(self.gpus or ())])
+
+    def _limits(self) -> Iterator[str]:
+        """Describe what a control group leaves of the machine, if that is not all."""
+        if self.quota:
+            yield f"quota {self.quota:.3g}"
+        if self.memory_limit_bytes:
+            yield f"memory {self.memory_limit_bytes / 2**30:.3g} GiB"
 
 
 class Git(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -76,6 +92,8 @@ class Provenance(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults
     Attributes:
         command: the command line.
         machine, git: where it ran, and from which checkout.
+        cores: reserved for its workers, where the system can keep a process to cores.
+        unlocked: why other jobs might use these cores too.
         load_before, load_after: processes that ran or waited, mean of a minute.
         steal_fraction: share of the processors that other virtual machines took.
         memory_limit_bytes: of the worker.
@@ -87,13 +105,15 @@ class Provenance(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults
         cache: number of kept compiled programs, `found` before and `added` by the trial.
         seeds, search: by which rule the seeds were chosen, and by which search the recipe.
         host, user: names of the machine and its user, if asked for.
-        executor: name and node, the reserved cores, and each loss of the job (`lost`).
+        executor: name and node, and each loss of the job (`lost`).
         attempts: status, reason and wall time of each, if there were several.
     """
 
     command: list[str] | None = None
     machine: Machine | None = None
     git: Git | UnsetType | None = UNSET
+    cores: list[Whole] | None = None
+    unlocked: str | None = None
     load_before: Finite | None = None
     memory_limit_bytes: Whole | None = None
     steal_fraction: Finite | UnsetType | None = UNSET

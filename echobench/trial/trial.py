@@ -20,7 +20,7 @@ BUDGET = 10
 """Epochs that a trial may take, as a multiple of the recipe's."""
 QUICK_EPOCHS, QUICK_MEASURE, QUICK_BOUND = 20, 50, 0.06
 ADDED_LATER = {
-    "repeat": 0, "sustain": 0, "cache": False, "replicates": 0, "devices": 1,
+    "repeat": 0, "sustain": 0, "cache": False, "replicates": 0, "devices": 1, "smt": False,
     "bound": 0.0, "certify": 0,
 }  # fmt: skip # in two lines it reads better
 """Fields that older records lack, or that only they have, with the values of the trials without:
@@ -49,6 +49,7 @@ class Trial(BaseModel):
         cache: whether compiled programs of earlier workers may be used.
         replicates: how many seeds train in one program; 0 for one seed alone.
         devices: number of devices over which each batch is split in equal parts.
+        smt: whether each hyperthread of a core takes a thread.
         versions: of echobench, Keras and the framework.
         source: digest of the task's file.
     """
@@ -77,6 +78,7 @@ class Trial(BaseModel):
     cache: bool = False
     replicates: int = 0
     devices: int = 1
+    smt: bool = False
     versions: dict[str, str]
     source: str
 

@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from functools import partial
 from typing import IO, Any
 
-import psutil
-
 from echobench.core.backend import Backend, hidden
 from echobench.core.task import Task
 from echobench.core.training import Ledger
@@ -81,7 +79,6 @@ def _emit(events: IO[str], event: Progress | Result | Failure) -> None:
 def _results(job: Job, ledger: Ledger, report: Report) -> Iterator[dict[str, Any]]:
     """Run a job; yield the fields of each result as soon as it is there."""
     trial = job.trial
-    _pin(trial.threads)
     before = calibrate(trial.threads) if job.kind == "train" else None
     report(Progress(phase="import"))
     task, backend = _load(trial)
@@ -144,13 +141,6 @@ def _in_turn(
         fields["limit_fraction"] = limit_fraction(fields, trial.device, calibration)
         yield {**fields, "calibration": calibration}
         before = after
-
-
-def _pin(threads: int) -> None:
-    """Keep to as many cores as the trial has threads, since XLA takes a thread for each core."""
-    process = psutil.Process()
-    if hasattr(process, "cpu_affinity"):
-        process.cpu_affinity(process.cpu_affinity()[:threads])
 
 
 def _load(trial: Trial) -> tuple[Task, Backend]:

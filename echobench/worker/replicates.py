@@ -15,6 +15,7 @@ from echobench.core.task import Task
 from echobench.core.training import Ledger, fresh_rows, train
 from echobench.errors import TrainingError, UnsupportedError
 from echobench.machine import facts
+from echobench.machine.control_groups import ThrottleMeter
 from echobench.trial.job import PARITY_UPDATES, Job, Progress, Report
 from echobench.worker import parity
 from echobench.worker.trial import (
@@ -93,6 +94,7 @@ def learn_together(
         fields["samples"] = samples(task, predictor, outcome.weights, seed)
         return fields
 
+    throttled = ThrottleMeter()
     with ledger.phase("train"), ThreadPoolExecutor(count) as pool:
         trained = list(pool.map(learn, range(count)))
     steady = [seconds / epochs for epochs, seconds in lockstep.dispatches[2:]]
@@ -104,6 +106,7 @@ def learn_together(
         "path": {
             **execution(trial, trainer, backend),
             "replicates": count,
+            "throttled_share": throttled.share(trial.threads),
             "seconds": ledger.close(),
         },
     }

@@ -26,6 +26,7 @@ from echobench.core.training import (
 )
 from echobench.machine import facts, privacy
 from echobench.machine.calibration import WaitMeter
+from echobench.machine.control_groups import ThrottleMeter
 from echobench.store.folder import replace_file
 from echobench.trial.job import PARITY_UPDATES, Job, Look, Progress, Report
 from echobench.trial.record import LEAST_CLOCK_SHARE, Sample
@@ -139,11 +140,11 @@ def learn(
     looked = (
         look_reporter(report, task, predictor, trial.seed, program.batches) if job.watch else None
     )
-    waiting = WaitMeter()
+    waiting, throttled = WaitMeter(), ThrottleMeter()
     outcome = train(
         task, trial.recipe, trial.seed, trainer, predictor, limits, ledger, progress, looked
     )
-    waited_share = waiting.share()
+    waited_share, throttled_share = waiting.share(), throttled.share(trial.threads)
     save_weights(job, trial, outcome)
     path = job.model_path(trial)
     if path is not None:
@@ -167,6 +168,7 @@ def learn(
             "traces": {"compiling": compiled, "training": training},
             "busy_cores": ledger.busy_cores,
             "waited_share": waited_share,
+            "throttled_share": throttled_share,
             "threads": facts.thread_counts(),
         },
         # Closed last, so that it covers everything before.

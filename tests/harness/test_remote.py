@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -36,10 +37,22 @@ def tiny(tmp_path: Path) -> Job:
 def test_a_plugin_that_is_a_file_goes_with_its_trial(tiny: Job) -> None:
     (record,) = unpack_records(tiny, elsewhere(tiny))
     assert (record.status, record.key) == ("reached", tiny.trial.key)
-    executor = record.provenance.executor or {}
-    assert executor["name"] == "test"
-    (core,) = executor["cores"]
-    assert record.execution["affinity"] == [core]
+    assert record.provenance.executor == {"name": "test"}
+    assert record.provenance.cores == record.execution["affinity"]
+    assert len(record.provenance.cores or []) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs affinity")
+def test_a_node_that_gives_too_few_cores_refuses(tiny: Job) -> None:
+    granted = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, [min(granted)])
+    try:
+        two = tiny.trial.model_copy(update={"threads": 2})
+        told = r"^a node gives its job too few cores: expected at most 1, .*; received 2; use fewer"
+        with pytest.raises(EchobenchError, match=told):
+            elsewhere(tiny.model_copy(update={"trials": [two]}))
+    finally:
+        os.sched_setaffinity(0, granted)
 
 
 def test_a_node_with_something_else_installed_refuses(tiny: Job) -> None:

@@ -1,26 +1,42 @@
-"""Reserved cores: real processes hold them, and release them when they are killed."""
+"""Cores: counted with their hyperthreads, and reserved among real processes and threads."""
 
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import time
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from echobench.machine.cores import reserved_cores
+from echobench.errors import EchobenchError, UsageError
+from echobench.machine import facts
+from echobench.machine.cores import check_threads, cores, most_threads, reserved_cores
 
 HOLD = """
-import sys, time
-from pathlib import Path
+import os, sys, time
 from echobench.machine.cores import reserved_cores
-with reserved_cores(1, Path(sys.argv[1])) as held:
-    print(*held, flush=True)
+said = []
+def waiting():
+    if not said:
+        said.append(print("waiting", flush=True))
+if sys.argv[2:]:
+    os.setuid(int(sys.argv[2]))
+with reserved_cores(int(sys.argv[1]), waiting=waiting) as held:
+    print(*held.cores, held.unlocked or "", flush=True)
     time.sleep(60)
 """
+SANDBOX = """
+import errno, os, sys
+def forbid(event, arguments):
+    if event == "socket.bind":
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+sys.addaudithook(forbid)
+"""
+NOBODY = 65534
 
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2,
@@ -28,42 +44,183 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def holder(folder: Path) -> tuple[subprocess.Popen[str], int]:
-    """Start a process that reserves a core; return both."""
+@pytest.fixture(autouse=True)
+def two() -> Iterator[list[int]]:
+    """Keep the test, and the processes that it starts, to two cores; return them."""
+    all_of_them = os.sched_getaffinity(0)
+    ours = sorted(all_of_them)[:2]
+    os.sched_setaffinity(0, ours)
+    yield ours
+    os.sched_setaffinity(0, all_of_them)
+
+
+@contextmanager
+def holder(threads: int, *more: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """Start a process that reserves cores, says which, and holds them until it is killed."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD, str(threads), *more],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
     )
-    assert process.stdout is not None
-    return process, int(process.stdout.readline())
-
-
-def test_what_one_holds_no_other_gets_until_it_ends(tmp_path: Path) -> None:
-    before = os.sched_getaffinity(0)
-    other, taken = holder(tmp_path)
     try:
-        with reserved_cores(1, tmp_path) as held:
-            assert held is not None
-            assert taken not in held
-            assert os.sched_getaffinity(0) == set(held)
-        assert os.sched_getaffinity(0) == before
-        everything = HOLD.replace("reserved_cores(1", f"reserved_cores({len(before)}")
-        waiting = subprocess.Popen(
-            [sys.executable, "-c", everything, str(tmp_path)], stdout=subprocess.PIPE, text=True
-        )
-        try:
-            time.sleep(0.3)
-            assert waiting.poll() is None
-            os.kill(other.pid, signal.SIGKILL)  # no chance to give anything back
-            assert waiting.stdout is not None
-            assert {*map(int, waiting.stdout.readline().split())} == before
-        finally:
-            waiting.kill()
-            waiting.communicate()
+        yield process
     finally:
-        other.kill()
-        other.communicate()
+        process.kill()
+        process.communicate()
 
 
-def test_more_than_there_are_is_no_promise(tmp_path: Path) -> None:
-    with reserved_cores(len(os.sched_getaffinity(0)) + 1, tmp_path) as held:
-        assert held is None
+def said(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def topology(folder: Path, siblings: dict[int, str]) -> None:
+    """Write which logical cores are threads of one, as Linux does."""
+    for number, text in siblings.items():
+        path = folder / f"sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list"
+        path.parent.mkdir(parents=True)
+        path.write_text(text + "\n")
+
+
+def quota(folder: Path, of_cores: float) -> None:
+    (folder / "proc/self").mkdir(parents=True)
+    (folder / "proc/self/cgroup").write_text("0::/\n")
+    (folder / "sys/fs/cgroup").mkdir(parents=True)
+    (folder / "sys/fs/cgroup/cpu.max").write_text(f"{of_cores * 1e5:.0f} 100000\n")
+
+
+def test_two_jobs_have_different_cores_and_the_third_waits(two: list[int]) -> None:
+    before = os.sched_getaffinity(0)
+    with holder(1) as first, holder(1) as second:
+        assert {int(said(first)), int(said(second))} == set(two)
+        with holder(1) as third:
+            assert said(third) == "waiting"
+            second.kill()  # no chance to give anything back
+            assert int(said(third)) in two
+    assert os.sched_getaffinity(0) == before  # ours is left alone
+
+
+def test_who_comes_later_waits_behind_who_needs_more(two: list[int]) -> None:
+    with holder(1) as first:
+        said(first)
+        with holder(2) as large:
+            assert said(large) == "waiting"
+            with holder(1) as later:
+                assert said(later) == "waiting"  # though a core is free
+                first.kill()
+                assert said(large).split() == [*map(str, two)]
+                large.kill()
+                assert int(said(later)) in two
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="needs root")
+def test_users_and_their_folders_share_the_locks(two: list[int]) -> None:
+    private = {"TMPDIR": "/nowhere", "HOME": "/nowhere"}
+    with holder(1) as ours, holder(1, str(NOBODY), **private) as another:
+        assert {int(said(ours)), int(said(another))} == set(two)
+
+
+def test_threads_of_a_process_have_different_cores(two: list[int]) -> None:
+    found: list[int] = []
+    both = threading.Barrier(2)
+
+    def job() -> None:
+        with reserved_cores(1) as held:
+            assert held is not None
+            found.extend(held.cores)
+            both.wait()
+
+    threads = [threading.Thread(target=job) for _ in two]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == two
+
+
+def test_an_interrupt_ends_the_waiting() -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with holder(2) as other:
+        said(other)
+        with pytest.raises(KeyboardInterrupt), reserved_cores(1, waiting=interrupted):
+            pass
+    with reserved_cores(2) as held:  # the place in the line is given up, too
+        assert held is not None
+
+
+def test_a_system_without_locks_is_said(two: list[int]) -> None:
+    command = [sys.executable, "-c", SANDBOX + HOLD.replace("time.sleep(60)", ""), "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{two[0]} cores cannot be reserved here (Operation not permitted)\n"
+
+
+@pytest.mark.parametrize(
+    ("written", "counted"),
+    [
+        (["{0},{1}", "{0},{1}"], 1),
+        (["{0}-{1}", "{0}-{1}"], 1),
+        (["{0},70", "{1},71"], 2),  # the others' siblings are beyond what we may use
+        (["{0},70-71", "{1},72-73"], 2),
+        (["{0}", "{1}"], 2),
+        ([], 2),
+        (["", "nonsense"], 2),
+        (["7", "8"], 2),  # none of which is the core itself
+    ],
+)
+def test_hyperthreads_are_one_core(
+    written: Sequence[str],
+    counted: int,
+    two: list[int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    topology(tmp_path, dict(zip(two, (text.format(*two) for text in written), strict=False)))
+    monkeypatch.setattr(facts, "SYSTEM", tmp_path)
+    assert [number for core in cores() for number in core.usable] == two
+    assert most_threads() == len(cores()) == counted
+    assert most_threads(smt=True) == 2
+    with reserved_cores(1) as held:
+        assert held is not None
+        assert held.cores[0] in two
+        assert len(held.cores) == 1
+
+
+def test_a_core_is_reserved_with_its_hyperthreads(
+    two: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topology(tmp_path, dict.fromkeys(two, "{},{}".format(*two)))
+    monkeypatch.setattr(facts, "SYSTEM", tmp_path)
+    with reserved_cores(1) as held, holder(1) as other:  # who counts two cores
+        assert held is not None
+        assert len(held.cores) == 1
+        assert said(other) == "waiting"
+    with reserved_cores(2, smt=True) as held:
+        assert held is not None
+        assert held.cores == two
+    with pytest.raises(UsageError, match=r"^--threads: expected at most 1, .*received 2; --smt"):
+        check_threads(2)
+    check_threads(2, smt=True)
+
+
+@pytest.mark.parametrize(("of_cores", "most"), [(0.5, 1), (1.0, 1), (1.9, 1), (2.0, 2), (64.0, 2)])
+def test_a_quota_leaves_its_whole_cores(
+    of_cores: float, most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quota(tmp_path, of_cores)
+    monkeypatch.setattr(facts, "SYSTEM", tmp_path)
+    assert most_threads() == most_threads(smt=True) == most
+    assert facts.processor_quota() == (of_cores if of_cores < 2 else None)
+
+
+def test_more_threads_than_cores_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(EchobenchError, match="expected at most 2, as many cores as this process"):
+        reserved_cores(3).__enter__()
+    quota(tmp_path, 1.5)
+    monkeypatch.setattr(facts, "SYSTEM", tmp_path)
+    with pytest.raises(UsageError, match=r"at most 1, the whole cores of a quota of 1\.5; rec"):
+        check_threads(2)

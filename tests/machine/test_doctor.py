@@ -26,9 +26,11 @@ from tests.conftest import Command
         (doctor._governor("performance"), "good"),
         (doctor._governor("powersave"), "doubtful"),
         (doctor._governor(None), "unknown"),
-        (doctor._siblings(["0", "1"]), "good"),
-        (doctor._siblings(["0-1", "0-1"]), "doubtful"),
-        (doctor._siblings([None, None]), "unknown"),
+        (doctor._siblings([(0,), (1,)], True), "good"),
+        (doctor._siblings([(0, 1)], True), "good"),
+        (doctor._siblings([(0,), (1,)], False), "unknown"),
+        (doctor._quota(None), "good"),
+        (doctor._quota(0.5), "doubtful"),
         (doctor._memory(8 * 2**30), "good"),
         (doctor._memory(2**30), "doubtful"),
     ],
@@ -40,12 +42,27 @@ def test_a_verdict_comes_with_what_to_do(check: Check, verdict: str) -> None:
 
 
 def test_threads_of_one_core_are_counted() -> None:
-    assert doctor._siblings(["0-1", "0-1", "2-3", "2-3"]).advice == "use --threads 2 at most"
+    found = doctor._siblings([(0, 1), (2, 3)], True).found
+    assert found == "2 cores with 4 hyperthreads; a thread takes a core"
+
+
+@pytest.mark.parametrize(
+    ("quota", "found", "advice"),
+    [
+        (0.5, "half a core by quota", "raise the quota"),
+        (1.0, "1 core by quota", "use --threads 1 at most, or raise"),
+        (2.5, "2.5 cores by quota", "use --threads 2 at most, or raise"),
+    ],
+)
+def test_a_quota_is_said_in_cores(quota: float, found: str, advice: str) -> None:
+    check = doctor._quota(quota)
+    assert check.found == found
+    assert check.advice.startswith(advice)
 
 
 def test_it_looks_at_this_machine(echobench: Command) -> None:
     done = echobench("doctor", "--json")
     assert done.returncode == 0, done.stderr
     names = [check["name"] for check in json.loads(done.stdout)]
-    told = "load steal steadiness sharing frequency cores memory power"
+    told = "load steal steadiness sharing frequency cores quota memory power"
     assert names == told.split()

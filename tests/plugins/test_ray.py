@@ -62,10 +62,10 @@ def test_trials_spread_over_the_nodes_each_on_a_core_of_its_own(
     records = lines(harness)
     assert len({record["provenance"]["executor"]["node"] for record in records}) == 2
     for record in records:
-        (core,) = record["provenance"]["executor"]["cores"]
+        (core,) = record["provenance"]["cores"]
         assert record["provenance"]["path"]["affinity"] == [core]
         others = [one for one in records if one is not record and together(one, record)]
-        assert [core] not in [one["provenance"]["executor"]["cores"] for one in others]
+        assert [core] not in [one["provenance"]["cores"] for one in others]
     again = started(harness, cluster)
     _, errors = again.communicate(timeout=60)
     assert "4 of 4 trials are done" in errors

@@ -41,7 +41,7 @@ def all_reached(folder: Path, selector: str) -> None:
     for line in path.read_text().splitlines():
         told = json.loads(line)["provenance"]
         assert told["executor"]["name"] == "slurm"
-        assert told["path"]["affinity"] == told["executor"]["cores"]
+        assert told["path"]["affinity"] == told["cores"]
 
 
 def test_trials_are_jobs_of_a_real_controller(controller: None, tmp_path: Path) -> None:
