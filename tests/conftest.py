@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from echobench.machine.cores import SCOPE
 from echobench.plugin.manager import Plugins
 
 # Nothing is timed in tests: on a machine that others load, any example may take a while.
@@ -64,6 +65,7 @@ def compiled(shared: Path) -> None:
     What sets such a variable itself keeps its own, as `--cache` does. Under `make coverage`
     every process is measured by the same road.
     """
+    os.environ[SCOPE] = str(os.getpid())  # tests side by side do not wait for each other's cores
     variables = {
         "JAX_COMPILATION_CACHE_DIR": str(shared / "compiled"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",

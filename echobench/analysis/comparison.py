@@ -36,7 +36,7 @@ ALL = "all tasks"
 APART = "they are of different machines; to compare these, say machine=... of each side"
 PRECISION = ("matmul_precision", "tf32")
 """Settings of a backend's execution that change its precision."""
-OF_TRIAL = ("threads", "devices", "bound", "repeat")
+OF_TRIAL = ("threads", "smt", "devices", "bound", "repeat")
 """Of `KEYS`, fields of the trial."""
 KEYS = ("task", "backend", "engine", "division", "device", *OF_TRIAL, "seed", "machine")
 """What a side can choose; the two trials of a pair are equal in all that neither side chooses."""
@@ -195,7 +195,7 @@ def compare(
 def _frame(records: Sequence[Record]) -> pd.DataFrame:
     """Return records as a frame, with columns for those of `KEYS` that it lacks."""
     flat = frame(records)
-    missing = ("threads", "devices", "bound")
+    missing = ("threads", "smt", "devices", "bound")
     return flat.assign(**{key: [str(getattr(c, key)) for c in flat.cell] for key in missing})
 
 

@@ -308,7 +308,7 @@ def variants(flat: pd.DataFrame) -> dict[str, Cells]:
     names: dict[tuple[Cell, str, str, str], str] = {}
     groups = flat.groupby(["cell", "machine", *CELL[:4]], sort=False, observed=True)
     for (cell, machine, task, backend, engine, division), group in groups:
-        shared = cast(Cell, cell).only("device", "threads", "recipe", "source", "bound")
+        shared = cast(Cell, cell).only("device", "threads", "smt", "recipe", "source", "bound")
         key = (shared, str(task), str(division), str(machine))
         names[key] = f"{task} {division}"
         found[key][f"{backend} {engine}"].append(group)

@@ -38,6 +38,7 @@ class Field(NamedTuple):
     task: str
     device: str
     threads: int
+    smt: bool
     source: str
     bound: float
 
@@ -167,7 +168,7 @@ def _fields(records: Sequence[Record]) -> dict[Field, list[Standing]]:
     cells: dict[Field, dict[Cell, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         cell = record.cell
-        conditions = (cell.label, cell.device, cell.threads, cell.source, cell.bound)
+        conditions = (cell.label, cell.device, cell.threads, cell.smt, cell.source, cell.bound)
         shared = Field(cell.division, record.machine_class, *conditions)
         cells[shared][cell].append(record)
     return {

@@ -21,7 +21,7 @@ from echobench.errors import UnknownNameError
 from echobench.trial.cell import Cell
 
 GROUP_BY = ("task", "division")
-GROUPS = (*CELL, "devices", "threads", "units", "bound", "machine")
+GROUPS = (*CELL, "devices", "threads", "smt", "units", "bound", "machine")
 """Columns that rows can be grouped by."""
 APART = ("division", "bound", "machine")
 """Columns that every grouping keeps apart."""
@@ -121,6 +121,7 @@ def _row(cell: Cell, machine: str, flat: pd.DataFrame, clock: str) -> Row:
             **{name: str(first[name]) for name in CELL},
             "devices": str(cell.devices),
             "threads": str(cell.threads),
+            "smt": str(cell.smt),
             "units": units,
             "bound": f"{cell.bound:g}" if cell.bound else "old rule",
             "machine": machine,

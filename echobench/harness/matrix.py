@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import os
+import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,6 +34,13 @@ MOST_LOSSES = 3
 """How often a job that was lost with its machine is started again."""
 
 
+Progressed = Callable[[Trial, Progress], None]
+
+
+class _NotStartedError(Exception):
+    """A job waits for cores, and may not start any more: the run has ended, or its budget."""
+
+
 @dataclass
 class Watcher:
     """Callbacks while a matrix runs; each does nothing by default.
@@ -44,7 +54,7 @@ class Watcher:
     """
 
     started: Callable[[int, Trial], None] = lambda number, trial: None
-    progressed: Callable[[Trial, Progress], None] = lambda trial, progress: None
+    progressed: Progressed = lambda trial, progress: None
     finished: Callable[[Trial, Record], None] = lambda trial, record: None
     waiting: Callable[[int], None] = lambda count: None
 
@@ -98,16 +108,19 @@ class Matrix:
             progress_log = ProgressLog(self.store.folder)
             progress_log.skip_existing()
 
+        over = threading.Event()
+        here = dataclasses.replace(watcher, progressed=self._unless(over, watcher.progressed))
+
         def run_here(job: Job) -> list[Record]:
-            return self._run_here(job, watcher)
+            return self._run_here(job, here)
 
         self._references.plan(trials)
         executor = self.executor or self.plugins.executors[LOCAL].value()
         site = Site(run_here, watcher.progressed, self.store.folder)
         with FolderLocks(self.store.folder) as locks:
             share = Share(trials, locks, progress_log, watcher.waiting, self.deadline)
-            jobs = self._jobs(share, locks, watcher)
-            with contextlib.closing(_executed(executor, jobs, site)) as finished:
+            jobs = self._jobs(share, locks, here)
+            with contextlib.closing(_executed(executor, jobs, site, over)) as finished:
                 for job, records in finished:
                     for trial, record in zip(job.trials, records, strict=True):
                         self._references.compare(trial, record)
@@ -116,6 +129,16 @@ class Matrix:
                     for trial, record in zip(job.trials, records, strict=True):
                         watcher.finished(trial, record)
                         yield record
+
+    def _unless(self, over: threading.Event, progressed: Progressed) -> Progressed:
+        """Return `progressed`, which gives up a job that waits for cores once none may start."""
+
+        def told(trial: Trial, progress: Progress) -> None:
+            if progress.waits and (over.is_set() or time.monotonic() > self.deadline):
+                raise _NotStartedError
+            progressed(trial, progress)
+
+        return told
 
     def _jobs(self, share: Share, locks: FolderLocks, watcher: Watcher) -> Generator[Job | None]:
         """Yield the jobs to start; None while only other jobs' end can bring one."""
@@ -188,10 +211,16 @@ class Matrix:
 
 
 def _executed(
-    executor: Executor, jobs: Iterator[Job | None], site: Site
+    executor: Executor, jobs: Iterator[Job | None], site: Site, over: threading.Event
 ) -> Generator[tuple[Job, list[Record]]]:
-    """Keep as many jobs under way as the executor has room for; yield each with its records."""
-    first = next(jobs, None)
+    """Keep as many jobs under way as the executor has room for; yield each with its records.
+
+    At the end, or where it is interrupted, it says so to jobs that wait in threads.
+    """
+    try:
+        first = next(jobs, None)
+    except _NotStartedError:  # it waited for the cores of its reference
+        return
     if first is None:
         return
     with executor.connect(first, site) as connection:
@@ -200,7 +229,8 @@ def _executed(
         under_way: dict[Any, _UnderWay] = {}
 
         def start(job: _UnderWay) -> None:
-            under_way[connection.start(job.job)] = job
+            with contextlib.suppress(_NotStartedError):
+                under_way[connection.start(job.job)] = job
 
         try:
             start(_UnderWay(first))
@@ -209,7 +239,7 @@ def _executed(
                 while not exhausted and len(under_way) < connection.room():
                     try:
                         following = next(jobs)
-                    except StopIteration:
+                    except (StopIteration, _NotStartedError):
                         exhausted = True
                         break
                     if following is None:
@@ -217,12 +247,16 @@ def _executed(
                     start(_UnderWay(following))
                 for handle in connection.ended(list(under_way), WAIT_S):
                     ended = under_way.pop(handle)
-                    records = ended.records(connection, handle)
+                    try:
+                        records = ended.records(connection, handle)
+                    except _NotStartedError:
+                        continue
                     if records is None:
                         start(ended)
                     else:
                         yield ended.job, records
         finally:
+            over.set()
             for handle in under_way:
                 connection.cancel(handle)
 

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
-import math
+import os
 import random
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from echobench.errors import EchobenchError, UsageError
 from echobench.machine import facts
 
+SCOPE = "ECHOBENCH_SCOPE"
+"""A variable for tests: jobs with another value of it have other locks, and are not waited for."""
 MAX_RETRY_S = 0.2
 TELL_S = 1.0
 """Seconds between two calls that say that cores are waited for."""
@@ -126,15 +127,18 @@ def _wait(
     threads: int, smt: bool, waiting: Callable[[], None], locks: contextlib.ExitStack
 ) -> list[int]:
     """Lock cores until `locks` closes; return their numbers."""
-    told = -math.inf
-    line = f"line of {hashlib.sha256(repr(cores()).encode()).hexdigest()[:16]}"
+    told = time.monotonic()  # two that begin together meet for a moment
     with contextlib.ExitStack() as place:
         first_in_line = False
         while True:
-            first_in_line = first_in_line or _lock(line, place)
+            # Whoever may use one of the same cores comes after.
+            line = (f"line for core {core.siblings[0]}" for core in cores())
+            first_in_line = first_in_line or _lock_all(line, place)
             if first_in_line:
                 with contextlib.ExitStack() as tried:
-                    taken = _taken(cores(), threads, smt, lambda core: _lock_core(core, tried))
+                    taken = _taken(
+                        cores(), threads, smt, lambda core: _lock_all(_names(core), tried)
+                    )
                     if len(taken) == threads:
                         locks.push(tried.pop_all())
                         return taken
@@ -155,10 +159,15 @@ def _taken(
     return taken
 
 
-def _lock_core(core: Core, locks: contextlib.ExitStack) -> bool:
-    """Lock all hyperthreads of a core, or none."""
+def _names(core: Core) -> list[str]:
+    """Return the names of the locks of a core: one for each of its hyperthreads."""
+    return [f"core {number}" for number in core.siblings]
+
+
+def _lock_all(names: Iterable[str], locks: contextlib.ExitStack) -> bool:
+    """Lock all of these names until `locks` closes, or none; return whether they are locked."""
     with contextlib.ExitStack() as tried:
-        if all(_lock(f"core {number}", tried) for number in core.siblings):
+        if all(_lock(name, tried) for name in names):
             locks.push(tried.pop_all())
             return True
     return False
@@ -172,7 +181,7 @@ def _lock(name: str, locks: contextlib.ExitStack) -> bool:
     with contextlib.ExitStack() as tried:
         try:
             lock = tried.enter_context(socket.socket(socket.AF_UNIX))
-            lock.bind(f"\0echobench {name}")
+            lock.bind(f"\0echobench{os.environ.get(SCOPE, '')} {name}")
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 return False

@@ -25,8 +25,9 @@ CLOCK_WORDS = {
 }  # fmt: skip # one line reads better
 NAMED = {
     "task": "{}", "backend": "{}", "engine": "{}", "device": "on {}",
-    "devices": "over {} devices", "threads": "on {} threads", "units": "of {} units",
-}  # fmt: skip # one line reads better
+    "devices": "over {} devices", "threads": "on {} threads", "smt": "smt {}",
+    "units": "of {} units",
+}  # fmt: skip # a few lines read better
 """What a row is called by, where rows of its group differ in it."""
 
 
@@ -127,5 +128,5 @@ def _command(rows: Sequence[Row], seeds: int, results: Path | None) -> str:
         "--results": [] if results is None else [str(results)],
     }.items():
         words += [word for value in values for word in (option, value)]
-    words += [f"--{name}" for name in ("quick", "cache") if getattr(cells[0], name)]
+    words += [f"--{name}" for name in ("quick", "cache", "smt") if getattr(cells[0], name)]
     return shlex.join(words)

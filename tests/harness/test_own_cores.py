@@ -157,6 +157,36 @@ def test_waiting_can_be_interrupted(kept_to: list[int], tmp_path: Path) -> None:
 
 
 @one_core
+def test_who_waits_longer_than_the_budget_starts_nothing(
+    kept_to: list[int], tmp_path: Path
+) -> None:
+    harness = Harness(tmp_path, seeds=2)
+    with reserved_cores(1):
+        process = harness.start("--budget", "1s", output=subprocess.PIPE)
+        said, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, said + errors
+    assert WAITING in errors
+    assert lines(harness) == []
+
+
+def test_threads_that_wait_end_with_an_interrupt(kept_to: list[int], tmp_path: Path) -> None:
+    file = tmp_path / "threads.py"
+    file.write_text(THREADS)
+    harness = Harness(tmp_path, seeds=2)
+    with reserved_cores(2):
+        process = harness.start(
+            "--executor", "threads", "--plugin", str(file), output=subprocess.PIPE
+        )
+        assert process.stderr is not None
+        while process.stderr.readline().strip() != WAITING:
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert lines(harness) == []
+
+
+@one_core
 def test_the_judge_has_the_cores_of_the_trial(kept_to: list[int], tmp_path: Path) -> None:
     """Waiting for a second core, it would wait for ever."""
     (record,) = echobench.run(

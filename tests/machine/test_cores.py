@@ -114,6 +114,21 @@ def test_who_comes_later_waits_behind_who_needs_more(two: list[int]) -> None:
                 assert int(said(later)) in two
 
 
+def test_who_may_use_fewer_cores_comes_to_his_turn(two: list[int]) -> None:
+    with holder(2) as both:
+        said(both)
+        os.sched_setaffinity(0, two[:1])
+        with holder(1) as picky:
+            assert said(picky) == "waiting"
+            os.sched_setaffinity(0, two)
+            with holder(2) as later:
+                assert said(later) == "waiting"
+                both.kill()
+                assert int(said(picky)) == two[0]
+                picky.kill()
+                assert said(later).split() == [*map(str, two)]
+
+
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="needs root")
 def test_users_and_their_folders_share_the_locks(two: list[int]) -> None:
     private = {"TMPDIR": "/nowhere", "HOME": "/nowhere"}
