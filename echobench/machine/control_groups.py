@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 IN_A_SECOND = {"throttled_usec": 1e6, "throttled_time": 1e9}
 """Units of `cpu.stat`, in version 2 and 1."""
+NO_LIMIT = 2**60
+"""Bytes; version 1 writes such a number where there is no limit."""
 ESCAPED = re.compile(r"\\([0-7]{3})")
 """A blank in a path of mountinfo, and the like."""
 
@@ -105,7 +107,8 @@ def _memory(system: Path) -> Iterator[tuple[int, int]]:
                 told = re.search(
                     rf"^{dropped} (\d+)$", (folder / "memory.stat").read_text(), re.MULTILINE
                 )
-                yield most, held - (int(told[1]) if told else 0)
+                if most < NO_LIMIT:
+                    yield most, held - (int(told[1]) if told else 0)
 
 
 def _folders(system: Path, controller: str) -> list[Path]:
