@@ -29,10 +29,6 @@ KEPT_VARIABLES = (
 """All that a worker inherits. Every `KERAS_*` of the user's, above all, is dropped."""
 
 
-def silent(progress: Progress) -> None:
-    """Ignore progress."""
-
-
 def say_waiting(progress: Progress) -> None:
     """Say on stderr that a job waits for cores, and ignore other progress."""
     if progress.waits:

@@ -111,7 +111,7 @@ def reserved_cores(
     lacking = why_too_many(threads, smt)
     if lacking is not None:
         raise EchobenchError(f"{threads} threads: {lacking}")
-    if facts.affinity() is None:
+    if facts.affinity() is None or not hasattr(os, "sched_setaffinity"):
         yield None
         return
     with contextlib.ExitStack() as locks:

@@ -13,8 +13,10 @@ from rich.console import Console
 from scipy.stats import binomtest
 
 from echobench.analysis import frame, table
+from echobench.analysis.footnotes import variants
 from echobench.errors import UnknownNameError
 from echobench.present import table as present
+from echobench.present.sentences import _command
 from echobench.present.terminal import MARK
 from echobench.trial.record import Fingerprint, Judgement, Parity, Record
 from tests.records import RESULTS, changed, missed, reached, record, rows
@@ -198,6 +200,14 @@ def test_rows_whose_certificates_need_less_are_not_compared(other: dict[str, Any
         [("jax", other["bound"])],
         [("jax", 0.003), ("slow", 0.003)],
     ]
+
+
+def test_trials_on_hyperthreads_make_rows_of_their_own() -> None:
+    apart = [record(seed, trial={"smt": smt}) for smt in (False, True) for seed in range(6)]
+    made = table.cells(apart)
+    assert [row.place["smt"] for row in made] == ["False", "True"]
+    assert len(variants(frame.frame(apart))) == 2
+    assert _command(made[:1], 6, None) + " --smt" == _command(made[1:], 6, None)
 
 
 def test_other_versions_make_rows_of_their_own() -> None:

@@ -61,7 +61,7 @@ def judged(
     for number, network in enumerate(networks):
         np.savez(folder / f"{number}.npz", *network)
     several = job.model_copy(update={"trials": job.trials * len(networks)})
-    judging.judge(several, records, folder, folder / "log", launch.work, launch.silent)
+    judging.judge(several, records, folder, folder / "log", launch.work, launch.say_waiting)
     return [one.judge for one in records]
 
 
@@ -116,7 +116,7 @@ def test_a_network_that_was_not_reported_is_refuted(
     (found,) = judged(job, trained, [[np.zeros(1)]], tmp_path)
     (tmp_path / "0.npz").unlink()
     record = msgspec.structs.replace(trained, judge=None)
-    judging.judge(job, [record], tmp_path, tmp_path / "log", launch.work, launch.silent)
+    judging.judge(job, [record], tmp_path, tmp_path / "log", launch.work, launch.say_waiting)
     assert found is not None
     assert record.judge is not None
     assert record.judge.refuted == "its weights were not reported"
@@ -133,7 +133,9 @@ def test_a_judge_that_cannot_answer_is_no_judgement(
 ) -> None:
     np.savez(tmp_path / "0.npz", np.zeros(1))
     record = msgspec.structs.replace(trained, judge=None)
-    judging.judge(job, [record], tmp_path, tmp_path / "log", lambda *_: [answer], launch.silent)
+    judging.judge(
+        job, [record], tmp_path, tmp_path / "log", lambda *_: [answer], launch.say_waiting
+    )
     assert record.judge is not None
     assert record.judge.failure is not None
     assert record.judge.refuted is None
@@ -198,7 +200,7 @@ def test_a_judge_that_fails_leaves_the_record(
             raise answer
         return [answer]
 
-    judging.judge(job, [one], tmp_path, tmp_path / "log", run, launch.silent)
+    judging.judge(job, [one], tmp_path, tmp_path / "log", run, launch.say_waiting)
     assert one.judge is not None
     assert (one.judge.failure or "").startswith(failure)
     assert one.contradiction is None

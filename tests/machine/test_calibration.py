@@ -182,6 +182,27 @@ def test_causes_are_named_where_the_training_was_disturbed(
     assert disturbances(trained(SPELL, provenance=noise))[1:] == causes
 
 
+@pytest.mark.parametrize(
+    ("limits", "told"),
+    [
+        ({"path": {"throttled_share": 0.34}}, ["throttled by quota for 34% of training"]),
+        ({"path": {"throttled_share": 0.004}}, []),
+        ({"path": {"throttled_share": None}}, []),
+        ({"path": {"throttled_share": "0.5"}}, []),
+        ({"path": {"throttled_share": 50.0}}, []),
+        ({"machine": {"quota": 0.5}}, ["1 thread on a quota of 0.5 cores"]),
+        ({"machine": {"quota": 1.5}}, []),
+        ({"unlocked": "cores cannot be reserved"}, ["cores cannot be reserved"]),
+    ],
+)
+def test_what_slows_all_of_a_training_alike_is_named(
+    limits: dict[str, Any], told: list[str]
+) -> None:
+    one = {"threads": 1}
+    assert disturbances(trained(STEADY, provenance=limits, trial=one)) == told
+    assert disturbances(trained(SPELL, provenance=limits, trial=one))[: len(told)] == told
+
+
 @given(
     pace=st.floats(1e-2, 1e3),
     noise=st.lists(st.floats(0.95, 1.05), min_size=4, max_size=30),
