@@ -23,7 +23,8 @@ line's own `--help`. The [README](../README.md) shows the usual ones at work,
 [usage.md](usage.md) says what each is for.
 
 Exit codes: 0 success (a missed target is a result), 1 a trial failed or could not be recorded,
-2 wrong usage, 3 a regression found by `compare --fail-if`, 130 interrupted.
+2 wrong usage, 3 a regression found by `compare --fail-if`, 4 one that it cannot decide,
+130 interrupted.
 """
 
 

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,10 @@ OF_TRIAL = ("threads", "smt", "devices", "bound", "repeat")
 """Of `KEYS`, fields of the trial."""
 KEYS = ("task", "backend", "engine", "division", "device", *OF_TRIAL, "seed", "machine")
 """What a side can choose; the two trials of a pair are equal in all that neither side chooses."""
+NAMED = ("backend", "engine", "division")
+"""Of `KEYS`, those that name a cell beside its task."""
+VARIED = ("device", "threads", "devices", "bound", "machine")
+"""Of `KEYS`, those that name a cell where they differ within a comparison."""
 RUN_KEYS = dict(zip(("machine", "repeat", "seed"), RUN, strict=True))
 """Of `KEYS`, those that tell the runs of one cell apart, and their columns in the frame."""
 
@@ -144,47 +148,95 @@ class Comparison:
         return f"{better} {verdict.advantage.interval}"
 
 
-def compare(
-    a: Side,
-    b: Side,
-    records: tuple[Sequence[Record], Sequence[Record]],
-    metrics: Sequence[str] = USUAL,
-) -> list[Comparison]:
+@dataclass(frozen=True)
+class Framed:
+    """Both sides of a comparison as frames, and what makes two of their trials a pair.
+
+    Attributes:
+        sides: A and B.
+        ours, theirs: the trials of sides A and B; the column `named` names their cells by what
+            the sides leave open.
+        keys: of `KEYS`, those that neither side chooses.
+        run: their columns, in which the two trials of a pair are equal.
+    """
+
+    sides: tuple[Side, Side]
+    ours: pd.DataFrame
+    theirs: pd.DataFrame
+    keys: list[str]
+    run: list[str]
+
+    @classmethod
+    def of(cls, a: Side, b: Side, records: tuple[Sequence[Record], Sequence[Record]]) -> Framed:
+        """Return the frames of two sides' records."""
+        keys = [key for key in KEYS if key not in {*a.chosen, *b.chosen}]
+        run = [
+            *(key for key in keys if key not in RUN_KEYS),
+            *(c for k, c in RUN_KEYS.items() if k in keys),
+        ]
+        sides = [*map(_frame, records)]
+        varied = [key for key in VARIED if len({v for flat in sides for v in flat[key]}) > 1]
+        names = [name for name in (*NAMED, *varied) if name in keys]
+        ours, theirs = (
+            flat.assign(named=[_name(names, row) for row in _rows(flat, names)]) for flat in sides
+        )
+        return cls((a, b), ours, theirs, keys, run)
+
+    @property
+    def paired(self) -> pd.DataFrame:
+        """Return the trials of side A that have a partner."""
+        partners = {*self.runs(self.theirs)}
+        return self.ours[[run in partners for run in self.runs(self.ours)]]
+
+    def runs(self, flat: pd.DataFrame) -> list[tuple[Any, ...]]:
+        """Return of each trial what its partner has too."""
+        return _rows(flat, self.run)
+
+    def require_pairs(self) -> None:
+        """Raise UsageError if no trial of side A has a partner."""
+        if not self.paired.empty:
+            return
+        a, b = self.sides
+        machines = [{*map(str, flat.machine)} for flat in (self.ours, self.theirs)]
+        apart = "" if machines[0] & machines[1] or "machine" not in self.keys else f"; {APART}"
+        raise UsageError(
+            f"compare: no trial of {a.text!r} has a partner in {b.text!r}, equal in "
+            f"{', '.join(self.keys)}{apart}"
+        )
+
+    def partners(self, cell: pd.DataFrame, *, anywhere: bool = False) -> pd.DataFrame:
+        """Return side B's trials of a cell of side A, on its class of machine or `anywhere`."""
+        apart = {"seed", "again", *(["machine"] if anywhere else [])}
+        columns = [column for column in self.run if column not in apart]
+        wanted = {*_rows(cell, columns)}
+        return self.theirs[[row in wanted for row in _rows(self.theirs, columns)]]
+
+
+def cells(flat: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
+    """Yield the trials of each cell of a side, with the cell's task and name."""
+    for (task, name), rows in flat.groupby([flat.task.astype(str), flat.named]):
+        yield (str(task), str(name)), rows
+
+
+def compare(framed: Framed, metrics: Sequence[str] = USUAL) -> list[Comparison]:
     """Return the comparisons of both sides, cell by cell, then over all cells.
 
-    Two trials are a pair if they are equal in each of `KEYS` that neither side chooses. Not one
-    pair is a UsageError.
+    A cell without a pair that says something has none.
+
+    Raises:
+        UsageError: a metric is unknown.
     """
     for metric in metrics:
         if metric not in METRICS:
             raise UnknownNameError("metric", metric, METRICS)
-    keys = [key for key in KEYS if key not in {*a.chosen, *b.chosen}]
-    run = [
-        *(key for key in keys if key not in RUN_KEYS),
-        *(c for k, c in RUN_KEYS.items() if k in keys),
-    ]
-    ours, theirs = map(_frame, records)
-    partners = set(_rows(theirs, run))
-    ours = ours[[row in partners for row in _rows(ours, run)]]
-    if ours.empty:
-        machines = [{str(_field(record, "machine")) for record in side} for side in records]
-        apart = "" if machines[0] & machines[1] or "machine" not in keys else f"; {APART}"
-        raise UsageError(
-            f"compare: no trial of {a.text!r} has a partner in {b.text!r}, equal in "
-            f"{', '.join(keys)}{apart}"
-        )
-    names = ["backend", "engine", "division", *(["machine"] if ours.machine.nunique() > 1 else [])]
-    cell = [" ".join(row) for row in _rows(ours, [name for name in names if name in keys])]
     comparisons = []
     for metric in metrics:
         groups = []
-        for (task, name), flat in ours.groupby(
-            [ours.task.astype(str), pd.Series(cell, ours.index)]
-        ):
-            pairs = pair(flat, theirs, metric, run=run)
+        for (task, name), flat in cells(framed.paired):
+            pairs = pair(flat, framed.theirs, metric, run=framed.run)
             if len(pairs.ratios):
                 groups.append(pairs)
-                comparisons.append(Comparison(str(task), str(name), metric, judge(pairs)))
+                comparisons.append(Comparison(task, name, metric, judge(pairs)))
         if len(groups) > 1:
             bounded, silent = sum(p.bounded for p in groups), sum(p.silent for p in groups)
             all_tasks = Verdict(ratio(*(pairs.ratios for pairs in groups)), bounded, silent)
@@ -196,7 +248,16 @@ def _frame(records: Sequence[Record]) -> pd.DataFrame:
     """Return records as a frame, with columns for those of `KEYS` that it lacks."""
     flat = frame(records)
     missing = ("threads", "smt", "devices", "bound")
-    return flat.assign(**{key: [str(getattr(c, key)) for c in flat.cell] for key in missing})
+    columns = {key: [str(getattr(c, key)) for c in flat.cell] for key in missing}
+    return flat.assign(**columns, repeat=[record.trial.repeat for record in records])
+
+
+def _name(names: Sequence[str], values: Sequence[Any]) -> str:
+    """Return a cell's name: `jax fused closed`, where they differ with `threads 2` and the like."""
+    return " ".join(
+        f"{name} {value}" if name in OF_TRIAL else str(value)
+        for name, value in zip(names, values, strict=True)
+    )
 
 
 def _rows(flat: pd.DataFrame, names: Sequence[str]) -> list[tuple[Any, ...]]:
@@ -263,35 +324,3 @@ def cautions(a: Sequence[Record], b: Sequence[Record]) -> list[str]:
             values = (" and ".join(sorted(side)) or "none" for side in (ours, theirs))
             lines.append(f"different {name}: A has {next(values)}, B {next(values)}")
     return lines
-
-
-@dataclass(frozen=True)
-class Limit:
-    """The largest ratio B / A of a metric that passes, such as `seconds_per_update>+10%`."""
-
-    metric: str
-    factor: float
-
-    @classmethod
-    def parse(cls, text: str) -> Limit:
-        """Parse a limit; raise UsageError if it is malformed or names an unknown metric."""
-        match = re.fullmatch(r"(\w+)\s*>\s*\+(\d+(?:\.\d+)?)%", text.strip())
-        if not match or match[1] not in METRICS:
-            raise UsageError(
-                "--fail-if: expected METRIC>+N%, such as seconds_per_update>+10%, the metric one "
-                f"of {', '.join(METRICS)}; received {text!r}"
-            )
-        return cls(match[1], 1 + float(match[2]) / 100)
-
-    def broken(self, comparisons: Iterable[Comparison]) -> list[Comparison]:
-        """Return the comparisons whose whole interval lies beyond the limit, each by itself."""
-        lows = ((one, one.verdict.ratio.low) for one in comparisons if one.metric == self.metric)
-        return [one for one, low in lows if low is not None and low > self.factor]
-
-    def undecided(self, comparisons: Iterable[Comparison]) -> list[Comparison]:
-        """Return the comparisons that have no interval, so that no limit can be broken."""
-        return [
-            one
-            for one in comparisons
-            if one.metric == self.metric and one.verdict.decision is Decision.FEW
-        ]

@@ -1,7 +1,8 @@
 """The command line: one file a verb; options in, exit code out, no logic.
 
 Exit codes: 0 success (a missed target is a result), 1 a trial failed or could not be recorded,
-2 wrong usage, 3 a regression found by `compare --fail-if`, 130 interrupted.
+2 wrong usage, 3 a regression found by `compare --fail-if`, 4 one that it cannot decide,
+130 interrupted.
 """
 
 from __future__ import annotations

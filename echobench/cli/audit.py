@@ -69,3 +69,6 @@ def audit(
     say(", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items())))
     if counts["not reproduced"]:
         raise typer.Exit(1)
+    if counts["not audited"] == len(audited):
+        say("nothing was audited")
+        raise typer.Exit(1)

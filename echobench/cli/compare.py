@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from echobench.cli.options import PluginFiles, PrintFormat, Results, argument, option
+from echobench.cli.options import PluginFiles, PrintFormat, Results, argument, flag, option
+from echobench.errors import UsageError
 from echobench.text import say
 
 
@@ -33,28 +34,42 @@ def compare(
         list[str] | None,
         option(
             "LIMIT",
-            "Exit with 3 if B is surely worse, e.g. 'seconds_per_update>+10%'; repeatable "
-            "(default: none)",
+            "Exit with 3 if B is surely worse, e.g. 'seconds_per_update>+10%', and with 4 where "
+            "that cannot be decided in some cell of A; repeatable (default: none)",
         ),
     ] = None,
+    allow_undecided: Annotated[
+        bool,
+        flag("--allow-undecided", "Exit with 0, not 4, where --fail-if cannot be decided"),
+    ] = False,
     plugin: PluginFiles = None,
     form: PrintFormat = "table",
 ) -> None:
-    """Compare two sides by the ratios of paired trials, with intervals."""
+    """Compare two sides by the ratios of paired trials, with intervals.
+
+    With --fail-if the exit code is 3 where a limit is broken, and 4 where one cannot be decided
+    in some cell of A; a broken one comes first.
+    """
     from rich.console import Console
 
     from echobench.analysis import comparison
+    from echobench.analysis.gate import Limit, new_cells
     from echobench.analysis.pairs import EACH
     from echobench.plugin.manager import Plugins
     from echobench.present.table import written
     from echobench.present.terminal import drawn, line_of
 
-    limits = [comparison.Limit.parse(text) for text in fail_if or []]
+    limits = [Limit.parse(text) for text in dict.fromkeys(fail_if or [])]
+    if allow_undecided and not limits:
+        raise UsageError("--allow-undecided: expected with --fail-if, of which it is a part")
     sides = [comparison.Side.parse(text, results) for text in (a, b)]
     plugins = Plugins(plugin or [])
     records = (sides[0].records(plugins), sides[1].records(plugins))
     metrics = dict.fromkeys([*(metric or comparison.USUAL), *(limit.metric for limit in limits)])
-    comparisons = comparison.compare(sides[0], sides[1], records, list(metrics))
+    framed = comparison.Framed.of(sides[0], sides[1], records)
+    if not limits:
+        framed.require_pairs()
+    comparisons = comparison.compare(framed, list(metrics))
     say(*(f"careful: {line}" for line in comparison.cautions(*records)))
     if form == "table":
         console = Console()
@@ -65,13 +80,14 @@ def compare(
             console.print(line_of(EACH, "dim"))
     else:
         print(written(comparison.as_rows(comparisons), form))
-    for one in (one for limit in limits for one in limit.undecided(comparisons)):
-        say(
-            f"careful: --fail-if cannot decide {one.task} {one.cell} {one.metric}: "
-            f"{one.verdict.ratio.n} pairs, too few for an interval"
-        )
+    if limits:
+        say(*(f"careful: only B has {cell}: nothing decides it" for cell in new_cells(framed)))
+    undecided = [line for limit in limits for line in limit.undecided(framed, comparisons)]
+    say(*(f"undecided: {line}" for line in dict.fromkeys(undecided)))
     broken = [one for limit in limits for one in limit.broken(comparisons)]
     for one in broken:
         say(f"regression: {one.task} {one.cell} {one.metric}: {one.words}")
     if broken:
         raise typer.Exit(3)
+    if undecided and not allow_undecided:
+        raise typer.Exit(4)

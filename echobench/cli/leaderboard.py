@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import typer
+
 from echobench.cli.options import PluginFiles, RecordPaths, files_of, needs, option
 from echobench.text import say
 
@@ -27,3 +29,6 @@ def leaderboard(
     rows = sum(map(len, ranked.fields.values()))
     refused = len({finding.where for finding in ranked.refused})
     say(f"{output / 'index.html'}: {rows} rows of {ranked.records} records, {refused} refused")
+    if not rows:
+        say("no record can be shown: the site says why, and has no table")
+        raise typer.Exit(1)

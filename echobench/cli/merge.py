@@ -22,11 +22,13 @@ def merge(
     Damaged lines and impossible records are named and left out; the exit code is then 1.
     """
     from echobench.store import merge
-    from echobench.store.reading import MAX_NAMED
+    from echobench.store.reading import MAX_NAMED, is_blank
 
     if into.exists() and not into.is_dir():
         raise UsageError(f"--into: expected a folder; received {str(into)!r}")
     files = merge.sources_of(sources, into, plugin or [])
+    if all(is_blank(file.path) for file in files):
+        raise UsageError(f"merge: no records in {', '.join(map(str, sources))}")
     merged = merge.merge(files, into)
     for conflict in merged.conflicts[:MAX_NAMED]:
         say(f"{conflict}: not the same, of one trial, machine and start; both are there")

@@ -149,14 +149,14 @@ def filters(**chosen: Sequence[object] | None) -> dict[str, list[str]]:
 
 def files_of(verb: str, paths: Sequence[Path], output: Path | None = None) -> list[Path]:
     """Return the files of records in paths, except those in the output; refuse to have none."""
-    from echobench.store.reading import record_files
+    from echobench.store.reading import is_blank, record_files
 
     for path in paths:
         if not path.exists():
             raise UsageError(f"{verb}: expected files or folders of records; received {path}")
     found = dict.fromkeys(file for path in paths for file in record_files(path, deep=True))
     files = [file for file in found if output not in file.parents]
-    if not files:
+    if all(map(is_blank, files)):
         raise UsageError(f"{verb}: no records in {', '.join(map(str, paths))}")
     return files
 

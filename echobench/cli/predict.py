@@ -80,6 +80,9 @@ def predict(
         print(tables.render_predictions(predictions, form))
     if any(p.status in {"failed", "timeout"} or p.differing_tokens for p in predictions):
         raise typer.Exit(1)
+    if not any(p.status == "measured" for p in predictions):
+        say("no backend ran a network")
+        raise typer.Exit(1)
 
 
 def _say_failure(prediction: Prediction) -> None:

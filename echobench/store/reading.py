@@ -188,6 +188,17 @@ def json_lines_files(path: Path, *, deep: bool = False) -> list[Path]:
     return sorted(paths)
 
 
+def is_blank(path: Path) -> bool:
+    """Return whether a file holds nothing but white space; what cannot be read is not known to."""
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return not any(chunk.strip() for chunk in iter(lambda: file.read(2**20), b""))
+    except OSError:
+        return False
+
+
 def _refuse(error: OSError) -> None:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return  # no folder, so no records

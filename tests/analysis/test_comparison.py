@@ -9,7 +9,7 @@ import pytest
 
 from echobench.analysis.comparison import (
     Comparison,
-    Limit,
+    Framed,
     Side,
     as_rows,
     as_tables,
@@ -54,7 +54,9 @@ def sides(tmp_path: Path) -> tuple[Side, Side]:
 def compared(
     sides: tuple[Side, Side], a: list[Record], b: list[Record], *metrics: str
 ) -> list[Comparison]:
-    return compare(*sides, (a, b), metrics or ("seconds_per_update",))
+    framed = Framed.of(*sides, (a, b))
+    framed.require_pairs()
+    return compare(framed, metrics or ("seconds_per_update",))
 
 
 def test_a_ratio_is_that_of_pairs(sides: tuple[Side, Side]) -> None:
@@ -207,21 +209,6 @@ def test_a_side_that_is_none_is_named(text: str, message: str, tmp_path: Path) -
         side(text, tmp_path)
 
 
-def test_a_limit_is_broken_only_by_the_whole_interval(sides: tuple[Side, Side]) -> None:
-    found = compared(sides, trials("jax", 1.0), trials("torch", 1.2))
-    assert Limit.parse("seconds_per_update>+10%").broken(found) == found
-    assert Limit.parse("seconds_per_update > +25%").broken(found) == []
-    assert Limit.parse("wall_s>+10%").broken(found) == []
-    few = compared(sides, trials("jax", 1.0)[:3], trials("torch", 9.0))
-    assert Limit.parse("seconds_per_update>+10%").broken(few) == []
-
-
-@pytest.mark.parametrize("text", ["seconds_per_update", "speed>+10%", "wall_s>10", "wall_s<+5%"])
-def test_a_limit_that_is_none_is_named(text: str) -> None:
-    with pytest.raises(UsageError, match="--fail-if: expected METRIC>\\+N%"):
-        Limit.parse(text)
-
-
 def test_what_else_differs_is_told() -> None:
     def told(**changes: Any) -> list[Record]:
         base = {"versions": {"keras": "1", "jax": "1"}, "source": "s", "task": "partial"}
@@ -252,7 +239,7 @@ def test_trials_of_different_bounds_are_no_pair(tmp_path: Path) -> None:
     ]
     a, b = Side.parse(str(tmp_path), tmp_path), Side.parse(str(tmp_path), tmp_path)
     with pytest.raises(UsageError, match="has a partner"):
-        compare(a, b, (usual, strict), ["seconds_per_update"])
+        compared((a, b), usual, strict)
     a, b = (Side.parse(f"{tmp_path}[bound={bound}]", tmp_path) for bound in ("0.003", "0.001"))
-    (found,) = compare(a, b, (usual, strict), ["seconds_per_update"])
+    (found,) = compared((a, b), usual, strict)
     assert found.verdict.ratio.value == 2.0

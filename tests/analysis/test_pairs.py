@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from echobench.analysis import table
-from echobench.analysis.comparison import Side, compare
+from echobench.analysis.comparison import Framed, Side, compare
 from echobench.analysis.frame import frame
 from echobench.analysis.leaderboard import ranked, row_of
 from echobench.analysis.pairs import (
@@ -232,7 +232,8 @@ def by_compare(ours: list[Record], theirs: list[Record]) -> str | None:
     runs = [{(r.seed, r.trial.repeat) for r in side} for side in (ours, theirs)]
     if not runs[0] & runs[1]:
         return None  # not a pair: an error
-    words = [found.words for found in compare(*sides, (ours, theirs), ["time_to_target_s"])]
+    framed = Framed.of(*sides, (ours, theirs))
+    words = [found.words for found in compare(framed, ["time_to_target_s"])]
     named = re.fullmatch(r"([AB]) (?:at least )?\S+x faster \[.*\]", words[0]) if words else None
     return {"A": "jax", "B": "torch"}[named[1]] if named else None
 

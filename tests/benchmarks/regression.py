@@ -19,7 +19,7 @@ from pathlib import Path
 from echobench.analysis.comparison import Side
 from echobench.analysis.frame import frame
 from echobench.analysis.pairs import pair
-from echobench.analysis.statistics import ratio
+from echobench.analysis.statistics import FEWEST_PAIRS, ratio
 from echobench.harness.matrix import Matrix, Watcher
 from echobench.harness.plan import Selection, plan
 from echobench.plugin.manager import Plugins
@@ -47,6 +47,8 @@ def main() -> None:
         "--power", type=Path, help="Measure nothing: say what is found, given these records' noise."
     )
     asked = arguments.parse_args()
+    if asked.runs < 1 or asked.seeds < FEWEST_PAIRS:
+        arguments.error(f"expected --runs 1 or more and --seeds {FEWEST_PAIRS} or more")
     if asked.power:
         power(logs(f"{asked.power}[repeat=0]", f"{asked.power}[repeat=1]", Plugins()))
         return
