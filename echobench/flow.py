@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from echobench.store.folder import Store
 from echobench.store.progress_log import ProgressLog
 from echobench.text import say
 from echobench.trial.job import JobOptions
-from echobench.trial.record import Machine, Record, latest
+from echobench.trial.record import COUNTED, Machine, Record, latest
 from echobench.trial.selectors import explained, parsed
 from echobench.trial.trial import Trial
 
@@ -122,7 +122,7 @@ def execute(
     with interrupts.on_interrupt_say(RESUMES):
         for planned in itertools.chain([trials], rounds):
             new = {key: trial for trial in planned if (key := trial.key) not in session.keys}
-            session.make([trial for key, trial in new.items() if key not in done], of=len(new))
+            session.make([*new.values()], done)
             session.keys |= new.keys()
             if session.is_out_of_time:
                 break
@@ -211,8 +211,8 @@ class Session:
             yield trials
             records[:] = {record.key: record for record in self.records()}.values()
 
-    def done(self, keys: Collection[str] | None, also: Sequence[str] = ()) -> set[str]:
-        """Read the folder for the first time; return the keys of trials that are done.
+    def done(self, keys: Collection[str] | None, also: Sequence[str] = ()) -> dict[str, str]:
+        """Read the folder for the first time; return the status of each trial that is done.
 
         Args:
             keys: of the trials asked for; None for all.
@@ -237,17 +237,21 @@ class Session:
             say("--watch: expected a terminal; progress is shown in plain lines instead")
             self.matrix.options = options.model_copy(update={"watch": False})
 
-    def make(self, trials: list[Trial], of: int) -> None:
+    def make(self, asked_for: list[Trial], done: Mapping[str, str]) -> None:
         """Run trials, shown on stderr and to the observers; each record is stored at once.
 
         Args:
-            trials: those that are not done.
-            of: how many were asked for.
+            asked_for: all of them.
+            done: the status of those that need not run, by key.
         """
         from echobench.present import progress
 
-        if len(trials) < of:
-            say(f"{of - len(trials)} of {of} trials are done")
+        trials = [trial for trial in asked_for if trial.key not in done]
+        if len(trials) < len(asked_for):
+            say(f"{len(asked_for) - len(trials)} of {len(asked_for)} trials are done")
+            self._say_what_done_trials_lack(
+                [trial for trial in asked_for if done.get(trial.key) in COUNTED]
+            )
         with progress.watcher(len(trials), curves=self.matrix.options.watch) as watcher:
             watcher = observed(watcher, self.observers, self.store.folder)
             finished = {
@@ -261,6 +265,29 @@ class Session:
         if others:
             say(f"{len(others)} of {len(trials)} trials were run by other processes")
         self.failed |= any(finished.values()) or any(others.values())
+
+    def _say_what_done_trials_lack(self, done: list[Trial]) -> None:
+        """Say which options act only while a trial runs, and so do nothing for these."""
+        options = self.matrix.options
+        unsaved = [t for t in done if (path := options.model_path(t)) and not path.exists()]
+        if unsaved:
+            say(
+                f"--save-models: the networks of {len(unsaved)} of these are not in "
+                f"{options.save_models}, since a network is saved as its trial ends; --force "
+                "trains them again"
+            )
+        asked = {
+            "--observe": bool(self.observers),
+            "--watch": options.watch,
+            "--memory-limit": options.memory_limit is not None,
+            "--tell-host": bool(options.about.keys() & {"host", "user"}),
+        }
+        names = [name for name, is_asked in asked.items() if is_asked]
+        if names and done:
+            say(
+                f"{', '.join(names)}: without effect on these, which do not run; --force runs them "
+                "again"
+            )
 
     def records(self) -> Iterator[Record]:
         """Yield the records of the trials asked for, oldest first, read back from the folder.

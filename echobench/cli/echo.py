@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from echobench import interrupts
 from echobench.cli.options import AsJson, PluginFiles, argument, option
+from echobench.errors import UsageError
 from echobench.text import say
 
 if TYPE_CHECKING:
@@ -20,8 +21,9 @@ def echo(
     model: Annotated[
         Path,
         argument(
-            "NAME.keras",
-            "Network saved by `echobench run --save-models`, with its NAME.json beside it",
+            "NETWORK",
+            "Network saved by `echobench run --save-models`, with its NAME.json beside it: the "
+            "file NAME.keras, its name without the key at the end, or a folder with this one",
         ),
     ],
     tokens: Annotated[
@@ -36,12 +38,18 @@ def echo(
 ) -> None:
     """Have a saved network echo a sequence, and show its confidence in each token."""
     from echobench.harness import predicting
-    from echobench.harness.saved_networks import read_network
+    from echobench.harness.saved_networks import networks_at, read_network
     from echobench.plugin.manager import Plugins
 
     plugins = Plugins(plugin or [])
     provided = plugins.backends[backend] if backend else predicting.echo_backend(plugins)
-    saved = read_network(model, plugins)
+    paths = networks_at(model)
+    if len(paths) > 1:
+        names = ", ".join(path.name for path in paths)
+        raise UsageError(f"echo: expected one network; {model} names {len(paths)}: {names}")
+    saved = read_network(paths[0], plugins)
+    if saved.doubt:
+        say(f"careful: {saved.path.name}: {saved.doubt}")
     with interrupts.on_interrupt_say("nothing is kept of an echo"):
         sample = predicting.echo_words(saved, tokens or [], provided, plugins)
     source = {"model": saved.path.name, "task": saved.trial.label, "backend": provided.value.name}

@@ -21,8 +21,9 @@ def predict(
     model: Annotated[
         list[Path],
         argument(
-            "NAME.keras",
-            "Networks saved by `echobench run --save-models`, each beside its NAME.json",
+            "NETWORK",
+            "Networks saved by `echobench run --save-models`, each beside its NAME.json: files "
+            "NAME.keras, their names without the key at the end, or folders",
         ),
     ],
     backend: options.BackendsToRun = None,
@@ -41,7 +42,7 @@ def predict(
     from rich.console import Console
 
     from echobench.harness import predicting
-    from echobench.harness.saved_networks import read_network
+    from echobench.harness.saved_networks import networks_at, read_network
     from echobench.machine.cores import most_threads
     from echobench.plugin.manager import Plugins
     from echobench.present import table as tables
@@ -57,7 +58,9 @@ def predict(
     able = [name for name, b in sorted(plugins.backends.items()) if b.value.uses_keras]
     names = list(dict.fromkeys(backend or able))
     backends = [plugins.backends[name] for name in names]
-    models = [read_network(path, plugins) for path in dict.fromkeys(model)]
+    paths = dict.fromkeys(path for named in model for path in networks_at(named))
+    models = [read_network(path, plugins) for path in paths]
+    say(*(f"careful: {one.path.name}: {one.doubt}" for one in models if one.doubt))
     store = Store(results)
     store.check_writable()
     with interrupts.on_interrupt_say("finished predictions are recorded"):

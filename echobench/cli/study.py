@@ -89,7 +89,7 @@ def study(
         # A trial out of time would be so again: in a study that is an answer.
         done = session.done(session.keys, also=("timeout",))
         with interrupts.on_interrupt_say(flow.RESUMES):
-            session.make([trial for trial in trials if trial.key not in done], of=len(trials))
+            session.make(trials, done)
         found = list({record.key: record for record in session.records()}.values())
     rows = answers(planned, found)
     if form != "table":

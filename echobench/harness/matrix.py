@@ -17,6 +17,7 @@ from echobench import interrupts
 from echobench.errors import JobLostError, StorageError
 from echobench.harness import launch, validation
 from echobench.harness.references import References
+from echobench.harness.saved_networks import describe_result
 from echobench.harness.sharing import Share
 from echobench.plugin.interfaces import LOCAL, Connection, Executor, Site
 from echobench.plugin.manager import Plugins, file_of
@@ -124,6 +125,8 @@ class Matrix:
                 for job, records in finished:
                     for trial, record in zip(job.trials, records, strict=True):
                         self._references.compare(trial, record)
+                        if path := job.model_path(trial):
+                            describe_result(path, record)
                     self._store(job, records)
                     share.release(job.trials)
                     for trial, record in zip(job.trials, records, strict=True):

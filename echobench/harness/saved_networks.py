@@ -1,4 +1,4 @@
-"""Read saved networks: check a .keras file before Keras opens it, without running any of it.
+"""Saved networks: find them, describe them, and check a .keras file before Keras opens it.
 
 Keras' safe mode refuses code. These checks refuse more, since our networks need little: layers
 that `run --save-models` never writes, archives with other files, and oversized files.
@@ -6,6 +6,7 @@ that `run --save-models` never writes, archives with other files, and oversized 
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import zipfile
@@ -14,10 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from echobench.errors import UsageError
 from echobench.plugin.manager import Plugins
+from echobench.store.folder import replace_file
+from echobench.text import say
+from echobench.trial.job import KEY_DIGITS, RESULT
+from echobench.trial.record import Record
 from echobench.trial.trial import Trial
 
 CONFIGURATION = "config.json"
@@ -41,6 +46,9 @@ OTHER_CLASSES = {
     (None, "__keras_tensor__"),
     (None, "__tuple__"),
 }
+CERTIFIED = "certified"
+"""The result of a network whose certificate stands."""
+DESCRIPTION = TypeAdapter(dict[str, Any])
 
 
 @dataclass(frozen=True)
@@ -51,11 +59,54 @@ class SavedNetwork:
         path: the .keras file.
         sha256: its digest.
         trial: that trained it, from the .json file beside it.
+        doubt: why it is not certified; None if it is, or if an older version saved it.
     """
 
     path: Path
     sha256: str
     trial: Trial
+    doubt: str | None = None
+
+
+def networks_at(path: Path) -> list[Path]:
+    """Return the saved networks that a path names.
+
+    It is a file, a folder of networks, or a file without the trial's key at the end of its name:
+    `whole_jax_fused_open-seed0` names all networks of this cell and seed.
+
+    Raises:
+        UsageError: a folder without a network.
+    """
+    if path.is_dir():
+        found = sorted(one for one in path.glob("*.keras") if not one.name.startswith("."))
+        if not found:
+            raise UsageError(f"{path}: expected networks, as run --save-models writes them")
+        return found
+    if path.exists():
+        return [path]
+    name = glob.escape(path.name.removesuffix(".keras"))
+    return sorted(path.parent.glob(f"{name}-{'[0-9a-f]' * KEY_DIGITS}.keras")) or [path]
+
+
+def describe_result(path: Path, record: Record) -> None:
+    """Add to the description of a network that a trial has just saved what its record says of it.
+
+    A trial that ended before it saved one has none without a result. That the file cannot be
+    written costs no record: it is said, and the network counts as uncertified.
+    """
+    description = path.with_suffix(".json")
+    try:
+        fields = DESCRIPTION.validate_json(description.read_bytes())
+        if fields.get(RESULT, "") is None:
+            result = CERTIFIED if record.status == "reached" else record.status
+            why = record.contradiction or record.reason
+            fields[RESULT] = f"{result}, but {why}" if why else result
+            replace_file(description, json.dumps(fields, indent=2) + "\n")
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no description of a network"
+        say(f"{description}: the result is not written: {why}")
 
 
 def read_network(path: Path, plugins: Plugins) -> SavedNetwork:
@@ -79,7 +130,9 @@ def read_network(path: Path, plugins: Plugins) -> SavedNetwork:
     except OSError as error:
         raise UsageError(f"{error.filename or path}: {error.strerror}") from error
     try:
-        trial = Trial.model_validate_json(trial_json)
+        fields = DESCRIPTION.validate_json(trial_json)
+        result = fields.pop(RESULT, CERTIFIED) or "its trial did not end"
+        trial = Trial.model_validate(fields)
         if trial.task not in plugins.tasks:
             raise UsageError(
                 f"{path}: its task {trial.task!r} is not installed; it came from "
@@ -90,7 +143,8 @@ def read_network(path: Path, plugins: Plugins) -> SavedNetwork:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"])) or "file"
         raise UsageError(f"{trial_path}: not a trial ({where}: {problem['msg']})") from error
-    return SavedNetwork(path, hashlib.sha256(network).hexdigest(), trial)
+    doubt = None if result == CERTIFIED else f"it is not certified: {result}"
+    return SavedNetwork(path, hashlib.sha256(network).hexdigest(), trial, doubt)
 
 
 def check_archive(path: Path) -> None:

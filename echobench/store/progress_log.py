@@ -30,9 +30,17 @@ class ProgressLog:
         self._offsets: dict[tuple[Path, int], int] = {}
         """Bytes read of each file. Its inode is part of the key, since files get replaced."""
 
-    def finished(self, also: Sequence[str] = ()) -> set[str]:
-        """Read the folder for the first time; return the done trials. `also` has more statuses."""
-        return {record.key for record in self._new_records() if record.status in (*DONE, *also)}
+    def finished(self, also: Sequence[str] = ()) -> dict[str, str]:
+        """Read the folder for the first time; return the status of each trial that is done.
+
+        Args:
+            also: further statuses of trials that are done.
+        """
+        return {
+            record.key: record.status
+            for record in self._new_records()
+            if record.status in (*DONE, *also)
+        }
 
     def skip_existing(self) -> None:
         """Ignore the lines that exist now: only later ones count."""

@@ -24,6 +24,10 @@ PARITY_UPDATES = 20
 PARITY_TOLERANCE = 1e-5
 """Largest relative difference of a loss. Float32 rounding was measured at up to
 1.8e-6 over all first-party cells; an error in the mathematics shows at 1e-4 and more."""
+KEY_DIGITS = 8
+"""Digits of a trial's key in the name of its saved network."""
+RESULT = "result"
+"""Field of the result in the description of a saved network, beside those of its trial."""
 UNSEEN = 10_000
 """Sequences that no trial draws, on which the judge estimates a network's error rate."""
 
@@ -88,6 +92,16 @@ class JobOptions(BaseModel):
     retries: int = 0
     save_models: Path | None = None
 
+    def model_path(self, trial: Trial) -> Path | None:
+        """Return the .keras file for a trial's network, if networks are saved.
+
+        Its name ends with the beginning of the trial's key: no other trial's network has it.
+        """
+        if self.save_models is None:
+            return None
+        name = file_name(trial.name.replace(" seed ", "-seed"))
+        return self.save_models.resolve() / f"{name}-{trial.key[:KEY_DIGITS]}.keras"
+
 
 class Job(JobOptions):
     """The trials that one process makes: in turn, or together where they are replicates.
@@ -149,13 +163,6 @@ class Job(JobOptions):
         """Return the wall time that the process has, in seconds."""
         turns = 1 if self.together else self.results
         return turns * self.trial.timeout_s
-
-    def model_path(self, trial: Trial) -> Path | None:
-        """Return the .keras file for a trial's network, if networks are saved."""
-        if self.save_models is None:
-            return None
-        name = file_name(trial.name.replace(" seed ", "-seed"))
-        return self.save_models.resolve() / f"{name}.keras"
 
 
 class Look(BaseModel):

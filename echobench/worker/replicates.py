@@ -26,6 +26,7 @@ from echobench.worker.trial import (
     outcome_fields,
     progress_reporter,
     samples,
+    save_network,
     save_weights,
 )
 
@@ -67,6 +68,7 @@ def learn_together(
     trainer.reset(weights)
     lockstep = Lockstep(trainer, count)
     limits, progress = limits_of(trial, ledger, dispatch), progress_reporter(report)
+    networks: dict[int, list[Floats]] = {}
 
     def learn(index: int) -> dict[str, Any]:
         seed, is_first = seeds[index], index == 0  # the first one's progress stands for all
@@ -90,6 +92,7 @@ def learn_together(
         finally:
             lockstep.leave(index)
         save_weights(job, job.trials[index], outcome)
+        networks[index] = outcome.weights
         fields = outcome_fields(outcome, program.batches, task, trial)
         fields["samples"] = samples(task, predictor, outcome.weights, seed)
         return fields
@@ -97,6 +100,8 @@ def learn_together(
     throttled = ThrottleMeter()
     with ledger.phase("train"), ThreadPoolExecutor(count) as pool:
         trained = list(pool.map(learn, range(count)))
+    for index, learnt in sorted(networks.items()):  # Keras builds one network at a time
+        save_network(job, job.trials[index], program, learnt)
     steady = [seconds / epochs for epochs, seconds in lockstep.dispatches[2:]]
     share = float(np.median(steady)) / program.batches / count if steady else None
     shared = {

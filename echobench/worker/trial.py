@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +29,7 @@ from echobench.machine import facts, privacy
 from echobench.machine.calibration import WaitMeter
 from echobench.machine.control_groups import ThrottleMeter
 from echobench.store.folder import replace_file
-from echobench.trial.job import PARITY_UPDATES, Job, Look, Progress, Report
+from echobench.trial.job import PARITY_UPDATES, RESULT, Job, Look, Progress, Report
 from echobench.trial.record import LEAST_CLOCK_SHARE, Sample
 from echobench.trial.trial import Trial
 from echobench.worker import parity
@@ -146,15 +147,7 @@ def learn(
     )
     waited_share, throttled_share = waiting.share(), throttled.share(trial.threads)
     save_weights(job, trial, outcome)
-    path = job.model_path(trial)
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{os.getpid()}-{path.name}")  # Keras asks for the suffix
-        program.plain_model(outcome.weights).save(temporary)
-        temporary.replace(path)
-        # `echobench predict` reads how the network was trained.
-        public = trial.model_copy(update={"plugins": [*map(privacy.redact_plugin, trial.plugins)]})
-        replace_file(path.with_suffix(".json"), public.model_dump_json(indent=2) + "\n")
+    save_network(job, trial, program, outcome.weights)
     training = built.traces - compiled
     return {
         **outcome_fields(outcome, program.batches, task, trial),
@@ -204,6 +197,25 @@ def save_weights(job: Job, trial: Trial, outcome: TrainingOutcome) -> None:
     """Save the weights of a certified network for the judge, if the job has one."""
     if job.networks is not None and outcome.status == "reached":
         np.savez(job.networks / f"{job.trials.index(trial)}.npz", *outcome.weights)
+
+
+def save_network(job: Job, trial: Trial, program: Experiment, weights: Sequence[Floats]) -> None:
+    """Save a trained network with a description of its trial, if the job asks for it."""
+    path = job.model_path(trial)
+    if path is None:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")  # Keras asks for the suffix
+    # `echobench predict` reads how the network was trained. The parent adds the result. Written
+    # first, since no earlier network's result may stand beside this one.
+    public = trial.model_copy(update={"plugins": [*map(privacy.redact_plugin, trial.plugins)]})
+    description = {**public.model_dump(mode="json"), RESULT: None}
+    try:
+        program.plain_model([*weights]).save(temporary)
+        replace_file(path.with_suffix(".json"), json.dumps(description, indent=2) + "\n")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def limits_of(trial: Trial, ledger: Ledger, dispatch: int) -> Limits:
