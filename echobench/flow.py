@@ -252,8 +252,11 @@ class Session:
             self._say_what_done_trials_lack(
                 [trial for trial in asked_for if done.get(trial.key) in COUNTED]
             )
-        with progress.watcher(len(trials), curves=self.matrix.options.watch) as watcher:
-            watcher = observed(watcher, self.observers, self.store.folder)
+        curves = self.matrix.options.watch
+        with (
+            progress.watcher(len(trials), curves=curves) as shown,
+            observed(shown, self.observers, self.store.folder) as watcher,
+        ):
             finished = {
                 record.key: record.failed
                 for record in self.matrix.run(trials, watcher, self._progress_log)

@@ -194,7 +194,7 @@ def test_what_is_shown_while_trials_run(
     with progress.watcher(len(SHORT), curves=curves) as watcher:
         for seed, text in enumerate(SHORT):
             said = trial.model_copy(update={"label": text, "seed": seed})
-            watcher.started(seed, said)
+            watcher.started(seed, [said])
             watcher.progressed(said, Progress.model_construct(phase=text))
             watcher.finished(said, spoken(text, seed))
     shown = capsys.readouterr().err

@@ -20,7 +20,7 @@ from echobench.harness import judging, process, validation
 from echobench.machine import calibration, facts, privacy
 from echobench.machine.cores import reserved_cores, why_too_many
 from echobench.text import say
-from echobench.trial.job import Failure, Job, Progress, Report, Result
+from echobench.trial.job import ATTEMPT, Failure, Job, Progress, Report, Result
 from echobench.trial.record import Record
 
 KEPT_VARIABLES = (
@@ -65,7 +65,7 @@ def _attempted(job: Job, backend: Backend, log: Path, report: Report) -> list[Re
     interrupted = False
     for number in range(1, job.retries + 2):
         if number > 1:
-            report(Progress(phase=f"attempt {number}"))
+            report(Progress(phase=f"{ATTEMPT} {number}"))
         path = log if number == 1 else log.with_name(f"{log.stem}-attempt{number}{log.suffix}")
         began = time.monotonic()
         # Beside the log: what a killed harness leaves, the same trial removes when it resumes.

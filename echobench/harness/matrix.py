@@ -25,7 +25,7 @@ from echobench.store.folder import Store
 from echobench.store.locks import FolderLocks
 from echobench.store.progress_log import ProgressLog
 from echobench.text import file_name
-from echobench.trial.job import Job, JobOptions, Progress
+from echobench.trial.job import ATTEMPT, Job, JobOptions, Progress
 from echobench.trial.record import Record
 from echobench.trial.trial import Trial
 
@@ -47,14 +47,15 @@ class Watcher:
     """Callbacks while a matrix runs; each does nothing by default.
 
     Attributes:
-        started: called with a trial and its number in the plan.
-        progressed: called with a trial and its progress.
+        started: called with the trials of a job, and the number of the first in the plan.
+        progressed: called with a trial and its progress; of replicates with the job's first trial,
+            which stands for all.
         finished: called with a trial and its record, which is stored.
         waiting: called with the number of trials that only other processes still run; 0 when
             that is over.
     """
 
-    started: Callable[[int, Trial], None] = lambda number, trial: None
+    started: Callable[[int, Sequence[Trial]], None] = lambda number, trials: None
     progressed: Progressed = lambda trial, progress: None
     finished: Callable[[Trial, Record], None] = lambda trial, record: None
     waiting: Callable[[int], None] = lambda count: None
@@ -154,7 +155,7 @@ class Matrix:
                 if trials is None:
                     yield None
                     continue
-                watcher.started(share.passed - len(trials), trials[0])
+                watcher.started(share.passed - len(trials), trials)
                 job = self._job(trials, locks, watcher)
             except (OSError, StorageError) as error:
                 raise _stopped("before the next trial", error) from error
@@ -255,6 +256,8 @@ def _executed(
                     except _NotStartedError:
                         continue
                     if records is None:
+                        again = Progress(phase=f"{ATTEMPT} {len(ended.losses) + 1}")
+                        site.report(ended.job.trial, again)
                         start(ended)
                     else:
                         yield ended.job, records

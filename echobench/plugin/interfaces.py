@@ -105,6 +105,9 @@ class Observer:
     the parent process, where no framework may be imported. An observer that raises is named on
     stderr and not called again; the trials go on.
 
+    Trials may run side by side, on a cluster or as replicates, so that the calls of several are
+    mixed: `trial.key` tells them apart.
+
     Attributes:
         name: the name that `--observe` takes.
         requires: modules that must be installed.
@@ -116,13 +119,27 @@ class Observer:
     extra: ClassVar[str | None] = None
 
     def trial_started(self, trial: Trial, results: Path) -> None:
-        """Handle a trial's start; the observer's own files belong into the results folder."""
+        """Handle a trial's start; the observer's own files belong into the results folder.
+
+        Called again where the trial begins again: its worker failed and is retried, or was lost
+        with its machine. What it did before then counts no more.
+        """
 
     def trial_progressed(self, trial: Trial, progress: Progress) -> None:
-        """Handle a trial's progress; called at most a few times a second."""
+        """Handle a trial's progress; called at most a few times a second.
+
+        Of replicates, which train together, only the first of a process has any.
+        """
 
     def trial_finished(self, trial: Trial, record: Record) -> None:
         """Handle a trial's record, which is already on disk."""
+
+    def run_ended(self) -> None:
+        """Handle the end of a run, interrupted or not: no trial runs any more.
+
+        A trial that was started and not finished has no record. `--seeds auto` ends a run at
+        each of its looks.
+        """
 
 
 class Variant(FrozenModel):

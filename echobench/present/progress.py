@@ -85,8 +85,8 @@ def _waits_in_lines() -> Callable[[Trial, Progress], None]:
 
 
 def _lines(total: int, progressed: Callable[[Trial, Progress], None]) -> Watcher:
-    def started(number: int, trial: Trial) -> None:
-        say(f"[{number + 1}/{total}] {trial.name} ...")
+    def started(number: int, trials: Sequence[Trial]) -> None:
+        say(f"[{number + 1}/{total}] {trials[0].name} ...")
 
     def finished(trial: Trial, record: Record) -> None:
         say(*f"    {result_message(record)}".split("\n"))
@@ -110,7 +110,8 @@ def _bars(console: Console, total: int | None) -> Iterator[Watcher]:
     with Bars(*columns, console=console, transient=True) as bars:
         shown: dict[str, TaskID] = {}
 
-        def started(number: int, trial: Trial) -> None:
+        def started(number: int, trials: Sequence[Trial]) -> None:
+            trial = trials[0]
             counted = "" if total is None else f"[{number + 1}/{total}] "
             name = f"{trial.task} seed {trial.seed}" if total is None else trial.name
             shown[trial.key] = bars.add_task(
@@ -207,12 +208,14 @@ def _curves(console: Console, total: int) -> Iterator[Watcher]:
     """Show the running trial's picture; a finished trial's picture stays above."""
     picture = Picture()
 
-    def started(number: int, trial: Trial) -> None:
+    def started(number: int, trials: Sequence[Trial]) -> None:
         nonlocal picture
-        name = f"[{number + 1}/{total}] {trial.name}"
+        name = f"[{number + 1}/{total}] {trials[0].name}"
         picture = Picture(name, "starting", began=time.monotonic())
 
     def progressed(trial: Trial, progress: Progress) -> None:
+        if progress.begins_again:
+            picture.looks = []
         if progress.look is not None:
             picture.looks.append((progress.epoch, progress.look))
         picture.phase = f"epoch {progress.epoch:,}" if progress.epoch else progress.phase

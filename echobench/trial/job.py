@@ -182,6 +182,10 @@ class Look(BaseModel):
     samples: list[Sample]
 
 
+ATTEMPT = "attempt"
+"""First word of the phase in which a job begins again."""
+
+
 class Progress(BaseModel):
     """How far a trial is; with a `look` at each evaluation where it is watched."""
 
@@ -198,6 +202,11 @@ class Progress(BaseModel):
     def waits(self) -> bool:
         """Whether the job has not begun, since others use the cores."""
         return self.phase.startswith("waiting")
+
+    @property
+    def begins_again(self) -> bool:
+        """Whether the trial begins again: its worker failed, or was lost with its machine."""
+        return self.phase.startswith(f"{ATTEMPT} ")
 
 
 Report = Callable[[Progress], None]

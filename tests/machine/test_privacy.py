@@ -135,7 +135,8 @@ def test_nothing_tells_who_worked_where(zebulon: Path, monkeypatch: pytest.Monke
         gate=False,  # the reference has a process of its own, which says no more
     )
     observers = [plugins.observers["tensorboard"].value]
-    records = [*matrix.run(plan(selection, plugins), observed(Watcher(), observers, results))]
+    with observed(Watcher(), observers, results) as watcher:
+        records = [*matrix.run(plan(selection, plugins), watcher)]
     assert {record.backend: record.status for record in records} == {
         "telling": "reached",
         "failing": "failed",
