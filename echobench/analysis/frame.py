@@ -44,7 +44,7 @@ FEWEST_ALIKE = 3
 FEW = 12
 """How many names a message lists."""
 
-NOT_ITS_OWN = ("killed: used ", "lost ", "no process could be started")
+NOT_ITS_OWN = ("killed: used ", "killed: stopped ", "lost ", "no process could be started")
 """How reasons of a failure begin that is the user's memory limit, or the machine's."""
 
 _fields = attrgetter(*TABLE_FIELDS, *OWN)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from time import monotonic, process_time  # bound before a plugin could replace them
+
+# Bound before a plugin could replace them.
+from time import clock_gettime, monotonic, process_time, sleep
 
 import numpy as np
 
@@ -17,6 +20,10 @@ from echobench.core.sequences import Floats, Integers, stream
 from echobench.core.target import Score
 from echobench.core.task import Recipe, Task
 
+SHORTEST_STOP_S = 0.05
+"""Shorter stops are left out."""
+SETTLING_S = 0.5
+"""Before a trial is given up at its deadline, this long is waited for word of its stops."""
 PHASES = ("import", "build", "compile", "first_update", "train", "eval", "sustain", "other")
 """The phases of a trial, whose seconds add up to its wall time."""
 
@@ -26,14 +33,23 @@ FINGERPRINT_UPDATES = 100
 has grown until the losses of two backends differ as those of two seeds do."""
 
 
+Stops = Callable[[], Sequence[tuple[float, float]]]
+"""Returns when the process was stopped so far: from and until, on the monotonic clock."""
+
+
 class Ledger:
     """Seconds by phase; time outside all phases is `other`.
 
-    The process `started` at that time of the monotonic clock.
+    Args:
+        started: when the process began, on the monotonic clock.
+        stops: when the process was stopped. A clock runs on meanwhile, and so do the phases.
     """
 
-    def __init__(self, started: float) -> None:
+    def __init__(self, started: float, stops: Stops = tuple) -> None:
         self.started = started
+        self.stops = stops
+        self._long: list[tuple[str, float, float]] = []
+        self._asleep_s = _asleep_s()
         self._seconds = dict.fromkeys(PHASES, 0.0)
         self._processor = dict.fromkeys(PHASES, 0.0)
 
@@ -44,8 +60,11 @@ class Ledger:
         try:
             yield
         finally:
-            self._seconds[name] += monotonic() - start
+            end = monotonic()
+            self._seconds[name] += end - start
             self._processor[name] += process_time() - processor
+            if end - start > SHORTEST_STOP_S:
+                self._long.append((name, start, end))
 
     @property
     def training(self) -> float:
@@ -68,11 +87,43 @@ class Ledger:
         processor = self._processor["first_update"] + self._processor["train"]
         return processor / self.training if self.training else None
 
+    def stopped_s(self) -> float:
+        """Return for how many seconds the process was stopped so far."""
+        return sum(self.stopped_by_phase().values())
+
+    def stopped_by_phase(self) -> dict[str, float]:
+        """Return the seconds for which the process was stopped, of the phases in which it was."""
+        found: dict[str, float] = {}
+        for since, until in self.stops():
+            rest = max(0.0, min(until, monotonic()) - max(since, self.started))
+            for name, start, end in self._long:
+                inside = max(0.0, min(end, until) - max(start, since))
+                rest -= inside
+                found[name] = found.get(name, 0.0) + inside
+            found["other"] = found.get("other", 0.0) + rest
+        return {name: seconds for name, seconds in found.items() if seconds > SHORTEST_STOP_S}
+
+    @property
+    def suspended_s(self) -> float | None:
+        """Return for how many seconds the machine was suspended, which no phase contains.
+
+        None where the system does not count them.
+        """
+        if self._asleep_s is None:
+            return None
+        return max(0.0, round((_asleep_s() or 0.0) - self._asleep_s, 3))
+
     def close(self) -> dict[str, float]:
         """Return the seconds of every phase, and their sum as `wall`."""
         wall = self.wall
         known = sum(seconds for name, seconds in self._seconds.items() if name != "other")
         return {**self._seconds, "other": wall - known, "wall": wall}
+
+
+def _asleep_s() -> float | None:
+    """Return the seconds since the machine's start in which it was suspended (Linux)."""
+    clock = getattr(time, "CLOCK_BOOTTIME", None)
+    return None if clock is None else clock_gettime(clock) - monotonic()
 
 
 @dataclass(frozen=True)
@@ -87,6 +138,8 @@ class Limits:
         bound: of the error rate that a certificate excludes; see `target.needed`.
         measure: fresh sequences on which accuracy is measured without a certificate.
         sustain: evaluations after the hit, to see whether 100% lasts.
+        stopped_s: returns for how long the process was stopped so far, which its deadline leaves
+            out.
     """
 
     max_epochs: int
@@ -96,6 +149,16 @@ class Limits:
     bound: float
     measure: int
     sustain: int = 0
+    stopped_s: Callable[[], float] | None = None
+
+    def is_over(self) -> bool:
+        """Return whether the deadline has passed."""
+        if monotonic() < self.deadline or self.stopped_s is None:
+            return monotonic() >= self.deadline
+        if monotonic() < self.deadline + self.stopped_s():
+            return False
+        sleep(SETTLING_S)  # what was stopped with us may tell so a moment later
+        return monotonic() >= self.deadline + self.stopped_s()
 
 
 @dataclass(frozen=True)
@@ -256,7 +319,7 @@ def train(
                     outcome.hit_wall_s = ledger.wall
                     break
             outcome.last_miss_s = ledger.training
-        if monotonic() >= limits.deadline:
+        if limits.is_over():
             outcome.status = "timeout"
             break
     outcome.weights = run.weights
@@ -333,7 +396,7 @@ class _Run:
             The last epoch's mean loss.
         """
         loss = float("nan")
-        while outcome.epochs < stop and monotonic() < self.limits.deadline:
+        while outcome.epochs < stop and not self.limits.is_over():
             first = outcome.epochs == 0
             epochs = 1 if first else min(self.limits.dispatch, stop - outcome.epochs)
             rows = fresh_rows(self.task, self.recipe, self.data, epochs)
@@ -364,7 +427,7 @@ class _Run:
         loss = float("nan")
         while len(outcome.after_hit) < limits.sustain and epoch < limits.max_epochs:
             stop = min(self.next_evaluation(epoch), limits.max_epochs)
-            while epoch < stop and monotonic() < limits.deadline:
+            while epoch < stop and not limits.is_over():
                 epochs = min(limits.dispatch, stop - epoch)
                 rows = fresh_rows(self.task, self.recipe, self.data, epochs)
                 start = monotonic()

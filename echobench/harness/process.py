@@ -20,7 +20,7 @@ from typing import Literal
 import psutil
 
 from echobench.harness.worker_output import LineSplitter, log_tail, parse_events, shorten_log
-from echobench.machine import facts, privacy
+from echobench.machine import facts, privacy, stops
 from echobench.trial.job import Failure, Job, Progress, Report, Result
 
 GRACE_S = 10.0
@@ -30,7 +30,7 @@ GUARD_S = 5.0
 TICK_S = 0.2
 """Seconds between two checks of the log's size and of the memory."""
 LONGEST_TURN_S = 1.0
-"""The most seconds of a turn of listening that count: we may have been stopped meanwhile."""
+"""The most seconds of a turn of listening that count: in a longer one we were stopped ourselves."""
 PAUSE_S = 0.02
 CHUNK_BYTES = 2**16
 
@@ -72,7 +72,6 @@ def run_worker(
         log: file for what the worker prints.
         report: called with the worker's progress.
     """
-    until = time.monotonic() + job.limit_s + GRACE_S
     log.parent.mkdir(parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
     kills = facts.oom_kills()
@@ -84,6 +83,7 @@ def run_worker(
         stack.callback(os.close, output)
         receiving, sending = os.pipe()
         stack.callback(os.close, receiving)
+        began = time.monotonic()
         try:
             worker = _start(sending, home, output, environment(home), job.cores)
         except Exception as error:  # a plugin's environment may be anything
@@ -98,7 +98,7 @@ def run_worker(
                 # Left open: the guard takes its closing for our death.
                 worker.stdin.write(job.model_dump_json().encode() + b"\n")
                 worker.stdin.flush()
-            limits = _Limits(until, job.memory_limit)
+            limits = _Limits(home, began, began + job.limit_s + GRACE_S, job.memory_limit)
             limits.reason = f"still running {GRACE_S:g} s past its limit of {job.limit_s:g} s"
             _attend(worker, receiving, output, limits, ending, job.results, report)
         finally:
@@ -115,12 +115,40 @@ def run_worker(
 
 @dataclass
 class _Limits:
-    """When a worker is killed: at `until` on the monotonic clock, or above `memory` bytes."""
+    """When a worker is killed: at `until` on the monotonic clock, or above `memory` bytes.
 
+    Attributes:
+        home: the worker's own folder.
+        began: when it was started.
+        status, reason: of a worker that is killed at `until`.
+        pauses: when this process was stopped itself.
+    """
+
+    home: str
+    began: float
     until: float
     memory: int | None
     status: Literal["failed", "timeout"] = "timeout"
     reason: str = ""
+    pauses: list[stops.Interval] = field(default_factory=list)
+
+    def verdict(self, now: float) -> tuple[Literal["failed", "timeout"], str] | None:
+        """Return status and reason of a worker whose time is over; None if it is not.
+
+        Time in which both were stopped, it and this process, is not over: all that ran then were
+        the clocks. A worker that was stopped by itself has had less time than its trial says, so
+        it has failed. After a pause of its own this process listens first.
+        """
+        if now < self.until or (self.pauses and now < self.pauses[-1][1] + GRACE_S):
+            return None
+        stopped = stops.read(self.home)
+        both_s = stops.overlap_s(self.pauses, stopped)
+        if now < self.until + both_s:
+            return None
+        alone_s = stops.overlap_s([(self.began, now)], stopped) - both_s
+        if self.status == "timeout" and alone_s > LONGEST_TURN_S:
+            return "failed", f"killed: stopped for {alone_s:.3g} s, and {self.reason}"
+        return self.status, f"killed: {self.reason}"
 
     def shorten(self, event: str) -> None:
         """Leave the worker only the grace: after this event it has nothing more to do."""
@@ -156,28 +184,26 @@ def _attend(
 ) -> None:
     """Listen to a worker until it ends or a limit ends it."""
     lines, listening = LineSplitter(), True
-    last, heard_s = time.monotonic(), 0.0
-    tick = last + TICK_S
+    now = last = time.monotonic()
+    tick, heard_s = last + TICK_S, 0.0
     with selectors.DefaultSelector() as selector:
         selector.register(receiving, selectors.EVENT_READ)
         while len(ending.answers) <= results:  # more are not believed, however many come
-            now = time.monotonic()
-            heard_s, last = heard_s + min(now - last, LONGEST_TURN_S), now
-            if now >= limits.until:
-                ending.killed = (limits.status, f"killed: {limits.reason}")
-                break
-            if now >= tick:
-                tick = now + TICK_S
-                shorten_log(output)
-                if (held := _too_much(worker, limits.memory)) is not None:
-                    ending.killed = ("failed", held)
-                    break
-            left = max(0.0, min(tick, limits.until) - now)
-            if not listening:
+            # What the worker has said comes before any clock: it may have lain in the pipe for
+            # as long as this process was stopped.
+            left, said = max(0.0, tick - now), []
+            if listening:
+                said = selector.select(left)
+            else:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     worker.wait(left)
                     break
-            elif selector.select(left):
+            now = time.monotonic()
+            heard_s += min(now - last, LONGEST_TURN_S)
+            if now - last > LONGEST_TURN_S:
+                limits.pauses.append((last, now))
+            last = now
+            if said:
                 chunk = os.read(receiving, CHUNK_BYTES)
                 if not chunk:
                     listening = False
@@ -191,6 +217,14 @@ def _attend(
                     heard_s = 0.0
                     if isinstance(event, Failure) or len(ending.answers) >= results:
                         limits.shorten("its result")
+            ending.killed = limits.verdict(now)
+            if ending.killed is None and now >= tick:
+                tick = now + TICK_S
+                shorten_log(output)
+                if (held := _too_much(worker, limits.memory)) is not None:
+                    ending.killed = ("failed", held)
+            if ending.killed is not None:
+                break
     ending.dropped = lines.dropped
 
 

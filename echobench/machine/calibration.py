@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from echobench.machine import facts
 from echobench.text import shortened
+from echobench.trial.cell import LARGEST_FLOAT
 from echobench.trial.record import Machine, Record
 
 SIZE = 512
@@ -42,6 +43,8 @@ MAX_WAITED = 0.1
 """Share of training in which its threads waited for a core. They wait for each other, too."""
 MAX_THROTTLED = 0.01
 """Share of training for which a quota kept it from running."""
+MAX_STOPPED = 0.01
+"""Share of its training, or of the rest of its time, for which a trial was stopped."""
 MAX_STEAL = 0.02
 """Share of the processor time taken by other virtual machines."""
 MAX_WAITING = 0.5
@@ -204,12 +207,12 @@ def assessed(record: Record) -> Record:
 def disturbances(record: Record) -> list[str]:
     """Describe what disturbed a trial, in a few words each.
 
-    Its own training decides: how steady it was from one evaluation to the next. Only where it was
-    not, waiting for a core, stolen time and load are named as causes. A quota slows it evenly, and
-    is named by itself.
+    What stopped it, or slowed all of it alike, is named by itself. Else its own training decides: how
+    steady it was from one evaluation to the next. Only where it was not, waiting for a core, stolen
+    time and load are named as causes.
     """
     shown = _unsteady(record)
-    return [*_limited(record), *shown, *(_causes(record) if shown else [])]
+    return [*_stopped(record), *_limited(record), *shown, *(_causes(record) if shown else [])]
 
 
 def _limited(record: Record) -> list[str]:
@@ -225,6 +228,36 @@ def _limited(record: Record) -> list[str]:
     if provenance.unlocked:
         messages.append(shortened(provenance.unlocked))
     return messages
+
+
+def _stopped(record: Record) -> list[str]:
+    """Describe when a worker was stopped, by what its guard noticed.
+
+    A few evaluations, or one long dispatch, would not show it.
+    """
+    messages = []
+    told = record.execution.get("stopped_s")  # a worker's own word: it may be anything
+    phases = told if isinstance(told, dict) else {}
+    trained = [record.first_update_s, record.train_s]
+    trained_s = sum(seconds or 0.0 for seconds in trained)
+    training_s = sum(_seconds(phases.get(name)) for name in ("first_update", "train"))
+    rest_s = sum(map(_seconds, phases.values())) - training_s
+    if training_s > MAX_STOPPED * trained_s:
+        whole = f" of its {trained_s:.3g} s" if trained_s else ""
+        messages.append(f"stopped for {training_s:.3g} s{whole} of training")
+    if rest_s > MAX_STOPPED * ((record.wall_s or 0.0) - trained_s):
+        messages.append(f"stopped for {rest_s:.3g} s outside of training")
+    suspended_s = _seconds(record.execution.get("suspended_s"))
+    if suspended_s:
+        messages.append(f"the machine was suspended for {suspended_s:,.0f} s")
+    return messages
+
+
+def _seconds(value: object) -> float:
+    """Return a number of seconds; 0 for what is none."""
+    if isinstance(value, int | float) and 0 < value <= LARGEST_FLOAT:
+        return float(value)
+    return 0.0
 
 
 def _unsteady(record: Record) -> list[str]:

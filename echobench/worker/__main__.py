@@ -21,4 +21,4 @@ if __name__ == "__main__":
     # Imported in the worker alone: the guard stays small.
     from echobench.worker.job import main
 
-    sys.exit(main(int(sys.argv[1]), float(sys.argv[2])))
+    sys.exit(main(int(sys.argv[1]), float(sys.argv[2]), sys.argv[3]))

@@ -3,7 +3,8 @@
 The process that the parent starts forks before any heavy import. Its child becomes the
 worker; it becomes the guard, and waits until the worker ends, the parent sends SIGTERM, or
 the parent is gone: a killed parent sends nothing, but its end of our standard input closes.
-Then the guard ends all descendants, and ends as the worker did.
+Then the guard ends all descendants, and ends as the worker did. Meanwhile it writes down when
+the worker was stopped (`echobench.machine.stops`).
 
 On Linux a plugin's daemons stay below the guard too (it is the subreaper), and the worker does
 not outlive the guard. Elsewhere such daemons may escape.
@@ -20,6 +21,8 @@ import signal
 import sys
 import time
 from pathlib import Path
+
+from echobench.machine import stops
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 """Linux' linux/prctl.h."""
@@ -66,11 +69,13 @@ def _watch(worker: int, home: str) -> int:
     poll.register(wake_up, select.POLLIN)
     poll.register(0, 0)  # a hang-up is reported without being asked for
     parent_gone = terminated = False
+    log = stops.StopLog(home)
     while True:
-        _, status = _reap(worker)
+        log.beat()
+        _, status = _reap(worker, log)
         if parent_gone or terminated or status is not None:
             break
-        for descriptor, _ in poll.poll():
+        for descriptor, _ in poll.poll(1000 * stops.BEAT_S):
             if descriptor == wake_up:
                 terminated = signal.SIGTERM in os.read(wake_up, 4096)
             else:
@@ -95,17 +100,24 @@ def _signal_pipe(*numbers: signal.Signals) -> int:
     return reading
 
 
-def _reap(worker: int) -> tuple[bool, int | None]:
-    """Reap children that have ended; return whether any are left, and the worker's status."""
+def _reap(worker: int, log: stops.StopLog | None = None) -> tuple[bool, int | None]:
+    """Reap children that have ended; return whether any are left, and the worker's status.
+
+    With a log, note whether the worker is stopped.
+    """
     status = None
+    options = os.WNOHANG if log is None else os.WNOHANG | os.WUNTRACED | os.WCONTINUED
     while True:
         try:
-            child, child_status = os.waitpid(-1, os.WNOHANG)
+            child, child_status = os.waitpid(-1, options)
         except ChildProcessError:
             return False, status
         if not child:
             return True, status
-        if child == worker:
+        if os.WIFSTOPPED(child_status) or os.WIFCONTINUED(child_status):
+            if log is not None and child == worker:
+                log.worker_stopped = os.WIFSTOPPED(child_status)
+        elif child == worker:
             status = child_status
 
 

@@ -14,6 +14,7 @@ from echobench.core.backend import Backend, hidden
 from echobench.core.task import Task
 from echobench.core.training import Ledger
 from echobench.errors import EchobenchError, TrainingError, UnavailableError, UnsupportedError
+from echobench.machine import stops
 from echobench.machine.calibration import calibrate, limit_fraction
 from echobench.plugin.manager import Plugins
 from echobench.trial.job import Failure, Job, Progress, Report, Result
@@ -33,18 +34,20 @@ OPTIONAL = (
 they take a third of the import: a backend's time must not depend on what else is installed."""
 
 
-def main(pipe: int, started: float) -> int:
+def main(pipe: int, started: float, home: str) -> int:
     """Run the job that is the first line of standard input; return the exit code.
 
     Args:
         pipe: file descriptor that takes the events.
         started: when the parent started this process, on the monotonic clock.
+        home: the worker's own folder, where the guard writes down when it was stopped.
     """
     os.set_inheritable(pipe, False)  # programs that a plugin starts do not hold it open
     with os.fdopen(pipe, "w", buffering=1) as events:
         job = Job.model_validate_json(_first_line())
         try:
-            for fields in _results(job, Ledger(started), partial(_emit, events)):
+            ledger = Ledger(started, partial(stops.read, home))
+            for fields in _results(job, ledger, partial(_emit, events)):
                 _emit(events, Result(fields=fields))
         except UnavailableError as error:
             _emit(events, Failure(status="unavailable", reason=str(error)))
@@ -107,10 +110,13 @@ def _results(job: Job, ledger: Ledger, report: Report) -> Iterator[dict[str, Any
         yield from references(job, task, backend, ledger)
     elif job.together:
         from echobench.worker.replicates import learn_together
+        from echobench.worker.trial import interruptions
 
         results = learn_together(job, task, backend, ledger, report)
         calibration = {"before": before, "after": calibrate(trial.threads)}
-        yield from ({**fields, "calibration": calibration} for fields in results)
+        for fields in results:
+            fields["path"] = {**fields["path"], **interruptions(ledger)}
+            yield {**fields, "calibration": calibration}
     else:
         yield from _in_turn(job, task, backend, ledger, before, report)
 
@@ -124,11 +130,11 @@ def _in_turn(
     report: Report,
 ) -> Iterator[dict[str, Any]]:
     """Train one trial after the other, each with a ledger of its own."""
-    from echobench.worker.trial import learn
+    from echobench.worker.trial import interruptions, learn
 
     for trial in job.trials:
         if trial is not job.trial:
-            ledger = Ledger(time.monotonic())
+            ledger = Ledger(time.monotonic(), ledger.stops)
         try:
             fields = learn(job, trial, task, backend, ledger, report)
         except TrainingError as error:
@@ -138,6 +144,7 @@ def _in_turn(
             continue
         after = calibrate(trial.threads)
         calibration: dict[str, dict[str, Any] | None] = {"before": before, "after": after}
+        fields["path"] |= interruptions(ledger)  # now: the guard may take a moment to tell
         fields["limit_fraction"] = limit_fraction(fields, trial.device, calibration)
         yield {**fields, "calibration": calibration}
         before = after

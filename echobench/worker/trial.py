@@ -228,7 +228,13 @@ def limits_of(trial: Trial, ledger: Ledger, dispatch: int) -> Limits:
         bound=trial.bound,
         measure=trial.measure,
         sustain=trial.sustain,
+        stopped_s=ledger.stopped_s,
     )
+
+
+def interruptions(ledger: Ledger) -> dict[str, Any]:
+    """Return how long the trial was stopped, by phase, and how long its machine was suspended."""
+    return {"stopped_s": ledger.stopped_by_phase(), "suspended_s": ledger.suspended_s}
 
 
 def progress_reporter(report: Report) -> Callable[[float, int, float], None]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from echobench.core import target
+from echobench.core import target, training
 from echobench.core.sequences import Floats, Integers, stream
 from echobench.core.task import Recipe, Task
 from echobench.core.training import (
@@ -299,3 +300,42 @@ def test_busy_cores_are_the_processors_time_in_training() -> None:
     assert ledger.busy_cores is not None
     # However long others keep this process waiting, in these bounds.
     assert inside[0] / outside[1] <= ledger.busy_cores <= outside[0] / inside[1]
+
+
+def test_stops_are_told_by_the_phase_in_which_they_were() -> None:
+    began = time.monotonic()
+    found: list[tuple[float, float]] = []
+    ledger = Ledger(began, lambda: found)
+    with ledger.phase("train"):
+        time.sleep(0.2)
+    trained = time.monotonic()
+    with ledger.phase("eval"):
+        time.sleep(0.1)
+    time.sleep(0.1)
+    assert (ledger.stopped_by_phase(), ledger.stopped_s()) == ({}, 0.0)
+    # Before it began; in training; between two phases; too short to be told.
+    found += [(began - 5, began), (trained - 0.15, trained - 0.05)]
+    found += [(time.monotonic() - 0.09, time.monotonic()), (trained + 0.01, trained + 0.02)]
+    stopped = ledger.stopped_by_phase()
+    assert stopped == {"train": pytest.approx(0.1), "other": pytest.approx(0.09, abs=0.01)}
+    assert ledger.stopped_s() == sum(stopped.values())
+
+
+def test_a_suspended_machine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's clock of the time asleep, since a test cannot send this machine to sleep."""
+    assert Ledger(time.monotonic()).suspended_s in {0.0, None}
+    ledger = Ledger(time.monotonic())
+    monkeypatch.setattr(training, "clock_gettime", lambda clock: time.clock_gettime(clock) + 90.0)
+    assert ledger.suspended_s in {90.0, None}
+    assert Ledger(time.monotonic()).suspended_s in {0.0, None}
+
+
+def test_a_deadline_moves_by_the_time_for_which_the_trial_was_stopped() -> None:
+    limits = Limits(
+        100, time.monotonic() - 1.0, dispatch=4, screen=50, bound=0.04, measure=100,
+        stopped_s=lambda: 60.0,
+    )  # fmt: skip # one line reads better
+    assert not limits.is_over()
+    assert replace(limits, stopped_s=lambda: 0.3).is_over()
+    told = iter([0.0, 60.0])  # the guard goes on a moment later than the worker
+    assert not replace(limits, stopped_s=lambda: next(told)).is_over()

@@ -203,6 +203,33 @@ def test_what_slows_all_of_a_training_alike_is_named(
     assert disturbances(trained(SPELL, provenance=limits, trial=one))[: len(told)] == told
 
 
+STOPPED: dict[str, Any] = {"first_update_s": 0.0, "train_s": 4.0, "wall_s": 10.0}
+
+
+@pytest.mark.parametrize(
+    ("told", "named"),
+    [
+        ({"stopped_s": {"train": 2.0}}, ["stopped for 2 s of its 4 s of training"]),
+        ({"stopped_s": {"train": 1.0, "first_update": 0.5}},
+         ["stopped for 1.5 s of its 4 s of training"]),
+        ({"stopped_s": {"compile": 2.0, "other": 1.0}}, ["stopped for 3 s outside of training"]),
+        ({"stopped_s": {"train": 0.03, "eval": 0.05}}, []),  # less than a hundredth
+        ({"stopped_s": {}, "suspended_s": 0.0}, []),
+        ({"suspended_s": 7200.0}, ["the machine was suspended for 7,200 s"]),
+        ({"stopped_s": {"train": "2"}, "suspended_s": [1]}, []),
+        ({"stopped_s": 2.0, "suspended_s": -1.0}, []),
+        ({}, []),
+    ],
+)  # fmt: skip # what is told and what is named stand together
+def test_what_stopped_a_trial_is_named_by_itself(told: dict[str, Any], named: list[str]) -> None:
+    assert disturbances(record(provenance={"path": told}, **STOPPED)) == named
+
+
+def test_a_stop_of_replicates_is_named_without_their_times() -> None:
+    told = {"path": {"stopped_s": {"train": 2.0}}}
+    assert disturbances(record(provenance=told)) == ["stopped for 2 s of training"]
+
+
 @given(
     pace=st.floats(1e-2, 1e3),
     noise=st.lists(st.floats(0.95, 1.05), min_size=4, max_size=30),

@@ -1,0 +1,96 @@
+"""When a worker was stopped, and for how long.
+
+A signal, a control group's freezer (`docker pause`) or a queueing system may stop a process at any
+time, and its clocks run on. The guard beside the worker notices, and writes the stops into the
+worker's own folder, on the monotonic clock, which all processes of a machine share.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+Interval = tuple[float, float]
+"""From and until, on the monotonic clock."""
+BEAT_S = 0.25
+"""Seconds between two looks of the guard at its own clock."""
+LEAST_S = 0.25
+"""A look that is later than this shows that the guard was stopped itself, with its worker."""
+NAME = ".stopped"
+"""The file in the worker's own folder; there is none where nothing was stopped."""
+
+
+class StopLog:
+    """What the guard writes down.
+
+    Its parent, the guard, is told when the worker is stopped and continued by signals. Whatever
+    stops both shows in the guard's own clock, once its wait for a core is taken off.
+
+    Attributes:
+        worker_stopped: whether the worker is stopped now.
+    """
+
+    def __init__(self, home: str) -> None:
+        self.worker_stopped = False
+        self._path = Path(home, NAME)
+        self._stops: list[Interval] = []
+        self._last, self._waited_s = time.monotonic(), _waited_s()
+
+    def beat(self) -> None:
+        """Account for the time since the last call; call it at least every `BEAT_S`."""
+        now, waited_s = time.monotonic(), _waited_s()
+        before, self._last = self._last, now
+        here_s = BEAT_S + waited_s - self._waited_s
+        self._waited_s = waited_s
+        if self.worker_stopped:
+            self._add(before, now)
+        elif now - before > here_s + LEAST_S:
+            self._add(before + here_s, now)
+
+    def _add(self, start: float, end: float) -> None:
+        if self._stops and self._stops[-1][1] == start:
+            start = self._stops.pop()[0]
+        self._stops.append((start, end))
+        text = "".join(f"{since!r} {until!r}\n" for since, until in self._stops)
+        temporary = self._path.with_name(f"{NAME}.{os.getpid()}")
+        with contextlib.suppress(OSError):  # a plugin may have made the folder unusable
+            temporary.write_text(text)
+            temporary.replace(self._path)
+
+
+def _waited_s() -> float:
+    """Return the seconds that this thread has waited for a core, 0 where nobody counts them."""
+    try:
+        return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
+    except OSError:
+        return 0.0
+
+
+def read(home: str) -> list[Interval]:
+    """Return the stops of the worker with this folder.
+
+    What is no interval is left out: a plugin can write there, too.
+    """
+    found: list[Interval] = []
+    try:
+        lines = Path(home, NAME).read_text(errors="replace").splitlines()
+    except OSError:
+        return found
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            start, end = map(float, line.split())
+            if start < end:
+                found.append((start, end))
+    return found
+
+
+def overlap_s(first: Sequence[Interval], second: Sequence[Interval]) -> float:
+    """Return the seconds that lie in an interval of both; those of each do not overlap."""
+    return sum(
+        max(0.0, min(end, until) - max(start, since))
+        for start, end in first
+        for since, until in second
+    )
