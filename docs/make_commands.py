@@ -22,9 +22,10 @@ All verbs, with all options and their defaults. `make docs` makes this page from
 line's own `--help`. The [README](../README.md) shows the usual ones at work,
 [usage.md](usage.md) says what each is for.
 
-Exit codes: 0 success (a missed target is a result), 1 a trial failed or could not be recorded,
-2 wrong usage, 3 a regression found by `compare --fail-if`, 4 one that it cannot decide,
-130 interrupted.
+Exit codes: 0 success (a missed target is a result), 1 a trial failed or could not be recorded, or
+output could not be written, 2 wrong usage, 3 a regression found by `compare --fail-if`, 4 one that
+it cannot decide, 130 interrupted. A reader that stops reading (`| head`) and a closed stream
+(`>&-`) change none.
 """
 
 

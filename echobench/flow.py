@@ -19,6 +19,7 @@ from echobench.harness.observing import observed
 from echobench.harness.plan import Selection, plan
 from echobench.machine import facts
 from echobench.machine.cores import check_threads
+from echobench.output import make_console
 from echobench.plugin.interfaces import LOCAL, Executor, Observer
 from echobench.plugin.manager import Plugins
 from echobench.store.folder import Store
@@ -233,7 +234,7 @@ class Session:
         options = self.matrix.options
         if options.save_models is not None:
             Store(options.save_models).check_writable()
-        if options.watch and not _is_terminal():
+        if options.watch and not make_console(stderr=True).is_interactive:
             say("--watch: expected a terminal; progress is shown in plain lines instead")
             self.matrix.options = options.model_copy(update={"watch": False})
 
@@ -330,13 +331,11 @@ class Session:
 
 def print_results(records: Iterable[Record]) -> None:
     """Print the table of records, and an echo of each cell's first seed."""
-    from rich.console import Console
-
     from echobench.analysis import frame
     from echobench.analysis.table import grouped
     from echobench.present import table as tables
 
-    console = Console()
+    console = make_console()
     echoes: dict[str, tuple[str, list[Sample]]] = {}
 
     def with_echoes() -> Iterator[Record]:
@@ -392,9 +391,3 @@ def find_observers(names: Sequence[str], plugins: Plugins) -> list[Observer]:
         if missing is not None:
             raise UsageError(f"--observe {observer.name}: {missing}")
     return observers
-
-
-def _is_terminal() -> bool:
-    from rich.console import Console
-
-    return Console(stderr=True).is_terminal

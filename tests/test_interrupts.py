@@ -120,19 +120,3 @@ def test_while_a_table_is_printed(number: signal.Signals) -> None:
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors == "interrupted: nothing was begun\n"
-
-
-@pytest.mark.parametrize("verb", [["table"], ["table", "--format", "json"], ["list"]])
-def test_who_stops_reading_hears_no_complaint(verb: list[str]) -> None:
-    results = ["--results", str(ROOT / "results" / "speed")] if "table" in verb else []
-    with subprocess.Popen(
-        [sys.executable, "-m", "echobench", *verb, *results],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        process.stdout.close()
-        assert process.stderr is not None
-        assert process.stderr.read() == ""
-    assert process.returncode == 1

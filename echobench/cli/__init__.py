@@ -1,20 +1,19 @@
 """The command line: one file a verb; options in, exit code out, no logic.
 
-Exit codes: 0 success (a missed target is a result), 1 a trial failed or could not be recorded,
-2 wrong usage, 3 a regression found by `compare --fail-if`, 4 one that it cannot decide,
-130 interrupted.
+Exit codes: 0 success (a missed target is a result), 1 a trial failed or could not be recorded, or
+output could not be written, 2 wrong usage, 3 a regression found by `compare --fail-if`, 4 one that
+it cannot decide, 130 interrupted. A reader that stops reading (`| head`) and a closed stream
+(`>&-`) change none.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import os
 import sys
 
 import typer
 
-from echobench import interrupts
+from echobench import interrupts, output
 from echobench.cli import (
     audit,
     check,
@@ -76,6 +75,7 @@ app.add_typer(new.app, name="new", rich_help_panel=SETUP)
 
 def main() -> None:
     """Run the command line and exit; an expected failure is one line and code 2 (usage) or 1."""
+    output.prepare()
     try:
         code = _run()
         interrupts.ignore()
@@ -83,11 +83,9 @@ def main() -> None:
         interrupts.ignore()  # from here on a second one changes nothing
         code = INTERRUPTED
     if code == INTERRUPTED:
-        _print_error(interrupts.message())
-    try:
-        sys.stdout.flush()
-    except OSError:  # no reader is left: `| head`, or a closed terminal
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        say(interrupts.message())
+    for failure in output.failures():
+        say(f"echobench: {failure}")
         code = code or 1
     sys.exit(code)  # type: ignore[arg-type] # any object that a SystemExit holds
 
@@ -96,18 +94,13 @@ def _run() -> object:
     try:
         app()
     except EchobenchError as error:
-        _print_error(f"echobench: {error}", *getattr(error, "__notes__", ()))
+        say(f"echobench: {error}", *getattr(error, "__notes__", ()))
         return 2 if isinstance(error, UsageError) else 1
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise
-        _print_error(f"echobench: expected the name of a file; {error.strerror}: {error.filename}")
+        say(f"echobench: expected the name of a file; {error.strerror}: {error.filename}")
         return 2
     except SystemExit as ended:
         return ended.code
     return 0
-
-
-def _print_error(*lines: str) -> None:
-    with contextlib.suppress(OSError):  # the terminal itself may be gone
-        say(*lines)

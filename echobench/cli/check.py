@@ -10,6 +10,7 @@ import typer
 
 from echobench import interrupts
 from echobench.cli.options import AsJson, PluginFiles, argument, option
+from echobench.output import make_console
 from echobench.text import say
 
 if TYPE_CHECKING:
@@ -67,7 +68,6 @@ def _say(text: str) -> None:
 
 
 def _print_findings(findings: Sequence[CheckResult], *, as_json: bool) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -80,11 +80,11 @@ def _print_findings(findings: Sequence[CheckResult], *, as_json: bool) -> None:
         for finding in findings:
             advice = f"\nto do: {finding.advice}" if finding.advice else ""
             table.add_row(
-                finding.name,
+                Text(finding.name),
                 Text(finding.status, styles[finding.status]),
                 Text(finding.found + advice),
             )
-        Console().print(table)
+        make_console().print(table)
         skipped = sum(finding.status == "skipped" for finding in findings)
         passed = len(findings) - len(failed) - skipped
         print(f"{passed} passed, {len(failed)} failed, {skipped} skipped")

@@ -10,6 +10,7 @@ import typer
 
 from echobench.cli.options import PluginFiles, PrintFormat, Results, argument, flag, option
 from echobench.errors import UsageError
+from echobench.output import make_console
 from echobench.text import say
 
 
@@ -50,8 +51,6 @@ def compare(
     With --fail-if the exit code is 3 where a limit is broken, and 4 where one cannot be decided
     in some cell of A; a broken one comes first.
     """
-    from rich.console import Console
-
     from echobench.analysis import comparison
     from echobench.analysis.gate import Limit, new_cells
     from echobench.analysis.pairs import EACH
@@ -72,7 +71,7 @@ def compare(
     comparisons = comparison.compare(framed, list(metrics))
     say(*(f"careful: {line}" for line in comparison.cautions(*records)))
     if form == "table":
-        console = Console()
+        console = make_console()
         say(f"A is {a}; B is {b}", to=sys.stdout)
         for name, lines in comparison.as_tables(comparisons).items():
             console.print(drawn(lines, console.width, names=(name, "B against A")))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from echobench import interrupts
 from echobench.cli.options import AsJson, PluginFiles, argument, option
 from echobench.errors import UsageError
+from echobench.output import make_console
 from echobench.text import say
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def echo(
     from echobench.plugin.manager import Plugins
 
     plugins = Plugins(plugin or [])
-    provided = plugins.backends[backend] if backend else predicting.echo_backend(plugins)
+    provided = predicting.echo_backend(plugins) if backend is None else plugins.backends[backend]
     paths = networks_at(model)
     if len(paths) > 1:
         names = ", ".join(path.name for path in paths)
@@ -60,12 +61,11 @@ def echo(
 
 
 def _show(sample: EchoedSample, title: str) -> None:
-    from rich.console import Console
     from rich.text import Text
 
     from echobench.present.terminal import aligned, signs, token_text
 
-    console = Console()
+    console = make_console()
     given = [at for at, token in enumerate(sample.echoed) if token is not None]
     judged = sum(right is not None for right in sample.right)
     lines: dict[str, list[str | Text]] = {

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from echobench.cli.options import AsJson, PluginFiles
+from echobench.output import make_console
 
 
 def list_plugins(
@@ -14,7 +15,6 @@ def list_plugins(
     as_json: AsJson = False,
 ) -> None:
     """List the installed plugins, and why some cannot be used."""
-    from rich.console import Console
     from rich.table import Table
 
     from echobench.core.backend import why_missing
@@ -50,7 +50,7 @@ def list_plugins(
     for kind, name, usable, about, distribution in rows:
         row = (kind, name, "yes" if usable else "no", about, distribution)
         table.add_row(*map(line_of, row))
-    Console().print(table)
+    make_console().print(table)
 
 
 def _summary(documented: object) -> str:

@@ -12,6 +12,9 @@ import typer
 
 from echobench.errors import UsageError
 
+SEPARATOR = re.compile(r",(?![^\[\]]*\])")
+"""A comma between two values: in NAME[key=value,...] it is none."""
+
 
 def argument(metavar: str, help: str) -> Any:
     """Describe a positional argument."""
@@ -20,7 +23,20 @@ def argument(metavar: str, help: str) -> Any:
 
 def option(metavar: str, help: str, *names: str) -> Any:
     """Describe an option with a value, whose name is its parameter's by default."""
-    return typer.Option(*names, metavar=metavar, help=help)
+    return typer.Option(*names, metavar=metavar, help=help, callback=_one_value_each)
+
+
+def _one_value_each(parameter: typer.CallbackParam, values: Any) -> Any:
+    """Return the values; refuse one of an option that is repeated to give several at once."""
+    for value in values if isinstance(values, list | tuple) else ():
+        parts = SEPARATOR.split(value) if isinstance(value, str) else []
+        if len(parts) > 1:
+            name = parameter.opts[0]
+            repeated = " ".join(f"{name} {part.strip()}" for part in parts if part.strip())
+            raise UsageError(
+                f"{name}: expected one value; received {value!r}; repeat the option: {repeated}"
+            )
+    return values
 
 
 def flag(name: str, help: str) -> Any:

@@ -11,6 +11,7 @@ import typer
 from echobench import interrupts
 from echobench.cli import options
 from echobench.cli.options import argument, option
+from echobench.output import make_console
 from echobench.text import say
 
 if TYPE_CHECKING:
@@ -39,8 +40,6 @@ def predict(
     plugin: options.PluginFiles = None,
 ) -> None:
     """Time saved networks on each backend, and check that all predict the same."""
-    from rich.console import Console
-
     from echobench.harness import predicting
     from echobench.harness.saved_networks import networks_at, read_network
     from echobench.machine.cores import most_threads
@@ -75,7 +74,7 @@ def predict(
             finished=_say_failure,
         )
     if form == "table":
-        console = Console()
+        console = make_console()
         for name, table in tables.prediction_tables(predictions, console.width).items():
             say("", name, to=sys.stdout)
             console.print(table)

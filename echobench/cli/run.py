@@ -122,12 +122,13 @@ def run(
     auto = seeds == "auto"
     if not auto and not re.fullmatch(r"-?\d+", seeds):
         raise UsageError(f"--seeds: expected a number or auto; received {seeds!r}")
+    count = 1 if auto else int(seeds)
     request = flow.Request(
         tasks=task or [],
         backends=backend or [],
         engines=engine or [],
         divisions=division or ["closed"],
-        seeds=1 if auto else max(int(seeds), replicates),
+        seeds=max(count, replicates) if count > 0 else count,  # what is refused stays as it was
         auto=auto,
         repeats=repeats,
         replicates=replicates,
@@ -152,7 +153,7 @@ def run(
         tell_host=tell_host,
         memory_limit=options.memory_limit_of(memory_limit),
         retries=options.retries_of(retries),
-        budget_s=options.seconds_of("--budget", budget) if budget else None,
+        budget_s=None if budget is None else options.seconds_of("--budget", budget),
     )
     if flow.execute(request, options.command_line(), dry_run=dry_run, table=True).failed:
         raise typer.Exit(1)

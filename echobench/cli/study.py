@@ -8,6 +8,7 @@ from typing import Annotated
 from echobench import interrupts
 from echobench.cli import options
 from echobench.cli.options import argument, flag, option
+from echobench.output import make_console
 
 
 def study(
@@ -41,8 +42,6 @@ def study(
     ] = False,
 ) -> None:
     """Run a study: one question, one table; the same command again resumes."""
-    from rich.console import Console
-
     from echobench import flow
     from echobench.analysis.scaling import measured, remarks
     from echobench.harness.plan import Selection
@@ -76,7 +75,7 @@ def study(
         seeds=asked.seeds if seeds is None else seeds,
         threads=most_threads(smt) if threads is None else threads,
         smt=smt,
-        timeout_s=options.seconds_of("--timeout", timeout or asked.timeout),
+        timeout_s=options.seconds_of("--timeout", asked.timeout if timeout is None else timeout),
     )
     planned = plan_study(asked, selection, session.plugins)
     if table_only:
@@ -95,7 +94,7 @@ def study(
     if form != "table":
         print(written(rows, form))
         return
-    console = Console()
+    console = make_console()
     console.print(line_of(asked.question))
     several = len(selection.backends) > 1
     names = ("variant", "backend") if several else ("variant",)

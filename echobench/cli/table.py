@@ -13,6 +13,7 @@ import typer
 from echobench.cli import options
 from echobench.cli.options import option
 from echobench.errors import UsageError
+from echobench.output import make_console
 from echobench.present import writing
 from echobench.text import say
 
@@ -107,12 +108,10 @@ def table(
 
 
 def _show(file: IO[str], groups: Sequence[Group], notes: list[str], sentences: list[str]) -> None:
-    from rich.console import Console
-
     from echobench.present.table import terminal
     from echobench.present.terminal import line_of
 
-    console = Console(file=file)
+    console = make_console(file=file)
     console.print(terminal(groups, console.width))
     for line in notes:
         console.print(line_of(line, "dim"))

@@ -11,6 +11,7 @@ from echobench import interrupts
 from echobench.cli import options
 from echobench.cli.options import option
 from echobench.errors import UsageError
+from echobench.output import make_console
 from echobench.text import say
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def tune(
     plugins = Plugins(plugin or [])
     selection = Selection(
         backends=[tuning.search_backend(backend, plugins)],
-        engines=[engine] if engine else [],
+        engines=[] if engine is None else [engine],
         seeds=seeds,
         device=device,
         threads=most_threads(smt) if threads is None else threads,
@@ -110,7 +111,7 @@ def tune(
         say(f"{log.others} candidates were tried under other conditions, and are left out")
     comfort = "candidates and trials so far are recorded; the same command resumes"
     with interrupts.on_interrupt_say(comfort), progress.watcher(None) as watcher:
-        for candidate in tuning.run_search(search, session.matrix, log, watcher, candidates):
+        for candidate in tuning.run_search(search, session.matrix, log, watcher, say, candidates):
             say(f"candidate {candidate.number}: {candidate_sentence(candidate)}")
             if candidate == best(log.candidates):
                 say(f"    the best so far: {search.label(candidate.recipe)}")
@@ -119,8 +120,6 @@ def tune(
 
 def _print(search: Search, tried: list[Candidate], form: options.Format) -> None:
     """Print the best few, and the best one ready to run and to commit."""
-    from rich.console import Console
-
     from echobench.harness.search_space import SEARCHED
     from echobench.present.table import candidate_rows, seconds_text, written
     from echobench.present.terminal import drawn
@@ -132,7 +131,7 @@ def _print(search: Search, tried: list[Candidate], form: options.Format) -> None
         print(written([{**line, "selector": selectors[line["candidate"]]} for line in lines], form))
         return
     if lines:
-        console = Console()
+        console = make_console()
         console.print(drawn(lines, console.width, ("candidate",), ("seeds",)))
     counted = Counter(one.status for one in tried)
     told = ", ".join(f"{number} {status}" for status, number in counted.most_common())

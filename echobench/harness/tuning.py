@@ -33,6 +33,7 @@ from echobench.trial.selectors import default_recipe, division_of, label
 from echobench.trial.trial import BUDGET, FIRST_TUNING_SEED, Trial
 
 LIMIT = 3
+SPENT = "--budget is spent; the same command goes on from here"
 CLEARLY = 2
 """A seed that takes more than this many times the best median so far is clearly worse."""
 
@@ -133,12 +134,13 @@ def run_search(
     matrix: Matrix,
     log: SearchLog,
     watcher: Watcher,
+    say: Callable[[str], None],
     max_candidates: int | None = None,
 ) -> Iterator[Candidate]:
     """Try candidates until there are enough or the matrix' deadline passes; yield each.
 
     A candidate is in the log when it is yielded, and its trials' records in the matrix' store.
-    `max_candidates` includes those that are in the log already.
+    `max_candidates` includes those that are in the log already. Why the search ends is said.
 
     Raises:
         TrainingError: the first recipe fails, other than by missing the target.
@@ -148,7 +150,11 @@ def run_search(
     while max_candidates is None or len(log.candidates) < max_candidates:
         recipe = next_recipe(search.recipe, search.ranges, search.batches, log.candidates)
         number = len(log.candidates)
-        if recipe is None or time.monotonic() > matrix.deadline:
+        if recipe is None:
+            say("the search ends: no other recipe is in its ranges; --fix fewer fields for more")
+            return
+        if time.monotonic() > matrix.deadline:
+            say(f"the search ends: {SPENT}")
             return
         about = {
             "seeds": {"rule": "a search's own, never reported", "first": FIRST_TUNING_SEED},
@@ -164,7 +170,8 @@ def run_search(
 
         candidate = _try_recipe(search, number, recipe, log, run)
         if candidate is None:
-            return  # the budget ended among its seeds, whose records are kept
+            say(f"the search ends among the seeds of candidate {number}: {SPENT}")
+            return
         if recipe == search.recipe and candidate.status == "failed":
             raise TrainingError(
                 f"{search.label(recipe)}, from which the search starts, failed: "
@@ -172,6 +179,7 @@ def run_search(
             )
         log.append(candidate)
         yield candidate
+    say(f"the search ends: {len(log.candidates)} candidates are tried, as --candidates asks")
 
 
 def time_limit(leader: Candidate | None, longest: float) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from echobench.machine.cores import most_threads
+from echobench.output import make_console
 
 LARGE_BYTES = 32_000_000
 """Total size from which processes read files faster than one process."""
@@ -41,7 +41,6 @@ def map_files(
     function: Callable[[Item], Result], items: Sequence[Item], paths: Iterable[Path]
 ) -> Iterator[Result]:
     """Do as `map_items` for items read from files; use processes and a progress bar if large."""
-    from rich.console import Console
     from rich.progress import track
 
     size = 0
@@ -49,13 +48,14 @@ def map_files(
         with contextlib.suppress(OSError):  # reported when it is read
             size += path.stat().st_size
     large = size > LARGE_BYTES
+    console = make_console(stderr=True)
     yield from track(
         map_items(function, items, in_processes=large),
         "reading",
         total=len(items),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
-        disable=not (large and sys.stderr.isatty()),
+        disable=not (large and console.is_interactive),
     )
 
 

@@ -14,6 +14,7 @@ from rich.progress import Progress as Bars
 from rich.text import Text
 
 from echobench.harness.matrix import Watcher
+from echobench.output import make_console
 from echobench.present.terminal import line_of, side_by_side
 from echobench.text import plain, say
 from echobench.trial.job import Look, Progress
@@ -37,11 +38,11 @@ def watcher(total: int | None, *, curves: bool = False) -> Iterator[Watcher]:
 
     A search has no fixed number (None), and prints its own results.
     """
-    console = Console(stderr=True)
+    console = make_console(stderr=True)
     if curves and total is not None:
         with _curves(console, total) as shown:
             yield shown
-    elif console.is_terminal:
+    elif console.is_interactive:
         with _bars(console, total) as shown:
             yield shown
     else:
@@ -52,15 +53,16 @@ def watcher(total: int | None, *, curves: bool = False) -> Iterator[Watcher]:
 def result_message(record: Record) -> str:
     """Return a trial's result as a line, followed by the end of its log if it failed."""
     name = f"{record.task} {record.backend} {record.engine} {record.division} seed {record.seed}"
-    if record.status == "reached" and record.time_to_target_s is not None:
-        text = (
-            f"{name}: certified 100% after {record.time_to_target_s:.3g} s of training, "
-            f"{record.epochs_to_target:,} epochs"
-        )
-    elif record.status == "missed":
-        text = f"{name}: missed, accuracy {record.accuracy:.4%} after {record.epochs:,} epochs"
+    # What was not measured is left out: replicates have no time of their own.
+    seconds, epochs = record.time_to_target_s, record.epochs
+    trained = "" if epochs is None else f" after {epochs:,} epochs"
+    if record.status == "reached":
+        spent = "" if seconds is None else f"{seconds:.3g} s of training, "
+        text = f"{name}: certified 100% after {spent}{record.epochs_to_target or epochs:,} epochs"
+    elif record.status == "missed" and record.accuracy is not None:
+        text = f"{name}: missed, accuracy {record.accuracy:.4%}{trained}"
     else:
-        text = f"{name}: {record.status}, {record.reason}"
+        text = f"{name}: {record.status}" + (f", {record.reason}" if record.reason else trained)
     if record.contradiction is not None:
         text += f"; it does not count, {record.contradiction}"
     log = record.log_tail if record.status == "failed" else []

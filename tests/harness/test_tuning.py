@@ -175,6 +175,7 @@ def test_a_search_that_is_interrupted_goes_on_and_ends_with_a_recipe(
 
     done = echobench(*arguments)
     assert done.returncode == 0, done.stderr
+    assert "the search ends: 2 candidates are tried, as --candidates asks\n" in done.stderr
     assert kept in lines()
     records = [json.loads(line) for line in lines()]
     log = [json.loads(line) for line in (folder / "search.jsonl").read_text().splitlines()]
@@ -206,6 +207,22 @@ def test_a_search_that_is_interrupted_goes_on_and_ends_with_a_recipe(
     assert {row["note"] for row in json.loads(again.stdout)} <= {"start", ""}
     assert echobench("validate", str(folder), "--plugin", "tiny.py").returncode == 0
     assert "no record of seed" not in echobench("table", "--results", str(folder)).stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (["--budget", "0.001s"], "--budget is spent; the same command goes on from here"),
+        (["--candidates", "1", "--budget", "0.001s"], "--budget is spent; the same command"),
+    ],
+)
+def test_a_search_that_ends_early_says_why(
+    options: list[str], why: str, echobench: Command
+) -> None:
+    done = echobench("tune", "--task", "whole", *options)
+    assert done.returncode == 0
+    assert f"the search ends: {why}" in done.stderr
+    assert done.stdout.startswith("0 candidates\n")
 
 
 def test_without_optuna_there_is_one_line() -> None:

@@ -11,14 +11,16 @@ import struct
 import sys
 import termios
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from echobench.present.progress import AXIS, curve
+from echobench.present.progress import AXIS, curve, result_message
 from echobench.store.folder import Store
 from echobench.trial.job import EVENT, Progress
 from echobench.worker.job import _emit
 from tests.conftest import Command
+from tests.records import record
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 CELL = ("run", "--backend", "jax", "--task", "whole[length=8,symbols=8,n_in=3,units=24]",
@@ -94,3 +96,22 @@ def test_unwatched_a_worker_says_nothing_of_looks() -> None:
     _emit(told, Progress(phase="train", epoch=3, accuracy=0.5))
     assert "look" not in told.getvalue()
     assert EVENT.validate_json(told.getvalue()) == Progress(phase="train", epoch=3, accuracy=0.5)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"time_to_target_s": 1.5, "epochs_to_target": 1200, "epochs": 1200},
+         "certified 100% after 1.5 s of training, 1,200 epochs"),
+        ({"epochs_to_target": 1200, "epochs": 1200}, "certified 100% after 1,200 epochs"),
+        ({"status": "missed", "accuracy": 0.5, "epochs": 30},
+         "missed, accuracy 50.0000% after 30 epochs"),
+        ({"status": "missed", "epochs": 30}, "missed after 30 epochs"),
+        ({"status": "timeout", "epochs": 30}, "timeout after 30 epochs"),
+        ({"status": "failed", "reason": "bad luck"}, "failed, bad luck"),
+        ({"status": "failed"}, "failed"),
+    ],
+)  # fmt: skip # what is measured and what is told stand together
+def test_what_was_not_measured_is_not_told(fields: dict[str, Any], told: str) -> None:
+    """Replicates have no time of their own: they were told as "reached, None"."""
+    assert result_message(record(**fields)) == f"partial jax fused closed seed 0: {told}"
