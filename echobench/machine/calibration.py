@@ -207,9 +207,9 @@ def assessed(record: Record) -> Record:
 def disturbances(record: Record) -> list[str]:
     """Describe what disturbed a trial, in a few words each.
 
-    What stopped it, or slowed all of it alike, is named by itself. Else its own training decides: how
-    steady it was from one evaluation to the next. Only where it was not, waiting for a core, stolen
-    time and load are named as causes.
+    What stopped it, or slowed all of it alike, is named by itself. Else its own training decides:
+    how steady it was from one evaluation to the next. Only where it was not, waiting for a core,
+    stolen time and load are named as causes.
     """
     shown = _unsteady(record)
     return [*_stopped(record), *_limited(record), *shown, *(_causes(record) if shown else [])]
