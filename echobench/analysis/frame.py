@@ -6,6 +6,7 @@ A frame can be filtered, and sorted out by division.
 from __future__ import annotations
 
 import difflib
+import itertools
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
@@ -181,10 +182,23 @@ def _joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     for name in map(str, frames[0]):
         parts = [part[name] for part in frames]
         if isinstance(parts[0].dtype, pd.CategoricalDtype):
-            columns[name] = pd.api.types.union_categoricals(parts, sort_categories=True)
+            columns[name] = _union(parts)
         else:
             columns[name] = pd.concat(parts, ignore_index=True)
     return pd.DataFrame(columns)
+
+
+def _union(parts: Sequence[pd.Series[Any]]) -> pd.Categorical:
+    """Return columns by category one below the other.
+
+    pandas' own function takes categories for the same whose texts are (it hashes these), and
+    drops the values of the second: cells of one name, say, that differ in their threads.
+    """
+    there = sorted({*itertools.chain.from_iterable(part.cat.categories for part in parts)})
+    index = pd.Index(there, dtype=parts[0].cat.categories.dtype)
+    # A missing value has the code -1, which is the last place.
+    codes = [np.append(index.get_indexer(p.cat.categories), -1)[p.cat.codes] for p in parts]
+    return pd.Categorical.from_codes(np.concatenate(codes), categories=index)
 
 
 def sorted_out_frame(flat: pd.DataFrame, plugins: Plugins) -> tuple[pd.DataFrame, list[str]]:

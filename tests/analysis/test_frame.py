@@ -29,6 +29,13 @@ def test_a_folder_is_the_frame_of_its_records(folder: Path) -> None:
     pd.testing.assert_frame_equal(frame.load(folder), frame.frame(Store.read(folder)))
 
 
+def test_cells_of_one_name_in_two_files_stay_two(tmp_path: Path) -> None:
+    told = [record(trial={"threads": threads}, key=f"key-{threads}") for threads in (1, 2)]
+    for number, one in enumerate(told):
+        (tmp_path / f"records-{number}.jsonl").write_text(one.to_json() + "\n")
+    assert frame.load(tmp_path).cell.tolist() == [one.cell for one in told]
+
+
 def test_rows_hold_what_the_records_hold() -> None:
     records = latest([r for folder in FOLDERS for r in Store.read(folder)])
     told = [{name: getattr(r, name) for name in TABLE_FIELDS} for r in map(assessed, records)]
