@@ -51,12 +51,14 @@ if TYPE_CHECKING:
     from echobench.flow import Request, run
     from echobench.harness.remote import run_packed_job, unpack_records
     from echobench.plugin.interfaces import Connection, Executor, Observer, Site, Study, Variant
-    from echobench.text import file_name, plain
+    from echobench.text import file_name, plain, say
     from echobench.trial.job import Job, Progress
     from echobench.trial.record import Record
     from echobench.trial.trial import Trial
+    from echobench.trial.variables import DEVICE_GRANTS
 
 __all__ = [
+    "DEVICE_GRANTS",
     "MISSING",
     "Backend",
     "Coding",
@@ -107,6 +109,7 @@ __all__ = [
     "plain",
     "run",
     "run_packed_job",
+    "say",
     "sequence_to_sequence",
     "to_supervised",
     "uniform_sequences",
@@ -128,7 +131,8 @@ _NAMES = {
     "harness.remote": "run_packed_job unpack_records",
     "trial.trial": "Trial",
     "trial.record": "Record",
-    "text": "file_name plain",
+    "trial.variables": "DEVICE_GRANTS",
+    "text": "file_name plain say",
     "errors": "EchobenchError ExecutorError JobLostError StorageError UnavailableError "
     "UnsupportedError UsageError",
 }

@@ -109,7 +109,7 @@ def execute(
     request: Request, command: Sequence[str], *, dry_run: bool = False, table: bool = False
 ) -> Session:
     """Plan, run and record what is asked for; print the table, or the plan alone, if wanted."""
-    session = Session(request, command, quick=request.quick)
+    session = Session(request, command, quick=request.quick, device=request.device)
     rounds = session.rounds(request)
     trials = next(rounds)
     done = session.done(None if request.auto else {trial.key for trial in trials})
@@ -141,6 +141,7 @@ class Session:
         quick: whether the trials are smoke runs, which are kept apart.
         plugins: loaded ones; those of `options` by default.
         gate: whether trials pass the parity gate.
+        device: that they train on.
 
     Attributes:
         keys: of the trials asked for so far.
@@ -155,6 +156,7 @@ class Session:
         quick: bool = False,
         plugins: Plugins | None = None,
         gate: bool = True,
+        device: str = "cpu",
     ) -> None:
         self.plugins = plugins or Plugins(options.plugin_files)
         self.executor = make_executor(options.executor, options.address, self.plugins)
@@ -162,6 +164,7 @@ class Session:
         self.store = Store(options.results, quick=quick)
         self.keys: set[str] = set()
         self.failed = False
+        self._device = device
         self._budget_s = options.budget_s
         self.matrix = Matrix(
             plugins=self.plugins,
@@ -182,7 +185,7 @@ class Session:
     @property
     def machine(self) -> Machine | None:
         """Return this machine; None where a trial that any machine recorded is done."""
-        return facts.machine_facts() if self.executor.local else None
+        return facts.machine_of(self._device) if self.executor.local else None
 
     @property
     def is_out_of_time(self) -> bool:

@@ -29,6 +29,7 @@ def imported_by(code: str) -> set[str]:
 
 def test_the_public_names() -> None:
     assert echobench.__all__ == [
+        "DEVICE_GRANTS",
         "MISSING",
         "Backend",
         "Coding",
@@ -79,6 +80,7 @@ def test_the_public_names() -> None:
         "plain",
         "run",
         "run_packed_job",
+        "say",
         "sequence_to_sequence",
         "to_supervised",
         "uniform_sequences",

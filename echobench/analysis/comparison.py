@@ -36,7 +36,7 @@ ALL = "all tasks"
 APART = "they are of different machines; to compare these, say machine=... of each side"
 PRECISION = ("matmul_precision", "tf32")
 """Settings of a backend's execution that change its precision."""
-OF_TRIAL = ("threads", "smt", "devices", "bound", "repeat")
+OF_TRIAL = ("threads", "smt", "devices", "bound", "repeat", "environment")
 """Of `KEYS`, fields of the trial."""
 KEYS = ("task", "backend", "engine", "division", "device", *OF_TRIAL, "seed", "machine")
 """What a side can choose; the two trials of a pair are equal in all that neither side chooses."""
@@ -107,6 +107,8 @@ class Side:
 def _field(record: Record, key: str) -> Any:
     if key == "machine":
         return record.machine_class
+    if key == "environment":
+        return record.cell.variables
     return getattr(record.trial if key in OF_TRIAL else record, key)
 
 
@@ -248,8 +250,12 @@ def _frame(records: Sequence[Record]) -> pd.DataFrame:
     """Return records as a frame, with columns for those of `KEYS` that it lacks."""
     flat = frame(records)
     missing = ("threads", "smt", "devices", "bound")
-    columns = {key: [str(getattr(c, key)) for c in flat.cell] for key in missing}
-    return flat.assign(**columns, repeat=[record.trial.repeat for record in records])
+    columns = {key: [str(getattr(cell, key)) for cell in flat.cell] for key in missing}
+    return flat.assign(
+        **columns,
+        environment=[cell.variables for cell in flat.cell],
+        repeat=[record.trial.repeat for record in records],
+    )
 
 
 def _name(names: Sequence[str], values: Sequence[Any]) -> str:
@@ -314,6 +320,7 @@ def cautions(a: Sequence[Record], b: Sequence[Record]) -> list[str]:
         "machine": lambda r: r.machine_class,
         "versions": lambda r: {name: r.trial.versions[name] for name in sorted(shared)},
         "precision": lambda r: {name: r.execution[name] for name in sorted(settings)},
+        "environment": lambda r: r.cell.variables,
         "bound of certificates": lambda r: r.trial.bound or "the old rule",
         "task source": lambda r: {r.trial.task: r.trial.source},
     }

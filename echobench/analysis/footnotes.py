@@ -34,6 +34,8 @@ MOST = 3
 """How many differences a note lists."""
 DRAWS = 999
 """Resamples of a break-even."""
+SHARED = ("device", "threads", "smt", "recipe", "source", "bound", "environment")
+"""Fields in which the cells of a variant are equal."""
 Cells = dict[str, list[pd.DataFrame]]
 """The records of cells that differ in backend and engine only, by these two."""
 
@@ -308,7 +310,7 @@ def variants(flat: pd.DataFrame) -> dict[str, Cells]:
     names: dict[tuple[Cell, str, str, str], str] = {}
     groups = flat.groupby(["cell", "machine", *CELL[:4]], sort=False, observed=True)
     for (cell, machine, task, backend, engine, division), group in groups:
-        shared = cast(Cell, cell).only("device", "threads", "smt", "recipe", "source", "bound")
+        shared = cast(Cell, cell).only(*SHARED)
         key = (shared, str(task), str(division), str(machine))
         names[key] = f"{task} {division}"
         found[key][f"{backend} {engine}"].append(group)

@@ -30,7 +30,7 @@ class Field(NamedTuple):
     """What the rows of one table share: only they are compared with each other.
 
     `bound` is that of the certificate; 0 for the old rule, by which 1,000 sequences certify at
-    every attempt.
+    every attempt. `environment` has the variables that workers were given.
     """
 
     division: str
@@ -41,6 +41,7 @@ class Field(NamedTuple):
     smt: bool
     source: str
     bound: float
+    environment: str = ""
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,9 @@ def _fields(records: Sequence[Record]) -> dict[Field, list[Standing]]:
     cells: dict[Field, dict[Cell, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         cell = record.cell
-        conditions = (cell.label, cell.device, cell.threads, cell.smt, cell.source, cell.bound)
+        conditions = (
+            cell.label, cell.device, cell.threads, cell.smt, cell.source, cell.bound, cell.variables
+        )  # fmt: skip # one line reads better
         shared = Field(cell.division, record.machine_class, *conditions)
         cells[shared][cell].append(record)
     return {

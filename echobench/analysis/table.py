@@ -21,9 +21,9 @@ from echobench.errors import UnknownNameError
 from echobench.trial.cell import Cell
 
 GROUP_BY = ("task", "division")
-GROUPS = (*CELL, "devices", "threads", "smt", "units", "bound", "machine")
+GROUPS = (*CELL, "devices", "threads", "smt", "units", "bound", "environment", "machine")
 """Columns that rows can be grouped by."""
-APART = ("division", "bound", "machine")
+APART = ("division", "bound", "environment", "machine")
 """Columns that every grouping keeps apart."""
 TIME, UPDATE = "time to target", "ms/update"
 """Columns that decide which row is best: the second if no row of the group has the first."""
@@ -124,6 +124,7 @@ def _row(cell: Cell, machine: str, flat: pd.DataFrame, clock: str) -> Row:
             "smt": str(cell.smt),
             "units": units,
             "bound": f"{cell.bound:g}" if cell.bound else "old rule",
+            "environment": cell.variables,
             "machine": machine,
         },
         cell=cell,
@@ -180,6 +181,7 @@ def _note(flat: pd.DataFrame, cell: Cell) -> str:
         "fingerprint not compared": flat.uncompared.sum(),
         "100% did not last": ((flat.status == "reached") & ~flat.lasted).sum(),
         "compiled programs kept": len(flat) if cell.cache else 0,
+        f"with {cell.variables}": len(flat) if cell.environment else 0,
         "disturbed": disturbed(flat).sum(),
         "above the measured matrix rate": flat.limit_reason.notna().sum(),
     }
@@ -209,9 +211,10 @@ def grouped(
 ) -> list[Group]:
     """Return the summary's rows in groups that share the columns of `group_by`.
 
-    Divisions, bounds of the certificate and classes of machines are always apart, and so are seeds
-    that were trained together (replicates), which share a clock. Each group is sorted by the column
-    `sort`, with `-` before it the largest first, missing values last; by names by default.
+    Divisions, bounds of the certificate, variables handed to workers and classes of machines are
+    always apart, and so are seeds that were trained together (replicates), which share a clock.
+    Each group is sorted by the column `sort`, with `-` before it the largest first, missing values
+    last; by names by default.
 
     Raises:
         UnknownNameError: an unknown column.

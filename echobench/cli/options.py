@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -98,6 +99,15 @@ MemoryLimit = Annotated[
         "--memory-limit",
     ),
 ]
+Variables = Annotated[
+    Names,
+    option(
+        "NAME[=VALUE]",
+        "Variable to hand to the workers, with its value here or VALUE; recorded, and apart in "
+        "every table; repeatable (default: none)",
+        "--env",
+    ),
+]
 Retries = Annotated[int, option("N", "How often to retry a failed trial", "--retries")]
 ExecutorName = Annotated[
     str,
@@ -156,6 +166,22 @@ def retries_of(number: int) -> int:
     if number < 0:
         raise UsageError(f"--retries: expected 0 or more; received {number}")
     return number
+
+
+def variables_of(given: Sequence[str] | None) -> dict[str, str]:
+    """Return the variables of `--env`: NAME=VALUE, or NAME with the value that it has here."""
+    found: dict[str, str] = {}
+    for text in given or ():
+        name, equals, value = text.partition("=")
+        if not equals:
+            if name not in os.environ:
+                raise UsageError(
+                    f"--env {name}: it is not set here; write --env {name}=VALUE, or set it"
+                )
+            value = os.environ[name]
+        if found.setdefault(name, value) != value:
+            raise UsageError(f"--env {name}: given twice, with different values")
+    return found
 
 
 def filters(**chosen: Sequence[object] | None) -> dict[str, list[str]]:

@@ -23,6 +23,7 @@ def study(
     smt: options.Smt = False,
     executor: options.ExecutorName = "local",
     address: options.Address = None,
+    env: options.Variables = None,
     timeout: Annotated[
         str | None,
         option(
@@ -76,6 +77,7 @@ def study(
         threads=most_threads(smt) if threads is None else threads,
         smt=smt,
         timeout_s=options.seconds_of("--timeout", asked.timeout if timeout is None else timeout),
+        environment=options.variables_of(env),
     )
     planned = plan_study(asked, selection, session.plugins)
     if table_only:

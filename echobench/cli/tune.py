@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -53,6 +54,7 @@ def tune(
     device: options.Device = "cpu",
     threads: options.Threads = None,
     smt: options.Smt = False,
+    env: options.Variables = None,
     results: Annotated[
         Path | None, option("FOLDER", "Folder of the records (default: results/tune/TASK)")
     ] = None,
@@ -84,6 +86,7 @@ def tune(
         threads=most_threads(smt) if threads is None else threads,
         smt=smt,
         timeout_s=options.seconds_of("--timeout", timeout),
+        environment=options.variables_of(env),
     )
     fixed = pairs("--fix", fix or [], "FIELD=VALUE")
     search = tuning.plan_search(task, fixed, selection, plugins)
@@ -145,9 +148,10 @@ def _print(search: Search, tried: list[Candidate], form: options.Format) -> None
     if found != first:
         told += f"; at the start {seconds_text(first.objective) or first.status}"
     trial = search.trials[0]
+    given = (f"--env {shlex.quote(f'{n}={v}')} " for n, v in trial.environment.items())
     print(
         f"\nechobench run --backend {trial.backend} --engine {trial.engine} "
-        f"--division {search.division} --seeds {len(search.trials)} "
+        f"--division {search.division} --seeds {len(search.trials)} {''.join(given)}"
         f"--task '{search.label(found.recipe)}'"
     )
     print(f"\n{toml(search.name, found, told)}")

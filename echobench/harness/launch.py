@@ -22,11 +22,7 @@ from echobench.machine.cores import reserved_cores, why_too_many
 from echobench.text import say
 from echobench.trial.job import ATTEMPT, Failure, Job, Progress, Report, Result
 from echobench.trial.record import Record
-
-KEPT_VARIABLES = (
-    "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "SYSTEMROOT", "TMPDIR",
-)  # fmt: skip # one line reads better
-"""All that a worker inherits. Every `KERAS_*` of the user's, above all, is dropped."""
+from echobench.trial.variables import KEPT, device_variables
 
 
 def say_waiting(progress: Progress) -> None:
@@ -160,9 +156,11 @@ def _run_once(
     started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
     provenance: dict[str, Any] = {
         "command": [*map(privacy.redact, job.command)],
-        "machine": facts.machine_facts(),
+        "machine": facts.machine_of(job.trial.device),
         "git": facts.git_state(),
     }
+    if granted := granted_devices(job.trial.device):
+        provenance["granted"] = {name: privacy.redact(value) for name, value in granted.items()}
     base: dict[str, Any] = {"started_at": started_at, "provenance": {**provenance, **job.about}}
     cached = _count_files(job.cache)
     if job.cache is not None:
@@ -237,6 +235,9 @@ def _work(job: Job, backend: Backend, log: Path, report: Report) -> list[dict[st
 def environment(backend: Backend, job: Job, home: str) -> dict[str, str]:
     """Return the worker's environment, built from an allow-list.
 
+    What the trial's user hands over (`--env`) replaces nothing that is set here, and what a
+    backend sets replaces all: torch on the CPU, say, hides the GPUs.
+
     Args:
         backend: the worker's backend.
         job: what it runs.
@@ -245,14 +246,21 @@ def environment(backend: Backend, job: Job, home: str) -> dict[str, str]:
     trial = job.trial
     threads = str(trial.threads)
     cache = {} if job.cache is None else backend.cache_environment(str(job.cache.resolve()))
+    inherited = {name: os.environ[name] for name in KEPT if name in os.environ}
+    if path := _searched(inherited.pop("PYTHONPATH", "")):
+        inherited["PYTHONPATH"] = path
     return {
-        **{name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ},
+        **trial.environment,
+        **inherited,
+        **granted_devices(trial.device),
         "KERAS_BACKEND": backend.keras_backend,
         "KERAS_HOME": home,
         "OMP_NUM_THREADS": threads,
         "MKL_NUM_THREADS": threads,
         "OPENBLAS_NUM_THREADS": threads,
         "PYTHONHASHSEED": "0",
+        # A `random.py` in the current folder is none of ours; also for what a worker starts.
+        "PYTHONSAFEPATH": "1",
         "PYTHONUNBUFFERED": "1",
         # Files left behind go with the folder; child processes are known by it, too.
         "TMPDIR": home,
@@ -261,6 +269,19 @@ def environment(backend: Backend, job: Job, home: str) -> dict[str, str]:
         **backend.environment(trial.device, trial.threads),
         **cache,
     }
+
+
+def granted_devices(device: str) -> dict[str, str]:
+    """Return the variables that say which GPUs this process was granted; none on the CPU.
+
+    They are those of the process that runs the job: Ray sets them in a task's, Slurm in a job's.
+    """
+    return device_variables(os.environ) if device == "gpu" else {}
+
+
+def _searched(path: str) -> str:
+    """Return a `PYTHONPATH` without its empty entries, which stand for the current folder."""
+    return os.pathsep.join(filter(None, path.split(os.pathsep)))
 
 
 def kill_children(parent: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -12,6 +12,7 @@ from echobench.core.backend import Backend
 from echobench.core.task import Recipe, Task
 from echobench.core.versions import module_version
 from echobench.errors import UnknownNameError, UsageError
+from echobench.machine import privacy
 from echobench.plugin.manager import Plugins, Provided
 from echobench.trial.cell import StoredTrial
 from echobench.trial.selectors import default_recipe, division_of, explained, label, parsed
@@ -26,6 +27,7 @@ from echobench.trial.trial import (
     SUSTAIN,
     Trial,
 )
+from echobench.trial.variables import COMMON, uncommon, why_refused
 
 LEAST_BOUND, MOST_BOUND = 1e-6, 0.5
 """Of an error rate: the least needs four million sequences, the most says nothing."""
@@ -51,6 +53,7 @@ class Selection(BaseModel):
         cache: whether to keep and use compiled programs.
         replicates: seeds trained together in one program; 0 for one at a time.
         devices: over which each batch is split in equal parts.
+        environment: variables that workers are handed, by name.
         quick: whether these are smoke runs, which are kept apart.
     """
 
@@ -70,6 +73,7 @@ class Selection(BaseModel):
     cache: bool = False
     replicates: int = 0
     devices: int = 1
+    environment: dict[str, str] = {}
     quick: bool = False
 
 
@@ -101,6 +105,7 @@ def plan(selection: Selection, plugins: Plugins) -> list[Trial]:
             f"--seeds: expected at most {FIRST_TUNING_SEED:,}, the first seed of searches; "
             f"received {selection.seeds:,}"
         )
+    check_variables(selection.environment)
     if selection.replicates < 0 or selection.replicates == 1:
         raise UsageError(f"--replicates: expected 2 or more; received {selection.replicates}")
     if selection.replicates and selection.cache:
@@ -122,6 +127,8 @@ def plan(selection: Selection, plugins: Plugins) -> list[Trial]:
         for engine in _engines(selection, backend.value)
         for repeat in range(selection.repeats)
     ]
+    for _, division, _, task, recipe, backend, _ in cells:
+        _check_variables_of(selection, division_of(task, recipe, division), backend.value)
     for _, _, task, recipe in tasks:
         samples = recipe.batch * recipe.sequences
         if samples % selection.devices:
@@ -223,6 +230,7 @@ def _trial(
         replicates=selection.replicates,
         devices=selection.devices,
         smt=selection.smt,
+        environment=dict(sorted(selection.environment.items())),
         versions={"echobench": module_version("echobench"), **backend.value.versions()},
         source=task.source_hash(),
     )
@@ -233,6 +241,39 @@ def _trial(
             f"{trial.name}: expected numbers that a record can hold, of at most 64 bits; {error}"
         ) from error
     return trial
+
+
+def check_variables(variables: Mapping[str, str]) -> None:
+    """Raise UsageError unless a user may hand these variables to workers, and records hold them."""
+    for name, value in variables.items():
+        refused = why_refused(name)
+        if refused is not None:
+            raise UsageError(f"--env {name}: {refused}")
+        published = privacy.redact(value)
+        if published != value:
+            raise UsageError(
+                f"--env {name}: expected a value that a record can publish, without names of this "
+                f"machine, its users and their folders; of the one received it would keep "
+                f"{published!r}"
+            )
+
+
+def _check_variables_of(selection: Selection, division: str, backend: Backend) -> None:
+    """Raise UsageError where a backend sets a variable itself, or the closed division has none."""
+    own = {
+        *backend.environment(selection.device, selection.threads),
+        *backend.cache_environment("folder"),
+    }
+    for name in selection.environment:
+        if name in own:
+            raise UsageError(f"--env {name}: backend {backend.name!r} sets it itself")
+    refused = uncommon(selection.environment) if division == "closed" else []
+    if refused:
+        raise UsageError(
+            f"--env {refused[0]}: expected a variable that acts on every backend alike "
+            f"({', '.join(COMMON)}); others may speed up one backend alone, and only --division "
+            "open takes them"
+        )
 
 
 def check_device(device: str) -> None:

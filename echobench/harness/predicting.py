@@ -265,6 +265,7 @@ def _trial_on(
             "threads": setting.threads,
             "smt": False,
             "timeout_s": setting.timeout_s,
+            "environment": {},  # of who trained the network: nobody here asked for them
             "plugins": sorted({plugins.tasks[model.trial.task].plugin, provided.plugin}),
             "versions": {"echobench": module_version("echobench"), **backend.versions()},
         }

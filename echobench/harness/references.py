@@ -72,6 +72,7 @@ class References:
                 "sustain": 0,
                 "replicates": 0,
                 "devices": 1,
+                "environment": {},
                 "cache": False,
                 "quick": False,
                 "plugins": sorted({self._plugins.tasks[trial.task].plugin, self._backend.plugin}),

@@ -74,12 +74,14 @@ class Search:
             "versions", "source",
         }  # fmt: skip # one line reads better
         unsearched = set(Recipe.model_fields) - {*self.ranges, "epochs"}
+        environment = self.trials[0].environment
         return {
             **self.trials[0].model_dump(mode="json", include=compared),
             **({"smt": True} if self.trials[0].smt else {}),  # older searches have no such key
+            **({"environment": environment} if environment else {}),  # older logs have none
             "recipe": self.recipe.model_dump(mode="json", include=unsearched),
             "seeds": [trial.seed for trial in self.trials],
-            "machine": facts.machine_facts().kind,
+            "machine": facts.machine_of(self.trials[0].device).kind,
         }
 
     def label(self, recipe: Recipe) -> str:
@@ -146,7 +148,8 @@ def run_search(
         TrainingError: the first recipe fails, other than by missing the target.
         StorageError: the folder cannot be written; records in it are kept.
     """
-    done = matrix.store.done(facts.machine_facts(), also=("timeout",))
+    machine = facts.machine_of(search.trials[0].device)
+    done = matrix.store.done(machine, also=("timeout",))
     while max_candidates is None or len(log.candidates) < max_candidates:
         recipe = next_recipe(search.recipe, search.ranges, search.batches, log.candidates)
         number = len(log.candidates)

@@ -17,10 +17,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import psutil
 from msgspec import UNSET
 
-from echobench.machine import control_groups
+from echobench.machine import control_groups, gpus
 from echobench.trial.record import Machine
 
 SYSTEM = Path("/")
@@ -36,7 +37,6 @@ T = TypeVar("T")
 def machine_facts() -> Machine:
     """Return what a record says of its machine; cached, since reading the CPU takes a second."""
     quota = processor_quota()
-    gpus = _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
     memory = known(psutil.virtual_memory)
     limit = control_groups.memory_limit(SYSTEM)
     if limit is not None and memory and limit >= memory.total:
@@ -46,12 +46,28 @@ def machine_facts() -> Machine:
         architecture=platform.machine(),
         system=f"{platform.system()} {platform.release()}",
         cores=usable_cores(),
-        gpus=tuple(gpus.splitlines()) if gpus else (),
+        gpus=gpus.names(_gpus()),
         memory_bytes=memory.total if memory else None,
         quota=UNSET if quota is None else quota,
         memory_limit_bytes=UNSET if limit is None else limit,
         python=platform.python_version(),
     )
+
+
+def machine_of(device: str) -> Machine:
+    """Return what a record on a device says of its machine: of its GPUs only those granted to it.
+
+    On the CPU these are all: a grant changes nothing there.
+    """
+    machine = machine_facts()
+    if device != "gpu":
+        return machine
+    return msgspec.structs.replace(machine, gpus=gpus.granted(_gpus(), os.environ))
+
+
+@functools.cache
+def _gpus() -> list[gpus.Gpu]:
+    return gpus.read_listing(_output(*gpus.LISTING) or "")
 
 
 def host_and_user() -> dict[str, str]:

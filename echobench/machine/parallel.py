@@ -33,8 +33,12 @@ def map_items(
     if not in_processes or workers < 2:
         yield from map(function, items)
         return
-    with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker) as pool:
-        yield from pool.map(function, items)
+    with contextlib.ExitStack() as stack:
+        with _safe_path():  # all of them start in these calls
+            pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker)
+            stack.enter_context(pool)
+            results = pool.map(function, items)
+        yield from results
 
 
 def map_files(
@@ -57,6 +61,23 @@ def map_files(
         transient=True,
         disable=not (large and console.is_interactive),
     )
+
+
+@contextlib.contextmanager
+def _safe_path() -> Iterator[None]:
+    """Have the Pythons that start meanwhile import nothing from the current folder.
+
+    A `socket.py` there would end each of them before it could take this process' own path.
+    """
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
 
 
 def _start_worker() -> None:

@@ -124,6 +124,7 @@ def _command(rows: Sequence[Row], seeds: int, results: Path | None) -> str:
         "--device": [device for device in every("device")[:1] if device != "cpu"],
         "--max-epochs": [] if cells[0].max_epochs == usual else every("max_epochs")[:1],
         "--bound": [] if cells[0].bound in {0.0, default} else every("bound")[:1],
+        "--env": [f"{name}={value}" for name, value in cells[0].environment],
         "--seeds": [str(seeds)],
         "--results": [] if results is None else [str(results)],
     }.items():

@@ -27,6 +27,7 @@ from echobench.store.rules import FRESH, RULES, doubts, trial_matches, updates_p
 from echobench.trial.cell import Cell, StoredRecipe
 from echobench.trial.record import Record
 from echobench.trial.selectors import default_recipe
+from echobench.trial.variables import uncommon
 
 FRAMEWORKS = ("flax", "jax", "keras", "tensorflow", "torch")
 """What no task may import where records are checked."""
@@ -242,13 +243,14 @@ def moved(record: Any, why: Sequence[str]) -> str:
 
 
 def why_open(cell: Cell, division: str, plugins: Plugins) -> list[str]:
-    """Return how the recipe of a closed cell differs from its task's, if the task is installed."""
+    """Return what is open in a closed cell: variables; its recipe, if the task is installed."""
     if division != "closed":
         return []
+    variables = [f"workers were given {name}" for name in uncommon(dict(cell.environment))]
     task = _task(cell.task, dict(cell.parameters), plugins)
     if task is None or task.source_hash() != cell.source:
-        return []
-    return _differences(cell.recipe, task)
+        return variables
+    return variables + _differences(cell.recipe, task)
 
 
 def _task(name: str, parameters: Mapping[str, Any], plugins: Plugins) -> Task | None:

@@ -28,6 +28,7 @@ from echobench.trial.trial import (
     SUSTAIN,
     Trial,
 )
+from echobench.trial.variables import uncommon, variables_text, why_refused
 
 Rule = Callable[[Record], Iterator[tuple[str, str]]]
 """Yields the violations by a record: the subject and the message of each."""
@@ -92,6 +93,8 @@ def unusual(cell: Cell) -> dict[str, str]:
         found["bound"] = "certified by the old rule"
     elif cell.bound != bound:
         found["bound"] = f"a bound of its own: {cell.bound:g}"
+    if cell.environment:
+        found["environment"] = f"variables of its own: {cell.variables}"
     return found
 
 
@@ -135,6 +138,20 @@ def _suite(record: Record) -> Iterator[tuple[str, str]]:
             yield name, f"expected the suite's {value}; received {getattr(trial, name)}"
     if counted != (trial.bound > 0):
         yield "bound", f"expected {'one' if counted else 'none'} in a record of its schema"
+
+
+def _variables(record: Record) -> Iterator[tuple[str, str]]:
+    """Check that its worker was handed what this suite hands over, and none hides a name."""
+    for name, value in record.trial.environment.items():
+        refused = why_refused(name)
+        if refused is not None:
+            yield "environment", f"{name}: {refused}"
+        elif record.division == "closed" and uncommon([name]):
+            yield (
+                "environment",
+                f"{variables_text({name: value})} may speed up one backend alone, which the "
+                "closed division does not take",
+            )
 
 
 def _version(record: Record) -> Iterator[tuple[str, str]]:
@@ -542,7 +559,7 @@ FRESH: tuple[Rule, ...] = (
 )  # fmt: skip # one line reads better
 """What holds of each record that was just made, however noisy the machine."""
 RULES: tuple[Rule, ...] = (
-    *(_suite, _version, _start, _ledger, _target, _certifications, _curve, _arithmetic),
+    *(_suite, _variables, _version, _start, _ledger, _target, _certifications, _curve, _arithmetic),
     *(_possible, _parity, _judged, _fingerprint),
     *(_finished, _answers, _cores, _disturbed, _declared),
 )

@@ -115,7 +115,7 @@ def check_imports(plugin: str, plugins: Plugins, task: str = "") -> str:
     The frameworks are those that the backends among `plugins` require. A task is instantiated
     and framed as well, as every plan does.
     """
-    command = [sys.executable, "-c", _LIST_IMPORTS, plugin, task]
+    command = [sys.executable, "-P", "-c", _LIST_IMPORTS, plugin, task]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from echobench.trial.trial import Trial, is_usual, trial_key
+from echobench.trial.variables import variables_text
 
 LARGEST_INTEGER = 2**63 - 1
 LARGEST_FLOAT = 1.7976931348623157e308
@@ -67,6 +68,7 @@ class StoredTrial(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True)
     replicates: Whole = 0
     devices: Whole = 1
     smt: bool = False
+    environment: dict[str, str] = {}
     versions: dict[str, str]
     source: str
 
@@ -111,6 +113,7 @@ class Cell(Struct, kw_only=True, frozen=True, cache_hash=True):
     quick: bool
     cache: bool
     replicates: int
+    environment: Pairs
     versions: Pairs
     beyond: Pairs | None = None
 
@@ -154,6 +157,11 @@ class Cell(Struct, kw_only=True, frozen=True, cache_hash=True):
         """Return the cell as JSON, the same for equal cells; digests are taken of it."""
         return _encoder.encode(self._fields()).decode()
 
+    @property
+    def variables(self) -> str:
+        """Return the variables that its workers were given, as a shell takes them."""
+        return variables_text(dict(self.environment or ()))
+
     def leaves(self) -> dict[str, Any]:
         """Return the fields flat and in order of their names: `recipe.units`, `threads`.
 
@@ -164,7 +172,7 @@ class Cell(Struct, kw_only=True, frozen=True, cache_hash=True):
     def _fields(self) -> dict[str, Any]:
         fields = {name: getattr(self, name) for name in self.__struct_fields__}
         given = {n: v for n, v in fields.items() if v is not None and not is_usual(n, v)}
-        for name in ("parameters", "versions", "beyond"):
+        for name in ("parameters", "environment", "versions", "beyond"):
             if name in given:
                 given[name] = dict(given[name])
         return msgspec.to_builtins(given, order="sorted")  # type: ignore[no-any-return]

@@ -94,6 +94,7 @@ class Provenance(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults
         machine, git: where it ran, and from which checkout.
         cores: reserved for its workers, where the system can keep a process to cores.
         unlocked: why other jobs might use these cores too.
+        granted: of a run on GPUs, the variables that said which of them were its own.
         load_before, load_after: processes that ran or waited, mean of a minute.
         steal_fraction: share of the processors that other virtual machines took.
         memory_limit_bytes: of the worker.
@@ -114,6 +115,7 @@ class Provenance(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults
     git: Git | UnsetType | None = UNSET
     cores: list[Whole] | None = None
     unlocked: str | None = None
+    granted: dict[str, str] | None = None
     load_before: Finite | None = None
     memory_limit_bytes: Whole | None = None
     steal_fraction: Finite | UnsetType | None = UNSET

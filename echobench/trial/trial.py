@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from echobench.core.task import Recipe
+from echobench.trial.variables import variables_text
 
 ENGINES = ("fused", "fit", "native", "compiled")
 DIVISIONS = ("closed", "open")
@@ -19,9 +20,9 @@ SUSTAIN = 3
 BUDGET = 10
 """Epochs that a trial may take, as a multiple of the recipe's."""
 QUICK_EPOCHS, QUICK_MEASURE, QUICK_BOUND = 20, 50, 0.06
-ADDED_LATER = {
+ADDED_LATER: dict[str, Any] = {
     "repeat": 0, "sustain": 0, "cache": False, "replicates": 0, "devices": 1, "smt": False,
-    "bound": 0.0, "certify": 0,
+    "bound": 0.0, "certify": 0, "environment": {},
 }  # fmt: skip # in two lines it reads better
 """Fields that older records lack, or that only they have, with the values of the trials without:
 these are no part of a key."""
@@ -50,6 +51,7 @@ class Trial(BaseModel):
         replicates: how many seeds train in one program; 0 for one seed alone.
         devices: number of devices over which each batch is split in equal parts.
         smt: whether each hyperthread of a core takes a thread.
+        environment: variables that the user hands to the worker, by name.
         versions: of echobench, Keras and the framework.
         source: digest of the task's file.
     """
@@ -79,6 +81,7 @@ class Trial(BaseModel):
     replicates: int = 0
     devices: int = 1
     smt: bool = False
+    environment: dict[str, str] = {}
     versions: dict[str, str]
     source: str
 
@@ -101,8 +104,9 @@ class Trial(BaseModel):
         """Return a short name for people."""
         again = f" repeat {self.repeat}" if self.repeat else ""
         spread = f" on {self.devices} devices" if self.devices > 1 else ""
+        given = f" with {variables_text(self.environment)}" if self.environment else ""
         cell = f"{self.label} {self.backend} {self.engine} {self.division}"
-        return f"{cell} seed {self.seed}{again}{spread}"
+        return f"{cell} seed {self.seed}{again}{spread}{given}"
 
 
 def trial_key(fields: Mapping[str, Any]) -> str:

@@ -229,6 +229,27 @@ def test_what_else_differs_is_told() -> None:
     assert cautions(told(), [other])[0].startswith("different machine")
     (line,) = cautions(told(), told(bound=0.0, certify=1000))
     assert line == 'different bound of certificates: A has 0.003, B "the old rule"'
+    (line,) = cautions(told(), told(environment={"TZ": "UTC"}))
+    assert line == 'different environment: A has "", B "TZ=UTC"'
+
+
+def test_trials_whose_workers_had_other_variables_are_no_pair(tmp_path: Path) -> None:
+    usual, given = (
+        [
+            record(seed, seconds_per_update=float(factor), trial={"environment": environment})
+            for seed in range(6)
+        ]
+        for factor, environment in ((1, {}), (2, {"XLA_FLAGS": "--a=b"}))
+    )
+    a, b = Side.parse(str(tmp_path), tmp_path), Side.parse(str(tmp_path), tmp_path)
+    with pytest.raises(UsageError, match="has a partner"):
+        compare(a, b, (usual, given), ["seconds_per_update"])
+    a, b = (
+        Side.parse(f"{tmp_path}[environment={text}]", tmp_path) for text in ("", "XLA_FLAGS=--a=b")
+    )
+    assert b.chosen == {"environment": "XLA_FLAGS=--a=b"}
+    (found,) = compare(a, b, (usual, given), ["seconds_per_update"])
+    assert found.verdict.ratio.value == 2.0
 
 
 def test_trials_of_different_bounds_are_no_pair(tmp_path: Path) -> None:

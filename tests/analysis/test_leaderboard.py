@@ -13,7 +13,7 @@ from echobench.analysis.statistics import Estimate
 from echobench.plugin.manager import Plugins
 from echobench.present.terminal import MARK
 from echobench.trial.record import Record
-from echobench.trial.trial import BOUND, FIRST_TUNING_SEED, QUICK_MEASURE
+from echobench.trial.trial import BOUND, FIRST_TUNING_SEED, QUICK_MEASURE, trial_key
 from tests.conftest import Command
 from tests.records import (
     RESULTS,
@@ -183,6 +183,16 @@ def test_rows_by_the_old_rule_stand_apart_and_doubts_are_told(
         0.0: [["certified by the old rule"]],
         BOUND: [["not compared with a reference"]],
     }
+
+
+def test_rows_of_other_variables_stand_apart(plugins: Plugins, tmp_path: Path) -> None:
+    told = by_new_rule(real(plugins))
+    given = run_again(told, plugins, 0, 2.0)
+    given["trial"]["environment"] = {"MALLOC_ARENA_MAX": "1"}
+    given["key"] = trial_key(given["trial"])
+    made = board([written(tmp_path, told, given)], plugins)
+    assert made.refused == []
+    assert {where.environment for where in made.fields} == {"", "MALLOC_ARENA_MAX=1"}
 
 
 def test_an_estimate_that_is_none_bounds_nothing() -> None:

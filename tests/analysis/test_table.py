@@ -285,9 +285,12 @@ def test_divisions_machines_and_replicates_are_never_ranked_together() -> None:
         changed(ours, division="open", key="b"),
         changed(ours, provenance={"machine": {"cpu": "other"}}, key="c"),
         changed(ours, trial={"replicates": 4}, key="d"),
+        changed(ours, trial={"environment": {"TZ": "UTC"}}, key="e"),
     ]
     groups = table.grouped([ours, *others], group_by=("task",))
-    assert [len(group.rows) for group in groups] == [1, 1, 1, 1]
+    assert [len(group.rows) for group in groups] == [1, 1, 1, 1, 1]
+    shown = [line for line in present.lines(groups) if line["environment"]]
+    assert [(line["environment"], line["note"]) for line in shown] == [("TZ=UTC", "with TZ=UTC")]
     assert marked([ours, *others], group_by=("task",)) == set()
 
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
 from echobench.harness import launch
 from echobench.harness.plan import Selection, plan
 from echobench.plugin.manager import Plugins
+from echobench.trial.cell import differences
 from echobench.trial.job import Job
 from echobench.trial.record import Record
 from echobench.trial.trial import Trial
+from echobench.trial.variables import DEVICE_VARIABLES, KEPT, SET, why_refused
 from tests.harness.faulty import planned, run
+from tests.soak.harness import PLUGIN
 
 
 def test_a_backend_that_is_not_installed_is_unavailable(tmp_path: Path) -> None:
@@ -34,6 +39,128 @@ def test_the_environment_is_an_allow_list(
     assert built["KERAS_HOME"] == "/private"
     assert built["OMP_NUM_THREADS"] == "3"
     assert not {"KERAS_TORCH_COMPILE", "XLA_FLAGS"} & set(built)
+
+
+RECORDED = """
+class Seen(Knowing):
+    name: ClassVar[str] = "seen"
+
+    def environment(self, device, threads):
+        return {"HIP_VISIBLE_DEVICES": "the backend's"} if threads == 2 else {}
+
+    def devices(self):
+        return ["cpu", "gpu"]
+
+    def facts(self):
+        import os, sys
+
+        return {"variables": dict(os.environ), "path": sys.path}
+
+@hookimpl
+def echobench_backends():
+    return [Seen()]
+"""
+"""A backend without a framework, said to run on GPUs, whose worker records its environment."""
+
+
+def seen(folder: Path, task: str = "tiny", **selected: Any) -> Record:
+    """Run a trial of a backend that records its worker's environment."""
+    file = folder / "seen.py"
+    # Its own hook replaces the one that it stands below.
+    file.write_text(PLUGIN.read_text() + RECORDED)
+    plugins = Plugins([file])
+    (trial,) = plan(Selection(tasks=[task], backends=["seen"], **selected), plugins)
+    backend = plugins.backends["seen"].value
+    (record,) = launch.run_job(Job(trials=[trial]), backend, folder / "log")
+    assert record.status == "reached", record.log_tail
+    return record
+
+
+GRANTED = {
+    "CUDA_VISIBLE_DEVICES": "1",
+    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+    "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": "50",
+    "ROCR_VISIBLE_DEVICES": "GPU-1234",
+    "HIP_VISIBLE_DEVICES": "0",
+    "GPU_DEVICE_ORDINAL": "0",
+    "ZE_AFFINITY_MASK": "0.1",
+    "ONEAPI_DEVICE_SELECTOR": "level_zero:0",
+}
+
+
+def test_a_worker_sees_the_gpus_that_it_was_granted_and_the_record_names_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in GRANTED.items():
+        monkeypatch.setenv(name, value)
+    record = seen(tmp_path, device="gpu")
+    assert GRANTED.items() <= record.execution["variables"].items()
+    assert record.provenance.granted == GRANTED
+    assert Record.from_dict(json.loads(record.to_json())) == record
+    # What a backend sets itself stays.
+    again = seen(tmp_path, device="gpu", threads=2)
+    assert again.execution["variables"]["HIP_VISIBLE_DEVICES"] == "the backend's"
+    on_cpu = seen(tmp_path)
+    assert not GRANTED.keys() & on_cpu.execution["variables"].keys()
+    assert on_cpu.provenance.granted is None
+
+
+@pytest.mark.parametrize("kind", get_args(Job.model_fields["kind"].annotation))
+def test_workers_of_every_kind_see_the_gpus(
+    kind: Any, plugins: Plugins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    (trial,) = plan(Selection(tasks=["whole"], backends=["torch"], device="gpu"), plugins)
+    backend = plugins.backends["torch"].value
+    built = launch.environment(backend, Job(kind=kind, trials=[trial]), "/private")
+    assert built["CUDA_VISIBLE_DEVICES"] == "1"
+    on_cpu = Job(kind=kind, trials=[trial.model_copy(update={"device": "cpu"})])
+    assert launch.environment(backend, on_cpu, "/private")["CUDA_VISIBLE_DEVICES"] == ""
+
+
+def test_files_in_the_current_folder_are_no_modules_of_a_worker(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    for name in ("copy", "random", "typing"):
+        (here / f"{name}.py").write_text("raise SystemExit('the wrong one')")
+    monkeypatch.chdir(here)
+    # As `PYTHONPATH=$PYTHONPATH:/elsewhere` leaves it where there was none.
+    monkeypatch.setenv("PYTHONPATH", f":{tmp_path / 'elsewhere'}")
+    record = seen(tmp_path)
+    assert record.execution["variables"]["PYTHONPATH"] == str(tmp_path / "elsewhere")
+    assert not {"", str(here)} & set(record.execution["path"])
+    monkeypatch.setenv("PYTHONPATH", "")
+    assert "PYTHONPATH" not in seen(tmp_path).execution["variables"]
+
+
+def test_a_variable_that_is_handed_over_reaches_the_worker_and_its_record(tmp_path: Path) -> None:
+    given = {"XLA_FLAGS": "--a=b c", "EMPTY": ""}
+    record = seen(tmp_path, "tiny[units=2]", environment=given)
+    assert given.items() <= record.execution["variables"].items()
+    assert record.trial.environment == given
+    usual = seen(tmp_path, "tiny[units=2]")
+    assert record.key != usual.key
+    assert record.cell.variables == "EMPTY= XLA_FLAGS=--a=b c"
+    assert record.cell.without("environment") == usual.cell.without("environment")
+    assert differences([record.cell, usual.cell])[0] == {
+        "environment.EMPTY": "", "environment.XLA_FLAGS": "--a=b c"
+    }  # fmt: skip # one line reads better
+
+
+def test_what_echobench_sets_or_hands_over_is_on_the_lists(
+    monkeypatch: pytest.MonkeyPatch, plugins: Plugins
+) -> None:
+    for name in (*KEPT, *DEVICE_VARIABLES):
+        monkeypatch.setenv(name, "here")
+    (trial,) = plan(Selection(tasks=["whole"], backends=["jax"], device="gpu"), plugins)
+    backend = plugins.backends["jax"].value
+    built = launch.environment(backend, Job(trials=[trial]), "/private")
+    assert built.keys() - backend.environment("gpu", 1).keys() == {
+        *KEPT, *DEVICE_VARIABLES, *SET
+    }  # fmt: skip # one line reads better
+    assert all(map(why_refused, built.keys() - backend.environment("gpu", 1).keys()))
 
 
 def test_what_a_worker_is_told_survives_the_trip(plugins: Plugins) -> None:

@@ -68,12 +68,58 @@ def test_what_a_record_depends_on_is_in_the_key(plugins: Plugins) -> None:
         "engine": "fit",
         "devices": 2,
         "bound": 0.001,
+        "environment": {"TZ": "UTC"},
     }
     keys = {trial.model_copy(update={name: value}).key for name, value in changes.items()}
     assert len(keys | {trial.key}) == len(changes) + 1
     assert trial.model_copy(update={"timeout_s": 1.0}).key == trial.key
     older = {n: v for n, v in trial.model_dump(mode="json").items() if n not in ADDED_LATER}
     assert trial_key({**older, "sustain": trial.sustain, "bound": trial.bound}) == trial.key
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("XLA_FLAGS", "--fast", "expected a variable that acts on every backend alike"),
+        ("OMP_PROC_BIND", "true", "expected a variable that acts on every backend alike"),
+        ("LD_PRELOAD", "/usr/lib/libmalloc.so", "only --division open takes them"),
+        ("KERAS_BACKEND", "torch", "echobench sets it itself"),
+        ("OMP_NUM_THREADS", "4", "echobench sets it itself"),
+        ("TMPDIR", "here", "echobench sets it itself"),
+        ("JAX_PLATFORMS", "tpu", "backend 'jax' sets it itself"),
+        ("JAX_COMPILATION_CACHE_DIR", "here", "backend 'jax' sets it itself"),
+        ("PATH", "here", "every worker inherits it"),
+        ("CUDA_VISIBLE_DEVICES", "1", "a run on GPUs hands it over by itself"),
+        ("PYTHONHOME", "here", "a worker would no longer run what its record says"),
+        ("HF_TOKEN", "hf_1", "its name is that of a secret"),
+        ("AWS_SECRET_ACCESS_KEY", "1", "its name is that of a secret"),
+        ("PGPASSWORD", "1", "its name is that of a secret"),
+        ("A B", "1", "expected a name of letters, digits and _"),
+        ("", "1", "expected a name of letters, digits and _"),
+        ("TZ", "/home/somebody/zone", "expected a value that a record can publish"),
+        ("TZ", "\udc80", "expected a value that a record can publish"),
+    ],
+)
+def test_what_no_user_may_hand_over_is_one_clear_line(
+    name: str, value: str, message: str, plugins: Plugins
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        planned(plugins, tasks=["whole"], backends=["jax"], environment={name: value})
+    assert message in str(caught.value)
+    assert str(caught.value).startswith(f"--env {name}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_closed_division_takes_what_acts_on_every_backend_and_the_open_one_more(
+    plugins: Plugins,
+) -> None:
+    given = {"MALLOC_ARENA_MAX": "1", "TOKENIZERS_PARALLELISM": "0", "XLA_FLAGS": "--fast"}
+    common = {"MALLOC_ARENA_MAX": "1"}
+    (closed,) = planned(plugins, tasks=["whole"], backends=["jax"], environment=common)
+    assert (closed.division, closed.environment) == ("closed", common)
+    (other,) = planned(plugins, tasks=["whole[units=7]"], backends=["jax"], environment=given)
+    assert (other.division, other.environment) == ("open", given)
+    assert " with MALLOC_ARENA_MAX=1 TOKENIZERS_PARALLELISM=0 XLA_FLAGS=--fast" in other.name
 
 
 @pytest.mark.parametrize(

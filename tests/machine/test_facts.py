@@ -172,14 +172,14 @@ def test_a_useless_program_leaves_its_field_empty(
 
 
 def test_what_nvidia_smi_says_may_be_no_text(tmp_path: Path) -> None:
-    text = "#!/bin/sh\nprintf 'A \\377 GPU\\n'\n"
+    text = "#!/bin/sh\nprintf 'GPU 0: A \\377 GPU (UUID: GPU-1)\\n'\n"
     assert told(PATH=program(tmp_path / "bin", "nvidia-smi", text))["gpus"] == ["A \ufffd GPU"]
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="becoming another user needs root")
 def test_a_folder_of_programs_may_be_closed_to_us(tmp_path: Path) -> None:
     """Behind one, a missing program looks like a forbidden one."""
-    path = program(tmp_path / "bin", "nvidia-smi", "#!/bin/sh\necho GPU\n")
+    path = program(tmp_path / "bin", "nvidia-smi", "#!/bin/sh\necho 'GPU 0: A (UUID: B)'\n")
     tmp_path.chmod(0o700)
     assert told(PATH=path, BECOME="")["gpus"] == []
 

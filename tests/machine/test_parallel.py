@@ -25,6 +25,30 @@ def test_pieces_come_back_in_order(apart: bool) -> None:
     assert all((process == os.getpid()) is not (apart and cores != 1) for _, process in found)
 
 
+IN_PROCESSES = """
+import sys
+from echobench.machine import parallel
+
+def doubled(piece):
+    return 2 * piece, sys.flags.safe_path
+
+if __name__ == "__main__":
+    print(list(parallel.map_items(doubled, [1, 2])))
+"""
+
+
+def test_a_file_in_the_current_folder_is_no_module_of_theirs(tmp_path: Path) -> None:
+    if facts.usable_cores() < 2:
+        pytest.skip("one core, no processes")
+    script, folder = tmp_path / "doubling.py", tmp_path / "here"
+    script.write_text(IN_PROCESSES)
+    folder.mkdir()
+    (folder / "socket.py").write_text("raise SystemExit('the wrong socket')")
+    command = [sys.executable, str(script)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("[(2, True), (4, True)]\n", "")
+
+
 SLEEPERS = """
 import os, time
 from echobench.machine import parallel

@@ -135,6 +135,8 @@ FORGERIES: list[tuple[Callable[[Told], None], str, str]] = [
     (lambda r: r.update(certified_sequences=10), "certified_sequences", "expected 1000"),
     (lambda r: r.update(error_bound=1e-5), "error_bound", "expected 0.003"),
     (certified_by_few, "certify", "expected the suite's 1000; received 100"),
+    (with_trial(environment={"XLA_FLAGS": "-x"}), "environment", "may speed up one backend alone"),
+    (with_trial(environment={"KERAS_BACKEND": "x"}), "environment", "echobench sets it itself"),
     (with_trial(screen=1), "screen", "expected the suite's 50; received 1"),
     (stopped_at_the_hit, "sustain", "expected the suite's 3; received 0"),
     (lambda r: r.update(sequences_per_s=1e9), "sequences_per_s", "received 1e+09"),
@@ -266,6 +268,17 @@ def test_another_bound_is_told(counted: Told, plugins: Plugins, tmp_path: Path) 
         "warning",
         "a bound of its own: 0.001",
     )
+
+
+def test_variables_of_its_own_are_told(counted: Told, plugins: Plugins, tmp_path: Path) -> None:
+    given = json.loads(json.dumps(counted))
+    with_trial(environment={"TZ": "UTC"})(given)
+    (found,) = findings(tmp_path, plugins, given)
+    assert (found.severity, found.message) == ("warning", "variables of its own: TZ=UTC")
+    with_trial(environment={"XLA_FLAGS": "--fast"})(given)
+    (moved,), (why,) = sorted_out([Record.from_dict(given)], plugins)
+    assert moved.division == "open"
+    assert why.endswith("counts as open: workers were given XLA_FLAGS")
 
 
 def test_a_loss_that_stops_being_finite_is_a_miss(

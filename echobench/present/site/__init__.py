@@ -71,7 +71,8 @@ def _told(board: Board) -> dict[str, Any]:
                 "id": f"field-{number}",
                 "task": shared.task,
                 "setting": f"{shared.device}, {shared.threads} thread{plural}"
-                f"{' on hyperthreads' if shared.smt else ''}",
+                + (" on hyperthreads" if shared.smt else "")
+                + (f", {shared.environment}" if shared.environment else ""),
                 "source": shared.source if len(sources) > 1 else "",
                 "bound": f"fewer than {1000 * shared.bound:g} in 1,000 wrong"
                 if shared.bound
