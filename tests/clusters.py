@@ -32,14 +32,15 @@ class RayCluster:
     _folder: Path
     _nodes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
-    def add(self, ip: str, cpus: int = 1) -> None:
-        """Start a node."""
+    def add(self, ip: str, cpus: int = 1, gpus: int = 0) -> None:
+        """Start a node; GPUs are only declared."""
         head = not self._nodes
         place = ["--head", f"--port={self.address.rpartition(':')[2]}"]
         command = [
             *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block"),
             *(place if head else [f"--address={self.address}"]),
             *(f"--node-ip-address={ip}", f"--num-cpus={cpus}", "--object-store-memory=80000000"),
+            f"--num-gpus={gpus}",
             *(["--include-dashboard=false", f"--temp-dir={self._folder}"] if head else []),
             "--disable-usage-stats",
         ]
@@ -89,13 +90,13 @@ class RayCluster:
 
 
 @contextlib.contextmanager
-def ray_cluster(*cpus: int) -> Iterator[RayCluster]:
+def ray_cluster(*cpus: int, gpus: int = 0) -> Iterator[RayCluster]:
     """Give a cluster with a node for each of these numbers of CPUs, from 127.0.0.2 on."""
     folder = Path(tempfile.mkdtemp(prefix="ray-"))  # its sockets' paths must be short
     cluster = RayCluster(f"127.0.0.2:{free_port()}", folder)
     try:
         for place, count in enumerate(cpus):
-            cluster.add(f"127.0.0.{place + 2}", count)
+            cluster.add(f"127.0.0.{place + 2}", count, gpus)
         yield cluster
     finally:
         cluster.close()

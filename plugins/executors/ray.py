@@ -1,4 +1,7 @@
-"""A running Ray cluster: each job is a task, alone on the CPUs or GPUs that it was granted."""
+"""A running Ray cluster: each job is a task, alone on the CPUs or GPUs that it was granted.
+
+Which GPUs these are, Ray says in the environment of the task's process; its worker inherits it.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,9 @@ class Ray(Executor):
 
         try:
             _check_reachable(self.address)  # Ray itself would wait for minutes
-            ray.init(self.address, log_to_driver=False, logging_level=logging.ERROR)
+            # Ray has tasks search for modules in the driver's current folder, first of all.
+            with contextlib.chdir(site.folder):
+                ray.init(self.address, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, ValueError, RuntimeError) as error:
             why = " ".join(str(error).split())
             raise ExecutorError(

@@ -108,6 +108,28 @@ def test_a_driver_that_is_killed_resumes(cluster: RayCluster, tmp_path: Path) ->
     until(lambda: cluster.workers() == [])
 
 
+def test_each_trial_sees_the_gpus_that_it_was_granted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")  # the nodes', where Ray grants none
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / "cpuinfo.py").write_text("raise SystemExit('the wrong one')")
+    with ray_cluster(2, gpus=2) as granting:
+        monkeypatch.chdir(here)
+        harness = Harness(tmp_path, seeds=4, task="tiny[nap=0.5]")
+        finished(started(harness, granting, "--device", "gpu"))
+        told = [record["provenance"] for record in lines(harness)]
+        assert all(one["granted"] == one["path"]["visible"] for one in told)
+        assert {one["granted"]["CUDA_VISIBLE_DEVICES"] for one in told} == {"0", "1"}
+        assert all(str(here) not in one["path"]["searched"] for one in told)
+        on_cpu = Harness(tmp_path / "cpu", seeds=1)
+        finished(started(on_cpu, granting))
+        (record,) = lines(on_cpu)
+        assert record["provenance"]["path"]["visible"] == {}
+        assert "granted" not in record["provenance"]
+
+
 def test_what_cannot_be_run_there_is_one_line(cluster: RayCluster, tmp_path: Path) -> None:
     harness = Harness(tmp_path, seeds=1)
     for told, expected in (

@@ -57,7 +57,8 @@ class Harness:
             more: further arguments.
             output: what takes its standard output and error.
         """
-        command = [sys.executable, "-m", "echobench", "run", *self._arguments]
+        # Not the current folder's modules, as the command `echobench`.
+        command = [sys.executable, "-P", "-m", "echobench", "run", *self._arguments]
         return subprocess.Popen(
             [*command, "--plugin", str(PLUGIN), "--results", str(self.results), *more],
             stdout=output,

@@ -7,12 +7,14 @@ puts beside the records: no framework is started for them.
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from echobench import EchoTask, NativeBackend, Recipe, hookimpl
+from echobench import DEVICE_GRANTS, EchoTask, NativeBackend, Recipe, hookimpl
 
 if TYPE_CHECKING:
     from echobench import Backend, Task
@@ -55,8 +57,8 @@ class Knowing(NativeBackend):
         """Do nothing."""
 
     def devices(self) -> list[str]:
-        """Return what every machine has."""
-        return ["cpu"]
+        """Return what every machine has, and what some have."""
+        return ["cpu", "gpu"]
 
     def trainer(self, program: NativeProgram, chunk: int) -> Trainer:
         """Return what does nothing."""
@@ -67,8 +69,9 @@ class Knowing(NativeBackend):
         return lambda weights, rows: program.task.expected(rows)
 
     def facts(self) -> dict[str, Any]:
-        """Return nothing."""
-        return {}
+        """Return which GPUs the process may see, and where it finds modules."""
+        visible = {name: os.environ[name] for name in DEVICE_GRANTS if name in os.environ}
+        return {"visible": visible, "searched": sys.path}
 
 
 class _Trainer:
