@@ -243,12 +243,12 @@ def test_trials_whose_workers_had_other_variables_are_no_pair(tmp_path: Path) ->
     )
     a, b = Side.parse(str(tmp_path), tmp_path), Side.parse(str(tmp_path), tmp_path)
     with pytest.raises(UsageError, match="has a partner"):
-        compare(a, b, (usual, given), ["seconds_per_update"])
+        compared((a, b), usual, given)
     a, b = (
         Side.parse(f"{tmp_path}[environment={text}]", tmp_path) for text in ("", "XLA_FLAGS=--a=b")
     )
     assert b.chosen == {"environment": "XLA_FLAGS=--a=b"}
-    (found,) = compare(a, b, (usual, given), ["seconds_per_update"])
+    (found,) = compared((a, b), usual, given)
     assert found.verdict.ratio.value == 2.0
 
 
