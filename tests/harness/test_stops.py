@@ -45,7 +45,7 @@ class Trainer:
             worker, guard = os.getpid(), os.getppid()
             script = {script!r}.format(worker=worker, guard=guard)
             # In a session and with a name of its own: it is not stopped with us.
-            subprocess.Popen(["sh", "-c", script], start_new_session=True).wait({patience})
+            subprocess.Popen(["sh", "-c", script], start_new_session=True).wait(60)
         return self._inner.train(rows)
 
 class Interrupted(Knowing):
@@ -75,7 +75,7 @@ SIGNALS = "kill -STOP {whom}; sleep {seconds}; kill -CONT {whom}"
 def stopped_in_training(folder: Path, script: str, timeout_s: float = 60.0) -> Record:
     """Run a trial that is stopped by a shell script in its first update; return its record."""
     path = folder / "interrupted.py"
-    path.write_text(PLUGIN.format(script=script, patience=30))
+    path.write_text(PLUGIN.format(script=script))
     plugins = Plugins([path])
     selection = Selection(tasks=["tiny"], backends=["interrupted"], timeout_s=timeout_s, threads=1)
     (trial,) = plan(selection, plugins)
@@ -121,22 +121,24 @@ def test_a_deadline_leaves_out_the_time_for_which_a_trial_was_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{os.environ['PYTHONPATH']}")
+    # However long a worker takes to start on a busy machine: its harness leaves it enough.
+    monkeypatch.setattr(process, "GRACE_S", 60.0)
     record = stopped_in_training(
-        tmp_path, SIGNALS.format(whom="{worker}", seconds=12), timeout_s=10.0
+        tmp_path, SIGNALS.format(whom="{worker}", seconds=21), timeout_s=20.0
     )
     assert (record.status, record.reason) == ("reached", None)
-    assert (record.wall_s or 0.0) > 12
+    assert (record.wall_s or 0.0) > 21
 
 
 def test_a_worker_that_was_stopped_past_its_limit_has_failed_and_not_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process, "GRACE_S", 0.5)
-    record = run(tmp_path, "os.kill(os.getpid(), signal.SIGSTOP)", timeout_s=5.0)
+    record = run(tmp_path, "os.kill(os.getpid(), signal.SIGSTOP)", timeout_s=15.0)
     assert record.status == "failed"
     reason = record.reason or ""
     assert reason.startswith("killed: stopped for ")
-    assert reason.endswith(" s, and still running 0.5 s past its limit of 5 s")
+    assert reason.endswith(" s, and still running 0.5 s past its limit of 15 s")
     # Like one that somebody else ended, it is none of the n in a row's success k/n.
     assert reason.startswith(NOT_ITS_OWN)
 
@@ -150,6 +152,8 @@ process.GRACE_S = 3.0
 record = run(Path(sys.argv[1]), sys.argv[2], timeout_s=float(sys.argv[3]))
 print(json.dumps([record.status, record.reason]))
 """
+WALL = "wall_s=10.0, other_s=9.99"
+"""Of a result: neither more than its worker lived, nor less than a busy machine let it take."""
 MARKED = "import time\nPath({marker!r}).touch()\n"
 
 
@@ -180,28 +184,28 @@ def stopped_harness(
 
 def test_a_harness_that_was_stopped_reads_what_was_said_before_its_clock(tmp_path: Path) -> None:
     # The worker is alive when the harness goes on, but has said its result long before.
-    fault = "time.sleep(0.2)\nresult()\ntime.sleep(60)"
-    assert stopped_harness(tmp_path, fault, limit_s=2.0, stop_s=7.0) == ["reached", None]
+    fault = f"time.sleep(0.2)\nresult({WALL})\ntime.sleep(60)"
+    assert stopped_harness(tmp_path, fault, limit_s=15.0, stop_s=19.0) == ["reached", None]
 
 
 def test_a_result_longer_than_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
-    fault = "time.sleep(0.3)\nresult(log_tail=['x' * 300_000])\ntime.sleep(60)"
-    assert stopped_harness(tmp_path, fault, limit_s=2.0, stop_s=7.0) == ["reached", None]
+    fault = f"time.sleep(0.3)\nresult({WALL}, log_tail=['x' * 300_000])\ntime.sleep(60)"
+    assert stopped_harness(tmp_path, fault, limit_s=15.0, stop_s=19.0) == ["reached", None]
 
 
 def test_time_in_which_both_were_stopped_does_not_count(tmp_path: Path) -> None:
     # It needs more than the grace once it goes on, and less than its limit.
     fault = "for _ in range(400): time.sleep(0.01)\n"
-    fault += "result(wall_s=6.0, other_s=5.99)\nos._exit(0)"
-    found = stopped_harness(tmp_path, fault, limit_s=8.0, stop_s=12.0, worker_too=True)
+    fault += f"result({WALL})\nos._exit(0)"
+    found = stopped_harness(tmp_path, fault, limit_s=15.0, stop_s=19.0, worker_too=True)
     assert found == ["reached", None]
 
 
 def test_a_worker_that_hangs_while_only_its_harness_is_stopped_is_out_of_time(
     tmp_path: Path,
 ) -> None:
-    status, reason = stopped_harness(tmp_path, "time.sleep(60)", limit_s=2.0, stop_s=7.0)
-    assert (status, reason) == ("timeout", "killed: still running 3 s past its limit of 2 s")
+    status, reason = stopped_harness(tmp_path, "time.sleep(60)", limit_s=15.0, stop_s=19.0)
+    assert (status, reason) == ("timeout", "killed: still running 3 s past its limit of 15 s")
 
 
 def test_stops_are_read_and_what_is_none_is_left_out(tmp_path: Path) -> None:
