@@ -138,9 +138,11 @@ class Matrix:
         """Return `progressed`, which gives up a job that waits for cores once none may start."""
 
         def told(trial: Trial, progress: Progress) -> None:
-            if progress.waits and (over.is_set() or time.monotonic() > self.deadline):
+            if progress.waits and over.is_set():
                 raise _NotStartedError
             progressed(trial, progress)
+            if progress.waits and time.monotonic() > self.deadline:
+                raise _NotStartedError
 
         return told
 
