@@ -245,7 +245,7 @@ def _stopped(record: Record) -> list[str]:
     if training_s > MAX_STOPPED * trained_s:
         whole = f" of its {trained_s:.3g} s" if trained_s else ""
         messages.append(f"stopped for {training_s:.3g} s{whole} of training")
-    if rest_s > MAX_STOPPED * ((record.wall_s or 0.0) - trained_s):
+    if rest_s > MAX_STOPPED * max(0.0, (record.wall_s or 0.0) - trained_s):
         messages.append(f"stopped for {rest_s:.3g} s outside of training")
     suspended_s = _seconds(record.execution.get("suspended_s"))
     if suspended_s:

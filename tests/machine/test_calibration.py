@@ -225,6 +225,10 @@ def test_what_stopped_a_trial_is_named_by_itself(told: dict[str, Any], named: li
     assert disturbances(record(provenance={"path": told}, **STOPPED)) == named
 
 
+def test_a_record_without_a_wall_time_was_not_stopped() -> None:
+    assert disturbances(record(train_s=1.0)) == []
+
+
 def test_a_stop_of_replicates_is_named_without_their_times() -> None:
     told = {"path": {"stopped_s": {"train": 2.0}}}
     assert disturbances(record(provenance=told)) == ["stopped for 2 s of training"]
