@@ -42,8 +42,8 @@ KEYS = ("task", "backend", "engine", "division", "device", *OF_TRIAL, "seed", "m
 """What a side can choose; the two trials of a pair are equal in all that neither side chooses."""
 NAMED = ("backend", "engine", "division")
 """Of `KEYS`, those that name a cell beside its task."""
-VARIED = ("device", "threads", "devices", "bound", "machine")
-"""Of `KEYS`, those that name a cell where they differ within a comparison."""
+VARIED = ("device", "threads", "smt", "devices", "bound", "machine")
+"""The rest of what makes a cell, of `KEYS`: named where it differs within a comparison."""
 RUN_KEYS = dict(zip(("machine", "repeat", "seed"), RUN, strict=True))
 """Of `KEYS`, those that tell the runs of one cell apart, and their columns in the frame."""
 

@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from echobench.analysis.comparison import Framed, Side, compare
+from echobench.analysis.comparison import (
+    KEYS,
+    NAMED,
+    RUN_KEYS,
+    VARIED,
+    Framed,
+    Side,
+    compare,
+)
 from echobench.analysis.gate import Limit, new_cells
 from echobench.errors import UsageError
 from echobench.trial.record import Parity, Record
@@ -114,9 +122,16 @@ def test_every_cell_of_the_old_side_needs_a_verdict() -> None:
     threads = [*cell(), *cell(trial={"threads": 1})]
     _, (line,) = judged(f"{SPEED}>+10%", threads, cell())
     assert line == "partial jax fused closed threads 1 seconds_per_update: B has no trial of it"
+    both = [*cell(), *cell(trial={"smt": True})]
+    _, (line,) = judged(f"{SPEED}>+10%", both, cell())
+    assert line == "partial jax fused closed smt True seconds_per_update: B has no trial of it"
     # One cell that is slower is not hidden among the others.
     slower = [*cell(), *cell(factor=1.2, trial={"threads": 1})]
     assert judged(f"{SPEED}>+10%", threads, slower)[0] == 1
+
+
+def test_each_field_of_a_cell_names_it_where_it_differs() -> None:
+    assert {*NAMED, *VARIED, *RUN_KEYS, "task"} == {*KEYS}
 
 
 def test_a_cell_that_is_new_is_named_and_decides_nothing() -> None:
