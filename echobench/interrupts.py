@@ -18,6 +18,10 @@ AGAIN_S = 0.05
 """Delay before an interrupt that Python dropped is sent again."""
 
 
+class Interrupt(KeyboardInterrupt):
+    """The interrupt that a signal causes."""
+
+
 class _State:
     """State of the process, for its signal handlers.
 
@@ -59,7 +63,7 @@ def _handle(number: int, frame: object) -> None:
     if _State.shields:
         _State.pending = True
     elif not _is_unwinding():
-        raise KeyboardInterrupt
+        raise Interrupt
 
 
 def _resend_dropped(arguments: UnraisableHookArgs) -> None:
@@ -92,7 +96,24 @@ def shielded() -> Iterator[None]:
         _State.shields -= 1
         if _State.pending and not _State.shields:
             _State.pending = False
-            raise KeyboardInterrupt
+            raise Interrupt
+
+
+def pass_on(error: BaseException) -> None:
+    """Raise an interrupt if an exception is a signal's, or was raised while handling one."""
+    if _is_signals(error):
+        raise KeyboardInterrupt from error
+
+
+def _is_signals(error: BaseException) -> bool:
+    # Code may raise a KeyboardInterrupt of its own; without our handlers it looks like a signal's.
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, Interrupt):
+            return True
+        cause = cause.__context__
+    is_ours = signal.getsignal(signal.SIGINT) is _handle
+    return isinstance(error, KeyboardInterrupt) and not is_ours
 
 
 def postpone() -> None:

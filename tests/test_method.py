@@ -17,7 +17,7 @@ def test_each_field_of_a_cell_has_its_reason() -> None:
     (section,) = re.findall(r"## What a cell is\n(.*?)\n## ", text, re.DOTALL)
     names = re.findall(r"^\| `(\w+)` \| \w", section, re.MULTILINE)
     assert tuple(names) == Cell.__struct_fields__
-    assert {*names, *NOT_IN_A_CELL} == {*Trial.model_fields, "beyond"}
+    assert {*names, *NOT_IN_A_CELL} == {*Trial.model_fields, "execution", "beyond"}
     assert all(f"`{name}`" in section for name in ("seed", "repeat"))
 
 

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,8 +34,8 @@ USUAL = METRICS[:3]
 """The time to the target, and the two numbers it is the product of."""
 ALL = "all tasks"
 APART = "they are of different machines; to compare these, say machine=... of each side"
-PRECISION = ("matmul_precision", "tf32")
-"""Settings of a backend's execution that change its precision."""
+PRECISION = ("matmul_precision", "tf32", "precision")
+"""Facts of a backend's execution that tell its precision."""
 OF_TRIAL = ("threads", "smt", "devices", "bound", "repeat", "environment")
 """Of `KEYS`, fields of the trial."""
 KEYS = ("task", "backend", "engine", "division", "device", *OF_TRIAL, "seed", "machine")
@@ -44,6 +44,11 @@ NAMED = ("backend", "engine", "division")
 """Of `KEYS`, those that name a cell beside its task."""
 VARIED = ("device", "threads", "smt", "devices", "bound", "machine")
 """The rest of what makes a cell, of `KEYS`: named where it differs within a comparison."""
+KNOWN = {
+    *KEYS, "label", "parameters", "recipe", "max_epochs", "screen", "certify", "sustain", "quick",
+    "versions", "execution", "source", "task_source", "backend_source",
+}  # fmt: skip # in fewer lines it reads better
+"""Fields of a cell that are chosen, follow from the task, or are named by themselves."""
 RUN_KEYS = dict(zip(("machine", "repeat", "seed"), RUN, strict=True))
 """Of `KEYS`, those that tell the runs of one cell apart, and their columns in the frame."""
 
@@ -312,22 +317,51 @@ def as_tables(comparisons: Iterable[Comparison]) -> dict[str, list[dict[str, str
 
 
 def cautions(a: Sequence[Record], b: Sequence[Record]) -> list[str]:
-    """Return what else differs between two sides, beside what they choose."""
-    both = [*a, *b]
-    shared = set.intersection(*(set(record.trial.versions) for record in both))
-    settings = set.intersection(*(set(record.execution) for record in both)) & set(PRECISION)
-    facts: dict[str, Callable[[Record], Any]] = {
-        "machine": lambda r: r.machine_class,
-        "versions": lambda r: {name: r.trial.versions[name] for name in sorted(shared)},
-        "precision": lambda r: {name: r.execution[name] for name in sorted(settings)},
-        "environment": lambda r: r.cell.variables,
-        "bound of certificates": lambda r: r.trial.bound or "the old rule",
-        "task source": lambda r: {r.trial.task: r.trial.source},
-    }
+    """Return what else differs between two sides, beside what they choose.
+
+    A backend's version, say, is compared where both sides have that backend.
+    """
+    ours, theirs = _conditions(a), _conditions(b)
     lines = []
-    for name, fact in facts.items():
-        ours, theirs = ({json.dumps(fact(r), sort_keys=True) for r in side} for side in (a, b))
-        if ours != theirs:
-            values = (" and ".join(sorted(side)) or "none" for side in (ours, theirs))
-            lines.append(f"different {name}: A has {next(values)}, B {next(values)}")
+    for name in dict.fromkeys([*ours, *theirs]):
+        shared = ours.get(name, {}).keys() & theirs.get(name, {}).keys()
+        differing = sorted(one for one in shared if ours[name][one] != theirs[name][one])
+        if differing:
+            told = ("; ".join(_told(one, side[name][one]) for one in differing)
+                    for side in (ours, theirs))  # fmt: skip
+            lines.append(f"different {name}: A has {next(told)}, B {next(told)}")
     return lines
+
+
+def _conditions(records: Iterable[Record]) -> dict[str, dict[str, set[str]]]:
+    """Return the values of what trials ran under: by its kind, then by whose it is."""
+    found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for record in records:
+        cell, git = record.cell, record.provenance.git
+        way = dict(cell.execution or ())
+        kinds: dict[str, dict[str, Any]] = {
+            "machine": {"": record.machine_class},
+            "versions": dict(cell.versions),
+            "precision": {name: way[name] for name in PRECISION if name in way},
+            "execution": {
+                f"{cell.backend} {cell.engine} {name}": value
+                for name, value in way.items()
+                if name not in PRECISION
+            },
+            "environment": {"": cell.variables or "none"},
+            "bound of certificates": {"": cell.bound or "the old rule"},
+            "task source": {cell.task: f"{cell.source} {cell.task_source}".strip()},
+            "backend source": {cell.backend: cell.backend_source or "unknown"},
+            "checkout of echobench": {"": f"{git.commit[:12]}{' changed' if git.dirty else ''}"}
+            if git
+            else {},
+            "settings": {n: getattr(cell, n) for n in cell.__struct_fields__ if n not in KNOWN},
+        }
+        for kind, values in kinds.items():
+            for owner, value in values.items():
+                found[kind][owner].add(value if isinstance(value, str) else json.dumps(value))
+    return found
+
+
+def _told(owner: str, values: set[str]) -> str:
+    return f"{owner} {' and '.join(sorted(values))}".strip()

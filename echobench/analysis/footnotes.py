@@ -25,8 +25,9 @@ from echobench.analysis.statistics import (
     widened_tail,
 )
 from echobench.store.rules import unusual
-from echobench.trial.cell import Cell
+from echobench.trial.cell import Cell, differences
 from echobench.trial.declared import Shortfall, shortfall
+from echobench.trial.trial import ADDED_LATER
 
 FEW = 5
 """How many cells a note lists."""
@@ -34,7 +35,11 @@ MOST = 3
 """How many differences a note lists."""
 DRAWS = 999
 """Resamples of a break-even."""
-SHARED = ("device", "threads", "smt", "recipe", "source", "bound", "environment")
+TELLING = ("task_source", "backend_source", "versions.c++", "execution.compiler")
+"""Differences that a note tells first: others follow from them."""
+SHARED = (
+    "device", "threads", "smt", "recipe", "source", "task_source", "bound", "environment"
+)  # fmt: skip # one line reads better
 """Fields in which the cells of a variant are equal."""
 Cells = dict[str, list[pd.DataFrame]]
 """The records of cells that differ in backend and engine only, by these two."""
@@ -157,6 +162,39 @@ def conditions(records: Records) -> list[str]:
         f"{told}: {'all cells' if len(names) == len(cells) else _listed(sorted(set(names)))}"
         for told, names in sorted(found.items())
     ]
+
+
+def alike(records: Records) -> list[str]:
+    """Return in what rows differ that have the same names, of those that stand in one group."""
+    flat = frame(records)
+    found: dict[tuple[str, str, bool, float], list[Cell]] = defaultdict(list)
+    groups = flat.groupby(["cell", "machine", *CELL], sort=False, observed=True)
+    for (shared, machine, *words), _ in groups:
+        cell = cast(Cell, shared)
+        name = " ".join(map(str, words[:4]))
+        found[name, str(machine), bool(cell.replicates), cell.bound].append(cell)
+    several = flat.machine.nunique() > 1
+    return [
+        f"{name}{f' on {machine}' * several}: {len(cells)} rows, which differ in "
+        f"{_differing(cells)}"
+        for (name, machine, *_), cells in sorted(found.items())
+        if len(cells) > 1
+    ]
+
+
+def _differing(cells: Sequence[Cell]) -> str:
+    leaves = differences(sorted(cells))
+    told = [
+        f"{name} ({', '.join(dict.fromkeys(_value(name, one[name]) for one in leaves))})"
+        for name in sorted(leaves[0], key=lambda name: name not in TELLING)
+    ]
+    more = f" and {len(told) - MOST} more" if len(told) > MOST else ""
+    return ", ".join(told[:MOST]) + more
+
+
+def _value(name: str, value: object) -> str:
+    value = ADDED_LATER.get(name) if value is None else value
+    return "not told" if value in (None, "") else str(value)
 
 
 def _listed(names: Sequence[str]) -> str:

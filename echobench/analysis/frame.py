@@ -24,6 +24,7 @@ from echobench.plugin.manager import Plugins
 from echobench.store.reading import Complaints, decoded, read_lines, record_files
 from echobench.store.referee import moved, why_open
 from echobench.text import plain
+from echobench.trial.cell import joined
 from echobench.trial.declared import declaration
 from echobench.trial.record import FLOATS, INTEGERS, TABLE_FIELDS, Record
 
@@ -34,6 +35,8 @@ OWN = ("key", "epochs", "updates", "wall_to_target_s", *JUDGED)
 TOLD = ("cell", "machine", "again", "attempts", "declared")
 DOUBTS = ("unchecked", "unjudged", "uncompared", "lasted", "disturbed", "counts", "never")
 """What the frame says of a record beside its fields: see `frame`."""
+OBJECTS = ("cell", "declared")
+"""Columns of objects of ours; all values are there."""
 DIFFERENT = ("key", "started_at")
 """Texts that are another in every record."""
 Records: TypeAlias = "Iterable[Record] | pd.DataFrame"
@@ -73,9 +76,25 @@ def frame(records: Records) -> pd.DataFrame:
     """
     if isinstance(records, pd.DataFrame):
         return records
+    return _rejoined(_frame(records))
+
+
+def _frame(records: Iterable[Record]) -> pd.DataFrame:
     names = (*TABLE_FIELDS, *OWN, *TOLD, *DOUBTS)
     columns = list(zip(*map(_row, records), strict=True)) or [()] * len(names)
     return pd.DataFrame({n: _column(n, c) for n, c in zip(names, columns, strict=True)})
+
+
+def _rejoined(flat: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame in which trials that do not say how they ran are in the others' cells."""
+    places = flat[["cell", "machine"]].drop_duplicates().itertuples(index=False, name=None)
+    found = joined(places)
+    if not found:
+        return flat
+    cells = flat.cell.astype(object)
+    for (cell, machine), into in found.items():
+        cells[(flat.cell == cell) & (flat.machine == machine)] = into
+    return flat.assign(cell=_column("cell", cells.tolist()))
 
 
 def load(folder: Path) -> pd.DataFrame:
@@ -89,7 +108,7 @@ def load(folder: Path) -> pd.DataFrame:
         for part, told, left_out in parallel.map_files(_load, files, files):
             frames.append(part)
             complaints.add(told, left_out)
-    return _joined(frames)
+    return _rejoined(_joined(frames))
 
 
 def latest(everything: pd.DataFrame) -> pd.DataFrame:
@@ -115,7 +134,7 @@ def _load(path: Path) -> tuple[pd.DataFrame, list[str], Complaints]:
     """Return the frame of a file, what of it to name as damaged, and what was left out."""
     told: list[str] = []
     complaints = Complaints(told.append)
-    return frame(read_lines(path, decoded, complaints)), told, complaints
+    return _frame(read_lines(path, decoded, complaints)), told, complaints
 
 
 def _row(record: Record) -> tuple[Any, ...]:
@@ -170,14 +189,14 @@ def _column(name: str, values: Sequence[Any]) -> Any:
         except (OverflowError, TypeError):  # more than 64 bits: nothing that was measured
             return pd.Series(values, dtype=object)
     there = sorted({value for value in values if value is not None})
-    kind = object if name in ("cell", "declared") else str
+    kind = object if name in OBJECTS else str
     return pd.Categorical(values, categories=pd.Index(there, dtype=kind))
 
 
 def _joined(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Return frames one below the other."""
     if not frames:
-        return frame([])
+        return _frame([])
     columns: dict[str, Any] = {}
     for name in map(str, frames[0]):
         parts = [part[name] for part in frames]

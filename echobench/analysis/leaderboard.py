@@ -22,7 +22,7 @@ from echobench.store.referee import Finding
 from echobench.store.rules import doubts
 from echobench.trial.cell import Cell
 from echobench.trial.declared import Shortfall, declaration, shortfall
-from echobench.trial.record import COUNTED, Record, latest
+from echobench.trial.record import COUNTED, Record, cells_of, latest
 from echobench.trial.trial import FIRST_TUNING_SEED
 
 
@@ -167,10 +167,10 @@ def _why_left_out(record: Record) -> str | None:
 
 def _fields(records: Sequence[Record]) -> dict[Field, list[Standing]]:
     cells: dict[Field, dict[Cell, list[Record]]] = defaultdict(lambda: defaultdict(list))
-    for record in records:
-        cell = record.cell
+    for record, cell in zip(records, cells_of(records), strict=True):
+        source = f"{cell.source} {cell.task_source}".strip()
         conditions = (
-            cell.label, cell.device, cell.threads, cell.smt, cell.source, cell.bound, cell.variables
+            cell.label, cell.device, cell.threads, cell.smt, source, cell.bound, cell.variables
         )  # fmt: skip # one line reads better
         shared = Field(cell.division, record.machine_class, *conditions)
         cells[shared][cell].append(record)

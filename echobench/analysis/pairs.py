@@ -38,7 +38,7 @@ SPENT = {"updates_to_target": "updates", "epochs_to_target": "epochs"}
 """What a trial that missed had spent, by what it would have taken."""
 CLOCKS = ("train", "compile", "wall")
 """What counts into the time to target: see `on_clock`."""
-RIVALS = ("backend", "engine", "versions")
+RIVALS = ("backend", "engine", "versions", "backend_source", "execution")
 """Fields of a cell in which the cells of one contest may differ; all others are its conditions."""
 RUN = ("machine", "again", "seed")
 """Columns of the frame in which two trials of a pair are equal, and by which pairs are sorted."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import errno
 import sys
+import traceback
+from typing import Any
 
 import typer
 
@@ -34,11 +36,29 @@ from echobench.cli import (
     tune,
     validate,
 )
-from echobench.errors import EchobenchError, UsageError
+from echobench.errors import EchobenchError, PluginError, UsageError
 from echobench.text import say
 
 INTERRUPTED = 130
+
+
+class _Verbs(typer.core.TyperGroup):
+    """The verbs; none of ours calls sys.exit, so whatever does is a plugin's code or a library."""
+
+    def invoke(self, ctx: Any) -> object:
+        """Run a verb, which must not succeed because something else ends the process."""
+        try:
+            return super().invoke(ctx)
+        except SystemExit as error:
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            raise PluginError(
+                f"sys.exit({error.code!r}) in {frame.filename}, line {frame.lineno}, ended the "
+                "command; expected a plugin to raise an exception"
+            ) from error
+
+
 app = typer.Typer(
+    cls=_Verbs,
     help="How fast, and how surely, does each deep-learning backend teach a network to echo?",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

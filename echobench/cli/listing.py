@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from echobench.cli.options import AsJson, PluginFiles
+from echobench.errors import PluginError
 from echobench.output import make_console
 
 
@@ -26,8 +27,12 @@ def list_plugins(
     for name, task in sorted(plugins.tasks.items()):
         rows.append(("task", name, True, _summary(task.value), task.distribution))
     for name, backend in sorted(plugins.backends.items()):
-        reason = backend.value.why_unavailable()
-        about = ", ".join(f"{k} {v}" for k, v in backend.value.versions().items())
+        try:
+            reason = backend.call(lambda value: value.why_unavailable())
+            versions = backend.call(lambda value: value.versions())
+        except PluginError as error:
+            reason, versions = str(error), {}
+        about = ", ".join(f"{k} {v}" for k, v in versions.items())
         if not backend.value.trains:
             about = f"only predicts; {about}"
         rows.append(("backend", name, reason is None, reason or about, backend.distribution))

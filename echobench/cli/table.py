@@ -62,7 +62,7 @@ def table(
 ) -> None:
     """Print the results table."""
     from echobench.analysis import frame
-    from echobench.analysis.footnotes import absent, chosen, footnotes
+    from echobench.analysis.footnotes import absent, alike, chosen, footnotes
     from echobench.analysis.table import GROUP_BY, grouped
     from echobench.plugin.manager import Plugins
     from echobench.present import table as tables
@@ -98,6 +98,7 @@ def table(
             notes = [
                 *tables.legend(groups, names or GROUP_BY),
                 *footnotes(records),
+                *alike(records),
                 *chosen(everything),
                 *absent(frame.only(latest, options.filters(division=division))),
                 *moved,

@@ -47,7 +47,7 @@ class Trainer(Protocol):
         """Return how training ran, for the record; values must fit into JSON.
 
         Keys: `engine`, a description; `jit`, whether and how it is compiled; `lstm`, the
-        kernel of each LSTM.
+        kernel of each LSTM. Trials that differ in one of these stand in rows of their own.
         """
 
 
@@ -219,7 +219,8 @@ class Backend(ABC):
     def facts(self) -> dict[str, Any]:
         """Return what every record from this backend states: compiler, threads, precision, device.
 
-        Values must fit into JSON.
+        Values must fit into JSON. Trials that differ in `compiler`, `matmul_precision`, `tf32`,
+        `precision`, `onednn`, `blas` or `device_kind` stand in rows of their own.
         """
 
 

@@ -122,17 +122,19 @@ def contests(records: Iterable[Record], planned: int = 1) -> list[Contest]:
     classes of machine, each has its own.
     """
     flat = frame(records)
-    conditions: dict[tuple[str, Cell], dict[str, pd.DataFrame]] = defaultdict(dict)
+    conditions: dict[tuple[str, Cell], dict[str, list[pd.DataFrame]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
     for names, trials in flat.groupby(["cell", "machine"], observed=True):
         cell, machine = cast("tuple[Cell, str]", names)
         shared = cell.without(*RIVALS)
         name = f"{shared} on {machine}" if flat.machine.nunique() > 1 else str(shared)
-        conditions[name, shared][f"{cell.backend} {cell.engine}"] = trials
+        conditions[name, shared][f"{cell.backend} {cell.engine}"].append(trials)
     found = [
         (name, a, b, pairs)
         for (name, _), cells in sorted(conditions.items(), key=lambda item: item[0][0])
         for (a, ours), (b, theirs) in itertools.combinations(sorted(cells.items()), 2)
-        if len((pairs := pair(ours, theirs)).ratios)
+        if len((pairs := pair(pd.concat(ours), pd.concat(theirs))).ratios)
     ]
     number = max(planned, len(found))
     return [

@@ -149,7 +149,8 @@ def _trial(record: Record, plugins: Plugins) -> Trial:
     try:
         changes = {
             "plugins": [task.plugin],
-            "source": task.value(**record.trial.parameters).source_hash(),
+            "source": task.call(lambda t: t(**record.trial.parameters).source_hash()),
+            "task_source": task.digest(),
             "bound": record.trial.bound or BOUND,
             "certify": 0,
         }
@@ -161,9 +162,13 @@ def _trial(record: Record, plugins: Plugins) -> Trial:
 def _excused(found: Audit, plugins: Plugins) -> Audit:
     """Return an audit that shows nothing, if the task's file is another one now."""
     trial = found.record.trial
-    if plugins.tasks[trial.task].value(**trial.parameters).source_hash() == trial.source:
+    task = plugins.tasks[trial.task]
+    if task.value(**trial.parameters).source_hash() == trial.source and trial.task_source in {
+        "",
+        task.digest(),
+    }:
         return found
-    about = f"the file of its task has changed since, and it comes out otherwise: {found.about}"
+    about = f"the source of its task has changed since, and it comes out otherwise: {found.about}"
     return Audit(found.record, "not audited", about)
 
 

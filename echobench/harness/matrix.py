@@ -19,8 +19,9 @@ from echobench.harness import launch, validation
 from echobench.harness.references import References
 from echobench.harness.saved_networks import describe_result
 from echobench.harness.sharing import Share
+from echobench.plugin.files import file_of
 from echobench.plugin.interfaces import LOCAL, Connection, Executor, Site
-from echobench.plugin.manager import Plugins, file_of
+from echobench.plugin.manager import Plugins
 from echobench.store.folder import Store
 from echobench.store.locks import FolderLocks
 from echobench.store.progress_log import ProgressLog
@@ -165,9 +166,10 @@ class Matrix:
 
     def _job(self, trials: list[Trial], locks: FolderLocks, watcher: Watcher) -> Job:
         trial = trials[0]
-        backend = self.plugins.backends[trial.backend].value
+        provided = self.plugins.backends[trial.backend]
         reference = None
-        if self.gate and backend.trains and backend.why_unavailable() is None:
+        usable = provided.value.trains and provided.call(lambda b: b.why_unavailable()) is None
+        if self.gate and usable:
             computing = Progress(phase="reference")
             reference = self._references.get(
                 trial,
@@ -175,17 +177,17 @@ class Matrix:
                 lambda: watcher.progressed(trial, computing),
                 lambda told: watcher.progressed(trial, told if told.waits else computing),
             )
+        judge = self._references.of(trial) if self._is_checked(trial) else None
+        involved = dict.fromkeys([*trial.plugins, *(judge.plugins if judge else ())])
         compiled = self.store.folder / "compiled" / file_name(trial.backend)
         return Job(
             **dict(self.options),
             trials=trials,
             reference=reference,
-            judge=self._references.of(trial) if self._is_checked(trial) else None,
+            judge=judge,
             cache=compiled if trial.cache else None,
             sources={
-                plugin: file.read_text(encoding="utf-8")
-                for plugin in trial.plugins
-                if (file := file_of(plugin))
+                plugin: self.plugins.sources(plugin).files for plugin in involved if file_of(plugin)
             },
         )
 

@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from echobench import interrupts
 from echobench.harness.matrix import Watcher
 from echobench.plugin.interfaces import Observer
+from echobench.plugin.manager import one_line
 from echobench.text import say
 from echobench.trial.job import Progress
 from echobench.trial.record import Record
@@ -31,13 +33,10 @@ def observed(watcher: Watcher, observers: Sequence[Observer], results: Path) -> 
         for observer in list(working):
             try:
                 call(observer)
-            except Exception as error:
+            except BaseException as error:
+                interrupts.pass_on(error)
                 working.remove(observer)
-                message = " ".join(str(error).split())
-                say(
-                    f"observer {observer.name!r} is left out from here on: "
-                    f"{type(error).__name__}: {message}"
-                )
+                say(f"observer {observer.name!r} is left out from here on: {one_line(error)}")
 
     def start(trials: Sequence[Trial]) -> None:
         epochs.pop(trials[0].key, None)

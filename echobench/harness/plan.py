@@ -179,15 +179,15 @@ def resolve(
             raise UnknownNameError(f"parameter of task {kind.name!r}:", key, known)
     try:
         parameters = {k: v for k, v in values.items() if k in kind.model_fields}
-        task = kind.model_validate(parameters)
+        task = provided.call(lambda kind: kind.model_validate(parameters))
         changes = {k: v for k, v in values.items() if k in Recipe.model_fields}
-        default = default_recipe(task, division)
+        default = provided.call(lambda _: default_recipe(task, division))
         if default is None:
             raise UsageError(f"task {kind.name!r} has no {division} recipe")
         recipe = Recipe.model_validate({**default.model_dump(), **changes})
     except ValidationError as error:
         raise UsageError(f"--task {selector}: {explained(error)}") from error
-    samples = task.framing.samples
+    samples = provided.call(lambda _: task.framing.samples)
     if samples % recipe.batch:
         raise UsageError(
             f"--task {selector}: expected a batch that divides the {samples} samples of a "
@@ -231,8 +231,10 @@ def _trial(
         devices=selection.devices,
         smt=selection.smt,
         environment=dict(sorted(selection.environment.items())),
-        versions={"echobench": module_version("echobench"), **backend.value.versions()},
-        source=task.source_hash(),
+        versions={"echobench": module_version("echobench"), **backend.call(lambda b: b.versions())},
+        source=provided.call(lambda _: task.source_hash()),
+        task_source=provided.digest(),
+        backend_source=backend.digest(),
     )
     try:
         StoredTrial.of(trial)

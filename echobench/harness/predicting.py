@@ -195,7 +195,8 @@ def echo_backend(plugins: Plugins) -> Provided[Backend]:
     able = [
         provided
         for provided in plugins.backends.values()
-        if provided.value.why_no_prediction() is None and provided.value.why_unavailable() is None
+        if provided.value.why_no_prediction() is None
+        and provided.call(lambda b: b.why_unavailable()) is None
     ]
     if not able:
         raise UsageError("no backend is installed that runs saved networks; see: echobench list")
@@ -257,16 +258,22 @@ def _trial_on(
     model: SavedNetwork, provided: Provided[Backend], setting: Setting, plugins: Plugins
 ) -> Trial:
     """Return the network's trial, changed to run on this backend."""
-    backend = provided.value
+    task = plugins.tasks[model.trial.task]
     return model.trial.model_copy(
         update={
-            "backend": backend.name,
+            "backend": provided.value.name,
             "device": setting.device,
             "threads": setting.threads,
             "smt": False,
             "timeout_s": setting.timeout_s,
             "environment": {},  # of who trained the network: nobody here asked for them
-            "plugins": sorted({plugins.tasks[model.trial.task].plugin, provided.plugin}),
-            "versions": {"echobench": module_version("echobench"), **backend.versions()},
+            "plugins": sorted({task.plugin, provided.plugin}),
+            "versions": {
+                "echobench": module_version("echobench"),
+                **provided.call(lambda b: b.versions()),
+            },
+            "source": task.call(lambda t: t(**model.trial.parameters).source_hash()),
+            "task_source": task.digest(),
+            "backend_source": provided.digest(),
         }
     )

@@ -19,8 +19,10 @@ from typing import Literal
 
 import psutil
 
+from echobench import interrupts
 from echobench.harness.worker_output import LineSplitter, log_tail, parse_events, shorten_log
 from echobench.machine import facts, privacy, stops
+from echobench.plugin.manager import one_line
 from echobench.trial.job import Failure, Job, Progress, Report, Result
 
 GRACE_S = 10.0
@@ -86,8 +88,9 @@ def run_worker(
         began = time.monotonic()
         try:
             worker = _start(sending, home, output, environment(home), job.cores)
-        except Exception as error:  # a plugin's environment may be anything
-            reason = f"no process could be started: {type(error).__name__}: {error}"
+        except BaseException as error:  # a plugin's environment may be anything
+            interrupts.pass_on(error)
+            reason = f"no process could be started: {one_line(error)}"
             return Ending(killed=("failed", reason))
         finally:
             os.close(sending)

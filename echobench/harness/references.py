@@ -77,6 +77,7 @@ class References:
                 "quick": False,
                 "plugins": sorted({self._plugins.tasks[trial.task].plugin, self._backend.plugin}),
                 "versions": {"echobench": trial.versions["echobench"], **self._versions},
+                "backend_source": self._backend.digest(),
             }
         )
 
@@ -193,11 +194,12 @@ class References:
     def _backend(self) -> Provided[Backend] | None:
         backends = self._plugins.backends.values()
         named = (one for one in backends if one.value.reference)
-        return next((one for one in named if one.value.why_unavailable() is None), None)
+        usable = (one for one in named if one.call(lambda b: b.why_unavailable()) is None)
+        return next(usable, None)
 
     @functools.cached_property
     def _versions(self) -> dict[str, str]:
-        return {} if self._backend is None else self._backend.value.versions()
+        return {} if self._backend is None else self._backend.call(lambda b: b.versions())
 
     def _shared(self, ours: Trial) -> Trial:
         """Return the trial that stands for all of the same reference."""

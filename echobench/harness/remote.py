@@ -14,7 +14,8 @@ from echobench.core.versions import module_version
 from echobench.errors import EchobenchError, StorageError
 from echobench.harness import launch
 from echobench.machine.cores import why_too_many
-from echobench.plugin.manager import FILE_PREFIX, Plugins
+from echobench.plugin.files import FILE_PREFIX
+from echobench.plugin.manager import Plugins
 from echobench.store.folder import replace_file
 from echobench.store.reading import decoded
 from echobench.trial.job import Job, Report
@@ -101,13 +102,19 @@ def unpack_records(job: Job, text: str) -> list[Record]:
 
 
 def _written_plugins(job: Job, folder: Path) -> dict[str, str]:
-    """Write the plugins that came as text into a folder; return their names here, by their own."""
-    files = {}
-    for number, (plugin, source) in enumerate(job.sources.items()):
-        path = folder / str(number) / Path(plugin).name
-        path.parent.mkdir()
-        path.write_text(source, encoding="utf-8")
-        files[plugin] = f"{FILE_PREFIX}{path}"
+    """Write the plugins that came as text into a folder; return their names here, by their own.
+
+    Those of one folder lie in one folder here, and share its modules.
+    """
+    files, folders = {}, dict[str, Path]()
+    for plugin, sources in job.sources.items():
+        place, _, name = plugin.rpartition("/")
+        here = folders.setdefault(place, folder / str(len(folders)))
+        for below, text in sources.items():
+            path = here / below
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(text)
+        files[plugin] = f"{FILE_PREFIX}{here / name}"
     return files
 
 
@@ -119,9 +126,7 @@ def _with_files(trial: Trial, files: dict[str, str]) -> Trial:
 def _check_versions(trial: Trial, backend: Backend, plugins: Plugins) -> None:
     """Raise unless this machine has the versions that a trial was planned with."""
     here = {"echobench": module_version("echobench"), **backend.versions()}
-    task = plugins.tasks[trial.task].value(**trial.parameters)
-    if task.source_hash() != trial.source:
-        raise EchobenchError(f"the file of task {trial.task} is another on this node")
+    plugins.check_sources(trial)
     if here != trial.versions:
         differing = [
             f"{name} {here.get(name)} instead of {trial.versions.get(name)}"

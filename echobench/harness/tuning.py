@@ -71,7 +71,7 @@ class Search:
         """What must be equal for two candidates to be comparable."""
         compared = {
             "task", "parameters", "backend", "engine", "device", "threads", "timeout_s",
-            "versions", "source",
+            "versions", "source", "task_source", "backend_source",
         }  # fmt: skip # one line reads better
         unsearched = set(Recipe.model_fields) - {*self.ranges, "epochs"}
         environment = self.trials[0].environment

@@ -21,7 +21,7 @@ import msgspec
 import psutil
 from msgspec import UNSET
 
-from echobench.machine import control_groups, gpus
+from echobench.machine import control_groups, gpus, processor
 from echobench.trial.record import Machine
 
 SYSTEM = Path("/")
@@ -41,8 +41,9 @@ def machine_facts() -> Machine:
     limit = control_groups.memory_limit(SYSTEM)
     if limit is not None and memory and limit >= memory.total:
         limit = None
+    name = processor.processor_name(_processor(), SYSTEM)
     return Machine(
-        cpu=_processor(),
+        cpu=name,
         architecture=platform.machine(),
         system=f"{platform.system()} {platform.release()}",
         cores=usable_cores(),
@@ -51,6 +52,7 @@ def machine_facts() -> Machine:
         quota=UNSET if quota is None else quota,
         memory_limit_bytes=UNSET if limit is None else limit,
         python=platform.python_version(),
+        identity=processor.identity(SYSTEM) if name is None else UNSET,
     )
 
 

@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 
 from echobench.machine import facts
-from echobench.plugin.manager import FILE_PREFIX, file_of
+from echobench.plugin.files import FILE_PREFIX, file_of
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 REMOVED = "…"

@@ -1,27 +1,31 @@
-"""The plugin manager: load plugins, collect what they provide, contain their errors."""
+"""The plugin manager: load plugins, collect what they provide, contain what they raise."""
 
 from __future__ import annotations
 
 import functools
 import importlib.metadata
-import importlib.util
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Generic, NoReturn, TypeVar
 
 import pluggy
+from pydantic import ValidationError
 
+from echobench import interrupts
 from echobench.core.backend import Backend
 from echobench.core.task import Task
-from echobench.errors import PluginError, UnknownNameError
+from echobench.errors import EchobenchError, PluginError, UnknownNameError
 from echobench.plugin import hookspecs
+from echobench.plugin.files import FILE_PREFIX, file_of, import_file
 from echobench.plugin.interfaces import Executor, Observer, Study
+from echobench.plugin.sources import Sources
+from echobench.text import say
+from echobench.trial.trial import Trial
 
-FILE_PREFIX = "file:"
+HERE = "here than the trial was planned with: another machine's, or edited meanwhile"
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -33,11 +37,37 @@ class Provided(Generic[T]):
         plugin: the entry point's name, or `file:PATH`: all that a worker needs in order to
             load this plugin and no other.
         distribution: the installed distribution, or the file's path.
+        sources: the plugin's source files.
     """
 
     value: T
     plugin: str
     distribution: str
+    sources: Sources
+
+    def call(self, function: Callable[[T], R]) -> R:
+        """Return what a function of the value returns, which runs the plugin's code.
+
+        Raises:
+            PluginError: the code raised something, and be it SystemExit.
+        """
+        try:
+            return function(self.value)
+        except BaseException as error:
+            interrupts.pass_on(error)
+            if isinstance(error, (EchobenchError, ValidationError)):
+                raise  # what it raises on purpose, or of the user's input
+            raise PluginError(
+                f"plugin {self.plugin!r} of {self.distribution}: {one_line(error)}"
+            ) from error
+
+    def digest(self) -> str:
+        """Return the digest of the plugin's sources.
+
+        Raises:
+            PluginError: one of them cannot be read.
+        """
+        return self.call(lambda _: self.sources.digest)
 
 
 @dataclass(frozen=True)
@@ -55,16 +85,21 @@ class Catalog(dict[str, Provided[T]]):
     Args:
         kind: what error messages call it.
         base: what plugins derive from.
+        broken: plugins that could not be loaded.
         classes: whether plugins provide subclasses of `base`; else instances.
 
     Raises:
-        UnknownNameError: on access by a name that no plugin provides.
+        PluginError: on access by the name of a broken plugin.
+        UnknownNameError: on access by another name that no plugin provides.
     """
 
-    def __init__(self, kind: str, base: type, *, classes: bool = False) -> None:
+    def __init__(
+        self, kind: str, base: type, broken: Sequence[Broken], *, classes: bool = False
+    ) -> None:
         super().__init__()
         self._kind = kind
         self._base = base
+        self._broken = broken
         self._classes = classes
 
     def add(self, value: Any, source: _Source) -> None:
@@ -84,7 +119,7 @@ class Catalog(dict[str, Provided[T]]):
                 f"{first.distribution} and {source.plugin!r} of {source.distribution}; "
                 "uninstall or rename one"
             )
-        self[value.name] = Provided(value, source.plugin, source.distribution)
+        self[value.name] = Provided(value, source.plugin, source.distribution, source.sources)
 
     def _accepts(self, value: Any) -> bool:
         if self._classes:
@@ -92,7 +127,18 @@ class Catalog(dict[str, Provided[T]]):
         return isinstance(value, self._base)
 
     def __missing__(self, name: str) -> NoReturn:
-        raise UnknownNameError(self._kind, name, self)
+        for broken in self._broken:
+            if broken.plugin == name:
+                raise PluginError(
+                    f"{self._kind} {name!r}: the plugin {name!r} of {broken.distribution} is "
+                    f"broken: {broken.reason}"
+                )
+        error = UnknownNameError(self._kind, name, self)
+        for broken in self._broken:  # a plugin's name need not be that of what it provides
+            error.add_note(
+                f"the plugin {broken.plugin!r} of {broken.distribution} is broken: {broken.reason}"
+            )
+        raise error
 
 
 class Plugins:
@@ -104,8 +150,8 @@ class Plugins:
 
     Attributes:
         tasks, executors, backends, observers, studies: what the plugins provide, by name.
-        broken: installed plugins whose import, registration or hook raised an exception;
-            they provide nothing, and the others are not affected.
+        broken: installed plugins whose import, registration or hook raised something, and be
+            it SystemExit; they provide nothing, and the others are not affected.
 
     Raises:
         PluginError: a file is missing or broken, a hook is misspelled or returns a value of
@@ -113,12 +159,14 @@ class Plugins:
     """
 
     def __init__(self, files: Sequence[Path] = (), only: Iterable[str] | None = None) -> None:
-        self.tasks: Catalog[type[Task]] = Catalog("task", Task, classes=True)
-        self.executors: Catalog[type[Executor]] = Catalog("executor", Executor, classes=True)
-        self.backends: Catalog[Backend] = Catalog("backend", Backend)
-        self.observers: Catalog[Observer] = Catalog("observer", Observer)
-        self.studies: Catalog[Study] = Catalog("study", Study)
         self.broken: list[Broken] = []
+        self.tasks: Catalog[type[Task]] = Catalog("task", Task, self.broken, classes=True)
+        self.executors: Catalog[type[Executor]] = Catalog(
+            "executor", Executor, self.broken, classes=True
+        )
+        self.backends: Catalog[Backend] = Catalog("backend", Backend, self.broken)
+        self.observers: Catalog[Observer] = Catalog("observer", Observer, self.broken)
+        self.studies: Catalog[Study] = Catalog("study", Study, self.broken)
         self._catalogs: dict[str, Catalog[Any]] = {
             "echobench_tasks": self.tasks,
             "echobench_executors": self.executors,
@@ -133,13 +181,23 @@ class Plugins:
         for entry_point in importlib.metadata.entry_points(group=hookspecs.PROJECT):
             if wanted is None or entry_point.name in wanted:
                 distribution = entry_point.dist.name if entry_point.dist else "unknown distribution"
-                source = _Source(entry_point.name, distribution, entry_point.name)
+                source = _Source(
+                    entry_point.name, distribution, entry_point.name, module=entry_point.module
+                )
                 self._load(source, entry_point.load)
-        for path in files:
-            source = _Source(f"{FILE_PREFIX}{path.resolve()}", str(path), path.name, path)
-            self._load(source, functools.partial(_import_file, path))
+        # A file that is given twice, or is installed, is one plugin.
+        loaded = {source.sources.module for source in self._sources.values()}
+        for file, path in {path.resolve(): path for path in files}.items():
+            if file not in loaded:
+                source = _Source(f"{FILE_PREFIX}{file}", str(path), path.name, path)
+                self._load(source, functools.partial(import_file, path, source.sources))
         self._check_hook_names()
         self._collect()
+        for broken in self.broken if only is None else ():
+            say(
+                f"plugin {broken.plugin!r} of {broken.distribution} is left out, since it is "
+                f"broken: {broken.reason}"
+            )
 
     @classmethod
     def named(cls, names: Sequence[str]) -> Plugins:
@@ -150,12 +208,29 @@ class Plugins:
         """
         return cls([file for name in names if (file := file_of(name))], only=names)
 
+    def sources(self, plugin: str) -> Sources:
+        """Return the source files of a loaded plugin (`Provided.plugin`)."""
+        return next(s.sources for s in self._sources.values() if s.plugin == plugin)
+
+    def check_sources(self, trial: Trial) -> None:
+        """Raise unless task and backend are those with which a trial was planned.
+
+        Raises:
+            EchobenchError: one of them is another here, or was edited since.
+        """
+        task, backend = self.tasks[trial.task], self.backends[trial.backend]
+        version = task.call(lambda kind: kind(**trial.parameters).source_hash())
+        if (version, task.digest()) != (trial.source, trial.task_source):
+            raise EchobenchError(f"the source of task {trial.task} is another {HERE}")
+        if backend.digest() != trial.backend_source:
+            raise EchobenchError(f"the source of backend {trial.backend} is another {HERE}")
+
     def _load(self, source: _Source, load: Callable[[], Any]) -> None:
         """Import a plugin and register it."""
         key = f"{len(self._sources)}: {source.label}"  # two distributions may share a name
         try:
             self._manager.register(load(), name=key)
-        except Exception as error:
+        except BaseException as error:
             # A stranger's module may raise anything, and pluggy rejects a hook's arguments.
             if self._manager.has_plugin(key):
                 self._manager.unregister(name=key)
@@ -169,7 +244,7 @@ class Plugins:
         except pluggy.PluginValidationError as error:
             source = self._sources[str(self._manager.get_name(error.plugin))]
             raise PluginError(
-                f"plugin {source.label!r} implements an unknown hook: {_one_line(error)}; "
+                f"plugin {source.label!r} implements an unknown hook: {one_line(error)}; "
                 f"known: {', '.join(self._catalogs)}"
             ) from error
 
@@ -184,7 +259,7 @@ class Plugins:
                     continue  # another hook of this plugin raised
                 try:
                     values[key] += [(catalog, value) for value in implementation.function() or ()]
-                except Exception as error:
+                except BaseException as error:
                     self._contain(self._sources[key], error)
                     del values[key]
         for key, provided in values.items():
@@ -210,13 +285,14 @@ class Plugins:
                 "others, so uninstall one or take `reference` from it"
             )
 
-    def _contain(self, source: _Source, error: Exception) -> None:
+    def _contain(self, source: _Source, error: BaseException) -> None:
         """Note that an installed plugin is broken; raise for a file, which the user named."""
-        if isinstance(error, PluginError):
+        interrupts.pass_on(error)
+        if source.file and isinstance(error, PluginError):
             raise error
         if source.file:
-            raise PluginError(f"plugin file {str(source.file)!r}: {_one_line(error)}") from error
-        self.broken.append(Broken(source.plugin, source.distribution, _one_line(error)))
+            raise PluginError(f"plugin file {str(source.file)!r}: {one_line(error)}") from error
+        self.broken.append(Broken(source.plugin, source.distribution, one_line(error)))
 
 
 @dataclass(frozen=True)
@@ -227,30 +303,22 @@ class _Source:
         plugin, distribution: as in `Provided`.
         label: what error messages call the plugin.
         file: the plugin's file; None for an entry point.
+        module: the name of an entry point's module.
     """
 
     plugin: str
     distribution: str
     label: str
     file: Path | None = None
+    module: str = ""
+
+    @functools.cached_property
+    def sources(self) -> Sources:
+        return Sources.of_module(self.module) if self.file is None else Sources(self.file.resolve())
 
 
-def _import_file(path: Path) -> ModuleType:
-    name = f"echobench_plugin_{path.stem}"
-    specification = importlib.util.spec_from_file_location(name, path)
-    if not path.is_file() or specification is None or specification.loader is None:
-        raise PluginError(f"plugin file {str(path)!r}: expected an existing .py file")
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[name] = module  # pydantic looks annotations up there
-    specification.loader.exec_module(module)
-    return module
-
-
-def file_of(plugin: str) -> Path | None:
-    """Return the file of a plugin (`Provided.plugin`); None for an entry point."""
-    path = plugin.removeprefix(FILE_PREFIX)
-    return None if path == plugin else Path(path)
-
-
-def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+def one_line(error: BaseException) -> str:
+    """Return an exception in one line; SystemExit with the code that it would have given."""
+    if isinstance(error, SystemExit):
+        return f"it ended the process with sys.exit({error.code!r})"
+    return ": ".join(filter(None, [type(error).__name__, " ".join(str(error).split())]))

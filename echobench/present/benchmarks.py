@@ -14,7 +14,7 @@ from echobench.analysis.statistics import censored_median
 from echobench.errors import UsageError
 from echobench.text import file_name, plain
 from echobench.trial.cell import Cell, differences
-from echobench.trial.record import Machine, Record
+from echobench.trial.record import Machine, Record, cells_of
 
 MEDIANS = (
     "updates_to_target", "epochs_to_target", "seconds_per_update", "sequences_per_s", "epochs",
@@ -52,8 +52,8 @@ def document(records: Sequence[Record], metric: str) -> tuple[dict[str, Any], li
     from pytest_benchmark.stats import Stats
 
     cells: dict[Cell, list[Record]] = defaultdict(list)
-    for record in records:
-        cells[record.cell].append(record)
+    for cell, record in zip(cells_of(records), records, strict=True):
+        cells[cell].append(record)
     benchmarks, warnings = [], []
     for cell, (name, parameter) in _names(cells).items():
         members = sorted(cells[cell], key=lambda record: (record.seed, record.started_at))

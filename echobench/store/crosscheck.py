@@ -95,12 +95,12 @@ class Crosscheck:
         """Take a record."""
         run = (record.key, record.machine_class, record.started_at)
         again = f" repeat {record.trial.repeat}" if record.trial.repeat else ""
-        source = Origin(where, run, f"{record.cell} seed {record.seed}{again}, {where}")
+        source = Origin(where, run, f"{record.planned_cell} seed {record.seed}{again}, {where}")
         for digest in _measurements(record):
             self._times[digest].append(source)
         self._add_interval(path, record, source)
         self._add_fingerprint(record, source)
-        row = self._rows.setdefault((record.cell, record.machine_class), {})
+        row = self._rows.setdefault((record.planned_cell, record.machine_class), {})
         trial = (declaration(record), record.seed, record.trial.repeat)
         row.setdefault(where, []).append(trial)
 
@@ -148,8 +148,9 @@ class Crosscheck:
         recipe = msgspec.structs.replace(trial.recipe, epochs=0)  # only the budget's
         shared = (
             trial.task,
-            record.cell.parameters,
+            record.planned_cell.parameters,
             trial.source,
+            trial.task_source,
             trial.device,
             recipe,
             trial.screen,
@@ -158,7 +159,7 @@ class Crosscheck:
         bits = tuple(x for p in points for x in (p.epoch, p.loss, p.accuracy, p.exact_match))
         training = Training(
             record.seed,
-            record.cell,
+            record.planned_cell,
             record.machine_class,
             first.loss,
             first.accuracy,

@@ -19,7 +19,7 @@ from echobench.core.outline import NativeProgram
 from echobench.core.sequences import stream
 from echobench.core.target import BLOCK
 from echobench.core.task import Recipe, Task
-from echobench.errors import UnsupportedError
+from echobench.errors import PluginError, UnsupportedError
 from echobench.plugin.manager import Plugins
 from echobench.store.crosscheck import Crosscheck, Severity
 from echobench.store.reading import Complaints, Damage, Line, canonical, decoded, read_numbered
@@ -163,7 +163,19 @@ def why_impossible(record: Record) -> str | None:
 
 def _by_task(record: Record, plugins: Plugins) -> Iterator[Fault]:
     """Check a record against its task: recipe, updates, operations, and what was asked."""
-    expected = _expectations(record.cell, plugins)
+    if record.trial.task not in plugins.tasks:
+        yield from _expectations(record.planned_cell, plugins).faults
+        return
+    try:
+        yield from plugins.tasks[record.trial.task].call(
+            lambda _: [*_by_installed_task(record, plugins)]
+        )
+    except PluginError as error:
+        yield "warning", "task", f"unchecked: {error}"
+
+
+def _by_installed_task(record: Record, plugins: Plugins) -> Iterator[Fault]:
+    expected = _expectations(record.planned_cell, plugins)
     yield from expected.faults
     if expected.task is None:
         return
@@ -175,7 +187,7 @@ def _by_task(record: Record, plugins: Plugins) -> Iterator[Fault]:
     if None not in (flops, expected.flops) and flops != expected.flops:
         yield "error", "flops_per_update", f"expected {expected.flops:,}; received {flops:,}"
     asked = [sample.expected for sample in record.samples]
-    if asked and asked != _asked(record.cell, record.seed, plugins):
+    if asked and asked != _asked(record.planned_cell, record.seed, plugins):
         yield "error", "samples", f"are not those that seed {record.seed} asks for"
 
 
@@ -184,14 +196,16 @@ def _expectations(cell: Cell, plugins: Plugins) -> Expectations:
     closed = cell.division == "closed"
     if cell.task not in plugins.tasks:
         unchecked = "its recipe is" if closed else "its operations are"
-        told = f"task {cell.task!r} is not installed: {unchecked} unchecked"
+        broken = (b.reason for b in plugins.broken if b.plugin == cell.task)
+        why = next((f"has a broken plugin ({reason})" for reason in broken), "is not installed")
+        told = f"task {cell.task!r} {why}: {unchecked} unchecked"
         return Expectations([("warning", "division" if closed else "task", told)])
     task = _task(cell.task, dict(cell.parameters), plugins)
     if task is None:
         told = f"its parameters are none of task {cell.task!r}"
         return Expectations([("error" if closed else "warning", "trial", told)])
     found: list[Fault] = []
-    is_installed = task.source_hash() == cell.source
+    is_installed = _is_installed(task, cell, plugins)
     if not is_installed:
         found.append(("warning", "task source", "differs from the task that is installed here"))
     changed = _differences(cell.recipe, task) if closed else []
@@ -227,7 +241,7 @@ def sorted_out(records: Iterable[Record], plugins: Plugins) -> tuple[list[Record
     """
     sorted_records, reasons = [], []
     for record in records:
-        why = why_open(record.cell, record.division, plugins)
+        why = why_open(record.planned_cell, record.division, plugins)
         if why:
             reasons.append(moved(record, why))
             trial = msgspec.structs.replace(record.trial, division="open")
@@ -247,10 +261,25 @@ def why_open(cell: Cell, division: str, plugins: Plugins) -> list[str]:
     if division != "closed":
         return []
     variables = [f"workers were given {name}" for name in uncommon(dict(cell.environment))]
-    task = _task(cell.task, dict(cell.parameters), plugins)
-    if task is None or task.source_hash() != cell.source:
+    if cell.task not in plugins.tasks:
         return variables
-    return variables + _differences(cell.recipe, task)
+
+    def differences(_: type[Task]) -> list[str]:
+        task = _task(cell.task, dict(cell.parameters), plugins)
+        if task is None or not _is_installed(task, cell, plugins):
+            return []
+        return _differences(cell.recipe, task)
+
+    try:
+        return variables + plugins.tasks[cell.task].call(differences)
+    except PluginError:  # the referee warns of it
+        return variables
+
+
+def _is_installed(task: Task, cell: Cell, plugins: Plugins) -> bool:
+    """Return whether a cell's task is the one that is installed here."""
+    ours = plugins.tasks[cell.task].digest() if cell.task_source else ""
+    return (task.source_hash(), ours) == (cell.source, cell.task_source)
 
 
 def _task(name: str, parameters: Mapping[str, Any], plugins: Plugins) -> Task | None:

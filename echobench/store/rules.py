@@ -100,7 +100,7 @@ def unusual(cell: Cell) -> dict[str, str]:
 
 def doubts(record: Record) -> Iterator[tuple[str, str]]:
     """Yield what no rule forbids, and a reader should know."""
-    yield from unusual(record.cell).items()
+    yield from unusual(record.planned_cell).items()
     yield from _unchecked(record)
     if record.status == "reached" and any(map(_wrong_tokens, record.samples)):
         yield "samples", "an answer is wrong, after a certificate that leaves few"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, TypeAlias
 
 import msgspec
@@ -20,6 +21,13 @@ Finite: TypeAlias = Annotated[float, Meta(ge=-LARGEST_FLOAT, le=LARGEST_FLOAT)]
 """A measurement: neither infinite nor nan, which JSON has no number for."""
 NOT_IN_A_CELL: dict[str, Any] = {"seed": 0, "repeat": 0, "timeout_s": 0.0, "plugins": []}
 """Fields in which the trials of a cell may differ, and what stands for them all."""
+OF_A_RECORD = ("execution", "beyond")
+"""Fields of a cell that no trial has, only its record."""
+WAY = (
+    "engine", "jit", "compiler", "lstm", "cuda_graphs",
+    "matmul_precision", "tf32", "precision", "onednn", "blas", "device_kind",
+)  # fmt: skip # in two lines it reads better
+"""Facts of a record's execution that tell the way in which a trial ran, and so its figures."""
 CELLS = 10_000
 """Cells in the cache that gives all records of a cell the same object."""
 
@@ -71,6 +79,8 @@ class StoredTrial(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True)
     environment: dict[str, str] = {}
     versions: dict[str, str]
     source: str
+    task_source: str = ""
+    backend_source: str = ""
 
     @classmethod
     def of(cls, trial: Trial) -> StoredTrial:
@@ -90,7 +100,8 @@ Pairs: TypeAlias = tuple[tuple[str, Any], ...]
 class Cell(Struct, kw_only=True, frozen=True, cache_hash=True):
     """What the trials of one row share: all that makes two trials comparable.
 
-    docs/method.md gives the reason for each field. One that is left open is None.
+    docs/method.md gives the reason for each field. One that is left open is None; `execution` is,
+    of a trial that has not run or did not say how: see `joined`.
     """
 
     label: str
@@ -104,6 +115,8 @@ class Cell(Struct, kw_only=True, frozen=True, cache_hash=True):
     task: str
     parameters: Pairs
     source: str
+    task_source: str
+    backend_source: str
     recipe: StoredRecipe
     max_epochs: int
     screen: int
@@ -115,18 +128,27 @@ class Cell(Struct, kw_only=True, frozen=True, cache_hash=True):
     replicates: int
     environment: Pairs
     versions: Pairs
+    execution: Pairs | None = None
     beyond: Pairs | None = None
 
     @classmethod
-    def of(cls, trial: Trial | StoredTrial, beyond: dict[str, Any] | None = None) -> Cell:
+    def of(
+        cls,
+        trial: Trial | StoredTrial,
+        execution: Mapping[str, Any] | None = None,
+        beyond: dict[str, Any] | None = None,
+    ) -> Cell:
         """Return the cell of a trial: one object for all trials of the cell.
 
         Args:
             trial: any of its trials.
+            execution: how its record says that it ran; what is in `WAY` counts.
             beyond: what its record says of the trial and this version does not know.
         """
         stored = StoredTrial.of(trial) if isinstance(trial, Trial) else trial
-        cell = _cell(msgspec.json.encode(msgspec.structs.replace(stored, **NOT_IN_A_CELL)))
+        shared = msgspec.json.encode(msgspec.structs.replace(stored, **NOT_IN_A_CELL))
+        way = {name: execution[name] for name in WAY if name in execution} if execution else None
+        cell = _cell(shared, msgspec.json.encode(way) if way else b"")
         return msgspec.structs.replace(cell, beyond=_hashable(beyond)) if beyond else cell
 
     @classmethod
@@ -172,10 +194,27 @@ class Cell(Struct, kw_only=True, frozen=True, cache_hash=True):
     def _fields(self) -> dict[str, Any]:
         fields = {name: getattr(self, name) for name in self.__struct_fields__}
         given = {n: v for n, v in fields.items() if v is not None and not is_usual(n, v)}
-        for name in ("parameters", "environment", "versions", "beyond"):
+        for name in ("parameters", "environment", "versions", "execution", "beyond"):
             if name in given:
                 given[name] = dict(given[name])
         return msgspec.to_builtins(given, order="sorted")  # type: ignore[no-any-return]
+
+
+def joined(cells: Iterable[tuple[Cell, str]]) -> dict[tuple[Cell, str], Cell]:
+    """Return the cell to which each that does not say how it ran belongs.
+
+    A trial that failed early does not say it. It stands in the row of those that were planned
+    alike, if these ran in one way.
+
+    Args:
+        cells: each with the class of its machine.
+    """
+    ways: dict[tuple[Cell, str], list[Cell]] = defaultdict(list)
+    cells = set(cells)
+    for cell, machine in cells:
+        if cell.execution is not None:
+            ways[cell.without("execution"), machine].append(cell)
+    return {place: ways[place][0] for place in cells if len(ways.get(place, ())) == 1}
 
 
 def differences(cells: Sequence[Cell]) -> list[dict[str, Any]]:
@@ -191,10 +230,11 @@ _decoder = msgspec.json.Decoder(StoredTrial)
 
 
 @functools.lru_cache(CELLS)
-def _cell(shared: bytes) -> Cell:
+def _cell(shared: bytes, way: bytes) -> Cell:
     trial = _decoder.decode(shared)
-    known = [name for name in Cell.__struct_fields__ if name != "beyond"]
-    return Cell.partly(**{name: getattr(trial, name) for name in known})
+    known = [name for name in Cell.__struct_fields__ if name not in OF_A_RECORD]
+    execution = msgspec.json.decode(way) if way else None
+    return Cell.partly(**{name: getattr(trial, name) for name in known}, execution=execution)
 
 
 def _hashable(value: Any) -> Any:

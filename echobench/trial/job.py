@@ -119,7 +119,8 @@ class Job(JobOptions):
             number in the job.
         judged: the certificates that a judge is to judge, one for each trial.
         cache: folder of compiled programs, where the trials may use one.
-        sources: text of each plugin that is a file, by its path.
+        sources: of each plugin that is a file (`Provided.plugin`), the text of this file and of
+            the modules beside that it imports, by their paths below its folder.
         inference: of a job that predicts.
         heard: of a job that echoes.
         probe: name of a check in `echobench.worker.probes`.
@@ -128,6 +129,9 @@ class Job(JobOptions):
             where the system cannot keep a process to cores.
     """
 
+    # A file need not be UTF-8.
+    model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+
     trials: list[Trial] = Field(min_length=1)
     kind: Literal["train", "reference", "judge", "predict", "echo", "probe"] = "train"
     reference: Reference | None = None
@@ -135,7 +139,7 @@ class Job(JobOptions):
     networks: Path | None = None
     judged: list[Judged] = []
     cache: Path | None = None
-    sources: dict[str, str] = {}
+    sources: dict[str, dict[str, bytes]] = {}
     inference: Inference | None = None
     heard: Heard | None = None
     probe: str | None = None

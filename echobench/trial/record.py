@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
@@ -11,14 +11,24 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from echobench.core import target
-from echobench.trial.cell import LARGEST_FLOAT, Cell, Finite, StoredRecipe, StoredTrial, Whole
+from echobench.trial.cell import (
+    LARGEST_FLOAT,
+    Cell,
+    Finite,
+    StoredRecipe,
+    StoredTrial,
+    Whole,
+    joined,
+)
 
 NOT_FINITE = re.compile(r"`float` [<>]= -?1\.7976931348623157e\+308")
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """2 added calibration, disturbances, FLOPs and updates; 3 whether a hit lasts, and the wall time
 to it; 4 an echo at some of the evaluations; 5 certificates that count their attempts, and
-why a share of the limit is empty. Older records load, these empty. `record.schema.json` beside
-this file is the JSON Schema of this version."""
+why a share of the limit is empty; 6 the sources of both plugins of a trial,
+hyperthreads, what limits a machine, and what identifies one whose processor nobody knows. Older
+records load, these empty. `record.schema.json` beside this file is the JSON Schema of this
+version."""
 PREDICTION_SCHEMA_VERSION = 1
 LEAST_CLOCK_SHARE = 0.6
 """Of a control's processor time, that training takes on the clock: engines take 0.73 and more."""
@@ -31,6 +41,16 @@ COUNTED = ("reached", "missed", "timeout")
 Positive = Annotated[float, Meta(gt=0, le=LARGEST_FLOAT)]
 
 
+USUAL_SYSTEM = "Linux"
+SPELLED = {"x86_64": "", "AMD64": "", "amd64": "", "aarch64": "arm64"}
+"""Architectures as a class of machines spells them: the usual one not at all."""
+
+
+def is_unknown(name: str) -> bool:
+    """Return whether a processor's name is none: `lscpu` prints a dash."""
+    return name.strip().lower() in {"", "-", "none", "null", "unknown"}
+
+
 class Machine(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """A computer; `gpus` by name.
 
@@ -38,6 +58,7 @@ class Machine(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
         cores: logical ones that its processes could use.
         quota: how many cores' time they could use, if that was less.
         memory_limit_bytes: what they could hold together, if that was less than its memory.
+        identity: a digest by which it is known again, where nobody knows its processor's name.
     """
 
     cpu: str | None = None
@@ -49,12 +70,29 @@ class Machine(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     quota: Positive | UnsetType = UNSET
     memory_limit_bytes: Whole | UnsetType = UNSET
     python: str | None = None
+    identity: str | UnsetType = UNSET
 
     @property
     def kind(self) -> str:
-        """Return what makes two machines comparable: processor, usable cores, limits, GPUs."""
+        """Return what makes two machines comparable: processor, usable cores, limits, GPUs.
+
+        The architecture and the system are named where they are not the usual ones: a processor
+        may run programs of two. A machine with an unknown processor is only like itself.
+        """
         counted = "1 core" if self.cores == 1 else f"{self.cores} cores"
-        return ", ".join([f"{self.cpu}", counted, *self._limits(), *(self.gpus or ())])
+        architecture, system = self.architecture or "", (self.system or "").partition(" ")[0]
+        unusual = [SPELLED.get(architecture, architecture), system.removeprefix(USUAL_SYSTEM)]
+        known = [self._processor, counted, *self._limits(), *(self.gpus or ())]
+        return ", ".join([*known, *filter(None, unusual)])
+
+    @property
+    def _processor(self) -> str:
+        if self.cpu is not None and not is_unknown(self.cpu):
+            return self.cpu
+        # Older records do not say which machine it is.
+        memory = self.memory_bytes and f"{self.memory_bytes} bytes"
+        known = [self.identity] if self.identity else [*filter(None, [self.system, memory])]
+        return " ".join(["unknown processor", *known]) if known else f"{self.cpu}"
 
     def _limits(self) -> Iterator[str]:
         """Describe what a control group leaves of the machine, if that is not all."""
@@ -431,8 +469,14 @@ class Record(JsonLine, kw_only=True):
 
     @property
     def cell(self) -> Cell:
-        """Return what the trial shares with the others of its row."""
-        return Cell.of(self.trial, self.beyond.get("trial") if self.beyond else None)
+        """Return what the trial shares with the others of its row: see `cells_of`."""
+        beyond = self.beyond.get("trial") if self.beyond else None
+        return Cell.of(self.trial, self.execution, beyond)
+
+    @property
+    def planned_cell(self) -> Cell:
+        """Return the cell without the way in which the trial ran, as it was planned."""
+        return Cell.of(self.trial, beyond=self.beyond.get("trial") if self.beyond else None)
 
     @property
     def contradiction(self) -> str | None:
@@ -591,3 +635,10 @@ def latest(records: list[Record]) -> list[Record]:
     A trial that was forced or retried has several; the older ones stay on disk.
     """
     return list({(record.key, record.machine_class): record for record in records}.values())
+
+
+def cells_of(records: Sequence[Record]) -> list[Cell]:
+    """Return the cell of each record; those that do not say how they ran join the others."""
+    places = [(record.cell, record.machine_class) for record in records]
+    found = joined(places)
+    return [found.get(place, place[0]) for place in places]

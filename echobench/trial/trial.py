@@ -22,7 +22,7 @@ BUDGET = 10
 QUICK_EPOCHS, QUICK_MEASURE, QUICK_BOUND = 20, 50, 0.06
 ADDED_LATER: dict[str, Any] = {
     "repeat": 0, "sustain": 0, "cache": False, "replicates": 0, "devices": 1, "smt": False,
-    "bound": 0.0, "certify": 0, "environment": {},
+    "bound": 0.0, "certify": 0, "environment": {}, "task_source": "", "backend_source": "",
 }  # fmt: skip # in two lines it reads better
 """Fields that older records lack, or that only they have, with the values of the trials without:
 these are no part of a key."""
@@ -53,7 +53,9 @@ class Trial(BaseModel):
         smt: whether each hyperthread of a core takes a thread.
         environment: variables that the user hands to the worker, by name.
         versions: of echobench, Keras and the framework.
-        source: digest of the task's file.
+        source: the task's version (`Task.source_hash`): by default a digest of its file.
+        task_source, backend_source: digests of the plugin of each: its file, and what this imports
+            from beside it. Empty for older trials.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -84,6 +86,8 @@ class Trial(BaseModel):
     environment: dict[str, str] = {}
     versions: dict[str, str]
     source: str
+    task_source: str = ""
+    backend_source: str = ""
 
     @property
     def key(self) -> str:

@@ -153,6 +153,7 @@ def _in_turn(
 def _load(trial: Trial) -> tuple[Task, Backend]:
     """Load the plugins that the trial names, and no other."""
     plugins = Plugins.named(trial.plugins)
+    plugins.check_sources(trial)
     task = plugins.tasks[trial.task].value(**trial.parameters)
     return task, plugins.backends[trial.backend].value
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import os
+import re
 import shutil
+import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from echobench import Backend, Floats, Integers, LSTMLayer, NativeProgram
+
+NO_COMPILER = "none"
+COMPILER_S = 10.0
+"""Seconds in which a compiler tells its version."""
 
 
 class OnJax(Backend):
@@ -63,11 +72,17 @@ class OnTorch(Backend):
     requires = ("torch",)
     extra = "torch"
 
+    def versions(self) -> dict[str, str]:
+        """Return the C++ compiler too: without one torch runs another program, ten times slower."""
+        return {**super().versions(), "c++": compiler_version(compiler())}
+
     def environment(self, device: str, threads: int) -> dict[str, str]:
-        """Choose Keras' device; hide GPUs from a run on the CPU."""
+        """Choose Keras' device; hide GPUs from a run on the CPU; name the compiler for inductor."""
+        found = compiler()
+        cxx = {} if found is None else {"CXX": found}  # by itself it looks for g++ alone
         if device == "gpu":
-            return {"KERAS_TORCH_DEVICE": "cuda"}
-        return {"KERAS_TORCH_DEVICE": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+            return {"KERAS_TORCH_DEVICE": "cuda", **cxx}
+        return {"KERAS_TORCH_DEVICE": "cpu", "CUDA_VISIBLE_DEVICES": "", **cxx}
 
     def cache_environment(self, folder: str) -> dict[str, str]:
         """Cache the output of inductor and of autograd's compiler."""
@@ -109,11 +124,41 @@ def torch_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def compiler() -> str | None:
+    """Return the path of the C++ compiler; None if there is none that runs."""
+    found = filter(None, map(shutil.which, ("g++", "clang++", "c++")))
+    return next((path for path in found if compiler_version(path) != NO_COMPILER), None)
+
+
+@functools.cache
+def compiler_version(path: str | None) -> str:
+    """Return a compiler's name and version, `NO_COMPILER` if it does not run."""
+    if path is None:
+        return NO_COMPILER
+    environment = {**os.environ, "LC_ALL": "C"}
+    try:
+        done = subprocess.run(
+            [path, "--version"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=True,
+            timeout=COMPILER_S,
+            env=environment,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return NO_COMPILER
+    line = re.sub(r"\([^()]*\)", "", done.stdout.partition("\n")[0])  # whose package it is
+    name = "clang++" if "clang" in line else Path(path).name
+    number = re.search(r"\d[\w.]*", line)
+    return f"{name} {number[0]}" if number else name
+
+
 def can_compile() -> bool:
     """Return whether `torch.compile` has what it needs: a GPU or a C++ compiler."""
     import torch
 
-    return torch.cuda.is_available() or any(map(shutil.which, ("g++", "clang++", "c++")))
+    return torch.cuda.is_available() or compiler() is not None
 
 
 class CompiledLoop:

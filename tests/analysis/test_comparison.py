@@ -216,21 +216,43 @@ def test_what_else_differs_is_told() -> None:
 
     assert cautions(told(), told(versions={"keras": "1", "torch": "2"})) == []
     (line,) = cautions(told(), told(versions={"keras": "2"}))
-    assert line.startswith('different versions: A has {"keras": "1"}, B {"keras": "2"}')
+    assert line == "different versions: A has keras 1, B keras 2"
     exact, rough = (
         [changed(r, provenance={"path": {"tf32": tf32}})]
         for r, tf32 in ((told()[0], False), (told()[0], True))
     )
     (line,) = cautions(exact, rough)
-    assert line == 'different precision: A has {"tf32": false}, B {"tf32": true}'
+    assert line == "different precision: A has tf32 false, B tf32 true"
     (line,) = cautions(told(), told(source="t"))
     assert line.startswith("different task source")
     other = changed(told()[0], provenance={"machine": {"cpu": "y", "cores": 2}})
     assert cautions(told(), [other])[0].startswith("different machine")
     (line,) = cautions(told(), told(bound=0.0, certify=1000))
-    assert line == 'different bound of certificates: A has 0.003, B "the old rule"'
+    assert line == "different bound of certificates: A has 0.003, B the old rule"
+    (line,) = cautions(told(backend_source="a"), told(backend_source="b"))
+    assert line == "different backend source: A has jax a, B jax b"
+    assert cautions(told(), told(backend="torch", backend_source="b")) == []  # as they were chosen
+    (line,) = cautions(told(), told(cache=True))
+    assert line == "different settings: A has cache false, B cache true"
+    compiled, eager = (
+        [changed(r, provenance={"path": {"compiler": name}})]
+        for r, name in ((told()[0], "inductor"), (told()[0], "none"))
+    )
+    (line,) = cautions(compiled, eager)
+    assert (
+        line == "different execution: A has jax fused compiler inductor, B jax fused compiler none"
+    )
+    clean, edited = (
+        [changed(told()[0], provenance={"git": {"commit": "c" * 40, "dirty": dirty}})]
+        for dirty in (False, True)
+    )
+    (line,) = cautions(clean, edited)
+    assert line == f"different checkout of echobench: A has {'c' * 12}, B {'c' * 12} changed"
+    both = [*told(), *told(backend="torch", versions={"keras": "1", "torch": "2"})]
+    newer = [*told(), *told(backend="torch", versions={"keras": "1", "torch": "3"})]
+    assert cautions(both, newer) == ["different versions: A has torch 2, B torch 3"]
     (line,) = cautions(told(), told(environment={"TZ": "UTC"}))
-    assert line == 'different environment: A has "", B "TZ=UTC"'
+    assert line == "different environment: A has none, B TZ=UTC"
 
 
 def test_trials_whose_workers_had_other_variables_are_no_pair(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echobench.analysis.footnotes import Course, absent, break_even, chosen, footnotes
+from echobench.analysis.footnotes import Course, absent, alike, break_even, chosen, footnotes
 from echobench.analysis.pairs import MARGIN
 from echobench.trial.record import Parity, Record
 from tests.analysis.test_table import with_backend
@@ -219,3 +219,21 @@ def test_cells_that_others_have_are_missed() -> None:
     there = [record(0), record(0, backend="torch"), record(0, **whole)]
     assert absent(there) == ["torch fused closed: no record of whole"]
     assert absent(there[:2]) == []
+
+
+def test_rows_of_one_name_are_told_apart() -> None:
+    def rows(seed: int, **trial: Any) -> list[Record]:
+        return [record(seed, trial={"task_source": "t", **trial}, key=f"{seed}")]
+
+    old, new = rows(0, backend_source="a"), rows(1, backend_source="b")
+    assert alike([*old, *new]) == [
+        "partial jax fused closed: 2 rows, which differ in backend_source (a, b)"
+    ]
+    slow = [changed(r, provenance={"path": {"compiler": "none"}}) for r in rows(2)]
+    fast = [changed(r, provenance={"path": {"compiler": "inductor"}}) for r in rows(3)]
+    (line,) = alike([*slow, *fast])
+    assert line.endswith("2 rows, which differ in execution.compiler (inductor, none)")
+    failed = [changed(r, status="failed", reason="x") for r in rows(4)]
+    assert alike([*failed, *fast]) == []  # it stands in the row of the others
+    assert alike([*old, *rows(5, backend_source="a")]) == []
+    assert alike([*old, *rows(6, backend_source="a", replicates=32)]) == []  # in other groups

@@ -29,8 +29,14 @@ def test_a_folder_is_the_frame_of_its_records(folder: Path) -> None:
     pd.testing.assert_frame_equal(frame.load(folder), frame.frame(Store.read(folder)))
 
 
-def test_cells_of_one_name_in_two_files_stay_two(tmp_path: Path) -> None:
-    told = [record(trial={"threads": threads}, key=f"key-{threads}") for threads in (1, 2)]
+@pytest.mark.parametrize(
+    "trials",
+    [[{"threads": 1}, {"threads": 2}], [{"versions": {"a": "1"}}, {"versions": {"a": "2"}}]],
+)
+def test_cells_of_one_name_in_two_files_stay_two(
+    trials: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    told = [record(number, trial=trial) for number, trial in enumerate(trials)]
     for number, one in enumerate(told):
         (tmp_path / f"records-{number}.jsonl").write_text(one.to_json() + "\n")
     assert frame.load(tmp_path).cell.tolist() == [one.cell for one in told]
@@ -180,3 +186,18 @@ def test_many_are_not_listed_and_no_escape_gets_through() -> None:
         only(seeds, {"seed": ["seven"]})
     with pytest.raises(UsageError, match=r"there are \\x1b\[2J$"):
         only(frame.frame([record(task="\x1b[2J")]), {"task": ["quite another"]})
+
+
+def test_a_trial_that_failed_early_stands_in_the_row_of_the_others(tmp_path: Path) -> None:
+    machine = {"cpu": "x", "cores": 2}
+    ran = {"machine": machine, "path": {"compiler": "XLA"}}
+    lines = [
+        record(0, provenance=ran, key="0"),
+        record(1, provenance={"machine": machine}, status="failed", reason="x", key="1"),
+    ]
+    for number, line in enumerate(lines):
+        name = f"records-2026010{number + 1}T000000Z-000000.jsonl"
+        (tmp_path / name).write_text(f"{line.to_json()}\n")
+    for flat in (frame.load(tmp_path), frame.frame(lines)):
+        assert flat.cell.nunique() == 1
+        assert {*flat.cell} == {lines[0].cell}

@@ -58,7 +58,7 @@ def test_what_was_trained_otherwise_or_cannot_be_trained_is_told_from_what_comes
         *["not audited"] * 4,
     ]
     assert f"loss {old.evaluations[0].loss:.6g} in epoch 10, where jax fit has" in found[1].about
-    assert found[2].about.startswith("the file of its task has changed since")
+    assert found[2].about.startswith("the source of its task has changed since")
     assert "unknown task 'gone'" in found[3].about
     assert "a newer echobench" in found[4].about
     assert "train it to its end with --whole" in found[5].about

@@ -63,6 +63,8 @@ def test_what_a_record_depends_on_is_in_the_key(plugins: Plugins) -> None:
         "threads": 7,
         "versions": {},
         "source": "other",
+        "task_source": "other",
+        "backend_source": "other",
         "quick": True,
         "max_epochs": 1,
         "engine": "fit",
@@ -74,7 +76,8 @@ def test_what_a_record_depends_on_is_in_the_key(plugins: Plugins) -> None:
     assert len(keys | {trial.key}) == len(changes) + 1
     assert trial.model_copy(update={"timeout_s": 1.0}).key == trial.key
     older = {n: v for n, v in trial.model_dump(mode="json").items() if n not in ADDED_LATER}
-    assert trial_key({**older, "sustain": trial.sustain, "bound": trial.bound}) == trial.key
+    now = trial.model_dump(include={"sustain", "bound", "task_source", "backend_source"})
+    assert trial_key({**older, **now}) == trial.key
 
 
 @pytest.mark.parametrize(

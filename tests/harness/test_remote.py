@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from echobench.errors import EchobenchError, StorageError
+from echobench.harness.matrix import Matrix, Watcher
 from echobench.harness.plan import Selection, plan
 from echobench.harness.remote import run_packed_job, unpack_records
 from echobench.harness.saved_networks import read_network
+from echobench.plugin.interfaces import LOCAL, Connection, Executor, Site
 from echobench.plugin.manager import Plugins
-from echobench.trial.job import Job
+from echobench.store.folder import Store
+from echobench.trial.job import Job, JobOptions
+from echobench.trial.record import Record
 from tests.plugins.cells import ECHO
 from tests.soak.harness import PLUGIN
 
@@ -31,7 +37,7 @@ def tiny(tmp_path: Path) -> Job:
     (trial,) = plan(selection, Plugins([file]))
     (plugin,) = set(trial.plugins)
     file.unlink()
-    return Job(trials=[trial], command=[], sources={plugin: PLUGIN.read_text()})
+    return Job(trials=[trial], command=[], sources={plugin: {file.name: PLUGIN.read_bytes()}})
 
 
 def test_a_plugin_that_is_a_file_goes_with_its_trial(tiny: Job) -> None:
@@ -55,6 +61,47 @@ def test_a_node_that_gives_too_few_cores_refuses(tiny: Job) -> None:
         os.sched_setaffinity(0, granted)
 
 
+HELPED = """
+def told():
+    import deeper
+    return deeper.TOLD
+"""
+
+
+def test_the_modules_beside_a_plugin_go_with_its_trial(tmp_path: Path) -> None:
+    folder = tmp_path / "here"
+    (folder / "parts").mkdir(parents=True)
+    text = PLUGIN.read_text() + "\nimport parts.helper\nfrom parts import more\n"
+    (folder / "quick.py").write_bytes(text.replace("\n", "\r\n").encode())
+    (folder / "parts" / "helper.py").write_text(HELPED)
+    (folder / "parts" / "more.py").write_bytes(b"# -*- coding: latin-1 -*-\nNAME = 'caf\xe9'\n")
+    (folder / "deeper.py").write_text("TOLD = 1\n")
+    plugins = Plugins([folder / "quick.py"])
+    selection = Selection(tasks=["tiny"], backends=["knowing"], threads=1)
+    (trial,) = plan(selection, plugins)
+    matrix = Matrix(plugins, Store(tmp_path / "results"), JobOptions(), gate=False)
+    jobs: list[Job] = []
+
+    class Elsewhere(Executor):
+        name = "elsewhere"
+
+        def connect(self, job: Job, site: Site) -> AbstractContextManager[Connection]:
+            shutil.rmtree(folder)  # nothing of it is on the other machine
+
+            def run_there(job: Job) -> list[Record]:
+                jobs.append(job)
+                return unpack_records(job, elsewhere(job))
+
+            local = plugins.executors[LOCAL].value()
+            return local.connect(job, dataclasses.replace(site, run_here=run_there))
+
+    matrix.executor = Elsewhere()
+    (record,) = matrix.run([trial], Watcher())
+    assert (record.status, record.key) == ("reached", trial.key)
+    (files,) = jobs[0].sources.values()
+    assert {*files} == {"quick.py", "parts/helper.py", "parts/more.py", "deeper.py"}
+
+
 def test_a_node_with_something_else_installed_refuses(tiny: Job) -> None:
     trial = tiny.trial
     versions = {**trial.versions, "echobench": "0.0.1", "keras": "2.0"}
@@ -64,7 +111,10 @@ def test_a_node_with_something_else_installed_refuses(tiny: Job) -> None:
     with pytest.raises(EchobenchError, match=r"keras None instead of 2\.0"):
         elsewhere(tiny.model_copy(update={"trials": [other]}))
     changed = trial.model_copy(update={"source": "0" * 12})
-    with pytest.raises(EchobenchError, match="the file of task tiny is another on this node"):
+    with pytest.raises(EchobenchError, match="the source of task tiny is another here"):
+        elsewhere(tiny.model_copy(update={"trials": [changed]}))
+    changed = trial.model_copy(update={"backend_source": "0" * 12})
+    with pytest.raises(EchobenchError, match="the source of backend knowing is another here"):
         elsewhere(tiny.model_copy(update={"trials": [changed]}))
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import UNSET
+from msgspec.structs import replace
 
 from echobench.errors import StorageError, UsageError
 from echobench.store import folder as module
@@ -111,6 +113,17 @@ def test_of_a_trial_run_twice_the_table_takes_the_last_on_each_machine() -> None
         ({"cpu": "Xeon", "cores": 1}, "Xeon, 1 core"),
         ({"cpu": "Xeon", "cores": 2, "gpus": [], "memory_bytes": 1}, "Xeon, 2 cores"),
         ({"cpu": "Xeon", "cores": 16, "gpus": ["H100", "H100"]}, "Xeon, 16 cores, H100, H100"),
+        (
+            {"cpu": "Xeon", "cores": 2, "system": "Linux 5.1", "architecture": "x86_64"},
+            "Xeon, 2 cores",
+        ),
+        ({"cpu": "Xeon", "cores": 2, "architecture": "AMD64"}, "Xeon, 2 cores"),
+        ({"cpu": "Xeon", "cores": 2, "architecture": "i686"}, "Xeon, 2 cores, i686"),
+        (
+            {"cpu": "M1", "cores": 8, "system": "Darwin 23", "architecture": "arm64"},
+            "M1, 8 cores, arm64, Darwin",
+        ),
+        ({"cpu": "M1", "cores": 8, "architecture": "aarch64"}, "M1, 8 cores, arm64"),
         (None, "None, None cores"),  # of records of long ago
     ],
 )
@@ -118,6 +131,28 @@ def test_a_class_of_machines_is_its_processor_its_cores_and_its_gpus(
     facts: dict[str, Any] | None, expected: str
 ) -> None:
     assert record(provenance={"machine": facts}).machine_class == expected
+
+
+UNKNOWN = Machine(
+    cores=2, system="Linux 5.10", architecture="aarch64", memory_bytes=4, identity="a"
+)
+
+
+@pytest.mark.parametrize("name", [None, "", "-", "unknown", "Unknown "])
+def test_a_machine_of_an_unknown_processor_is_like_itself_alone(name: str | None) -> None:
+    ours = replace(UNKNOWN, cpu=name)
+    after_an_update = replace(ours, system="Linux 6.1", python="3.13")
+    assert ours.kind == after_an_update.kind == UNKNOWN.kind
+    others = [
+        replace(ours, identity="b"), replace(ours, architecture="x86_64"), replace(ours, cores=4)
+    ]  # fmt: skip # one line reads better
+    older = [
+        replace(ours, identity=UNSET),
+        replace(ours, identity=UNSET, system="Linux 6.1"),
+        replace(ours, identity=UNSET, memory_bytes=8),
+        replace(ours, identity=UNSET, architecture="x86_64"),
+    ]
+    assert len({machine.kind for machine in [ours, *others, *older]}) == 8
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,16 @@ from msgspec.structs import replace
 
 from echobench.harness.plan import Selection, plan
 from echobench.plugin.manager import Plugins
-from echobench.trial.cell import NOT_IN_A_CELL, Cell, StoredTrial, differences
-from echobench.trial.record import Record
+from echobench.trial.cell import (
+    NOT_IN_A_CELL,
+    OF_A_RECORD,
+    WAY,
+    Cell,
+    StoredTrial,
+    differences,
+    joined,
+)
+from echobench.trial.record import Record, cells_of
 from echobench.trial.trial import Trial
 from tests.records import record
 
@@ -36,7 +44,7 @@ def test_trials_of_a_cell_differ_in_seed_repeat_limit_and_place(trial: Trial) ->
 
 def test_in_any_other_field_they_are_of_other_cells(trial: Trial) -> None:
     cell, stored = Cell.of(trial), StoredTrial.of(trial)
-    names = [name for name in Cell.__struct_fields__ if name != "beyond"]
+    names = [name for name in Cell.__struct_fields__ if name not in OF_A_RECORD]
     others = {name: replace(stored, **{name: another(getattr(stored, name))}) for name in names}
     assert len({cell, *map(Cell.of, others.values())}) == 1 + len(names)
     for name, other in others.items():
@@ -91,3 +99,28 @@ def test_what_a_newer_version_says_of_a_trial_tells_cells_apart() -> None:
     assert len(set(cells)) == len({cell.text for cell in cells}) == len(cells)
     assert told(extra="x") == told(extra="x")
     assert told() == record().cell
+
+
+def ran(**execution: object) -> Record:
+    return record(provenance={"machine": {"cpu": "x"}, "path": execution})
+
+
+def test_trials_that_ran_in_another_way_are_of_another_cell() -> None:
+    usual = dict.fromkeys(WAY, "usual")
+    cells = {ran(**{**usual, name: "other"}).cell for name in WAY} | {ran(**usual).cell}
+    assert len(cells) == 1 + len(WAY)
+    told = differences([ran(**usual).cell, ran(**{**usual, "tf32": True}).cell])
+    assert told == [{"execution.tf32": "usual"}, {"execution.tf32": True}]
+    # Where a trial ran, and how often what was traced, is no way of running.
+    assert ran(**usual, affinity=[0], traces=2).cell is ran(**usual, affinity=[1]).cell
+    assert len({ran(**{**usual, name: "other"}).planned_cell for name in WAY}) == 1
+
+
+def test_a_trial_that_does_not_say_how_it_ran_joins_those_planned_alike() -> None:
+    compiled, eager = ran(compiler="g++"), ran(compiler="none")
+    failed = record(3, status="failed", reason="x", provenance={"machine": {"cpu": "x"}})
+    assert cells_of([failed, compiled]) == [compiled.cell] * 2
+    assert cells_of([failed, compiled, eager]) == [failed.cell, compiled.cell, eager.cell]
+    other = record(4, provenance={"machine": {"cpu": "y"}})
+    assert cells_of([other, compiled]) == [other.cell, compiled.cell]
+    assert joined([]) == {}

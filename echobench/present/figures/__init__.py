@@ -21,7 +21,7 @@ from echobench.errors import UsageError
 from echobench.present import writing
 from echobench.text import plain
 from echobench.trial.cell import Cell
-from echobench.trial.record import Record
+from echobench.trial.record import Record, cells_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,8 +58,8 @@ def panels_of(records: Sequence[Record]) -> dict[str, dict[str, list[Record]]]:
     """
     kept = [record for record in records if record.contradiction is None]
     by_name: dict[str, dict[str, dict[tuple[Cell, str], list[Record]]]] = defaultdict(dict)
-    for record, name in zip(kept, line_names(kept), strict=True):
-        cell = (record.cell, record.machine_class)
+    for record, shared, name in zip(kept, cells_of(kept), line_names(kept), strict=True):
+        cell = (shared, record.machine_class)
         lines = by_name[_shortened(f"{record.task} ({record.division})")]
         lines.setdefault(_shortened(name), {}).setdefault(cell, []).append(record)
     return {
