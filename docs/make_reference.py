@@ -37,6 +37,8 @@ SECTIONS = {
 """The modules of each section; names from other modules come last."""
 OTHERS = "Further names"
 KINDS = griffe.DocstringSectionKind
+LONGEST = 100
+"""Characters of a line of code."""
 
 
 def page() -> str:
@@ -84,7 +86,8 @@ def _signature(name: str, member: griffe.Object) -> str:
         return f"class {name}({bases})" if bases else f"class {name}"
     if isinstance(member, griffe.Function):
         return f"def {member.signature(name=name)}"
-    annotation = "" if name == "hookimpl" else f" = {member.value}"  # type: ignore[attr-defined] # an attribute
+    value = f" = {member.value}"  # type: ignore[attr-defined] # an attribute
+    annotation = "" if name == "hookimpl" or len(name + value) > LONGEST else value
     return f"{name}{annotation}"
 
 
