@@ -140,9 +140,10 @@ class _Limits:
 
         Time in which both were stopped, it and this process, is not over: all that ran then were
         the clocks. A worker that was stopped by itself has had less time than its trial says, so
-        it has failed. After a pause of its own this process listens first.
+        it has failed. After a pause of its own over the end this process listens first.
         """
-        if now < self.until or (self.pauses and now < self.pauses[-1][1] + GRACE_S):
+        over_it = [end for start, end in self.pauses if start < self.until]
+        if now < max(self.until, *(end + GRACE_S for end in over_it[-1:])):
             return None
         stopped = stops.read(self.home)
         both_s = stops.overlap_s(self.pauses, stopped)
