@@ -42,7 +42,7 @@ KEYS = ("task", "backend", "engine", "division", "device", *OF_TRIAL, "seed", "m
 """What a side can choose; the two trials of a pair are equal in all that neither side chooses."""
 NAMED = ("backend", "engine", "division")
 """Of `KEYS`, those that name a cell beside its task."""
-VARIED = ("device", "threads", "smt", "devices", "bound", "machine")
+VARIED = ("device", "threads", "smt", "devices", "bound", "environment", "machine")
 """The rest of what makes a cell, of `KEYS`: named where it differs within a comparison."""
 KNOWN = {
     *KEYS, "label", "parameters", "recipe", "max_epochs", "screen", "certify", "sustain", "quick",
@@ -266,7 +266,7 @@ def _frame(records: Sequence[Record]) -> pd.DataFrame:
 def _name(names: Sequence[str], values: Sequence[Any]) -> str:
     """Return a cell's name: `jax fused closed`, where they differ with `threads 2` and the like."""
     return " ".join(
-        f"{name} {value}" if name in OF_TRIAL else str(value)
+        f"{name} {value or 'none'}" if name in OF_TRIAL else str(value)
         for name, value in zip(names, values, strict=True)
     )
 

@@ -127,8 +127,8 @@ def plan(selection: Selection, plugins: Plugins) -> list[Trial]:
         for engine in _engines(selection, backend.value)
         for repeat in range(selection.repeats)
     ]
-    for _, division, _, task, recipe, backend, _ in cells:
-        _check_variables_of(selection, division_of(task, recipe, division), backend.value)
+    for _, division, _, task, recipe, backend, _ in cells if selection.environment else ():
+        _check_variables_of(selection, division_of(task, recipe, division), backend)
     for _, _, task, recipe in tasks:
         samples = recipe.batch * recipe.sequences
         if samples % selection.devices:
@@ -260,15 +260,15 @@ def check_variables(variables: Mapping[str, str]) -> None:
             )
 
 
-def _check_variables_of(selection: Selection, division: str, backend: Backend) -> None:
+def _check_variables_of(selection: Selection, division: str, backend: Provided[Backend]) -> None:
     """Raise UsageError where a backend sets a variable itself, or the closed division has none."""
     own = {
-        *backend.environment(selection.device, selection.threads),
-        *backend.cache_environment("folder"),
+        *backend.call(lambda b: b.environment(selection.device, selection.threads)),
+        *backend.call(lambda b: b.cache_environment("folder")),
     }
     for name in selection.environment:
         if name in own:
-            raise UsageError(f"--env {name}: backend {backend.name!r} sets it itself")
+            raise UsageError(f"--env {name}: backend {backend.value.name!r} sets it itself")
     refused = uncommon(selection.environment) if division == "closed" else []
     if refused:
         raise UsageError(

@@ -143,7 +143,7 @@ class _Limits:
         it has failed. After a pause of its own over the end this process listens first.
         """
         over_it = [end for start, end in self.pauses if start < self.until]
-        if now < max(self.until, *(end + GRACE_S for end in over_it[-1:])):
+        if now < max([self.until, *(end + GRACE_S for end in over_it[-1:])]):
             return None
         stopped = stops.read(self.home)
         both_s = stops.overlap_s(self.pauses, stopped)
