@@ -236,7 +236,7 @@ class Session:
         self.store.check_writable()
         options = self.matrix.options
         if options.save_models is not None:
-            Store(options.save_models).check_writable()
+            Store(options.save_models).check_writable("--save-models")
         if options.watch and not make_console(stderr=True).is_interactive:
             say("--watch: expected a terminal; progress is shown in plain lines instead")
             self.matrix.options = options.model_copy(update={"watch": False})

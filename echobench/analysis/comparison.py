@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from echobench.analysis.counterparts import counterparts
 from echobench.analysis.frame import frame
 from echobench.analysis.pairs import (
     MARGIN,
@@ -33,7 +34,6 @@ from echobench.trial.record import Record, latest
 USUAL = METRICS[:3]
 """The time to the target, and the two numbers it is the product of."""
 ALL = "all tasks"
-APART = "they are of different machines; to compare these, say machine=... of each side"
 PRECISION = ("matmul_precision", "tf32", "precision")
 """Facts of a backend's execution that tell its precision."""
 OF_TRIAL = ("threads", "smt", "devices", "bound", "repeat", "environment")
@@ -45,8 +45,8 @@ NAMED = ("backend", "engine", "division")
 VARIED = ("device", "threads", "smt", "devices", "bound", "environment", "machine")
 """The rest of what makes a cell, of `KEYS`: named where it differs within a comparison."""
 KNOWN = {
-    *KEYS, "label", "parameters", "recipe", "max_epochs", "screen", "certify", "sustain", "quick",
-    "versions", "execution", "source", "task_source", "backend_source",
+    *KEYS, "label", "parameters", "recipe", "certify", "versions", "execution", "source",
+    "task_source", "backend_source",
 }  # fmt: skip # in fewer lines it reads better
 """Fields of a cell that are chosen, follow from the task, or are named by themselves."""
 RUN_KEYS = dict(zip(("machine", "repeat", "seed"), RUN, strict=True))
@@ -164,7 +164,9 @@ class Framed:
         ours, theirs: the trials of sides A and B; the column `named` names their cells by what
             the sides leave open.
         keys: of `KEYS`, those that neither side chooses.
-        run: their columns, in which the two trials of a pair are equal.
+        run: their columns, in which the two trials of a pair are equal; and `variant`, by which
+            several cells of a side that go by the same names are told apart.
+        choices: what is to be said of the cells that were chosen to be compared.
     """
 
     sides: tuple[Side, Side]
@@ -172,6 +174,7 @@ class Framed:
     theirs: pd.DataFrame
     keys: list[str]
     run: list[str]
+    choices: list[str]
 
     @classmethod
     def of(cls, a: Side, b: Side, records: tuple[Sequence[Record], Sequence[Record]]) -> Framed:
@@ -184,10 +187,27 @@ class Framed:
         sides = [*map(_frame, records)]
         varied = [key for key in VARIED if len({v for flat in sides for v in flat[key]}) > 1]
         names = [name for name in (*NAMED, *varied) if name in keys]
+        apart = [column for column in run if column not in {*RUN_KEYS.values()}]
+        groups = [_rows(flat, apart) for flat in sides]
+        trials = [
+            [*zip(group, flat.cell, flat.started_at, strict=True)]
+            for group, flat in zip(groups, sides, strict=True)
+        ]
+        found = counterparts(*trials)
         ours, theirs = (
-            flat.assign(named=[_name(names, row) for row in _rows(flat, names)]) for flat in sides
+            flat.assign(
+                variant=[place.number for place in places],
+                named=[
+                    f"{_name(names, row)} {place.told}".rstrip()
+                    for row, place in zip(_rows(flat, names), places, strict=True)
+                ],
+            )
+            for flat, places in (
+                (flat, [of_side[group, cell] for group, cell, _ in listed])
+                for flat, of_side, listed in zip(sides, found.places, trials, strict=True)
+            )
         )
-        return cls((a, b), ours, theirs, keys, run)
+        return cls((a, b), ours, theirs, keys, [*run, "variant"], found.cautions)
 
     @property
     def paired(self) -> pd.DataFrame:
@@ -199,17 +219,37 @@ class Framed:
         """Return of each trial what its partner has too."""
         return _rows(flat, self.run)
 
+    def cautions(self) -> list[str]:
+        """Return what is to be said of how the sides were paired."""
+        lone, count = len(self.ours) - len(self.paired), len(self.ours)
+        told = f"{lone} of {count} trials of A have no partner in B"
+        return [*self.choices, *([told] if lone else [])]
+
     def require_pairs(self) -> None:
         """Raise UsageError if no trial of side A has a partner."""
         if not self.paired.empty:
             return
         a, b = self.sides
-        machines = [{*map(str, flat.machine)} for flat in (self.ours, self.theirs)]
-        apart = "" if machines[0] & machines[1] or "machine" not in self.keys else f"; {APART}"
         raise UsageError(
             f"compare: no trial of {a.text!r} has a partner in {b.text!r}, equal in "
-            f"{', '.join(self.keys)}{apart}"
+            f"{', '.join(self.keys)}{self._why_apart()}"
         )
+
+    def _why_apart(self) -> str:
+        """Return in which of the keys the sides differ, if in one alone."""
+        for key in self.keys:
+            column = RUN_KEYS.get(key, key)
+            rest = [name for name in self.run if name not in {column, "variant"}]
+            if {*_rows(self.ours, rest)} & {*_rows(self.theirs, rest)}:
+                values = [
+                    " and ".join(sorted({*map(str, flat[column])})) or "none"
+                    for flat in (self.ours, self.theirs)
+                ]
+                return (
+                    f"; but for {key} they would: A has {values[0]}, B {values[1]}; to compare "
+                    f"these, say {key}=... of each side"
+                )
+        return ""
 
     def partners(self, cell: pd.DataFrame, *, anywhere: bool = False) -> pd.DataFrame:
         """Return side B's trials of a cell of side A, on its class of machine or `anywhere`."""

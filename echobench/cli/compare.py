@@ -69,18 +69,21 @@ def compare(
     if not limits:
         framed.require_pairs()
     comparisons = comparison.compare(framed, list(metrics))
-    say(*(f"careful: {line}" for line in comparison.cautions(*records)))
+    cautions = [*comparison.cautions(*records), *framed.cautions()]
+    say(*(f"careful: {line}" for line in cautions))
     if form == "table":
         console = make_console()
         say(f"A is {a}; B is {b}", to=sys.stdout)
         for name, lines in comparison.as_tables(comparisons).items():
             console.print(drawn(lines, console.width, names=(name, "B against A")))
+        if not comparisons:
+            say("no pair shows anything: see the trials with echobench table", to=sys.stdout)
         if len(comparisons) > 1:
             console.print(line_of(EACH, "dim"))
     else:
         print(written(comparison.as_rows(comparisons), form))
     if limits:
-        say(*(f"careful: only B has {cell}: nothing decides it" for cell in new_cells(framed)))
+        say(*(f"careful: only B has {cell}, so it is not compared" for cell in new_cells(framed)))
     undecided = [line for limit in limits for line in limit.undecided(framed, comparisons)]
     say(*(f"undecided: {line}" for line in dict.fromkeys(undecided)))
     broken = [one for limit in limits for one in limit.broken(comparisons)]

@@ -27,17 +27,37 @@ def option(metavar: str, help: str, *names: str) -> Any:
     return typer.Option(*names, metavar=metavar, help=help, callback=_one_value_each)
 
 
+def numbers(metavar: str, help: str, *names: str) -> Any:
+    """Describe an option of whole numbers, which is repeated to give several."""
+    return typer.Option(*names, metavar=metavar, help=help, parser=_whole)
+
+
+def _whole(text: str) -> int:
+    if not re.fullmatch(r"[+-]?[0-9]+", text):
+        raise UsageError(
+            f"expected a whole number; received {text!r}; repeat the option to give several"
+        )
+    return int(text)
+
+
 def _one_value_each(parameter: typer.CallbackParam, values: Any) -> Any:
     """Return the values; refuse one of an option that is repeated to give several at once."""
+    name = parameter.opts[0]
     for value in values if isinstance(values, list | tuple) else ():
-        parts = SEPARATOR.split(value) if isinstance(value, str) else []
-        if len(parts) > 1:
-            name = parameter.opts[0]
-            repeated = " ".join(f"{name} {part.strip()}" for part in parts if part.strip())
-            raise UsageError(
-                f"{name}: expected one value; received {value!r}; repeat the option: {repeated}"
-            )
+        is_file = isinstance(value, Path) and value.exists()
+        is_variable = name == "--env" and "=" in str(value)
+        if not is_file and not is_variable:  # these may hold commas
+            _must_be_one(name, str(value))
     return values
+
+
+def _must_be_one(name: str, value: str) -> None:
+    parts = SEPARATOR.split(value)
+    if len(parts) > 1:
+        repeated = " ".join(f"{name} {part.strip()}" for part in parts if part.strip())
+        raise UsageError(
+            f"{name}: expected one value; received {value!r}; repeat the option: {repeated}"
+        )
 
 
 def flag(name: str, help: str) -> Any:
@@ -68,7 +88,9 @@ Backends = Annotated[Names, _filter("NAME", "this backend", "--backend")]
 Engines = Annotated[Names, _filter("NAME", "this engine", "--engine")]
 Divisions = Annotated[Names, _filter("NAME", "this division, closed or open", "--division", "both")]
 Statuses = Annotated[Names, _filter("STATUS", "trials with this status, e.g. missed", "--status")]
-Seeds = Annotated[list[int] | None, _filter("N", "this seed", "--seed")]
+Seeds = Annotated[
+    list[int] | None, numbers("N", "Show only this seed; repeatable (default: all)", "--seed")
+]
 
 # How workers run: the verbs that start processes share these.
 BackendsToRun = Annotated[
@@ -173,6 +195,8 @@ def variables_of(given: Sequence[str] | None) -> dict[str, str]:
     found: dict[str, str] = {}
     for text in given or ():
         name, equals, value = text.partition("=")
+        if not name:
+            raise UsageError(f"--env: expected NAME or NAME=VALUE; received {text!r}")
         if not equals:
             if name not in os.environ:
                 raise UsageError(

@@ -10,7 +10,7 @@ import typer
 
 from echobench import interrupts
 from echobench.cli import options
-from echobench.cli.options import argument, option
+from echobench.cli.options import argument
 from echobench.output import make_console
 from echobench.text import say
 
@@ -30,7 +30,9 @@ def predict(
     backend: options.BackendsToRun = None,
     batch: Annotated[
         list[int] | None,
-        option("N", "Samples in a timed call; repeatable (default: 1, 21 and 210)"),
+        options.numbers(
+            "N", "Samples in a timed call; repeatable (default: 1, 21 and 210)", "--batch"
+        ),
     ] = None,
     device: options.Device = "cpu",
     threads: options.Threads = None,

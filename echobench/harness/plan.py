@@ -248,7 +248,7 @@ def _trial(
 def check_variables(variables: Mapping[str, str]) -> None:
     """Raise UsageError unless a user may hand these variables to workers, and records hold them."""
     for name, value in variables.items():
-        refused = why_refused(name)
+        refused = why_refused(name, value)
         if refused is not None:
             raise UsageError(f"--env {name}: {refused}")
         published = privacy.redact(value)

@@ -43,13 +43,13 @@ class Store:
         """Return the folder of the workers' logs."""
         return self.folder / "logs"
 
-    def check_writable(self) -> None:
-        """Raise UsageError unless records can be written here."""
+    def check_writable(self, option: str = "--results") -> None:
+        """Raise UsageError, which names the option, unless files can be written here."""
         try:
             self._probe()
         except OSError as error:
             raise UsageError(
-                f"--results {self.folder}: expected a folder that can be written; {error.strerror}"
+                f"{option} {self.folder}: expected a folder that can be written; {error.strerror}"
             ) from error
 
     def check_room(self) -> None:

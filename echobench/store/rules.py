@@ -143,7 +143,7 @@ def _suite(record: Record) -> Iterator[tuple[str, str]]:
 def _variables(record: Record) -> Iterator[tuple[str, str]]:
     """Check that its worker was handed what this suite hands over, and none hides a name."""
     for name, value in record.trial.environment.items():
-        refused = why_refused(name)
+        refused = why_refused(name, value)
         if refused is not None:
             yield "environment", f"{name}: {refused}"
         elif record.division == "closed" and uncommon([name]):

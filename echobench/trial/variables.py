@@ -38,11 +38,12 @@ other. `LD_PRELOAD` is none of these: a library that it loads can change one bac
 does `OMP_*`, which only some of them read."""
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 SECRET = re.compile(
-    r"(^|_)(API|ACCESS)?(AUTH|KEY|PASS|PASSWD|PAT|PWD|TOKEN)S?(_|$)"
-    r"|PASSPHRASE|PASSWORD|SECRET|CREDENTIAL",
+    r"KEYS?$|PASSW|PASSPHRASE|SECRET|TOKENS?(_|$)|CREDENTIAL|BEARER|(^|_)(AUTH|KEY|PASS|PAT|PWD)S?(_|$)",
     re.IGNORECASE,
 )
 """Names of what nobody wants to publish, as records are."""
+LOGIN = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
+"""A user's password in an address."""
 
 
 def device_variables(environment: Mapping[str, str]) -> dict[str, str]:
@@ -50,12 +51,14 @@ def device_variables(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: environment[name] for name in DEVICE_VARIABLES if name in environment}
 
 
-def why_refused(name: str) -> str | None:
+def why_refused(name: str, value: str) -> str | None:
     """Return why a user may not hand a variable to workers; None if he may."""
     if not NAME.fullmatch(name):
         return "expected a name of letters, digits and _"
     if SECRET.search(name):
         return "its name is that of a secret, and records are published with its value"
+    if LOGIN.search(value):
+        return "its value holds a password, and records are published with it"
     if name in DEVICE_VARIABLES:
         return "a run on GPUs hands it over by itself; leave --env out"
     if name in SET or name == "TMPDIR":

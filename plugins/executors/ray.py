@@ -83,11 +83,10 @@ class _Cluster(Connection):
         self._counted = self._read = -math.inf
         largest = max((self._fitting(node["Resources"]) for node in _nodes()), default=0)
         if not largest:
-            wanted = f"{self._cpus} CPUs" + (f" and {self._gpus} GPUs" if self._gpus else "")
-            raise ExecutorError(
-                f"--executor ray: no node of the cluster has {wanted}; use fewer --threads, or add "
-                "a node"
-            )
+            wanted = _counted(self._cpus, "CPU")
+            wanted += f" and {_counted(self._gpus, 'GPU')}" if self._gpus else ""
+            fewer = "ask for fewer (--threads)" if self._cpus > 1 else "start one that has"
+            raise ExecutorError(f"--executor ray: no node of the cluster has {wanted}; {fewer}")
         self._reports = ray.remote(num_cpus=0)(_Reports).remote()
         self._run = ray.remote(num_cpus=self._cpus, num_gpus=self._gpus, max_retries=0)(_run)
 
@@ -203,6 +202,10 @@ def _nodes() -> list[dict[str, Any]]:
     import ray
 
     return [node for node in ray.nodes() if node["Alive"]]
+
+
+def _counted(number: int, unit: str) -> str:
+    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
 
 
 def _reason(error: Exception) -> str:

@@ -54,7 +54,8 @@ FOREVER = re.compile(
     r"access/permission denied|count specification invalid|group not permitted"
     r"|invalid (account|feature|generic resource|gres|partition|qos|trackable|user)"
     r"|more processors requested|no partition specified|not in this partition"
-    r"|node configuration is not available|time limit is invalid|unrecognized option",
+    r"|node configuration is not available|time limit is invalid|unrecognized option"
+    r"|could not establish a configuration source|unable to (establish|process) configuration",
     re.IGNORECASE,
 )
 """In Slurm's words (its `slurm_errno.h`), what no waiting changes. All else may pass: limits on the
@@ -238,9 +239,10 @@ class _Queue(Connection):
         if not self._taken and (hopeless or now - self._refused >= outage):
             told = "" if hopeless else f" for {outage:g} s"
             raise ExecutorError(f"--executor slurm: jobs cannot be submitted{told}: {reason}")
+        since = "the last of the others has ended" if self._taken else "now"
         self._say_once(
-            f"a job cannot be submitted ({reason}); trying again until {outage:g} s after the last "
-            "of the others has ended"
+            f"Slurm takes no further job ({reason}); trying again until {outage:g} s from "
+            f"{since}; Ctrl-C stops"
         )
         self._next = now + self._pause
         self._pause = min(2 * self._pause, PAUSES_S[1])

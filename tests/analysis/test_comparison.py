@@ -150,7 +150,7 @@ def on_machines(a: str, b: str) -> tuple[list[Record], list[Record]]:
 
 
 def test_pairs_are_of_one_class_of_machine(sides: tuple[Side, Side]) -> None:
-    with pytest.raises(UsageError, match=r"they are of different machines; .* say machine=\.\.\."):
+    with pytest.raises(UsageError, match=r"but for machine they would: .* say machine=\.\.\."):
         compared(sides, *on_machines("old", "new"))
     old, new = on_machines("old", "old"), on_machines("new", "new")
     found = compared(sides, [*old[0], *new[0]], [*old[1], *new[1][:6]])
@@ -286,3 +286,12 @@ def test_trials_of_different_bounds_are_no_pair(tmp_path: Path) -> None:
     a, b = (Side.parse(f"{tmp_path}[bound={bound}]", tmp_path) for bound in ("0.003", "0.001"))
     (found,) = compared((a, b), usual, strict)
     assert found.verdict.ratio.value == 2.0
+
+
+def test_sides_that_differ_in_one_key_only_are_told_which(tmp_path: Path) -> None:
+    a = Side.parse(f"{tmp_path}[backend=jax]", tmp_path)
+    b = Side.parse(f"{tmp_path}[backend=flax]", tmp_path)
+    ours = [record(seed) for seed in range(6)]
+    theirs = [record(seed, backend="flax", engine="native") for seed in range(6)]
+    with pytest.raises(UsageError, match="but for engine they would: A has fused, B native; to"):
+        compared((a, b), ours, theirs)

@@ -130,6 +130,29 @@ def test_every_cell_of_the_old_side_needs_a_verdict() -> None:
     assert judged(f"{SPEED}>+10%", threads, slower)[0] == 1
 
 
+@pytest.mark.parametrize(
+    "differing", [{"max_epochs": 7}, {"versions": {"jax": "9"}}, {"cache": True}]
+)
+def test_a_second_cell_of_one_name_hides_no_slow_one(differing: dict[str, Any]) -> None:
+    slow = cell(factor=1.5)
+    fast = cell(trial=differing, started_at="2027-01-01T00:00:00.000+00:00")
+    broken, undecided = judged(f"{SPEED}>+10%", cell(), [*slow, *fast])
+    assert (broken, undecided) == (1, [])
+    (new,) = new_cells(framed(cell(), [*slow, *fast]))
+    assert new.startswith("partial jax fused closed ")
+
+
+def test_a_smoke_run_decides_nothing() -> None:
+    broken, (line,) = judged(f"{SPEED}>+10%", cell(), cell(trial={"quick": True}))
+    assert broken == 0
+    assert line.endswith("B has no trial of it")
+
+
+def test_trials_without_a_partner_are_counted() -> None:
+    assert framed(cell(), cell(6)).cautions() == ["4 of 10 trials of A have no partner in B"]
+    assert framed(cell(), cell()).cautions() == []
+
+
 def test_each_field_of_a_cell_names_it_where_it_differs() -> None:
     assert {*NAMED, *VARIED, *RUN_KEYS, "task"} == {*KEYS}
 

@@ -115,11 +115,11 @@ def test_a_worker_that_the_system_ended_is_told_from_others(
 
 TOLD = """
 import json, os, pwd
-from echobench.machine import calibration, facts, privacy
+from echobench.machine import calibration, facts, privacy, processor
 if "BECOME" in os.environ:
     os.setgid(54321)
     os.setuid(54321)
-cpu = facts._processor()
+cpu = processor.processor_name(facts._processor(), facts.SYSTEM)
 facts.LONGEST_S, facts.PATIENCE_S = 2.0, 0.2
 machine, names = facts.machine_facts(), facts.host_and_user()
 print(json.dumps({

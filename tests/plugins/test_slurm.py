@@ -140,7 +140,7 @@ def test_a_refused_job_is_submitted_again_and_others_go_on(fake: Path, tmp_path:
     harness = Harness(tmp_path, seeds=3, task="tiny[nap=0.3]")
     said = run(harness, "--executor", "slurm")
     assert harness.records() == ({trial.key: 1 for trial in harness.trials}, [])
-    told = [line for line in said if "cannot be submitted" in line]
+    told = [line for line in said if "takes no further job" in line]
     assert [line.partition("(")[2][:21] for line in told] == [
         "Batch job submission ", "Batch job submission "
     ]  # fmt: skip # one line reads better
