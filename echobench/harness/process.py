@@ -124,7 +124,8 @@ class _Limits:
         home: the worker's own folder.
         began: when it was started.
         status, reason: of a worker that is killed at `until`.
-        pauses: when this process was stopped itself.
+        pauses: when this process was stopped itself, since `until` was set.
+        answered: whether the worker has reported all that it had to.
     """
 
     home: str
@@ -134,6 +135,7 @@ class _Limits:
     status: Literal["failed", "timeout"] = "timeout"
     reason: str = ""
     pauses: list[stops.Interval] = field(default_factory=list)
+    answered: bool = False
 
     def verdict(self, now: float) -> tuple[Literal["failed", "timeout"], str] | None:
         """Return status and reason of a worker whose time is over; None if it is not.
@@ -154,12 +156,16 @@ class _Limits:
             return "failed", f"killed: stopped for {alone_s:.3g} s, and {self.reason}"
         return self.status, f"killed: {self.reason}"
 
-    def shorten(self, event: str) -> None:
-        """Leave the worker only the grace: after this event it has nothing more to do."""
+    def leave_grace(self, event: str, *, answered: bool) -> None:
+        """Leave the worker only the grace: after this event it has nothing more to do.
+
+        After its last result it has all of the grace, also where its limit is nearer, once.
+        """
         until = time.monotonic() + GRACE_S
-        if until < self.until:
-            self.until, self.status = until, "failed"
+        if not self.answered and (answered or until < self.until):
+            self.until, self.status, self.answered = until, "failed", answered
             self.reason = f"still running {GRACE_S:g} s after {event}"
+            self.pauses.clear()
 
 
 def _start(
@@ -211,7 +217,7 @@ def _attend(
                 chunk = os.read(receiving, CHUNK_BYTES)
                 if not chunk:
                     listening = False
-                    limits.shorten("it closed its pipe, without a result")
+                    limits.leave_grace("it closed its pipe, without a result", answered=False)
                 for event in parse_events(lines.feed(chunk)):
                     if isinstance(event, Progress):
                         report(event)
@@ -220,7 +226,7 @@ def _attend(
                     ending.heard_s.append(heard_s)
                     heard_s = 0.0
                     if isinstance(event, Failure) or len(ending.answers) >= results:
-                        limits.shorten("its result")
+                        limits.leave_grace("its result", answered=True)
             ending.killed = limits.verdict(now)
             if ending.killed is None and now >= tick:
                 tick = now + TICK_S

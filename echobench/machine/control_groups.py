@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,25 +58,38 @@ class ThrottleMeter:
     """Measures for how long quotas keep our processes from running from now on."""
 
     def __init__(self, system: Path = Path("/")) -> None:
-        self._system = system
-        self._before, self._began = _throttled_s(system), time.monotonic()
+        self._folders = _folders(system, "cpu")
+        self._had_quota = any(map(_quota, self._folders))
+        self._before, self._began = _throttled_s(self._folders), time.monotonic()
 
     def share(self, cores: int) -> float | None:
         """Return the share of the time since then, on so many cores; None without a quota.
 
-        The system adds up the times of all cores on which something was ready to run.
+        The system adds up the times of all cores on which something was ready to run. A quota may
+        come and go meanwhile: counters are read of all groups, and one that moved shows a quota.
         """
-        now, lasted_s = _throttled_s(self._system), time.monotonic() - self._began
-        stopped = [now[folder] - self._before.get(folder, 0.0) for folder in now]
-        return min(1.0, max(stopped) / (lasted_s * cores)) if stopped else None
+        now, lasted_s = _throttled_s(self._folders), time.monotonic() - self._began
+        # A group that nothing counted was given its controller since then, with a counter at 0.
+        changes = [
+            stopped - (self._before[folder] or 0.0)
+            for folder, stopped in now.items()
+            if stopped is not None and folder in self._before
+        ]
+        stopped_s = max(changes, default=None)
+        has_quota = self._had_quota or any(map(_quota, self._folders))
+        if stopped_s is None or (stopped_s <= 0 and not has_quota):
+            return None
+        return min(1.0, max(0.0, stopped_s) / (lasted_s * cores))
 
 
-def _throttled_s(system: Path) -> dict[Path, float]:
-    """Return for how long each of our groups that has a quota was stopped by it so far."""
-    found = {}
-    for folder in filter(_quota, _folders(system, "cpu")):
+def _throttled_s(folders: Iterable[Path]) -> dict[Path, float | None]:
+    """Return for how long quotas have stopped each of these groups so far; None if uncounted."""
+    found: dict[Path, float | None] = {}
+    for folder in folders:
         with contextlib.suppress(OSError, ValueError):
-            for line in (folder / "cpu.stat").read_text().splitlines():
+            lines = (folder / "cpu.stat").read_text().splitlines()
+            found[folder] = None
+            for line in lines:
                 name, value = line.split()
                 if name in IN_A_SECOND:
                     found[folder] = int(value) / IN_A_SECOND[name]

@@ -94,8 +94,8 @@ def reserved_cores(
 
     A core is reserved with all of its hyperthreads. Its lock is the name of a socket: the system
     gives it once, to whichever user's process, whatever folders that sees, and takes it back
-    however the process ends. While a job waits it holds no core, so that no two jobs block each
-    other; those that come later wait behind it, so that none waits for ever.
+    however the process ends. A job that waits holds no core, but a place in the line of each core
+    that it may use: those that come later take only cores for which none waits.
 
     Args:
         threads: of the job.
@@ -128,24 +128,69 @@ def _wait(
 ) -> list[int]:
     """Lock cores until `locks` closes; return their numbers."""
     told = time.monotonic()  # two that begin together meet for a moment
+    line = _Line([], threads, smt)
     with contextlib.ExitStack() as place:
-        first_in_line = False
         while True:
-            # Whoever may use one of the same cores comes after.
-            line = (f"line for core {core.siblings[0]}" for core in cores())
-            first_in_line = first_in_line or _lock_all(line, place)
-            if first_in_line:
-                with contextlib.ExitStack() as tried:
-                    taken = _taken(
-                        cores(), threads, smt, lambda core: _lock_all(_names(core), tried)
-                    )
-                    if len(taken) == threads:
-                        locks.push(tried.pop_all())
-                        return taken
+            ours = sorted(cores(), key=_place)
+            if ours != line.ours:  # somebody has changed what we may use
+                place.close()
+                line = _Line(ours, threads, smt)
+            line.join(place)
+            with contextlib.ExitStack() as tried:
+                taken = _taken(line.held, threads, smt, lambda core: _lock_all(_names(core), tried))
+                if len(taken) == threads:
+                    locks.push(tried.pop_all())
+                    return taken
             if time.monotonic() - told > TELL_S:
                 told = time.monotonic()
                 waiting()
             time.sleep(MAX_RETRY_S * random.random())
+
+
+class _Line:
+    """The places of a job in the lines of the cores that it may use.
+
+    Each core has a lock more, for the head of its line: only who holds it may take the core. A
+    job keeps the places that it gets while it waits for others, so that it comes to its turn
+    however many come after it, and takes cores as soon as those that it heads suffice.
+
+    Jobs that keep places and wait for more could block each other. To prevent it, a job takes a
+    place only where it then heads enough cores, or where the cores after the last that it heads
+    suffice for what it lacks. Suppose that some jobs are blocked for ever. None of them heads
+    enough: the cores that a job heads come free, since those that run end, and nobody else may
+    take them. Of all cores that the blocked jobs head take the last, and the job that heads it:
+    it lacks a place, so it may use cores after that one, and no blocked job heads these. Those
+    who do give them up, and the job gets one: it was not blocked.
+
+    Attributes:
+        ours: the cores that the job may use, in the order that all jobs share.
+        held: those that it heads.
+    """
+
+    def __init__(self, ours: Sequence[Core], threads: int, smt: bool) -> None:
+        self.ours, self._threads, self._smt = ours, threads, smt
+        self.held: list[Core] = []
+
+    def join(self, places: contextlib.ExitStack) -> None:
+        """Take the places that are free, until `places` closes."""
+        for core in self.ours:
+            name = f"line for core {_place(core)}"
+            if core not in self.held and self._may_keep(core) and _lock(name, places):
+                self.held = sorted([*self.held, core], key=_place)
+
+    def _may_keep(self, core: Core) -> bool:
+        headed = sorted([*self.held, core], key=_place)
+        later = [other for other in self.ours if _place(other) > _place(headed[-1])]
+        return self._worth(headed) + self._worth(later) >= self._threads
+
+    def _worth(self, some: Sequence[Core]) -> int:
+        """Return how many threads these cores take."""
+        return sum(len(core.usable) for core in some) if self._smt else len(some)
+
+
+def _place(core: Core) -> int:
+    """Return the place of a core in the order of all cores."""
+    return core.siblings[0]
 
 
 def _taken(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ Interval = tuple[float, float]
 BEAT_S = 0.25
 """Seconds between two looks of the guard at its own clock."""
 LEAST_S = 0.25
-"""A look that is later than this shows that the guard was stopped itself, with its worker."""
+"""A look that is later than this shows that the guard was stopped itself."""
 NAME = ".stopped"
 """The file in the worker's own folder; there is none where nothing was stopped."""
 
@@ -29,25 +30,45 @@ class StopLog:
     Its parent, the guard, is told when the worker is stopped and continued by signals. Whatever
     stops both shows in the guard's own clock, once its wait for a core is taken off.
 
-    Attributes:
-        worker_stopped: whether the worker is stopped now.
+    The guard may be stopped alone, too. Two facts show that: it was continued by a signal, and
+    was told nothing of its worker, which no signal has stopped then; or the worker used more of
+    the processor meanwhile than it could have before the stop. Where neither is so, the stop
+    counts as the worker's. One that waits for a GPU, or for a process of its own, uses no
+    processor: if something other than a signal stops the guard alone, its stop is noted as the
+    worker's.
     """
 
-    def __init__(self, home: str) -> None:
-        self.worker_stopped = False
-        self._path = Path(home, NAME)
+    def __init__(self, home: str, worker: int) -> None:
+        self._path, self._worker = Path(home, NAME), worker
         self._stops: list[Interval] = []
+        self._is_stopped = self._was_stopped = self._told = False
         self._last, self._waited_s = time.monotonic(), _waited_s()
+        self._used_s = _used_s(worker)
 
-    def beat(self) -> None:
-        """Account for the time since the last call; call it at least every `BEAT_S`."""
-        now, waited_s = time.monotonic(), _waited_s()
+    def tell(self, stopped: bool) -> None:
+        """Note that a signal has stopped or continued the worker, since the last beat."""
+        self._is_stopped, self._told = stopped, True
+
+    def beat(self, continued: bool = False) -> None:
+        """Account for the time since the last call; call it at least every `BEAT_S`.
+
+        Args:
+            continued: whether a signal has continued this process since then.
+        """
+        now, waited_s, used_s = time.monotonic(), _waited_s(), _used_s(self._worker)
         before, self._last = self._last, now
         here_s = BEAT_S + waited_s - self._waited_s
-        self._waited_s = waited_s
-        if self.worker_stopped:
+        most_s = (here_s + LEAST_S) * _cores(self._worker)
+        ran = used_s - self._used_s > most_s
+        self._waited_s, self._used_s = waited_s, used_s
+        was_stopped, self._was_stopped = self._was_stopped, self._is_stopped
+        told, self._told = self._told, False
+        late = now - before > here_s + LEAST_S
+        if late and ran:
+            return
+        if was_stopped:
             self._add(before, now)
-        elif now - before > here_s + LEAST_S:
+        elif late and (told or not continued):
             self._add(before + here_s, now)
 
     def _add(self, start: float, end: float) -> None:
@@ -67,6 +88,22 @@ def _waited_s() -> float:
         return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
     except OSError:
         return 0.0
+
+
+def _used_s(process: int) -> float:
+    """Return the processor time of all threads of a process, 0 where the system does not say."""
+    # As clock_getcpuclockid of Linux' C library does, which Python has not.
+    with contextlib.suppress(OSError):
+        return time.clock_gettime((~process << 3) | 2)
+    return 0.0
+
+
+def _cores(process: int) -> int:
+    """Return on how many cores a process may run."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            return len(os.sched_getaffinity(process))
+    return os.cpu_count() or 1
 
 
 def read(home: str) -> list[Interval]:

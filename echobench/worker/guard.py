@@ -64,22 +64,23 @@ def stand(pipe: int, home: str) -> None:
 
 def _watch(worker: int, home: str) -> int:
     """Wait for a reason to end, end all descendants; return the worker's wait status."""
-    wake_up = _signal_pipe(signal.SIGCHLD, signal.SIGTERM)
+    wake_up = _signal_pipe(signal.SIGCHLD, signal.SIGTERM, signal.SIGCONT)
     poll = select.poll()
     poll.register(wake_up, select.POLLIN)
     poll.register(0, 0)  # a hang-up is reported without being asked for
-    parent_gone = terminated = False
-    log = stops.StopLog(home)
+    ready: list[tuple[int, int]] = []
+    signals = b""
+    log = stops.StopLog(home, worker)
     while True:
-        log.beat()
         _, status = _reap(worker, log)
-        if parent_gone or terminated or status is not None:
+        log.beat(signal.SIGCONT in signals)
+        parent_gone = any(descriptor == 0 for descriptor, _ in ready)
+        if parent_gone or signal.SIGTERM in signals or status is not None:
             break
-        for descriptor, _ in poll.poll(1000 * stops.BEAT_S):
-            if descriptor == wake_up:
-                terminated = signal.SIGTERM in os.read(wake_up, 4096)
-            else:
-                parent_gone = True
+        ready, signals = poll.poll(1000 * stops.BEAT_S), b""
+        # Where we were stopped past its time, the poll tells of no signal.
+        with contextlib.suppress(BlockingIOError):
+            signals = os.read(wake_up, 4096)
     last_status = _end_descendants(worker)
     try:
         Path(home).rmdir()
@@ -91,8 +92,9 @@ def _watch(worker: int, home: str) -> int:
 
 
 def _signal_pipe(*numbers: signal.Signals) -> int:
-    """Return a pipe that yields the number of each of these signals as it comes."""
+    """Return a non-blocking pipe that yields the number of each of these signals as it comes."""
     reading, writing = os.pipe()
+    os.set_blocking(reading, False)
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     for number in numbers:
@@ -103,7 +105,7 @@ def _signal_pipe(*numbers: signal.Signals) -> int:
 def _reap(worker: int, log: stops.StopLog | None = None) -> tuple[bool, int | None]:
     """Reap children that have ended; return whether any are left, and the worker's status.
 
-    With a log, note whether the worker is stopped.
+    A log is told when the worker was stopped or continued.
     """
     status = None
     options = os.WNOHANG if log is None else os.WNOHANG | os.WUNTRACED | os.WCONTINUED
@@ -116,7 +118,7 @@ def _reap(worker: int, log: stops.StopLog | None = None) -> tuple[bool, int | No
             return True, status
         if os.WIFSTOPPED(child_status) or os.WIFCONTINUED(child_status):
             if log is not None and child == worker:
-                log.worker_stopped = os.WIFSTOPPED(child_status)
+                log.tell(stopped=os.WIFSTOPPED(child_status))
         elif child == worker:
             status = child_status
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -27,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 QUICK = ROOT / "tests" / "soak" / "quick.py"
 STOPPED_S = 1.2
 PLUGIN = """
-import os, subprocess
+import os, subprocess, time
 from typing import ClassVar
 from echobench import hookimpl
 from tests.soak.quick import Knowing, Tiny
@@ -45,7 +46,9 @@ class Trainer:
             worker, guard = os.getpid(), os.getppid()
             script = {script!r}.format(worker=worker, guard=guard)
             # In a session and with a name of its own: it is not stopped with us.
-            subprocess.Popen(["sh", "-c", script], start_new_session=True).wait(60)
+            running = subprocess.Popen(["sh", "-c", script], start_new_session=True)
+            while running.poll() is None:
+                {meanwhile}
         return self._inner.train(rows)
 
 class Interrupted(Knowing):
@@ -62,20 +65,24 @@ def echobench_tasks():
 def echobench_backends():
     return [Interrupted()]
 """
+IDLE, BUSY = "time.sleep(0.01)", "pass"
+"""What a worker does meanwhile; one that waits for a GPU is idle, too."""
 FREEZER = Path("/sys/fs/cgroup/freezer")
 FREEZE = (
-    "mkdir -p {folder}; echo {{worker}} > {folder}/cgroup.procs; "
-    "echo {{guard}} > {folder}/cgroup.procs; echo FROZEN > {folder}/freezer.state; "
+    "mkdir -p {folder}; for each in {whom}; do echo $each > {folder}/cgroup.procs; done; "
+    "echo FROZEN > {folder}/freezer.state; "
     "sleep {seconds}; echo THAWED > {folder}/freezer.state; "
-    "echo {{worker}} > {root}/cgroup.procs; echo {{guard}} > {root}/cgroup.procs; rmdir {folder}"
+    "for each in {whom}; do echo $each > {root}/cgroup.procs; done; rmdir {folder}"
 )
 SIGNALS = "kill -STOP {whom}; sleep {seconds}; kill -CONT {whom}"
 
 
-def stopped_in_training(folder: Path, script: str, timeout_s: float = 60.0) -> Record:
+def stopped_in_training(
+    folder: Path, script: str, timeout_s: float = 60.0, meanwhile: str = IDLE
+) -> Record:
     """Run a trial that is stopped by a shell script in its first update; return its record."""
     path = folder / "interrupted.py"
-    path.write_text(PLUGIN.format(script=script))
+    path.write_text(PLUGIN.format(script=script, meanwhile=meanwhile))
     plugins = Plugins([path])
     selection = Selection(tasks=["tiny"], backends=["interrupted"], timeout_s=timeout_s, threads=1)
     (trial,) = plan(selection, plugins)
@@ -94,15 +101,44 @@ def test_a_trial_that_was_stopped_while_it_trained_says_so(
 
 
 @pytest.mark.skipif(not os.access(FREEZER, os.W_OK), reason="needs the right to make a group")
+@pytest.mark.parametrize("meanwhile", [IDLE, BUSY], ids=["idle", "busy"])
 def test_a_trial_that_was_frozen_while_it_trained_says_so(
+    meanwhile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{os.environ['PYTHONPATH']}")
+    script = freeze("{worker} {guard}", STOPPED_S)
+    check_stopped(stopped_in_training(tmp_path, script, meanwhile=meanwhile))
+
+
+def test_a_guard_that_a_signal_stops_alone_is_no_stop_of_its_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{os.environ['PYTHONPATH']}")
+    record = stopped_in_training(tmp_path, SIGNALS.format(whom="{guard}", seconds=STOPPED_S))
+    check_not_stopped(record)
+
+
+@pytest.mark.skipif(not os.access(FREEZER, os.W_OK), reason="needs the right to make a group")
+def test_a_guard_that_is_frozen_alone_is_no_stop_of_a_worker_that_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{os.environ['PYTHONPATH']}")
+    # Enough for half a core's time on each core, on a machine that has other things to do.
+    script = freeze("{guard}", seconds=4.0)
+    check_not_stopped(stopped_in_training(tmp_path, script, meanwhile=BUSY))
+
+
+def freeze(whom: str, seconds: float) -> str:
+    """Return a script that freezes these processes for a while."""
     folder = FREEZER / f"echobench-test-{os.getpid()}"
-    record = stopped_in_training(
-        tmp_path, FREEZE.format(folder=folder, root=FREEZER, seconds=STOPPED_S)
-    )
-    check_stopped(record)
+    return FREEZE.format(whom=whom, folder=folder, root=FREEZER, seconds=seconds)
+
+
+def check_not_stopped(record: Record) -> None:
+    assert record.status == "reached", (record.reason, record.log_tail)
+    assert (record.first_update_s or 0.0) > STOPPED_S
+    assert record.execution["stopped_s"] == {}
+    assert not [told for told in record.disturbances if told.startswith("stopped")]
 
 
 def check_stopped(record: Record) -> None:
@@ -206,6 +242,31 @@ def test_a_worker_that_hangs_while_only_its_harness_is_stopped_is_out_of_time(
 ) -> None:
     status, reason = stopped_harness(tmp_path, "time.sleep(60)", limit_s=15.0, stop_s=19.0)
     assert (status, reason) == ("timeout", "killed: still running 3 s past its limit of 15 s")
+
+
+def test_after_its_result_a_worker_has_all_of_the_grace_past_its_limit_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "GRACE_S", 4.0)
+    # A second before it would be killed, it says its result; then it works on for longer.
+    fault = (
+        "since = float(sys.argv[2])\n"  # when it was started
+        "time.sleep(max(0.0, since + 4.0 + 3.0 - time.monotonic()))\n"
+        "result(wall_s=7.0, other_s=6.99)\n"
+        "time.sleep({})\n"
+        "os._exit(0)"
+    )
+
+    def outcome(seconds: float) -> tuple[str, str | None]:
+        folder = tmp_path / str(seconds)
+        folder.mkdir()
+        record = run(folder, fault.format(seconds), timeout_s=4.0)
+        return record.status, record.provenance.after_result
+
+    with ThreadPoolExecutor(2) as pool:
+        found = [*pool.map(outcome, [2.0, 60.0])]
+    killed = "killed: still running 4 s after its result"
+    assert found == [("reached", None), ("reached", killed)]
 
 
 def test_stops_are_read_and_what_is_none_is_left_out(tmp_path: Path) -> None:

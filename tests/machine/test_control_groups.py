@@ -136,6 +136,45 @@ def test_what_stood_still_is_a_share_of_the_time(tmp_path: Path) -> None:
     assert one.share(1) is two.share(1) is None
 
 
+FREE = {**NESTED, "sys/fs/cgroup/user.slice/cpu.max": "max 100000\n"}
+HALF = "50000 100000\n"
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "moved_s", "share"),
+    [
+        ("max 100000\n", "max 100000\n", 0.0, None),
+        ("max 100000\n", HALF, 0.0, 0.0),  # what was counted before says nothing
+        (HALF, "max 100000\n", 0.0, 0.0),
+        ("max 100000\n", HALF, 5e3, 1.0),
+        (HALF, "max 100000\n", 5e3, 1.0),
+        ("max 100000\n", "max 100000\n", 5e3, 1.0),  # it came and went
+    ],
+)
+def test_a_quota_that_comes_or_goes_is_measured(
+    first: str, last: str, moved_s: float, share: float | None, tmp_path: Path
+) -> None:
+    system = write(tmp_path, FREE)
+    group = tmp_path / "sys/fs/cgroup/user.slice"
+    (group / "cpu.max").write_text(first)
+    (group / "cpu.stat").write_text(f"throttled_usec {10**12}\n")
+    meter = ThrottleMeter(system)
+    (group / "cpu.max").write_text(last)
+    (group / "cpu.stat").write_text(f"throttled_usec {10**12 + moved_s * 1e6:.0f}\n")
+    assert meter.share(1) == share
+
+
+def test_a_group_that_gets_its_controller_later_is_counted_from_then(tmp_path: Path) -> None:
+    system = write(tmp_path, FREE)
+    stat = tmp_path / "sys/fs/cgroup/user.slice/cpu.stat"
+    stat.write_text("usage_usec 5\n")
+    meter = ThrottleMeter(system)
+    assert meter.share(1) is None
+    write(tmp_path, {"sys/fs/cgroup/user.slice/cpu.max": HALF})
+    stat.write_text(f"usage_usec 5\nthrottled_usec {10**12}\n")
+    assert meter.share(1) == 1.0
+
+
 IN_GROUP = """
 import os, sys
 from pathlib import Path

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -14,7 +16,15 @@ import pytest
 
 from echobench.errors import EchobenchError, UsageError
 from echobench.machine import facts
-from echobench.machine.cores import check_threads, cores, most_threads, reserved_cores
+from echobench.machine.cores import (
+    SCOPE,
+    Core,
+    _Line,
+    check_threads,
+    cores,
+    most_threads,
+    reserved_cores,
+)
 
 HOLD = """
 import os, sys, time
@@ -127,6 +137,121 @@ def test_who_may_use_fewer_cores_comes_to_his_turn(two: list[int]) -> None:
                 assert int(said(picky)) == two[0]
                 picky.kill()
                 assert said(later).split() == [*map(str, two)]
+
+
+@contextmanager
+def kept_to(numbers: Sequence[int]) -> Iterator[None]:
+    """Keep the processes that are started meanwhile to these cores."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, numbers)
+    yield
+    os.sched_setaffinity(0, before)
+
+
+def test_a_core_for_which_nobody_waits_is_taken_at_once(two: list[int]) -> None:
+    with kept_to(two[:1]), holder(1) as running:
+        assert said(running) == str(two[0])
+        with holder(1) as waits:
+            assert said(waits) == "waiting"
+            os.sched_setaffinity(0, two)
+            with holder(1) as free:
+                assert said(free) == str(two[1])
+
+
+def test_a_job_of_any_core_comes_to_its_turn_behind_whoever_waits_for_ever_for_one(
+    two: list[int],
+) -> None:
+    with kept_to(two[:1]), holder(1) as running:
+        said(running)
+        with holder(1) as waits:
+            assert said(waits) == "waiting"
+            os.sched_setaffinity(0, two[1:])
+            with holder(1) as other:
+                said(other)
+                os.sched_setaffinity(0, two)
+                with holder(1) as any_core:
+                    assert said(any_core) == "waiting"
+                    os.sched_setaffinity(0, two[1:])
+                    with holder(1) as later:
+                        assert said(later) == "waiting"
+                        other.kill()
+                        assert said(any_core) == str(two[1])
+                        assert running.poll() is None  # and not because all others have ended
+                        any_core.kill()
+                        assert said(later) == str(two[1])
+
+
+MANY = """
+import os, sys, time
+from pathlib import Path
+from echobench.machine.cores import reserved_cores
+threads, count, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+print("begun", flush=True)
+turns = 0
+while turns < count if count else not (folder / "end").exists():
+    with reserved_cores(threads) as held:
+        marks = [os.open(folder / str(n), os.O_CREAT | os.O_EXCL) for n in held.cores]
+        time.sleep(0.02)
+        for n, mark in zip(held.cores, marks):
+            os.close(mark)
+            (folder / str(n)).unlink()
+    turns += 1
+print(turns, flush=True)
+"""
+
+
+def test_all_come_to_their_turn_among_many_short_jobs(two: list[int], tmp_path: Path) -> None:
+    def many(threads: int, count: int, numbers: Sequence[int]) -> subprocess.Popen[str]:
+        with kept_to(numbers):
+            command = [sys.executable, "-c", MANY, str(threads), str(count), str(tmp_path)]
+            return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    short = [many(1, 0, [number]) for number in two for _ in range(3)]
+    others = []
+    try:
+        assert [said(job) for job in short] == ["begun"] * 6
+        others = [many(threads, 1, two) for threads in (1, 2, 2)]
+        for job in others:
+            told, _ = job.communicate(timeout=60)
+            assert told == "begun\n1\n"
+        (tmp_path / "end").touch()
+        for job in short:
+            told, _ = job.communicate(timeout=60)
+            assert int(told) > 0
+            assert job.returncode == 0  # no two had one core
+    finally:
+        for job in [*short, *others]:
+            job.kill()
+            job.communicate()
+
+
+@pytest.mark.parametrize("smt", [False, True])
+def test_jobs_that_keep_places_never_block_each_other(
+    smt: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many sets of jobs of many cores: from whatever state they reach, all of them end."""
+    scope = f"lines {os.getpid()}"
+    monkeypatch.setenv(SCOPE, scope)
+    dice = random.Random(18)
+    for _ in range(60):
+        every = [Core((2 * n, 2 * n + 1)[: 1 + smt], (2 * n, 2 * n + 1)) for n in range(5)]
+        waiting = []
+        for _ in range(6):
+            ours = sorted(dice.sample(every, dice.randint(1, 5)))
+            threads = dice.randint(1, len(ours) * (1 + smt))
+            waiting.append((_Line(ours, threads, smt), threads, contextlib.ExitStack()))
+        idle = 0
+        while waiting:
+            job = dice.choice(waiting)
+            line, threads, places = job
+            before = list(line.held)
+            line.join(places)
+            enough = sum(len(core.usable) for core in line.held) >= threads
+            if enough and dice.random() < 0.2:  # sooner or later the cores are free
+                places.close()
+                waiting.remove(job)
+            idle = 0 if len(line.held) != len(before) or job not in waiting else idle + 1
+            assert idle < 500, [(line.ours, line.held, threads) for line, threads, _ in waiting]
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="needs root")
