@@ -373,11 +373,11 @@ def make_executor(selector: str, address: str | None, plugins: Plugins) -> Execu
     for key in values:
         if key not in kind.model_fields:
             raise UnknownNameError(f"parameter of executor {name!r}:", key, kind.model_fields)
-    missing = why_missing(kind.requires, kind.extra)
+    missing = plugins.executors[name].call(lambda one: why_missing(one.requires, one.extra))
     if missing is not None:
         raise UsageError(f"--executor {name}: {missing}")
     try:
-        return kind.model_validate(values)
+        return plugins.executors[name].call(lambda one: one.model_validate(values))
     except ValidationError as error:
         raise UsageError(f"--executor {selector}: {explained(error)}") from error
 
@@ -388,9 +388,9 @@ def find_observers(names: Sequence[str], plugins: Plugins) -> list[Observer]:
     Raises:
         UsageError: no such observer, or a module that it requires is missing.
     """
-    observers = [plugins.observers[name].value for name in dict.fromkeys(names)]
-    for observer in observers:
-        missing = why_missing(observer.requires, observer.extra)
+    observers = {name: plugins.observers[name] for name in names}
+    for name, observer in observers.items():
+        missing = observer.call(lambda one: why_missing(one.requires, one.extra))
         if missing is not None:
-            raise UsageError(f"--observe {observer.name}: {missing}")
-    return observers
+            raise UsageError(f"--observe {name}: {missing}")
+    return [observer.value for observer in observers.values()]

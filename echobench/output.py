@@ -8,7 +8,7 @@ import os
 import select
 import sys
 from collections.abc import Iterator
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,6 +48,26 @@ class LastingStream(io.FileIO):
             return memoryview(data).nbytes
 
 
+class _LastingBuffer(io.BufferedWriter):
+    """A buffer that `close` only flushes: a plugin's code may close what it did not open."""
+
+    def close(self) -> None:
+        """Write what is buffered."""
+        self.flush()
+
+
+class _LastingText(io.TextIOWrapper):
+    """A text stream that cannot be closed or detached, for the same reason."""
+
+    def close(self) -> None:
+        """Write what is buffered."""
+        self.flush()
+
+    def detach(self) -> NoReturn:
+        """Refuse."""
+        raise io.UnsupportedOperation("this stream is echobench's: it cannot be detached")
+
+
 def prepare() -> None:
     """Make standard output and error last; ignore a size of the terminal that is none.
 
@@ -63,8 +83,8 @@ def prepare() -> None:
         before = getattr(sys, name)
         if before is not getattr(sys, f"__{name}__"):
             continue  # a test's
-        stream = io.TextIOWrapper(
-            io.BufferedWriter(LastingStream(number)),
+        stream = _LastingText(
+            _LastingBuffer(LastingStream(number)),
             encoding=before.encoding if before else "utf-8",
             # A character that it cannot show costs no table.
             errors="backslashreplace",

@@ -37,23 +37,47 @@ from echobench.cli import (
     validate,
 )
 from echobench.errors import EchobenchError, PluginError, UsageError
+from echobench.plugin.failures import message_of, module_of, one_line
 from echobench.text import say
 
 INTERRUPTED = 130
 
 
+LIBRARIES = ("click", "typer")
+"""They raise Exit for whoever calls them."""
+_CLICK_EXCEPTION = typer.BadParameter.__mro__[2]
+"""Base class of what typer shows as an error, and ends with the code that the exception holds."""
+
+
 class _Verbs(typer.core.TyperGroup):
-    """The verbs; none of ours calls sys.exit, so whatever does is a plugin's code or a library."""
+    """The verbs, each of which ends by itself and not because a plugin's code ends it."""
 
     def invoke(self, ctx: Any) -> object:
-        """Run a verb, which must not succeed because something else ends the process."""
+        """Run a verb.
+
+        Raises:
+            PluginError: something else ends the process, as sys.exit, `typer.Exit` and a
+                KeyboardInterrupt without a signal do; with any of them a gate could succeed.
+        """
         try:
             return super().invoke(ctx)
-        except SystemExit as error:
-            frame = traceback.extract_tb(error.__traceback__)[-1]
+        except BaseException as error:
+            ends = (typer.Exit, typer.Abort, _CLICK_EXCEPTION)
+            if isinstance(error, Exception) and not isinstance(error, ends):
+                raise
+            interrupts.pass_on(error)
+            frames = [
+                (frame, line)
+                for frame, line in traceback.walk_tb(error.__traceback__)
+                if module_of(frame).partition(".")[0] not in LIBRARIES
+            ]
+            frame, line = frames[-1]
+            if isinstance(error, ends) and f"{module_of(frame)}.".startswith(f"{__name__}."):
+                raise  # our own verb's, or typer's: --help
+            ended = one_line(error).removeprefix("it ended the process with ")
             raise PluginError(
-                f"sys.exit({error.code!r}) in {frame.filename}, line {frame.lineno}, ended the "
-                "command; expected a plugin to raise an exception"
+                f"{ended} in {frame.f_code.co_filename}, line {line}, ended the command; "
+                "expected a plugin to raise an exception"
             ) from error
 
 
@@ -114,7 +138,7 @@ def _run() -> object:
     try:
         app()
     except EchobenchError as error:
-        say(f"echobench: {error}", *getattr(error, "__notes__", ()))
+        say(f"echobench: {message_of(error)}", *getattr(error, "__notes__", ()))
         return 2 if isinstance(error, UsageError) else 1
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:

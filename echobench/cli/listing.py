@@ -30,17 +30,21 @@ def list_plugins(
         try:
             reason = backend.call(lambda value: value.why_unavailable())
             versions = backend.call(lambda value: value.versions())
+            trains = backend.call(lambda value: value.trains)
         except PluginError as error:
-            reason, versions = str(error), {}
+            reason, versions, trains = str(error), {}, True
         about = ", ".join(f"{k} {v}" for k, v in versions.items())
-        if not backend.value.trains:
+        if not trains:
             about = f"only predicts; {about}"
         rows.append(("backend", name, reason is None, reason or about, backend.distribution))
     others: dict[str, Mapping[str, Provided[Any]]]
     others = {"executor": plugins.executors, "observer": plugins.observers}
     for kind, provided in others.items():
         for name, other in sorted(provided.items()):
-            missing = why_missing(other.value.requires, other.value.extra)
+            try:
+                missing = other.call(lambda value: why_missing(value.requires, value.extra))
+            except PluginError as error:
+                missing = str(error)
             about = missing or _summary(other.value)
             rows.append((kind, name, missing is None, about, other.distribution))
     for name, study in sorted(plugins.studies.items()):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from echobench import interrupts
 from echobench.harness.matrix import Watcher
+from echobench.plugin.failures import one_line
 from echobench.plugin.interfaces import Observer
-from echobench.plugin.manager import one_line
 from echobench.text import say
 from echobench.trial.job import Progress
 from echobench.trial.record import Record
@@ -35,8 +35,9 @@ def observed(watcher: Watcher, observers: Sequence[Observer], results: Path) -> 
                 call(observer)
             except BaseException as error:
                 interrupts.pass_on(error)
-                working.remove(observer)
-                say(f"observer {observer.name!r} is left out from here on: {one_line(error)}")
+                # Not remove(): it compares, and an observer's __eq__ is its own code.
+                working[:] = [other for other in working if other is not observer]
+                say(f"observer {_name_of(observer)} is left out from here on: {one_line(error)}")
 
     def start(trials: Sequence[Trial]) -> None:
         epochs.pop(trials[0].key, None)
@@ -69,6 +70,14 @@ def observed(watcher: Watcher, observers: Sequence[Observer], results: Path) -> 
         yield Watcher(started, progressed, finished, watcher.waiting)
     finally:
         call_each(lambda observer: observer.run_ended())
+
+
+def _name_of(observer: Observer) -> str:
+    try:
+        return repr(observer.name)
+    except BaseException as error:
+        interrupts.pass_on(error)
+        return f"of the class {type(observer).__name__}"
 
 
 def _start(observer: Observer, trial: Trial, results: Path) -> None:

@@ -22,7 +22,7 @@ import psutil
 from echobench import interrupts
 from echobench.harness.worker_output import LineSplitter, log_tail, parse_events, shorten_log
 from echobench.machine import facts, privacy, stops
-from echobench.plugin.manager import one_line
+from echobench.plugin.failures import one_line
 from echobench.trial.job import Failure, Job, Progress, Report, Result
 
 GRACE_S = 10.0

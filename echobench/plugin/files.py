@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, Protocol
 
 from echobench.errors import PluginError
@@ -42,6 +42,14 @@ class Digested(Protocol):
         """Return it."""
 
 
+def module_name(file: Path) -> str:
+    """Return the name of the module that a plugin file (resolved) becomes."""
+    stem = file.stem
+    if not stem.isidentifier():
+        stem = re.sub(r"\W", "_", stem) + f"_{_digest(file.stem)}"
+    return f"{PACKAGE}{_digest(str(file.parent))}.{stem}"
+
+
 def import_file(path: Path, sources: Digested) -> ModuleType:
     """Import a plugin file, once a process whatever its path is written like, until it is edited.
 
@@ -54,12 +62,9 @@ def import_file(path: Path, sources: Digested) -> ModuleType:
     """
     file = path.resolve()
     if not file.is_file() or file.suffix != ".py":
-        raise PluginError(f"plugin file {str(path)!r}: expected an existing .py file")
+        raise PluginError("expected an existing .py file")
     package = _package(file.parent)
-    stem = file.stem
-    if not stem.isidentifier():
-        stem = re.sub(r"\W", "_", stem) + f"_{_digest(file.stem)}"
-    name = f"{package.__name__}.{stem}"
+    name = module_name(file)
     if name in sys.modules:
         if _imported[name] == sources.digest:
             return sys.modules[name]
@@ -142,6 +147,15 @@ class _Finder:
 
 class _Loader(SourceFileLoader):
     """Runs a module of a plugin's folder, in which `import helper` finds the folder's helper."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Compile the file as it is now.
+
+        Bytecode of an earlier run is that of a file of the same size and time, which may have
+        been another.
+        """
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
 
     def exec_module(self, module: ModuleType) -> None:
         """Run the module with an `__import__` of its own, which its functions keep."""

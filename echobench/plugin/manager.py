@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar
@@ -17,13 +17,15 @@ from echobench.core.backend import Backend
 from echobench.core.task import Task
 from echobench.errors import EchobenchError, PluginError, UnknownNameError
 from echobench.plugin import hookspecs
-from echobench.plugin.files import FILE_PREFIX, file_of, import_file
+from echobench.plugin.failures import described, kept_streams, located, message_of
+from echobench.plugin.files import FILE_PREFIX, file_of, import_file, module_name
 from echobench.plugin.interfaces import Executor, Observer, Study
 from echobench.plugin.sources import Sources
 from echobench.text import say
 from echobench.trial.trial import Trial
 
 HERE = "here than the trial was planned with: another machine's, or edited meanwhile"
+UNKNOWN = "unknown distribution"
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -38,12 +40,14 @@ class Provided(Generic[T]):
             load this plugin and no other.
         distribution: the installed distribution, or the file's path.
         sources: the plugin's source files.
+        module: the name of the plugin's module.
     """
 
     value: T
     plugin: str
     distribution: str
     sources: Sources
+    module: str
 
     def call(self, function: Callable[[T], R]) -> R:
         """Return what a function of the value returns, which runs the plugin's code.
@@ -58,7 +62,7 @@ class Provided(Generic[T]):
             if isinstance(error, (EchobenchError, ValidationError)):
                 raise  # what it raises on purpose, or of the user's input
             raise PluginError(
-                f"plugin {self.plugin!r} of {self.distribution}: {one_line(error)}"
+                f"plugin {self.plugin!r} of {self.distribution}: {located(error, self.module)}"
             ) from error
 
     def digest(self) -> str:
@@ -102,24 +106,48 @@ class Catalog(dict[str, Provided[T]]):
         self._broken = broken
         self._classes = classes
 
-    def add(self, value: Any, source: _Source) -> None:
-        """Check a value's type and add it under its name.
+    def check(self, hook: str, returned: Any) -> list[tuple[str, T]]:
+        """Return what a hook returned: each value with its name, which is the plugin's code.
 
         Raises:
-            PluginError: the value is of another type, or its name is taken.
+            PluginError: it is no list, or a value or its name is of another type.
         """
-        if not self._accepts(value):
-            base = self._base.__name__
-            expected = f"subclasses of {base}" if self._classes else f"{base} instances"
-            raise PluginError(f"plugin {source.label!r}: expected {expected}; received {value!r}")
-        if value.name in self:
-            first = self[value.name]
+        if returned is None:
+            return []
+        expected = f"{hook}: expected a list of {self._base.__name__} " + (
+            "classes" if self._classes else "instances"
+        )
+        if isinstance(returned, str | bytes) or not isinstance(returned, Sequence | Set | Iterator):
+            raise PluginError(f"{expected}; received {described(returned)}")
+        values = []
+        for value in returned:
+            if not self._accepts(value):
+                raise PluginError(f"{expected}; one of it is {described(value)}")
+            name = getattr(value, "name", None)
+            if not isinstance(name, str) or not name:
+                raise PluginError(
+                    f"{hook}: expected a `name` of {described(value)} that is a text; "
+                    f"received {described(name)}"
+                )
+            values.append((name, value))
+        return values
+
+    def add(self, name: str, value: T, source: _Source) -> None:
+        """Add a value under its name.
+
+        Raises:
+            PluginError: the name is taken.
+        """
+        if name in self:
+            first = self[name]
             raise PluginError(
-                f"two plugins provide the {self._kind} {value.name!r}: {first.plugin!r} of "
+                f"two plugins provide the {self._kind} {name!r}: {first.plugin!r} of "
                 f"{first.distribution} and {source.plugin!r} of {source.distribution}; "
                 "uninstall or rename one"
             )
-        self[value.name] = Provided(value, source.plugin, source.distribution, source.sources)
+        self[name] = Provided(
+            value, source.plugin, source.distribution, source.sources, source.module
+        )
 
     def _accepts(self, value: Any) -> bool:
         if self._classes:
@@ -151,11 +179,13 @@ class Plugins:
     Attributes:
         tasks, executors, backends, observers, studies: what the plugins provide, by name.
         broken: installed plugins whose import, registration or hook raised something, and be
-            it SystemExit; they provide nothing, and the others are not affected.
+            it SystemExit, whose hook is misspelled or returned something of another type; they
+            provide nothing, and the others are not affected.
 
     Raises:
-        PluginError: a file is missing or broken, a hook is misspelled or returns a value of
-            another type, two plugins provide the same name, or two backends are the reference.
+        PluginError: a file is missing, or broken in one of these ways. Two plugins provide the
+            same name, or two backends are the reference: an error even of installed plugins,
+            since neither of the two is the one that is meant.
     """
 
     def __init__(self, files: Sequence[Path] = (), only: Iterable[str] | None = None) -> None:
@@ -180,18 +210,15 @@ class Plugins:
         wanted = None if only is None else set(only)
         for entry_point in importlib.metadata.entry_points(group=hookspecs.PROJECT):
             if wanted is None or entry_point.name in wanted:
-                distribution = entry_point.dist.name if entry_point.dist else "unknown distribution"
-                source = _Source(
-                    entry_point.name, distribution, entry_point.name, module=entry_point.module
-                )
-                self._load(source, entry_point.load)
+                self._load_installed(entry_point)
         # A file that is given twice, or is installed, is one plugin.
         loaded = {source.sources.module for source in self._sources.values()}
         for file, path in {path.resolve(): path for path in files}.items():
             if file not in loaded:
-                source = _Source(f"{FILE_PREFIX}{file}", str(path), path.name, path)
+                source = _Source(
+                    f"{FILE_PREFIX}{file}", str(path), path.name, path, module_name(file)
+                )
                 self._load(source, functools.partial(import_file, path, source.sources))
-        self._check_hook_names()
         self._collect()
         for broken in self.broken if only is None else ():
             say(
@@ -225,11 +252,35 @@ class Plugins:
         if backend.digest() != trial.backend_source:
             raise EchobenchError(f"the source of backend {trial.backend} is another {HERE}")
 
+    def _load_installed(self, entry_point: importlib.metadata.EntryPoint) -> None:
+        name = entry_point.name
+        distribution, module = UNKNOWN, ""
+
+        def load() -> Any:
+            if distribution == UNKNOWN:
+                raise PluginError("expected its distribution's METADATA to name it")
+            return entry_point.load()
+
+        try:
+            distribution = (entry_point.dist and entry_point.dist.name) or UNKNOWN
+            module = entry_point.module
+        except (AttributeError, TypeError, ValueError):
+            # Its METADATA, or the entry point's value, is not what the library takes it for.
+            if distribution != UNKNOWN:
+                reason = f"expected an entry point of the form MODULE; received {entry_point.value}"
+                self.broken.append(Broken(name, distribution, reason))
+                return
+        self._load(_Source(name, distribution, name, module=module), load)
+
     def _load(self, source: _Source, load: Callable[[], Any]) -> None:
         """Import a plugin and register it."""
         key = f"{len(self._sources)}: {source.label}"  # two distributions may share a name
         try:
-            self._manager.register(load(), name=key)
+            with kept_streams():
+                plugin = load()
+                source.sources  # noqa: B018 # raises where the module says nonsense of itself
+                self._manager.register(plugin, name=key)
+                self._check_hook_names(plugin)
         except BaseException as error:
             # A stranger's module may raise anything, and pluggy rejects a hook's arguments.
             if self._manager.has_plugin(key):
@@ -238,19 +289,16 @@ class Plugins:
         else:
             self._sources[key] = source
 
-    def _check_hook_names(self) -> None:
-        try:
-            self._manager.check_pending()
-        except pluggy.PluginValidationError as error:
-            source = self._sources[str(self._manager.get_name(error.plugin))]
-            raise PluginError(
-                f"plugin {source.label!r} implements an unknown hook: {one_line(error)}; "
-                f"known: {', '.join(self._catalogs)}"
-            ) from error
+    def _check_hook_names(self, plugin: Any) -> None:
+        for hook in self._manager.get_hookcallers(plugin) or ():
+            own = [one for one in hook.get_hookimpls() if one.plugin is plugin]
+            if not hook.has_spec() and not all(one.optionalhook for one in own):
+                raise UnknownNameError("hook", hook.name, self._catalogs)
 
     def _collect(self) -> None:
         """Call every hook of every plugin, and add the values to the catalogs."""
-        values: dict[str, list[tuple[Catalog[Any], Any]]] = {key: [] for key in self._sources}
+        values: dict[str, list[tuple[Catalog[Any], str, Any]]] = {key: [] for key in self._sources}
+        references: dict[str, list[Backend]] = {}
         for hook, catalog in self._catalogs.items():
             # Not hook(): there, one plugin's exception would lose the values of all others.
             for implementation in getattr(self._manager.hook, hook).get_hookimpls():
@@ -258,10 +306,15 @@ class Plugins:
                 if key not in values:
                     continue  # another hook of this plugin raised
                 try:
-                    values[key] += [(catalog, value) for value in implementation.function() or ()]
+                    with kept_streams():
+                        found = catalog.check(hook, implementation.function())
+                        if catalog is self.backends:
+                            references[key] = [value for _, value in found if value.reference]
                 except BaseException as error:
                     self._contain(self._sources[key], error)
                     del values[key]
+                else:
+                    values[key] += [(catalog, name, value) for name, value in found]
         for key, provided in values.items():
             source = self._sources[key]
             if source.file and not provided:
@@ -269,16 +322,19 @@ class Plugins:
                     f"plugin file {str(source.file)!r} provides nothing: expected a function "
                     f"marked with @hookimpl, one of {', '.join(self._catalogs)}"
                 )
-            for catalog, value in provided:
-                catalog.add(value, source)
-        self._check_reference()
+            for catalog, name, value in provided:
+                catalog.add(name, value, source)
+        self._check_reference(
+            [value for key, backends in references.items() if key in values for value in backends]
+        )
 
-    def _check_reference(self) -> None:
+    def _check_reference(self, references: Sequence[Backend]) -> None:
         """Refuse a second reference: with it, a backend could judge itself."""
-        references = [one for one in self.backends.values() if one.value.reference]
         if len(references) > 1:
             told = " and ".join(
-                f"{one.value.name!r} of {one.plugin!r} of {one.distribution}" for one in references
+                f"{name!r} of {one.plugin!r} of {one.distribution}"
+                for name, one in self.backends.items()
+                if any(one.value is reference for reference in references)
             )
             raise PluginError(
                 f"two backends say that they are the reference: {told}; only one judges the "
@@ -288,11 +344,12 @@ class Plugins:
     def _contain(self, source: _Source, error: BaseException) -> None:
         """Note that an installed plugin is broken; raise for a file, which the user named."""
         interrupts.pass_on(error)
-        if source.file and isinstance(error, PluginError):
-            raise error
-        if source.file:
-            raise PluginError(f"plugin file {str(source.file)!r}: {one_line(error)}") from error
-        self.broken.append(Broken(source.plugin, source.distribution, one_line(error)))
+        is_ours = isinstance(error, PluginError | UnknownNameError)
+        reason = message_of(error) if is_ours else located(error, source.module)
+        if source.file is None:
+            self.broken.append(Broken(source.plugin, source.distribution, reason))
+        else:
+            raise PluginError(f"plugin file {str(source.file)!r}: {reason}") from error
 
 
 @dataclass(frozen=True)
@@ -303,7 +360,7 @@ class _Source:
         plugin, distribution: as in `Provided`.
         label: what error messages call the plugin.
         file: the plugin's file; None for an entry point.
-        module: the name of an entry point's module.
+        module: the name of the plugin's module; empty where an entry point has none.
     """
 
     plugin: str
@@ -315,10 +372,3 @@ class _Source:
     @functools.cached_property
     def sources(self) -> Sources:
         return Sources.of_module(self.module) if self.file is None else Sources(self.file.resolve())
-
-
-def one_line(error: BaseException) -> str:
-    """Return an exception in one line; SystemExit with the code that it would have given."""
-    if isinstance(error, SystemExit):
-        return f"it ended the process with sys.exit({error.code!r})"
-    return ": ".join(filter(None, [type(error).__name__, " ".join(str(error).split())]))

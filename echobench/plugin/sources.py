@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from echobench.errors import PluginError
+from echobench.plugin.failures import described
 from echobench.plugin.files import has_module, installed
 
 INSTALLED = ("site-packages", "dist-packages")
@@ -34,11 +36,17 @@ class Sources:
 
     @classmethod
     def of_module(cls, name: str) -> Sources:
-        """Return the sources of an imported module."""
+        """Return the sources of an imported module.
+
+        Raises:
+            PluginError: the module says that its file is something else than a path.
+        """
         top = name.partition(".")[0]
         file = getattr(sys.modules.get(name), "__file__", None)
         if file is None:
             return cls(None)
+        if not isinstance(file, str):
+            raise PluginError(f"expected __file__ to be a path; received {described(file)}")
         path = Path(file).resolve()
         folders = map(Path.resolve, map(Path, getattr(sys.modules[top], "__path__", ())))
         package = next(((top, folder) for folder in folders if folder in path.parents), None)
@@ -111,6 +119,23 @@ class Sources:
             yield from self._below(self.package[1], parts)
         elif self.package is None and self._is_beside(top):
             yield from self._below(self._folder, [top, *parts])
+        elif self.package is None:
+            yield from self._of_own_package(top, parts)
+
+    def _of_own_package(self, top: str, parts: list[str]) -> Iterator[Path]:
+        """Yield the files in the plugin's folder that are meant by the name of its package.
+
+        A plugin file may lie in a package that is found elsewhere, on `PYTHONPATH` say.
+        """
+        if top not in [folder.name for folder in (self._folder, *self._folder.parents)]:
+            return
+        found = installed(top)
+        for place in (found and found.submodule_search_locations) or ():
+            folder = Path(place).resolve()
+            if folder == self._folder or folder in self._folder.parents:
+                for file in (folder / "__init__.py", *self._below(folder, parts)):
+                    if self._folder in file.parents and file.is_file():
+                        yield file
 
     def _is_beside(self, name: str) -> bool:
         """Return whether a top-level module is one of the plugin's folder."""
@@ -129,14 +154,20 @@ class Sources:
         """Yield the files of a module, of its packages, and of what is imported from it."""
         yield from self._packages_of(folder / "__init__.py")
         for part in parts:
-            if (folder / f"{part}.py").is_file():
+            package = folder / part / "__init__.py"
+            if part == "*":
+                # `__all__` may name any of a package's modules, which are imported then.
+                if (folder / "__init__.py").is_file():
+                    yield from (*sorted(folder.glob("*.py")), *sorted(folder.glob("*/__init__.py")))
+                return
+            if package.is_file():  # as Python, which takes it before a module of that name
+                yield package
+            elif (folder / f"{part}.py").is_file():
                 yield folder / f"{part}.py"
                 return
             folder /= part
             if not folder.is_dir():
                 return  # a name in the module
-            if (folder / "__init__.py").is_file():
-                yield folder / "__init__.py"
 
     def _packages_of(self, file: Path) -> Iterator[Path]:
         """Yield the `__init__.py` of each package in which a file lies."""

@@ -44,14 +44,14 @@ def test_what_an_installed_plugin_raises_makes_it_a_broken_one(
     assert done.returncode == 0
     (broken,) = (row for row in rows if row["kind"] == "broken plugin")
     assert (broken["name"], broken["from"]) == ("bad_plugin", "bad")
-    assert broken["about"].startswith(ENDINGS[ending])
+    line = 2 if where == "module" else 5
+    reason = f"bad_plugin.py, line {line}: {ENDINGS[ending]}"
+    assert broken["about"].startswith(reason)
     assert {"whole", "jax"} <= {row["name"] for row in rows}
 
     done = echobench(*ABSENT, "bad_plugin")
     assert done.returncode == 2
-    assert f"task 'bad_plugin': the plugin 'bad_plugin' of bad is broken: {ENDINGS[ending]}" in (
-        done.stderr
-    )
+    assert f"task 'bad_plugin': the plugin 'bad_plugin' of bad is broken: {reason}" in (done.stderr)
     done = echobench(*ABSENT, "itsname")  # a plugin may provide another name than its own
     assert done.returncode == 2
     assert "unknown task 'itsname'" in done.stderr
@@ -85,7 +85,9 @@ def test_a_plugin_file_that_ends_the_process_is_one_line_and_exit_code_2(
     (tmp_path / "own.py").write_text(f"import sys\n{ending}\n")
     done = echobench("list", "--plugin", "own.py")
     assert done.returncode == 2
-    assert done.stderr.startswith(f"echobench: plugin file 'own.py': {ENDINGS[ending]}")
+    assert done.stderr.startswith(
+        f"echobench: plugin file 'own.py': own.py, line 2: {ENDINGS[ending]}"
+    )
     assert "Traceback" not in done.stderr
 
 
@@ -146,30 +148,212 @@ def test_the_worker_and_the_observer_may_try_too(tmp_path: Path, echobench: Comm
     assert "the worker ended with exit code 0 and no result" in told
 
 
-def test_an_executor_that_ends_the_process_is_no_success(
-    tmp_path: Path, echobench: Command
-) -> None:
-    (tmp_path / "own.py").write_text("""
-import sys
-from echobench import Executor, hookimpl
+EXITS = {
+    "sys.exit(0)": "sys.exit(0) in ",
+    "raise typer.Exit(0)": "Exit in ",
+    "click.get_current_context().exit(0)": "Exit in ",
+    "raise type('Shown', (typer.BadParameter,), {'exit_code': 0})('no')": "Shown: no in ",
+    "raise typer.Abort": "Abort in ",
+    "raise KeyboardInterrupt": "KeyboardInterrupt in ",
+}
+EXECUTOR = """
+import sys, typer
+from contextlib import contextmanager
+from typing import ClassVar
+from echobench import Executor, Study, hookimpl
+from echobench.plugin.interfaces import Connection, Variant
+try:
+    from typer import _click as click
+    from typer._click.globals import get_current_context
+    click.get_current_context = get_current_context
+except ImportError:
+    import click
+
+def at(place):
+    if place == "{place}":
+        {ending}
+
+class Here(Connection):
+    def __init__(self, site):
+        self.site, self.jobs = site, []
+    def room(self):
+        at("room")
+        return 1
+    def start(self, job):
+        at("start")
+        self.jobs.append(job)
+        return len(self.jobs) - 1
+    def ended(self, handles, seconds):
+        at("ended")
+        return handles
+    def records(self, handle):
+        at("records")
+        return self.site.run_here(self.jobs[handle])
+    def cancel(self, handle):
+        pass
 
 class Leaving(Executor):
-    name = "leaving"
-
+    name: ClassVar[str] = "leaving"
+    local: ClassVar[bool] = True
+    @contextmanager
     def connect(self, job, site):
-        sys.exit(0)
+        at("connect")
+        yield Here(site)
+        at("close")
+
+class Asked(Study):
+    @property
+    def axes(self):
+        at("axes")
+        return super().axes
 
 @hookimpl
 def echobench_executors():
     return [Leaving]
+
+@hookimpl
+def echobench_studies():
+    variants = [Variant(label="a", task="whole", division="closed", sizes={{"units": 1}})]
+    return [Asked(name="asked", question="?", variants=variants, backend="jax", seeds=1)]
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "ending"),
+    [
+        *[("connect", ending) for ending in EXITS],
+        *[(place, "raise typer.Exit(0)") for place in ("room", "start", "ended", "records")],
+        ("start", "raise KeyboardInterrupt"),
+        ("axes", "raise typer.Exit(0)"),
+    ],
+)
+def test_an_executor_or_a_study_that_ends_the_process_is_no_success(
+    place: str, ending: str, tmp_path: Path, echobench: Command
+) -> None:
+    text = EXECUTOR.format(place=place, ending=ending)
+    (tmp_path / "own.py").write_text(text)
+    line = text[: text.index(f"        {ending}\n")].count("\n") + 1
+    if place == "axes":
+        done = echobench("study", "asked", "--plugin", "own.py", "--table")
+    else:
+        done = echobench(
+            "run", "--plugin", "own.py", "--executor", "leaving", "--backend", "numpy",
+            "--task", "whole", "--quick", "--threads", "1",
+        )  # fmt: skip # two lines read better
+    assert done.returncode == 2
+    assert f"echobench: {EXITS[ending]}" in done.stderr
+    assert f"own.py, line {line}, ended the command" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_our_own_verbs_and_typer_end_with_stays(tmp_path: Path, echobench: Command) -> None:
+    assert echobench("run", "--help").returncode == 0
+    assert echobench("check", "task", "--help").returncode == 0
+    done = echobench("run", "--no-such-option")
+    assert (done.returncode, "No such option" in done.stderr) == (2, True)
+    done = echobench("check", "task", "whole", "--no-such-option")
+    assert (done.returncode, "ended the command" in done.stderr) == (2, False)
+
+
+@pytest.mark.parametrize(
+    "ending",
+    ["raise typer.Exit(0)", "raise Unprintable", "raise UnprintableError", "Watching.gone = True"],
+)
+def test_an_observer_that_cannot_be_named_harms_no_trial(
+    ending: str, tmp_path: Path, echobench: Command
+) -> None:
+    (tmp_path / "own.py").write_text(f"""
+import typer
+from echobench import Observer, hookimpl
+from echobench.errors import UsageError
+
+class Unprintable(BaseException):
+    def __str__(self):
+        raise SystemExit(0)
+
+class UnprintableError(UsageError):
+    __str__ = Unprintable.__str__
+
+class Watching(Observer):
+    gone = False
+    @property
+    def name(self):
+        if self.gone:
+            raise typer.Exit(0)
+        return "watching"
+    def trial_started(self, trial, results):
+        {ending}
+        raise SystemExit(0)
+    def __eq__(self, other):
+        raise SystemExit(0)
+
+@hookimpl
+def echobench_observers():
+    return [Watching()]
 """)
     done = echobench(
-        "run", "--plugin", "own.py", "--executor", "leaving", "--backend", "numpy",
-        "--task", "whole", "--quick",
+        "run", "--plugin", "own.py", "--backend", "numpy", "--task", "whole", "--quick",
+        "--threads", "1", "--observe", "watching",
     )  # fmt: skip # two lines read better
+    assert "is left out from here on: " in done.stderr
+    assert len([*tmp_path.rglob("*.jsonl")]) > 0
+    assert "Traceback" not in done.stderr
+
+
+def test_what_an_observer_requires_is_its_own_code(tmp_path: Path, echobench: Command) -> None:
+    (tmp_path / "own.py").write_text("""
+import typer
+from echobench import Observer, hookimpl
+class Watching(Observer):
+    name = "watching"
+    @property
+    def requires(self):
+        raise typer.Exit(0)
+@hookimpl
+def echobench_observers():
+    return [Watching()]
+""")
+    done = echobench("run", "--plugin", "own.py", "--dry-run", "--observe", "watching")
     assert done.returncode == 2
-    assert "echobench: sys.exit(0) in " in done.stderr
-    assert "own.py, line 9, ended the command" in done.stderr
+    assert "own.py, line 8: Exit" in done.stderr
+    done = echobench("list", "--plugin", "own.py", "--json")
+    (row,) = (row for row in json.loads(done.stdout) if row["name"] == "watching")
+    assert (done.returncode, row["usable"]) == (0, False)
+
+
+def test_an_error_that_cannot_be_printed_is_no_success(tmp_path: Path, echobench: Command) -> None:
+    (tmp_path / "own.py").write_text(
+        BACKEND.format(method="versions", ending="raise Unprintable")
+        + "from echobench.errors import UsageError\nclass Unprintable(UsageError):\n"
+        "    def __str__(self):\n        sys.exit(0)\n"
+    )
+    done = echobench(
+        "run", "--plugin", "own.py", "--backend", "odd", "--task", "whole", "--dry-run"
+    )
+    assert done.returncode == 2
+    assert done.stderr == (
+        "echobench: its message cannot be printed, since its __str__ raises an exception itself\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sys.stdout.close(); sys.stderr.close()",
+        "sys.stdout.buffer.close(); sys.stderr.buffer.close()",
+        "sys.stdout = sys.stderr = None",
+    ],
+)
+def test_a_plugin_that_closes_the_streams_silences_nothing(
+    text: str, tmp_path: Path, echobench: Command
+) -> None:
+    write(tmp_path / "own.py")
+    (tmp_path / "own.py").write_text(f"import sys\n{text}\n" + (tmp_path / "own.py").read_text())
+    done = echobench("list", "--plugin", "own.py", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "short" in {row["name"] for row in json.loads(done.stdout)}
+    done = echobench("run", "--plugin", "own.py", "--task", "nothing-like-it")
+    assert (done.returncode, "unknown task" in done.stderr) == (2, True)
 
 
 UNSURE = """

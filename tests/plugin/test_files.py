@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import py_compile
 import sys
 from pathlib import Path
 
@@ -119,3 +121,27 @@ def test_a_helper_that_fails_breaks_its_file_alone(tmp_path: Path) -> None:
         Plugins([file])
     (tmp_path / "constants.py").write_text("TOLD = 'mended'\n")
     assert Plugins([file]).tasks["mine"].value.told == "mended"  # type: ignore[attr-defined]
+
+
+def test_bytecode_of_another_file_of_the_same_size_and_time_is_not_run(tmp_path: Path) -> None:
+    file = laid_down(tmp_path, "mine", "one")
+    helper = tmp_path / "constants.py"
+    py_compile.compile(str(helper))  # as an import by anything else leaves it
+    before = helper.stat()
+    first = Plugins([file]).tasks["mine"]
+    helper.write_text(helper.read_text().replace("one", "two"))
+    os.utime(helper, ns=(before.st_atime_ns, before.st_mtime_ns))
+    second = Plugins([file]).tasks["mine"]
+    assert helper.stat().st_size == before.st_size
+    assert first.digest() != second.digest()
+    assert [first.value.told, second.value.told] == ["one", "two"]  # type: ignore[attr-defined]
+    assert not (tmp_path / "helper" / "__pycache__").exists()
+
+
+def test_the_package_that_python_takes_is_the_one_that_counts(tmp_path: Path) -> None:
+    file = laid_down(tmp_path, "mine", "package")
+    (tmp_path / "helper.py").write_text("TOLD = 'module'\n")
+    mine = Plugins([file]).tasks["mine"]
+    assert mine.value.told == "package"  # type: ignore[attr-defined]
+    assert "helper.py" not in mine.sources.files
+    assert "helper/__init__.py" in mine.sources.files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import sys
 from pathlib import Path
 
@@ -86,7 +87,9 @@ def test_only_the_named_plugins_are_loaded() -> None:
 
 def test_a_misspelled_hook_is_an_error(tmp_path: Path) -> None:
     path = write(tmp_path / "short.py", hook="echobench_taskz")
-    with pytest.raises(PluginError, match=r"unknown hook.*echobench_taskz.*known: .*_tasks"):
+    with pytest.raises(
+        PluginError, match=r"short\.py': unknown hook 'echobench_taskz'.*'echobench_tasks'"
+    ):
         Plugins([path])
 
 
@@ -115,7 +118,7 @@ def test_a_broken_plugin_hurts_nobody_else(tmp_path: Path, monkeypatch: pytest.M
     plugins = Plugins()
     (broken,) = plugins.broken
     assert (broken.plugin, broken.distribution) == ("bad_plugin", "bad")
-    assert broken.reason == "RuntimeError: no luck"
+    assert broken.reason == "bad_plugin.py, line 1: RuntimeError: no luck"
     assert "whole" in plugins.tasks
 
 
@@ -129,7 +132,7 @@ def test_a_hook_that_raises_hurts_nobody_else(
     monkeypatch.syspath_prepend(tmp_path)
     plugins = Plugins()
     assert [(b.plugin, b.reason) for b in plugins.broken] == [
-        ("bad_plugin", "RuntimeError: no luck")
+        ("bad_plugin", "bad_plugin.py, line 22: RuntimeError: no luck")
     ]
     assert "short" not in plugins.tasks  # a plugin is whole or broken
     assert plugins.tasks["long"].distribution == "good"
@@ -148,20 +151,146 @@ def test_a_hook_with_arguments_that_it_does_not_have_hurts_nobody_else(
     assert "whole" in plugins.tasks
 
 
-@pytest.mark.parametrize(
-    ("hook", "message"),
-    [
-        ("echobench_taskz", r"plugin 'bad_plugin' implements an unknown hook.*echobench_taskz"),
-        ("echobench_backends", r"plugin 'bad_plugin': expected Backend instances; received"),
-    ],
+TASKS = "\n@hookimpl\ndef echobench_tasks():\n    return {}\n"
+WITH_REFERENCE = OWN_JUDGE.replace(
+    "    reference = True", "    @property\n    def reference(self):\n        raise SystemExit(0)"
 )
-def test_a_wrong_hook_is_an_error_that_names_the_plugin(
-    hook: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+SHORT = TASK.format(name="short", hook="echobench_tasks").partition("\n@hookimpl")[0]
+UNPRINTABLE = """
+class Unprintable(Exception):
+    def __str__(self):
+        raise SystemExit(0)
+    __repr__ = __str__
+"""
+WRONG = {
+    "misspelt": (
+        TASK.format(name="short", hook="echobench_taskz"),
+        "unknown hook 'echobench_taskz'; did you mean 'echobench_tasks'?",
+    ),
+    "another type": (
+        TASK.format(name="short", hook="echobench_backends"),
+        "echobench_backends: expected a list of Backend instances; one of it is the class Short",
+    ),
+    "a text": (
+        SHORT + TASKS.format("'abc'"),
+        "echobench_tasks: expected a list of Task classes; received 'abc'",
+    ),
+    "a class": (
+        SHORT + TASKS.format("Short"),
+        "echobench_tasks: expected a list of Task classes; received the class Short",
+    ),
+    "an instance": (
+        SHORT + TASKS.format("Short()"),
+        "echobench_tasks: expected a list of Task classes; received Short(",
+    ),
+    "a generator that exits": (
+        SHORT + "\n@hookimpl\ndef echobench_tasks():\n    yield Short\n    raise SystemExit(0)\n",
+        "wrong.py, line 19: it ended the process with sys.exit(0)",
+    ),
+    "no name": (
+        SHORT.replace('    name: ClassVar[str] = "short"\n', "") + TASKS.format("[Short]"),
+        "echobench_tasks: expected a `name` of the class Short that is a text; received None",
+    ),
+    "a name that is none": (
+        SHORT.replace('"short"', "None") + TASKS.format("[Short]"),
+        "echobench_tasks: expected a `name` of the class Short that is a text; received None",
+    ),
+    "a name that raises": (
+        OWN_JUDGE.replace('name = "own"', "name = property(lambda self: 1 / 0)"),
+        "wrong.py, line 5: ZeroDivisionError: division by zero",
+    ),
+    "a reference that exits": (
+        WITH_REFERENCE, "wrong.py, line 9: it ended the process with sys.exit(0)"
+    ),
+    "unprintable": (
+        UNPRINTABLE + "raise Unprintable",
+        "wrong.py, line 6: Unprintable: its message cannot be printed, since its __str__ raises",
+    ),
+    "an unprintable code": (
+        UNPRINTABLE + "raise SystemExit(Unprintable())",
+        "wrong.py, line 6: it raised an exception that cannot be printed",
+    ),
+    "an unprintable value": (
+        SHORT + UNPRINTABLE + TASKS.format("[Unprintable()]"),
+        "echobench_tasks: expected a list of Task classes; one of it is a value whose __repr__ "
+        "raises an exception: it ended the process with sys.exit(0)",
+    ),
+    "a class of its own": (
+        f"{SHORT}\nclass Odd:\n    @property\n    def __class__(self):\n        raise SystemExit\n"
+        + TASKS.format("Odd()"),
+        "wrong.py, line 19: it ended the process with sys.exit(None)",
+    ),
+}  # fmt: skip # a line for each reads better
+
+
+@pytest.mark.parametrize("fault", WRONG)
+def test_an_installed_plugin_that_is_wrong_is_broken_and_a_file_is_an_error(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install(tmp_path, "bad", "bad_plugin", TASK.format(name="short", hook=hook))
+    text, reason = WRONG[fault]
+    install(tmp_path, "bad", "wrong", text)
+    with pytest.raises(PluginError, match=re.escape(f"wrong.py': {reason}")):
+        Plugins([tmp_path / "wrong.py"])
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(PluginError, match=message):
-        Plugins()
+    plugins = Plugins()
+    ((name, distribution, told),) = [(b.plugin, b.distribution, b.reason) for b in plugins.broken]
+    assert (name, distribution) == ("wrong", "bad")
+    assert told.startswith(reason)
+    assert {"whole", "jax"} <= {*plugins.tasks, *plugins.backends}
+
+
+def test_what_says_nonsense_of_itself_is_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("fileless", "malformed", "nameless", "replaced"):
+        install(tmp_path, name, name, TASK.format(name=name, hook="echobench_tasks"))
+    (tmp_path / "fileless.py").write_text("__file__ = 5\n")
+    info = tmp_path / "malformed-1.0.dist-info"
+    (info / "entry_points.txt").write_text("[echobench]\nmalformed = !!! not valid\n")
+    (tmp_path / "nameless-1.0.dist-info" / "METADATA").unlink()
+    (tmp_path / "replaced.py").write_text(
+        "import sys\nclass Odd:\n    def __getattr__(self, name):\n        raise SystemExit(0)\n"
+        "sys.modules[__name__] = Odd()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    plugins = Plugins()
+    assert {broken.plugin: broken.reason for broken in plugins.broken} == {
+        "fileless": "expected __file__ to be a path; received 5",
+        "malformed": "expected an entry point of the form MODULE; received !!! not valid",
+        "nameless": "expected its distribution's METADATA to name it",
+        "replaced": "replaced.py, line 4: it ended the process with sys.exit(0)",
+    }
+    assert {"whole", "partial"} <= set(plugins.tasks)
+
+
+def test_streams_that_a_plugin_takes_away_are_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "import sys\nsys.stdin = sys.stdout = sys.stderr = None\n"
+    install(tmp_path, "quiet", "quiet", text + TASK.format(name="q", hook="echobench_tasks"))
+    monkeypatch.syspath_prepend(tmp_path)
+    before = sys.stdin, sys.stdout, sys.stderr
+    assert "q" in Plugins().tasks
+    assert (sys.stdin, sys.stdout, sys.stderr) == before
+
+
+def test_a_helper_that_raises_is_named_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "__init__.py").write_text("")
+    (tmp_path / "parts" / "helper.py").write_text("import json\n\njson.loads('{')\n")
+    (tmp_path / "my-own.py").write_text("from parts import helper\n")
+    with pytest.raises(PluginError, match=r"my-own\.py': parts/helper\.py, line 3: JSONDecodeE"):
+        Plugins([tmp_path / "my-own.py"])
+    (tmp_path / "parts" / "helper.py").unlink()
+    with pytest.raises(PluginError, match=r"my-own\.py': my-own\.py, line 1: ImportError"):
+        Plugins([tmp_path / "my-own.py"])
+
+
+def test_what_a_value_raises_later_is_told_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN_JUDGE.replace("reference = True", "reference = False"))
+    backend = Plugins([tmp_path / "own.py"]).backends["own"]
+    with pytest.raises(PluginError, match=r"own\.py: own\.py, line 10: NotImplementedError"):
+        backend.call(lambda value: value.absent)  # type: ignore[attr-defined]
 
 
 def test_distributions_may_name_their_plugins_alike(

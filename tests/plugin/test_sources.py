@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -89,3 +90,49 @@ def test_the_sources_of_a_single_module_leave_its_neighbours_in_site_packages_ou
     __import__("lonely")
     assert list(Sources.of_module("lonely").files) == ["lonely.py"]
     assert Sources.of_module("sys").digest == ""
+
+
+def test_a_package_comes_before_a_module_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = {"helper": "N = 1", "helper/__init__": "N = 2", "helper/sub": ""}
+    written(tmp_path, {"own": "from helper import N, sub", **both})
+    assert list(Sources(tmp_path / "own.py").files) == [
+        "helper/__init__.py", "helper/sub.py", "own.py"
+    ]  # fmt: skip # one line reads better
+    site = {"twice/__init__": "", "twice/own": "from .helper import N"}
+    written(tmp_path / "site", {**site, **{f"twice/{name}": text for name, text in both.items()}})
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    module = importlib.import_module("twice.own")
+    assert module.N == 2
+    assert "helper/__init__.py" in Sources.of_module("twice.own").files
+    assert "helper.py" not in Sources.of_module("twice.own").files
+
+
+def test_all_that_a_star_may_import_from_a_package_counts(tmp_path: Path) -> None:
+    files = {
+        "helper/__init__": "__all__ = ['sub', 'deep']",
+        "helper/sub": "import more",
+        "helper/deep/__init__": "",
+        "helper/deep/unseen": "",
+        "more": "",
+        "unused": "",
+    }
+    written(tmp_path, {"own": "from helper import *", **files})
+    assert list(Sources(tmp_path / "own.py").files) == [
+        "helper/__init__.py", "helper/deep/__init__.py", "helper/sub.py", "more.py", "own.py"
+    ]  # fmt: skip # one line reads better
+
+
+@pytest.mark.parametrize("line", ["from pack.helper import N", "from pack import helper"])
+def test_a_plugin_file_may_call_its_own_folder_by_the_name_of_its_package(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"pack/__init__": "", "pack/own": line, "pack/helper": "N = 1", "pack/unused": ""}
+    own = written(tmp_path / "on_path", files) / "pack" / "own.py"
+    monkeypatch.syspath_prepend(tmp_path / "elsewhere")
+    assert list(Sources(own).files) == ["own.py"]  # the name is nothing's, or another package's
+    monkeypatch.syspath_prepend(tmp_path / "on_path")
+    importlib.invalidate_caches()
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    assert list(Sources(own).files) == ["__init__.py", "helper.py", "own.py"]
