@@ -36,7 +36,11 @@ def message_of(error: BaseException) -> str:
 def described(value: object) -> str:
     """Return what a plugin returned, in words, whatever its `__repr__` does."""
     try:
-        return f"the class {value.__name__}" if isinstance(value, type) else repr(value)
+        if isinstance(value, type):
+            return f"the class {value.__name__}"
+        if type(value).__repr__ is object.__repr__:
+            return f"a {type(value).__name__} object"  # and not its address
+        return repr(value)
     except BaseException as error:
         interrupts.pass_on(error)
         return f"a value whose __repr__ raises an exception: {one_line(error)}"
