@@ -337,6 +337,7 @@ def print_results(records: Iterable[Record]) -> None:
     from echobench.analysis import frame
     from echobench.analysis.table import grouped
     from echobench.present import table as tables
+    from echobench.present.terminal import line_of
 
     console = make_console()
     echoes: dict[str, tuple[str, list[Sample]]] = {}
@@ -350,7 +351,10 @@ def print_results(records: Iterable[Record]) -> None:
 
     flat = frame.latest(frame.frame(with_echoes()))
     if len(flat):
-        console.print(tables.terminal(grouped(flat), console.width))
+        groups = grouped(flat)
+        console.print(tables.terminal(groups, console.width))
+        for line in tables.legend(groups):
+            console.print(line_of(line, "dim"))
     for name, samples in echoes.values():
         if samples:
             say("", name, to=sys.stdout)

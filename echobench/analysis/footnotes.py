@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import combinations, pairwise
 from typing import NamedTuple, cast
 
@@ -24,19 +24,18 @@ from echobench.analysis.statistics import (
     Floats,
     widened_tail,
 )
-from echobench.store.rules import unusual
-from echobench.trial.cell import Cell, differences
+from echobench.store.rules import OLD_RULE, unusual
+from echobench.trial.cell import Cell
 from echobench.trial.declared import Shortfall, shortfall
-from echobench.trial.trial import ADDED_LATER
 
 FEW = 5
 """How many cells a note lists."""
 MOST = 3
-"""How many differences a note lists."""
+"""How many differences in updates to target a note lists."""
 DRAWS = 999
 """Resamples of a break-even."""
-TELLING = ("task_source", "backend_source", "versions.c++", "execution.compiler")
-"""Differences that a note tells first: others follow from them."""
+PLAIN = {OLD_RULE: "certified by the rule of versions before 0.1 schema 5"}
+"""Conditions in words that need no acquaintance."""
 SHARED = (
     "device", "threads", "smt", "recipe", "source", "task_source", "bound", "environment"
 )  # fmt: skip # one line reads better
@@ -128,10 +127,10 @@ def _widest(found: Iterable[Estimate]) -> Estimate:
     return Estimate(None, min(both), max(both), len(both))
 
 
-def chosen(records: Records) -> list[str]:
+def chosen(records: Records, shown: Collection[str] = ()) -> list[str]:
     """Return notes on missing seeds, on trials run again and on conditions that users chose.
 
-    All records in a folder are needed.
+    All records in a folder are needed. Conditions `shown` by a column are left out.
     """
     flat = frame(records)
     again = flat[flat.duplicated(["key", "machine"], keep=False)]
@@ -145,56 +144,26 @@ def chosen(records: Records) -> list[str]:
         if count > 1
     ]
     lines += sorted(f"{cell}: {missing}" for cell, missing in incomplete(flat))
-    return lines + conditions(flat)
+    return lines + conditions(flat, shown)
 
 
-def conditions(records: Records) -> list[str]:
-    """Return in what the conditions of cells are not the suite's: their budget, their bound."""
+def conditions(records: Records, shown: Collection[str] = ()) -> list[str]:
+    """Return in what the conditions of cells are not the suite's: their budget, their bound.
+
+    Those `shown` by a column are left out.
+    """
     flat = frame(records)
     cells = [cast(Cell, cell) for cell in flat.cell.unique()]
     certified = set(flat.cell[flat.status == "reached"])
     found: dict[str, list[str]] = defaultdict(list)
     for cell in cells:
         for name, told in unusual(cell).items():
-            if name != "bound" or cell in certified:
-                found[told].append(str(cell))
+            if name not in shown and (name != "bound" or cell in certified):
+                found[PLAIN.get(told, told)].append(str(cell))
     return [
-        f"{told}: {'all cells' if len(names) == len(cells) else _listed(sorted(set(names)))}"
+        f"{'all cells' if len(names) == len(cells) else _listed(sorted(set(names)))}: {told}"
         for told, names in sorted(found.items())
     ]
-
-
-def alike(records: Records) -> list[str]:
-    """Return in what rows differ that have the same names, of those that stand in one group."""
-    flat = frame(records)
-    found: dict[tuple[str, str, bool, float], list[Cell]] = defaultdict(list)
-    groups = flat.groupby(["cell", "machine", *CELL], sort=False, observed=True)
-    for (shared, machine, *words), _ in groups:
-        cell = cast(Cell, shared)
-        name = " ".join(map(str, words[:4]))
-        found[name, str(machine), bool(cell.replicates), cell.bound].append(cell)
-    several = flat.machine.nunique() > 1
-    return [
-        f"{name}{f' on {machine}' * several}: {len(cells)} rows, which differ in "
-        f"{_differing(cells)}"
-        for (name, machine, *_), cells in sorted(found.items())
-        if len(cells) > 1
-    ]
-
-
-def _differing(cells: Sequence[Cell]) -> str:
-    leaves = differences(sorted(cells))
-    told = [
-        f"{name} ({', '.join(dict.fromkeys(_value(name, one[name]) for one in leaves))})"
-        for name in sorted(leaves[0], key=lambda name: name not in TELLING)
-    ]
-    more = f" and {len(told) - MOST} more" if len(told) > MOST else ""
-    return ", ".join(told[:MOST]) + more
-
-
-def _value(name: str, value: object) -> str:
-    value = ADDED_LATER.get(name) if value is None else value
-    return "not told" if value in (None, "") else str(value)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -32,7 +32,7 @@ CELL = ["task", "backend", "engine", "division", "device"]
 JUDGED = ("judged_wrong", "judged_sequences")
 OWN = ("key", "epochs", "updates", "wall_to_target_s", *JUDGED)
 """Fields of the record that the frame holds beside those of the table."""
-TOLD = ("cell", "machine", "again", "attempts", "declared")
+TOLD = ("cell", "machine", "again", "attempts", "declared", "disturbances")
 DOUBTS = ("unchecked", "unjudged", "uncompared", "lasted", "disturbed", "counts", "never")
 """What the frame says of a record beside its fields: see `frame`."""
 OBJECTS = ("cell", "declared")
@@ -64,9 +64,10 @@ def frame(records: Records) -> pd.DataFrame:
     - `again`: which repeat, in words; empty for the first;
     - `attempts`: what is said of it where it was run again, having failed; else empty;
     - `declared`: which seeds of its cell were declared before it ran, a `Declaration`;
+    - `disturbances`: what disturbed the trial, as it shows by itself; empty for none. The function
+      of this name adds what its cell shows;
     - `unchecked` (by the parity gate), `unjudged`, `uncompared` (by its fingerprint), `lasted`,
-      `disturbed`: what the table doubts. `disturbed` is what the trial shows by itself; see the
-      function of this name;
+      `disturbed`: what the table doubts. `disturbed` is what the trial shows by itself;
     - `counts`: whether the trial is one of n: it trained, or crashed by itself;
     - `never`: whether it counts and can never arrive, whatever time it is given: it crashed, or
       its loss stopped being finite.
@@ -120,14 +121,32 @@ def latest(everything: pd.DataFrame) -> pd.DataFrame:
 
 
 def disturbed(flat: pd.DataFrame) -> pd.Series[bool]:
-    """Return for each row whether the trial was disturbed.
+    """Return for each row whether the trial was disturbed: see `disturbances`."""
+    return flat.disturbed | (_slowness(flat) >= SLOW)
+
+
+def disturbances(flat: pd.DataFrame) -> pd.Series[Any]:
+    """Return for each row in words what disturbed the trial; empty for nothing.
 
     Its own training shows it, or it was slower than the other trials of its cell on the same
     class of machine: one that is slowed all the time is as steady as any.
     """
+    told = [
+        "; ".join(filter(None, (shown, slow)))
+        for shown, slow in zip(flat.disturbances, map(_slow, _slowness(flat)), strict=True)
+    ]
+    return pd.Series(told, index=flat.index, dtype="category")
+
+
+def _slow(times: float) -> str:
+    return f"updates took {times:.2f}x the median of its cell" if times >= SLOW else ""
+
+
+def _slowness(flat: pd.DataFrame) -> pd.Series[float]:
+    """Return the time of an update over the median of the trial's cell, if enough have one."""
     alike = flat.groupby(["cell", "machine"], sort=False, observed=True).seconds_per_update
-    slow = flat.seconds_per_update >= SLOW * alike.transform("median")
-    return flat.disturbed | (slow & (alike.transform("count") >= FEWEST_ALIKE))
+    found = flat.seconds_per_update / alike.transform("median")
+    return found.where(alike.transform("count") >= FEWEST_ALIKE)
 
 
 def _load(path: Path) -> tuple[pd.DataFrame, list[str], Complaints]:
@@ -148,6 +167,7 @@ def _row(record: Record) -> tuple[Any, ...]:
         f" repeat {repeat}" if repeat else "",
         f"after {len(attempts)} attempts" if len(attempts) > 1 else "",
         declaration(record),
+        "; ".join(record.disturbances),
         record.parity is not None and record.parity.passed is None,
         record.unjudged,
         record.fingerprint is not None and record.fingerprint.passed is None,

@@ -46,7 +46,7 @@ MARGIN = 0.05
 """Differences smaller than this are taken for noise."""
 LOOKS = 5
 """How often `--seeds auto` looks at the data, at most."""
-EACH = "each interval holds by itself 95 times of 100"
+EACH = "each is a 95% interval, not corrected for their number"
 """What is said where several verdicts stand together."""
 GROWTH = 1.5
 """How many times as many seeds each look has as the one before."""

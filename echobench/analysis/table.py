@@ -7,15 +7,17 @@ Only the judge's errors are a sum over the trials, with the exact interval of th
 from __future__ import annotations
 
 import math
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import pandas as pd
 
-from echobench.analysis.frame import CELL, Records, disturbed, frame
+from echobench.analysis.frame import CELL, Records, disturbances, frame
 from echobench.analysis.pairs import TIME_TO_TARGET, hits_and_misses, trained
 from echobench.analysis.statistics import Estimate, Floats, censored_median
+from echobench.analysis.twins import labels
 from echobench.core.target import exact_interval
 from echobench.errors import UnknownNameError
 from echobench.trial.cell import Cell
@@ -27,6 +29,8 @@ APART = ("division", "bound", "environment", "machine")
 """Columns that every grouping keeps apart."""
 TIME, UPDATE = "time to target", "ms/update"
 """Columns that decide which row is best: the second if no row of the group has the first."""
+LONGEST = 70
+"""Characters of what disturbed a trial in a note."""
 JUDGED = "judged wrong"
 """The column of what the judge found, whose brackets hold an error rate's interval."""
 
@@ -35,7 +39,7 @@ class Row(NamedTuple):
     """A cell of the table, and its records of every seed.
 
     `line` has what is printed, by column, `values` the medians in it, and `place` what rows can be
-    grouped by.
+    grouped by. `first_run` tells it from rows that have the same names: see `twins`.
     """
 
     line: dict[str, str]
@@ -43,6 +47,7 @@ class Row(NamedTuple):
     place: dict[str, str]
     cell: Cell
     trials: pd.DataFrame
+    first_run: str
 
 
 def summary(records: Records, clock: str = "train") -> list[dict[str, str]]:
@@ -56,9 +61,21 @@ def summary(records: Records, clock: str = "train") -> list[dict[str, str]]:
 
 def cells(records: Records, clock: str = "train") -> list[Row]:
     """Return the summary's rows, with what they can be sorted and grouped by."""
-    groups = frame(records).groupby(["cell", "machine"], sort=False, observed=True)
-    found = [_row(cast(Cell, cell), str(machine), flat, clock) for (cell, machine), flat in groups]
-    return sorted(found, key=lambda row: [row.line[name] for name in CELL[:4]])
+    whole = frame(records)
+    first_runs = labels(whole)
+    groups = whole.groupby(["cell", "machine"], sort=False, observed=True)
+    found = [
+        _row(cast(Cell, cell), str(machine), flat, clock)._replace(
+            first_run=first_runs.get((cast(Cell, cell), str(machine)), "")
+        )
+        for (cell, machine), flat in groups
+    ]
+    order = {label: number for number, label in enumerate(first_runs.values())}
+
+    def key(row: Row) -> tuple[list[str], int]:
+        return [row.line[name] for name in CELL[:4]], order.get(row.first_run, 0)
+
+    return sorted(found, key=key)
 
 
 class Column(NamedTuple):
@@ -129,6 +146,7 @@ def _row(cell: Cell, machine: str, flat: pd.DataFrame, clock: str) -> Row:
         },
         cell=cell,
         trials=flat,
+        first_run="",
     )
 
 
@@ -178,15 +196,25 @@ def _note(flat: pd.DataFrame, cell: Cell) -> str:
         **{str(again): n for again, n in flat.attempts.value_counts().items() if again},
         "parity unchecked": flat.unchecked.sum(),
         "not judged": flat.unjudged.sum(),
-        "fingerprint not compared": flat.uncompared.sum(),
+        "smoke run: not checked" if cell.quick else "fingerprint not compared": (
+            flat.uncompared.sum()
+        ),
         "100% did not last": ((flat.status == "reached") & ~flat.lasted).sum(),
         "compiled programs kept": len(flat) if cell.cache else 0,
-        f"with {cell.variables}": len(flat) if cell.environment else 0,
-        "disturbed": disturbed(flat).sum(),
         "above the measured matrix rate": flat.limit_reason.notna().sum(),
     }
     noted = [*reasons.most_common(), *((doubt, n) for doubt, n in doubts.items() if n)]
-    return "; ".join(f"{note} ({count}x)" if count > 1 else note for note, count in noted)
+    notes = [f"{note} ({count}x)" if count > 1 else note for note, count in noted]
+    return "; ".join([*notes, *_disturbance(flat)])
+
+
+def _disturbance(flat: pd.DataFrame) -> list[str]:
+    """Return how many trials were disturbed, and what the first one was disturbed by first."""
+    told = [text for text in disturbances(flat) if text]
+    if not told:
+        return []
+    many = f" ({len(told)}x)" if len(told) > 1 else ""
+    return [f"disturbed{many}: {textwrap.shorten(told[0].partition('; ')[0], LONGEST)}"]
 
 
 class Group(NamedTuple):

@@ -62,8 +62,9 @@ def table(
 ) -> None:
     """Print the results table."""
     from echobench.analysis import frame
-    from echobench.analysis.footnotes import absent, alike, chosen, footnotes
+    from echobench.analysis.footnotes import absent, chosen, footnotes
     from echobench.analysis.table import GROUP_BY, grouped
+    from echobench.analysis.twins import alike
     from echobench.plugin.manager import Plugins
     from echobench.present import table as tables
     from echobench.present.sentences import verdicts
@@ -99,21 +100,42 @@ def table(
                 *tables.legend(groups, names or GROUP_BY),
                 *footnotes(records),
                 *alike(records),
-                *chosen(everything),
+                *chosen(everything, tables.shown(groups)),
                 *absent(frame.only(latest, options.filters(division=division))),
                 *moved,
             ]
-            _show(file, groups, notes, verdicts(groups, clock, results))
+            asked = [*names, *([sort.removeprefix("-")] if sort else [])]
+            _show(file, groups, asked, notes, verdicts(groups, clock, results))
         else:
-            say(f"no records in {results}; make some with: echobench run")
+            say(_nothing(results, quick=quick))
 
 
-def _show(file: IO[str], groups: Sequence[Group], notes: list[str], sentences: list[str]) -> None:
+def _nothing(results: Path, *, quick: bool) -> str:
+    """Say that there are no records, and whether there are smoke runs."""
+    from echobench.analysis import frame
+    from echobench.store.folder import Store
+
+    there = 0 if quick else len(frame.latest(frame.load(Store(results, quick=True).folder)))
+    if not there:
+        runs = "smoke runs" if quick else "records"
+        return f"no {runs} in {results}; make some with: echobench run{' --quick' * quick}"
+    counted = "1 smoke run" if there == 1 else f"{there} smoke runs"
+    shows = "shows it" if there == 1 else "shows them"
+    return f"no records in {results} but {counted}; echobench table --quick {shows}"
+
+
+def _show(
+    file: IO[str],
+    groups: Sequence[Group],
+    asked: Sequence[str],
+    notes: list[str],
+    sentences: list[str],
+) -> None:
     from echobench.present.table import terminal
     from echobench.present.terminal import line_of
 
     console = make_console(file=file)
-    console.print(terminal(groups, console.width))
+    console.print(terminal(groups, console.width, asked))
     for line in notes:
         console.print(line_of(line, "dim"))
     if sentences:

@@ -115,7 +115,7 @@ def _siblings(threads: Sequence[Sequence[int]], known: bool) -> Check:
     cores, logical = len(threads), sum(map(len, threads))
     counted = "1 core" if cores == 1 else f"{cores} cores"
     if logical == cores:
-        return Check("cores", "good", f"{counted}, none a second thread of another")
+        return Check("cores", "good", f"{counted}; no two are hyperthreads of one core")
     return Check("cores", "good", f"{counted} with {logical} hyperthreads; a thread takes a core")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import Counter
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ from echobench.trial.trial import BOUND, BUDGET, QUICK_BOUND
 CLOCK_WORDS = {
     "train": "", "compile": ", compiling counted", "wall": ", from the process's start on",
 }  # fmt: skip # one line reads better
+INTERVAL = re.compile(r"\[[\d.]+, [\d.]+\]")
+"""An interval as a sentence prints it."""
 NAMED = {
     "task": "{}", "backend": "{}", "engine": "{}", "device": "on {}",
     "devices": "over {} devices", "threads": "on {} threads", "smt": "smt {}",
@@ -56,7 +59,7 @@ def verdicts(
             sentences.append(_sentence(group, where, clock, results))
         else:
             alone.setdefault(conditions, []).extend(tasks)
-    if sum("enough with:" not in sentence for sentence in sentences) > 1:
+    if sum(INTERVAL.search(sentence) is not None for sentence in sentences) > 1:
         sentences.append(EACH)
     sentences += [
         f"nothing to compare with on {', '.join(dict.fromkeys(tasks))} {conditions}"
@@ -100,10 +103,10 @@ def _names(rows: Sequence[Row]) -> list[str]:
     ]
     names = [" ".join(NAMED[name].format(row.place[name]) for name in differing) for row in rows]
     counts, seen = Counter(names), Counter[str]()
-    for index, name in enumerate(names):
+    for index, (name, row) in enumerate(zip(names, rows, strict=True)):
         if counts[name] > 1:  # other versions, sources or settings
             seen[name] += 1
-            names[index] = f"{name} ({seen[name]})"
+            names[index] = f"{name} ({row.first_run or seen[name]})"
     return names
 
 

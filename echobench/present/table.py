@@ -6,13 +6,14 @@ import csv
 import functools
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import pandas as pd
 from rich.console import RenderableType
 
-from echobench.analysis.frame import CELL, Records, frame
+from echobench.analysis.flat import FLAT_FIELDS, flat_table
+from echobench.analysis.frame import CELL, Records
 from echobench.analysis.table import GROUP_BY, GROUPS, JUDGED, TIME, UPDATE, Group
 from echobench.core.task import Recipe
 from echobench.errors import UnknownNameError
@@ -23,13 +24,15 @@ from echobench.text import markdown, spreadsheet
 from echobench.trial.record import (
     INTEGERS,
     PREDICTION_FIELDS,
-    TABLE_FIELDS,
     Latency,
     Prediction,
 )
+from echobench.trial.variables import short_text
 
 PIECE = 25_000
 """Rows that one process formats at a time."""
+FIRST_RUN = "first run"
+"""Column that tells rows of the same names apart."""
 MAX_CANDIDATES = 5
 """Best candidates in the table of a search; the starting recipe is always added."""
 
@@ -42,12 +45,15 @@ def lines(groups: Sequence[Group]) -> list[dict[str, str]]:
     rows = [row for group in groups for row in group.rows]
     more = [n for n in GROUPS if n not in CELL[:4] and len({r.place[n] for r in rows}) > 1]
     judged = any(row.line[JUDGED] for row in rows)
+    doubled = any(row.first_run for row in rows)
     printed = []
     for group in groups:
         best = {id(row) for row in group.best}
         for row in group.rows:
             line = {name: row.line[name] for name in CELL[:4]}
-            line |= {name: row.place[name] for name in more} | row.line
+            line |= {name: row.place[name] for name in more}
+            line |= {FIRST_RUN: row.first_run} if doubled else {}
+            line |= row.line
             if not judged:
                 del line[JUDGED]
             if id(row) in best:
@@ -56,13 +62,27 @@ def lines(groups: Sequence[Group]) -> list[dict[str, str]]:
     return printed
 
 
-def terminal(groups: Sequence[Group], width: int) -> RenderableType:
-    """Return the rows as a table for a terminal of `width` columns."""
+def terminal(groups: Sequence[Group], width: int, asked: Collection[str] = ()) -> RenderableType:
+    """Return the rows as a table for a terminal of `width` columns.
+
+    Columns that were `asked` for, and those that decide which row is best, are never left out.
+    """
     printed = lines(groups)
-    names = [n for n in GROUPS if n not in ("units", "machine") and printed and n in printed[0]]
-    # A column that decides which row is best is never left out.
-    kept = {group.by for group in groups if group.best}
+    cells = [row.cell for group in groups for row in group.rows]
+    for line, cell in zip(printed, cells, strict=True):
+        if "environment" in line:
+            line["environment"] = short_text(dict(cell.environment))
+    kept_whole = [n for n in (*GROUPS, FIRST_RUN) if n not in ("units", "machine")]
+    names = [n for n in kept_whole if printed and n in printed[0]]
+    kept = {group.by for group in groups if group.best}.union(asked)
     return drawn(printed, width, names, [name for name in DISPENSABLE if name not in kept])
+
+
+def shown(groups: Sequence[Group]) -> list[str]:
+    """Return the conditions of cells that a column tells in full."""
+    cells = [row.cell for group in groups for row in group.rows]
+    whole = all(short_text(dict(cell.environment)) == cell.variables for cell in cells)
+    return ["environment"] if whole and len({cell.variables for cell in cells}) > 1 else []
 
 
 def legend(groups: Sequence[Group], group_by: Sequence[str] = GROUP_BY) -> list[str]:
@@ -85,9 +105,9 @@ def ordered(
     """
     column = sort.removeprefix("-") if sort else None
     for name in [*group_by, *([column] if column else [])]:
-        if name not in TABLE_FIELDS:
-            raise UnknownNameError("column", name, TABLE_FIELDS)
-    flat = frame(records)[list(TABLE_FIELDS)].sort_values([*CELL, "seed"], kind="stable")
+        if name not in FLAT_FIELDS:
+            raise UnknownNameError("column", name, FLAT_FIELDS)
+    flat = flat_table(records)
     if column:
         up = column == sort
         flat = flat.sort_values(column, ascending=up, na_position="last", kind="stable")
@@ -106,7 +126,7 @@ def render(flat: pd.DataFrame, form: str) -> Iterator[str]:
     else:
         # As in pandas, a column of whole numbers with gaps is written as floats.
         gaps = frozenset(name for name in INTEGERS & {*flat} if flat[name].isna().any())
-        yield ",".join(TABLE_FIELDS)
+        yield ",".join(FLAT_FIELDS)
         for text in parallel.map_items(functools.partial(_csv, gaps), pieces):
             yield "\n" + text
 
@@ -115,7 +135,7 @@ def parquet(flat: pd.DataFrame) -> bytes:
     """Return `ordered` rows as a Parquet file; needs pyarrow, which is an extra."""
     texts = flat.select_dtypes("category").columns
     file = io.BytesIO()
-    whole = flat.astype(dict.fromkeys([*texts, "started_at"], "str"))
+    whole = flat.astype(dict.fromkeys([*texts, "started_at", "key"], "str"))
     if whole["seed"].dtype == object:  # more than 64 bits
         whole["seed"] = whole["seed"].astype("str")
     whole.to_parquet(file, engine="pyarrow", index=False)
@@ -131,7 +151,7 @@ def _rows(flat: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
 def _json(flat: pd.DataFrame) -> str:
     # The text of json.dumps(rows, indent=2), whose indent would switch off its C code.
     encode = json.JSONEncoder(separators=(",\n    ", ": ")).encode
-    rows = (dict(zip(TABLE_FIELDS, row, strict=True)) for row in _rows(flat))
+    rows = (dict(zip(FLAT_FIELDS, row, strict=True)) for row in _rows(flat))
     return ",\n".join(f"  {{\n    {encode(row)[1:-1]}\n  }}" for row in rows)
 
 

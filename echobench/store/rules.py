@@ -82,19 +82,22 @@ def trial_matches(record: Record) -> Iterator[tuple[str, str]]:
             yield name, f"expected the trial's {theirs!r}; received {ours!r}"
 
 
+OLD_RULE = "certified by the old rule"
+
+
 def unusual(cell: Cell) -> dict[str, str]:
     """Return in what a cell's conditions, which its user may choose, are not the suite's."""
     budget = QUICK_EPOCHS if cell.quick else BUDGET * cell.recipe.epochs
     bound = QUICK_BOUND if cell.quick else BOUND
     found = {}
     if cell.max_epochs != budget:
-        found["max_epochs"] = f"a budget of its own: {cell.max_epochs:,} epochs"
+        found["max_epochs"] = f"at most {cell.max_epochs:,} epochs a trial (--max-epochs)"
     if not cell.bound:
-        found["bound"] = "certified by the old rule"
+        found["bound"] = OLD_RULE
     elif cell.bound != bound:
-        found["bound"] = f"a bound of its own: {cell.bound:g}"
+        found["bound"] = f"certificates of the bound {cell.bound:g} (--bound)"
     if cell.environment:
-        found["environment"] = f"variables of its own: {cell.variables}"
+        found["environment"] = f"variables {cell.variables} (--env)"
     return found
 
 

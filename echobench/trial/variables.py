@@ -46,6 +46,10 @@ LOGIN = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 """A user's password in an address."""
 
 
+LONGEST_VALUE = 24
+"""Characters of a variable's value in a column of a table."""
+
+
 def device_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of an environment that say which GPUs its process was granted."""
     return {name: environment[name] for name in DEVICE_VARIABLES if name in environment}
@@ -78,3 +82,13 @@ def uncommon(names: Iterable[str]) -> list[str]:
 def variables_text(variables: Mapping[str, str]) -> str:
     """Return variables as a shell takes them before a command: `NAME=VALUE NAME=VALUE`."""
     return " ".join(f"{name}={value}" for name, value in sorted(variables.items()))
+
+
+def short_text(variables: Mapping[str, str]) -> str:
+    """Return variables as `variables_text`, the middle of each long value left out."""
+    half = LONGEST_VALUE // 2
+    cut = {
+        name: value if len(value) <= LONGEST_VALUE else f"{value[: half - 1]}…{value[-half:]}"
+        for name, value in variables.items()
+    }
+    return variables_text(cut)

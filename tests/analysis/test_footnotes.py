@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echobench.analysis.footnotes import Course, absent, alike, break_even, chosen, footnotes
+from echobench.analysis.footnotes import Course, absent, break_even, chosen, footnotes
 from echobench.analysis.pairs import MARGIN
 from echobench.trial.record import Parity, Record
 from tests.analysis.test_table import with_backend
@@ -195,14 +195,19 @@ def test_what_was_chosen_among_trials_is_said() -> None:
 
 def test_conditions_that_are_not_the_suites_are_said() -> None:
     old = {"bound": 0.0, "certify": 1000}
-    assert chosen([record(0, trial=old)]) == ["certified by the old rule: all cells"]
+    assert chosen([record(0, trial=old)]) == [
+        "all cells: certified by the rule of versions before 0.1 schema 5"
+    ]
     assert chosen([record(0, trial=old, status="missed")]) == []  # there is no certificate
     long = {"max_epochs": 10**7}
     assert chosen([record(0), record(0, backend="torch", trial=long)]) == [
-        "a budget of its own: 10,000,000 epochs: partial torch fused closed"
+        "partial torch fused closed: at most 10,000,000 epochs a trial (--max-epochs)"
     ]
     many = [record(0, backend=f"b{number}", trial=old) for number in range(9)]
-    assert chosen([*many, record(0)])[0].endswith("partial b4 fused closed and 4 more")
+    assert "partial b4 fused closed and 4 more: cert" in chosen([*many, record(0)])[0]
+    given = [record(0, trial={"environment": {"XLA_FLAGS": "--a"}})]
+    assert chosen(given) == ["all cells: variables XLA_FLAGS=--a (--env)"]
+    assert chosen(given, shown=["environment"]) == []
 
 
 def test_gaps_among_seeds_are_told_however_wide() -> None:
@@ -219,21 +224,3 @@ def test_cells_that_others_have_are_missed() -> None:
     there = [record(0), record(0, backend="torch"), record(0, **whole)]
     assert absent(there) == ["torch fused closed: no record of whole"]
     assert absent(there[:2]) == []
-
-
-def test_rows_of_one_name_are_told_apart() -> None:
-    def rows(seed: int, **trial: Any) -> list[Record]:
-        return [record(seed, trial={"task_source": "t", **trial}, key=f"{seed}")]
-
-    old, new = rows(0, backend_source="a"), rows(1, backend_source="b")
-    assert alike([*old, *new]) == [
-        "partial jax fused closed: 2 rows, which differ in backend_source (a, b)"
-    ]
-    slow = [changed(r, provenance={"path": {"compiler": "none"}}) for r in rows(2)]
-    fast = [changed(r, provenance={"path": {"compiler": "inductor"}}) for r in rows(3)]
-    (line,) = alike([*slow, *fast])
-    assert line.endswith("2 rows, which differ in execution.compiler (inductor, none)")
-    failed = [changed(r, status="failed", reason="x") for r in rows(4)]
-    assert alike([*failed, *fast]) == []  # it stands in the row of the others
-    assert alike([*old, *rows(5, backend_source="a")]) == []
-    assert alike([*old, *rows(6, backend_source="a", replicates=32)]) == []  # in other groups

@@ -266,7 +266,7 @@ def test_another_bound_is_told(counted: Told, plugins: Plugins, tmp_path: Path) 
     (found,) = findings(tmp_path, plugins, strict)
     assert (found.severity, found.message) == (
         "warning",
-        "a bound of its own: 0.001",
+        "certificates of the bound 0.001 (--bound)",
     )
 
 
@@ -274,7 +274,7 @@ def test_variables_of_its_own_are_told(counted: Told, plugins: Plugins, tmp_path
     given = json.loads(json.dumps(counted))
     with_trial(environment={"TZ": "UTC"})(given)
     (found,) = findings(tmp_path, plugins, given)
-    assert (found.severity, found.message) == ("warning", "variables of its own: TZ=UTC")
+    assert (found.severity, found.message) == ("warning", "variables TZ=UTC (--env)")
     with_trial(environment={"XLA_FLAGS": "--fast"})(given)
     (moved,), (why,) = sorted_out([Record.from_dict(given)], plugins)
     assert moved.division == "open"
