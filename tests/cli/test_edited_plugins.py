@@ -56,7 +56,7 @@ def test_an_edited_plugin_runs_again_and_is_told_from_what_it_was(
 
     done = echobench("table", "--quick")
     told = " ".join(done.stdout.split())
-    assert "whole own fused closed: 2 rows, which differ in backend_source (" in told
+    assert "closed: 2 rows, since the backend's source files changed (" in told
     # The newer of two records is in both folders; what only the latter has was run after the edit.
     (new,) = (
         file

@@ -91,7 +91,7 @@ def test_a_share_above_the_limit_is_shown_empty_with_the_reason(
     (above,) = (r for r in records if r["limit_reason"])
     assert above["limit_fraction"] is None
     assert above["limit_reason"] == "3.60x the measured matrix rate"
-    assert "disturbed; above the measured matrix rate" in html
+    assert "above the measured matrix rate; disturbed: " in html
     assert "360%" not in html
     assert "3.6e+02%" not in html
 
