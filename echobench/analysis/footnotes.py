@@ -34,7 +34,7 @@ MOST = 3
 """How many differences in updates to target a note lists."""
 DRAWS = 999
 """Resamples of a break-even."""
-PLAIN = {OLD_RULE: "certified by the rule of versions before 0.1 schema 5"}
+PLAIN = {OLD_RULE: "certified by the old rule, which did not count attempts"}
 """Conditions in words that need no acquaintance."""
 SHARED = (
     "device", "threads", "smt", "recipe", "source", "task_source", "bound", "environment"

@@ -196,7 +196,7 @@ def test_what_was_chosen_among_trials_is_said() -> None:
 def test_conditions_that_are_not_the_suites_are_said() -> None:
     old = {"bound": 0.0, "certify": 1000}
     assert chosen([record(0, trial=old)]) == [
-        "all cells: certified by the rule of versions before 0.1 schema 5"
+        "all cells: certified by the old rule, which did not count attempts"
     ]
     assert chosen([record(0, trial=old, status="missed")]) == []  # there is no certificate
     long = {"max_epochs": 10**7}
