@@ -28,11 +28,13 @@ class _State:
     Attributes:
         shields: number of `shielded` blocks entered.
         pending: whether a signal arrived in one of them.
+        signalled: whether a signal has arrived at all.
         work_so_far: what the message of an interrupt says about finished work.
     """
 
     shields = 0
     pending = False
+    signalled = False
     work_so_far = "nothing was begun"
 
 
@@ -60,6 +62,7 @@ def ignore() -> None:
 
 
 def _handle(number: int, frame: object) -> None:
+    _State.signalled = True
     if _State.shields:
         _State.pending = True
     elif not _is_unwinding():
@@ -112,8 +115,9 @@ def _is_signals(error: BaseException) -> bool:
         if isinstance(cause, Interrupt):
             return True
         cause = cause.__context__
+    # A library may take ours and raise another in its place, as Ray does.
     is_ours = signal.getsignal(signal.SIGINT) is _handle
-    return isinstance(error, KeyboardInterrupt) and not is_ours
+    return isinstance(error, KeyboardInterrupt) and (_State.signalled or not is_ours)
 
 
 def postpone() -> None:

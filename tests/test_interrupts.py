@@ -120,3 +120,32 @@ def test_while_a_table_is_printed(number: signal.Signals) -> None:
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors == "interrupted: nothing was begun\n"
+
+
+SWALLOWED = """
+import os, signal
+from echobench import interrupts
+
+interrupts.catch()
+try:
+    raise KeyboardInterrupt  # a plugin's own
+except KeyboardInterrupt as error:
+    interrupts.pass_on(error)
+    print("contained")
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    pass  # as a library does that raises its own in place of ours
+try:
+    raise KeyboardInterrupt
+except KeyboardInterrupt as error:
+    interrupts.pass_on(error)
+    print("lost")
+"""
+
+
+def test_an_interrupt_that_a_library_raises_in_place_of_ours_is_one() -> None:
+    command = [sys.executable, "-c", SWALLOWED]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "contained\n"
+    assert done.returncode == -signal.SIGINT
