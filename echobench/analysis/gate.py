@@ -59,7 +59,7 @@ class Limit:
             ):
                 few = comparison is None or comparison.verdict.ratio.low is None
                 pairs = _CellPairs.of(framed, ours, self.metric)
-                why = pairs.why_too_few() if few else pairs.why_open(self.factor)
+                why = pairs.why_too_few() if few else pairs.why_open()
                 if why:
                     yield f"{task} {name} {self.metric}: {why}"
 
@@ -75,8 +75,7 @@ class _CellPairs:
     """The pairs of a cell and a metric, and the trials that are in none.
 
     Attributes:
-        ours: the cell's trials of side A.
-        without: of these, the trials without the metric.
+        without: the cell's trials of side A that lack the metric.
         theirs: the cell's trials of side B.
         lost: trials of side B without the metric, where the partner in A has it; a row of a trial
             that has no record has the status `no record`.
@@ -84,7 +83,6 @@ class _CellPairs:
         elsewhere: machines on which B ran the cell.
     """
 
-    ours: pd.DataFrame
     without: pd.DataFrame
     theirs: pd.DataFrame
     lost: list[tuple[str, str]]
@@ -108,7 +106,6 @@ class _CellPairs:
             elif any(one.includes(trial.seed, trial.repeat) for one in declared):
                 lost.append(("no record", ""))
         return cls(
-            ours=ours,
             without=ours[~has],
             theirs=theirs,
             lost=lost,
@@ -127,7 +124,7 @@ class _CellPairs:
         told += [f"B: {_counted(self.lost)}"] if self.lost else []
         return "; ".join(told)
 
-    def why_open(self, factor: float) -> str | None:
+    def why_open(self) -> str | None:
         """Return why the upper end of the interval is unknown; None where it is known.
 
         A trial that B lost may have been infinitely slow. Where the interval then reaches from

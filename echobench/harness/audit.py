@@ -24,6 +24,7 @@ from echobench.harness import launch
 from echobench.harness.references import References
 from echobench.plugin.manager import Plugins
 from echobench.store.folder import Store
+from echobench.store.referee import is_task_installed
 from echobench.text import file_name
 from echobench.trial.cell import Cell
 from echobench.trial.job import Job
@@ -162,11 +163,8 @@ def _trial(record: Record, plugins: Plugins) -> Trial:
 def _excused(found: Audit, plugins: Plugins) -> Audit:
     """Return an audit that shows nothing, if the task's file is another one now."""
     trial = found.record.trial
-    task = plugins.tasks[trial.task]
-    if task.value(**trial.parameters).source_hash() == trial.source and trial.task_source in {
-        "",
-        task.digest(),
-    }:
+    task = plugins.tasks[trial.task].value(**trial.parameters)
+    if is_task_installed(task, found.record.cell, plugins):
         return found
     about = f"the source of its task has changed since, and it comes out otherwise: {found.about}"
     return Audit(found.record, "not audited", about)

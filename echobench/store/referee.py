@@ -205,7 +205,7 @@ def _expectations(cell: Cell, plugins: Plugins) -> Expectations:
         told = f"its parameters are none of task {cell.task!r}"
         return Expectations([("error" if closed else "warning", "trial", told)])
     found: list[Fault] = []
-    is_installed = _is_installed(task, cell, plugins)
+    is_installed = is_task_installed(task, cell, plugins)
     if not is_installed:
         found.append(("warning", "task source", "differs from the task that is installed here"))
     changed = _differences(cell.recipe, task) if closed else []
@@ -266,7 +266,7 @@ def why_open(cell: Cell, division: str, plugins: Plugins) -> list[str]:
 
     def differences(_: type[Task]) -> list[str]:
         task = _task(cell.task, dict(cell.parameters), plugins)
-        if task is None or not _is_installed(task, cell, plugins):
+        if task is None or not is_task_installed(task, cell, plugins):
             return []
         return _differences(cell.recipe, task)
 
@@ -276,7 +276,7 @@ def why_open(cell: Cell, division: str, plugins: Plugins) -> list[str]:
         return variables
 
 
-def _is_installed(task: Task, cell: Cell, plugins: Plugins) -> bool:
+def is_task_installed(task: Task, cell: Cell, plugins: Plugins) -> bool:
     """Return whether a cell's task is the one that is installed here."""
     ours = plugins.tasks[cell.task].digest() if cell.task_source else ""
     return (task.source_hash(), ours) == (cell.source, cell.task_source)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
 import re
 import shlex
-import struct
 import subprocess
 import sys
-import termios
 from pathlib import Path
 
 import pytest
 
 from tests.soak.harness import PLUGIN, Harness
+from tests.terminals import on_a_terminal
 
 ROOT = Path(__file__).parents[2]
 SPEED = str(ROOT / "results" / "speed")
@@ -131,24 +128,6 @@ def test_a_size_that_is_none_is_ignored(command: list[str], variable: str) -> No
     assert (done.stdout, done.stderr) == (plain.stdout, plain.stderr)
 
 
-def on_a_terminal(command: list[str], columns: int, lines: int, term: str) -> tuple[int, str]:
-    """Run a command on a new terminal of this size; return exit code and all that it wrote."""
-    child, terminal = pty.fork()
-    if child == 0:
-        fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-        environment = {**os.environ, "TERM": term}
-        os.execve(command[0], command, environment)
-    written = b""
-    try:
-        while chunk := os.read(terminal, 1 << 16):
-            written += chunk
-    except OSError:
-        pass  # so Linux says that the other end is closed
-    os.close(terminal)
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status), written.decode()
-
-
 @pytest.mark.parametrize(
     ("columns", "lines", "term"),
     [(80, 24, "xterm"), (1, 1, "xterm"), (0, 0, "xterm"), (80, 24, "dumb")],
@@ -159,7 +138,7 @@ def test_a_terminal_of_any_size_shows_a_run(
     harness = Harness(tmp_path, seeds=1, task="tiny[nap=0.2]")
     command = [*ECHOBENCH, "run", *harness._arguments, "--plugin", str(PLUGIN)]
     command += ["--results", str(harness.results), "--watch"]
-    ended, seen = on_a_terminal(command, columns, lines, term)
+    ended, seen = on_a_terminal(command, columns, lines, term=term)
     assert ended == 0, seen
     assert "Traceback" not in seen
     assert sum(harness.records()[0].values()) == 1

@@ -142,17 +142,21 @@ def test_waiting_is_said_and_is_part_of_no_time(kept_to: list[int], tmp_path: Pa
     assert record["provenance"]["cores"] == kept_to
 
 
+def interrupt_while_waiting(process: subprocess.Popen[str]) -> None:
+    assert process.stderr is not None
+    while process.stderr.readline().strip() != WAITING:
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+
+
 @one_core
 def test_waiting_can_be_interrupted(kept_to: list[int], tmp_path: Path) -> None:
     harness = Harness(tmp_path, seeds=1)
     with reserved_cores(1):
         process = harness.start(output=subprocess.PIPE)
-        assert process.stderr is not None
-        while process.stderr.readline().strip() != WAITING:
-            assert process.poll() is None
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
-    assert process.returncode == 130
+        interrupt_while_waiting(process)
     assert lines(harness) == []
 
 
@@ -176,12 +180,7 @@ def test_threads_that_wait_end_with_an_interrupt(kept_to: list[int], tmp_path: P
         process = harness.start(
             "--executor", "threads", "--plugin", str(file), output=subprocess.PIPE
         )
-        assert process.stderr is not None
-        while process.stderr.readline().strip() != WAITING:
-            assert process.poll() is None
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
-    assert process.returncode == 130
+        interrupt_while_waiting(process)
     assert lines(harness) == []
 
 

@@ -14,6 +14,7 @@ import pytest
 from echobench.machine import control_groups, facts
 from echobench.machine.control_groups import ThrottleMeter
 from echobench.trial.record import Machine
+from tests.files import written
 
 GIB = 2**30
 MOUNT_2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -77,13 +78,6 @@ DAMAGED = {
 NO_PERIOD = {**DAMAGED, "sys/fs/cgroup/cpu.max": "50000 0\n"}
 
 
-def write(folder: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-    return folder
-
-
 @pytest.mark.parametrize(
     ("files", "quota", "limit", "left"),
     [
@@ -105,7 +99,7 @@ def test_the_least_limit_of_all_groups_counts(
     left: float | None,
     tmp_path: Path,
 ) -> None:
-    system = write(tmp_path, files)
+    system = written(tmp_path, files)
     assert control_groups.quota(system) == quota
     assert control_groups.memory_limit(system) == limit
     assert control_groups.memory_left(system) == left
@@ -114,17 +108,17 @@ def test_the_least_limit_of_all_groups_counts(
 def test_memory_is_the_machines_where_the_limit_is_above(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(facts, "SYSTEM", write(tmp_path, OWN_2))
+    monkeypatch.setattr(facts, "SYSTEM", written(tmp_path, OWN_2))
     assert facts.machine_facts.__wrapped__().memory_limit_bytes == GIB
     assert facts.memory_available() == 0.75 * GIB
-    write(tmp_path, {"sys/fs/cgroup/memory.max": f"{2**60}\n"})
+    written(tmp_path, {"sys/fs/cgroup/memory.max": f"{2**60}\n"})
     whole = facts.machine_facts.__wrapped__()
     assert whole.memory_limit_bytes is msgspec.UNSET
     assert 0 < (facts.memory_available() or 0) <= (whole.memory_bytes or 0)
 
 
 def test_what_stood_still_is_a_share_of_the_time(tmp_path: Path) -> None:
-    system = write(tmp_path, NESTED)
+    system = written(tmp_path, NESTED)
     assert ThrottleMeter(system).share(1) is None  # nothing is counted
     stat = tmp_path / "sys/fs/cgroup/user.slice/cpu.stat"
     stat.write_text("usage_usec 5\nnr_periods 10\nnr_throttled 0\nthrottled_usec 1000\n")
@@ -132,7 +126,7 @@ def test_what_stood_still_is_a_share_of_the_time(tmp_path: Path) -> None:
     assert meter.share(1) == 0.0
     stat.write_text(f"throttled_usec {10**12}\n")
     assert meter.share(1) == 1.0
-    one, two = ThrottleMeter(write(tmp_path / "1", OWN_1)), ThrottleMeter(tmp_path / "none")
+    one, two = ThrottleMeter(written(tmp_path / "1", OWN_1)), ThrottleMeter(tmp_path / "none")
     assert one.share(1) is two.share(1) is None
 
 
@@ -154,7 +148,7 @@ HALF = "50000 100000\n"
 def test_a_quota_that_comes_or_goes_is_measured(
     first: str, last: str, moved_s: float, share: float | None, tmp_path: Path
 ) -> None:
-    system = write(tmp_path, FREE)
+    system = written(tmp_path, FREE)
     group = tmp_path / "sys/fs/cgroup/user.slice"
     (group / "cpu.max").write_text(first)
     (group / "cpu.stat").write_text(f"throttled_usec {10**12}\n")
@@ -165,12 +159,12 @@ def test_a_quota_that_comes_or_goes_is_measured(
 
 
 def test_a_group_that_gets_its_controller_later_is_counted_from_then(tmp_path: Path) -> None:
-    system = write(tmp_path, FREE)
+    system = written(tmp_path, FREE)
     stat = tmp_path / "sys/fs/cgroup/user.slice/cpu.stat"
     stat.write_text("usage_usec 5\n")
     meter = ThrottleMeter(system)
     assert meter.share(1) is None
-    write(tmp_path, {"sys/fs/cgroup/user.slice/cpu.max": HALF})
+    written(tmp_path, {"sys/fs/cgroup/user.slice/cpu.max": HALF})
     stat.write_text(f"usage_usec 5\nthrottled_usec {10**12}\n")
     assert meter.share(1) == 1.0
 

@@ -18,6 +18,7 @@ from echobench.errors import UsageError
 from echobench.machine import facts, privacy
 from echobench.machine.calibration import StealMeter, calibrate
 from echobench.machine.processor import processor_name
+from tests.files import written
 
 V2 = {
     "proc/self/cgroup": "0::/user/x\n",
@@ -38,10 +39,7 @@ WHOLE = {"proc/vmstat": "oom_kill 6\n"}
 def test_the_nearest_count_of_what_was_killed_counts(
     files: dict[str, str], kills: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    monkeypatch.setattr(facts, "SYSTEM", tmp_path)
+    monkeypatch.setattr(facts, "SYSTEM", written(tmp_path, files))
     assert facts.oom_kills() == kills
 
 

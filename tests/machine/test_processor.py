@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from echobench.machine import processor
+from tests.files import written
 
 # As these machines print /proc/cpuinfo, shortened to one core.
 RASPBERRY = """processor\t: 0
@@ -37,13 +38,6 @@ RISC = "processor\t: 0\nhart\t\t: 1\nisa\t\t: rv64imafdc\nuarch\t\t: sifive,u74-
 XEON = "model\t\t: 167\nmodel name\t: Intel(R) Xeon(R) Processor\n"
 
 
-def root(folder: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-    return folder
-
-
 @pytest.mark.parametrize(
     ("cpuinfo", "name"),
     [
@@ -63,32 +57,33 @@ def root(folder: Path, files: dict[str, str]) -> Path:
 def test_a_processor_without_a_brand_is_called_by_what_the_system_says(
     brand: str | None, cpuinfo: str, name: str | None, tmp_path: Path
 ) -> None:
-    assert processor.processor_name(brand, root(tmp_path, {"proc/cpuinfo": cpuinfo})) == name
+    assert processor.processor_name(brand, written(tmp_path, {"proc/cpuinfo": cpuinfo})) == name
 
 
 def test_a_brand_is_taken_as_it_is(tmp_path: Path) -> None:
-    there = root(tmp_path, {"proc/cpuinfo": RASPBERRY})
+    there = written(tmp_path, {"proc/cpuinfo": RASPBERRY})
     assert processor.processor_name("Cortex-A72", there) == "Cortex-A72"
     assert processor.processor_name(None, tmp_path / "nowhere") is None
 
 
 def test_an_identity_says_that_it_is_this_machine_and_not_which(tmp_path: Path) -> None:
     ours = "0123456789abcdef0123456789abcdef"
-    found = processor.identity(root(tmp_path, {"etc/machine-id": f"{ours}\n"}))
+    found = processor.identity(written(tmp_path, {"etc/machine-id": f"{ours}\n"}))
     assert found == processor.identity(tmp_path)
     assert found == hmac.new(ours.encode(), processor.APPLICATION, hashlib.sha256).hexdigest()[:16]
-    other = processor.identity(root(tmp_path / "other", {"etc/machine-id": ours[::-1]}))
+    other = processor.identity(written(tmp_path / "other", {"etc/machine-id": ours[::-1]}))
     assert found != other
     assert found not in ours
 
 
 def test_without_a_machines_id_its_start_identifies_it(tmp_path: Path) -> None:
     boot = "proc/sys/kernel/random/boot_id"
-    first = processor.identity(root(tmp_path, {"etc/machine-id": "", boot: "one"}))
+    first = processor.identity(written(tmp_path, {"etc/machine-id": "", boot: "one"}))
     assert first == processor.identity(tmp_path)
-    root(tmp_path, {"etc/machine-id": "uninitialized\n"})  # as systemd has it before the first boot
+    # As systemd has it before the first boot.
+    written(tmp_path, {"etc/machine-id": "uninitialized\n"})
     assert first == processor.identity(tmp_path)
-    assert first != processor.identity(root(tmp_path, {boot: "two"}))
+    assert first != processor.identity(written(tmp_path, {boot: "two"}))
 
 
 def test_what_nothing_identifies_is_like_nothing(

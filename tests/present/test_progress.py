@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
-import os
-import pty
 import re
-import struct
 import sys
-import termios
 from pathlib import Path
 from typing import Any
 
@@ -21,34 +16,18 @@ from echobench.trial.job import EVENT, Progress
 from echobench.worker.job import _emit
 from tests.conftest import Command
 from tests.records import record
+from tests.terminals import on_a_terminal
 
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 CELL = ("run", "--backend", "jax", "--task", "whole[length=8,symbols=8,n_in=3,units=24]",
         "--division", "open", "--threads", "1", "--watch")  # fmt: skip # as it is typed
 
 
-def on_a_terminal(arguments: tuple[str, ...], folder: Path, columns: int, lines: int) -> str:
-    """Run the real command on a new terminal; return everything that it wrote there."""
-    child, terminal = pty.fork()
-    if child == 0:
-        os.chdir(folder)
-        fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
-        os.environ["TERM"] = "xterm-256color"
-        os.execv(sys.executable, [sys.executable, "-m", "echobench", *arguments])
-    written = b""
-    try:
-        while chunk := os.read(terminal, 1 << 16):
-            written += chunk
-    except OSError:
-        pass  # so Linux says that the other end is closed
-    os.close(terminal)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == 0, written.decode()
-    return written.decode()
-
-
 def test_the_curve_rises_and_the_echo_turns_right(tmp_path: Path) -> None:
-    seen = ESCAPES.sub("", on_a_terminal(CELL, tmp_path, 80, 30)).replace("\r", "")
+    command = [sys.executable, "-m", "echobench", *CELL]
+    code, written = on_a_terminal(command, 80, 30, term="xterm-256color", folder=tmp_path)
+    assert code == 0, written
+    seen = ESCAPES.sub("", written).replace("\r", "")
     (record,) = Store.read(tmp_path / "results")
     assert record.status == "reached"
     last = f"{record.updates_to_target:,} updates, {record.epochs_to_target:,} epochs"
