@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         Floats,
         Framing,
         Integers,
+        Stream,
         to_supervised,
         uniform_sequences,
     )
@@ -92,6 +93,7 @@ __all__ = [
     "Request",
     "Site",
     "StorageError",
+    "Stream",
     "Study",
     "Task",
     "Trainer",
@@ -119,7 +121,7 @@ __all__ = [
 _NAMES = {
     "flow": "Request run",
     "core.task": "EchoTask Recipe Task",
-    "core.sequences": "MISSING Floats Framing Integers to_supervised uniform_sequences",
+    "core.sequences": "MISSING Floats Framing Integers Stream to_supervised uniform_sequences",
     "core.coding": "Coding Linear OneHot",
     "core.architectures": "Form Network attention_encoder_decoder encoder_decoder many_to_one "
     "one_to_one sequence_to_sequence",

@@ -63,6 +63,7 @@ def test_the_public_names() -> None:
         "Request",
         "Site",
         "StorageError",
+        "Stream",
         "Study",
         "Task",
         "Trainer",

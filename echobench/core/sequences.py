@@ -24,16 +24,42 @@ STREAMS = (
 )  # fmt: skip # a stream is known by its place; new ones are appended
 
 
-def stream(seed: int, name: str, number: int | None = None) -> np.random.Generator:
+class Stream(np.random.Generator):
+    """NumPy's random generator, and what it draws for.
+
+    A task that makes its rows up need not ask; one with a limited number of rows gives other rows
+    to training than to evaluation.
+
+    Attributes:
+        name: one of `STREAMS`: `train` and `parity` draw rows to train on, `screen`, `certify`,
+            `measure`, `samples`, `predict` and `judge` rows to evaluate on.
+    """
+
+    def __init__(self, bit_generator: np.random.BitGenerator, name: str) -> None:
+        super().__init__(bit_generator)
+        self.name = name
+
+    @property
+    def for_training(self) -> bool:
+        """Whether a network is trained on the rows, rather than evaluated."""
+        return self.name in {"train", "parity"}
+
+    def spawn(self, n_children: int) -> list[Stream]:  # type: ignore[override] # NumPy says Self
+        """Return independent streams for the same purpose."""
+        return [Stream(bits, self.name) for bits in self.bit_generator.spawn(n_children)]
+
+
+def stream(seed: int | None, name: str, number: int | None = None) -> Stream:
     """Return the counter-based random generator for one purpose.
 
     Streams of one seed are independent of each other, so that evaluation never draws
     from the training stream. The bytes depend on seed, name (one of `STREAMS`) and number alone:
     they are the same on every backend. Where one purpose has several streams, they are numbered.
+    Without a seed nobody can know the bytes in advance.
     """
     key = (STREAMS.index(name),) if number is None else (STREAMS.index(name), number)
     spawned = np.random.SeedSequence(seed, spawn_key=key)
-    return np.random.Generator(np.random.Philox(spawned))
+    return Stream(np.random.Philox(spawned), name)
 
 
 def uniform_sequences(rng: np.random.Generator, count: int, length: int, symbols: int) -> Integers:

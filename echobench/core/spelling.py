@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from echobench.core.sequences import MISSING, Integers
+from echobench.core.sequences import MISSING, Integers, stream
 from echobench.core.task import Task
 from echobench.errors import UsageError
 
@@ -60,7 +60,7 @@ def read_sample(task: Task, words: Sequence[str]) -> TypedSample:
         UsageError: too few or too many words, or a word that is not a token of the task.
     """
     drawn = max(1, min(MOST_DRAWN, MOST_TOKENS // task.framing.inputs.size))
-    rows = task.sample(np.random.default_rng(0), drawn)
+    rows = task.sample(stream(0, "predict"), drawn)
     inputs = rows[:, task.framing.inputs]  # [drawn, samples, n_in]
     names, n_in = token_names(task), task.framing.inputs.shape[1]
     may_miss = bool((inputs == MISSING).any())

@@ -6,9 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from echobench.core.sequences import MISSING, Integers
+from echobench.core.sequences import MISSING, Integers, Stream
 from echobench.core.task import Task
 
 Predict = Callable[[Integers], Integers]
@@ -74,7 +72,7 @@ def excludes(wrong: int, sequences: int, bound: float) -> bool:
     return float(stats.binom.sf(wrong - 1, sequences, bound)) < (1 - SURE) / 2
 
 
-def score(task: Task, predict: Predict, rng: np.random.Generator, sequences: int) -> Score:
+def score(task: Task, predict: Predict, rng: Stream, sequences: int) -> Score:
     """Score the network on `sequences` fresh sequences."""
     return _total(list(_scores(task, predict, rng, sequences)))
 
@@ -90,7 +88,7 @@ def needed(attempt: int, bound: float) -> int:
     return math.ceil((math.log(attempt * (attempt + 1)) - math.log(ERROR)) / bound)
 
 
-def certify(task: Task, predict: Predict, rng: np.random.Generator, sequences: int) -> Score:
+def certify(task: Task, predict: Predict, rng: Stream, sequences: int) -> Score:
     """Score the network on fresh sequences, and stop after a block with an error.
 
     Returns:
@@ -105,9 +103,7 @@ def certify(task: Task, predict: Predict, rng: np.random.Generator, sequences: i
     return _total(blocks)
 
 
-def _scores(
-    task: Task, predict: Predict, rng: np.random.Generator, sequences: int
-) -> Iterator[Score]:
+def _scores(task: Task, predict: Predict, rng: Stream, sequences: int) -> Iterator[Score]:
     """Score the network block by block."""
     for start in range(0, sequences, BLOCK):
         rows = task.sample(rng, BLOCK)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from echobench.core import sequences
 from echobench.core.coding import Coding, OneHot
-from echobench.core.sequences import MISSING, Framing, Integers
+from echobench.core.sequences import MISSING, Framing, Integers, Stream
 
 if TYPE_CHECKING:
     from pydantic._internal._model_construction import ModelMetaclass
@@ -107,10 +107,11 @@ class Task(FrozenModel, ABC):
         """The positions of a row that are inputs, and those that are targets."""
 
     @abstractmethod
-    def sample(self, rng: np.random.Generator, count: int) -> Integers:
+    def sample(self, rng: Stream, count: int) -> Integers:
         """Draw `count` rows from `rng` alone: int64 [count, length].
 
-        Drawing in parts must give the same rows as drawing at once.
+        Drawing in parts must give the same rows as drawing at once. A task whose number of rows is
+        limited draws other rows where `rng.for_training` is true than where it is false.
         """
 
     @abstractmethod
@@ -145,7 +146,7 @@ class Task(FrozenModel, ABC):
         answers: Integers = rows[:, self.framing.targets]
         return answers
 
-    def sample_for_display(self, rng: np.random.Generator, count: int) -> Integers:
+    def sample_for_display(self, rng: Stream, count: int) -> Integers:
         """Return rows, of which a trial's end shows the first; those of `sample` by default."""
         return self.sample(rng, count)
 

@@ -16,7 +16,7 @@ import numpy as np
 from echobench.core import target
 from echobench.core.backend import Predictor, Trainer
 from echobench.core.replicates import ReplicateTrainer
-from echobench.core.sequences import Floats, Integers, stream
+from echobench.core.sequences import Floats, Integers, Stream, stream
 from echobench.core.target import Score
 from echobench.core.task import Recipe, Task
 
@@ -342,8 +342,8 @@ class _Run:
 
     task: Task
     recipe: Recipe
-    data: np.random.Generator
-    screening: np.random.Generator
+    data: Stream
+    screening: Stream
     trainer: Trainer | ReplicateTrainer
     predictor: Predictor
     limits: Limits
@@ -451,7 +451,7 @@ def _note_lucky(accuracies: Floats, outcome: TrainingOutcome) -> None:
         outcome.first_lucky_epoch = outcome.epochs + int(lucky.argmax()) + 1
 
 
-def fresh_rows(task: Task, recipe: Recipe, rng: np.random.Generator, epochs: int) -> Integers:
+def fresh_rows(task: Task, recipe: Recipe, rng: Stream, epochs: int) -> Integers:
     """Draw training rows, integers [epochs, sequences, length]."""
     rows = task.sample(rng, epochs * recipe.sequences)
     return rows.reshape(epochs, recipe.sequences, -1)

@@ -114,7 +114,7 @@ class _Round:
         called_s = spent.lap()
         self._predictor(current, questions)
         called_s -= spent.lap()
-        self._rows = np.random.default_rng()  # from here on, nobody knows the rows
+        self._rows = stream(None, "train")  # from here on, nobody knows the rows
         rows = self._draw(epochs)
         spent.lap()
         trainer.train(rows)
@@ -163,7 +163,7 @@ def control(
     """
     epochs = max(1, min(dispatch, int(CONTROL_S / epoch_s)))
     calls = max(1, min(MOST_CALLS, int(CONTROL_S / epoch_s / epochs)))
-    unforeseen = np.random.default_rng()
+    unforeseen = stream(None, "train")
     found: list[float] = []
     while len(found) < CONTROLS or (
         min(found) > enough

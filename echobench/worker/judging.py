@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from echobench.core.experiment import plain_model
-from echobench.core.sequences import MISSING, Floats, Integers, stream
+from echobench.core.sequences import MISSING, Floats, Integers, Stream, stream
 from echobench.core.task import Recipe, Task
 from echobench.trial.job import UNSEEN, Job, Judged
 from echobench.trial.trial import Trial
@@ -51,9 +51,7 @@ def _judge(judged: Judged, trial: Trial, task: Task) -> dict[str, Any]:
     }
 
 
-def _wrong(
-    model: Any, task: Task, recipe: Recipe, rng: np.random.Generator, count: int
-) -> tuple[int, int]:
+def _wrong(model: Any, task: Task, recipe: Recipe, rng: Stream, count: int) -> tuple[int, int]:
     """Return how many of `count` sequences are answered wrong, and how many of them by rounding."""
     wrong = by_rounding = 0
     for start in range(0, count, AT_ONCE):

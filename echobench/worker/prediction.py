@@ -19,7 +19,7 @@ import numpy as np
 from keras import ops
 
 from echobench.core.backend import Backend
-from echobench.core.sequences import MISSING, Floats, Integers, stream
+from echobench.core.sequences import MISSING, Floats, Integers, Stream, stream
 from echobench.core.target import BLOCK
 from echobench.core.task import Recipe, Task
 from echobench.core.training import Ledger
@@ -158,7 +158,7 @@ def outputs(model: keras.Model, task: Task, recipe: Recipe, rows: Integers) -> F
     return np.concatenate(parts, axis=1)
 
 
-def _time_calls(model: keras.Model, task: Task, rng: np.random.Generator, batch: int) -> Latency:
+def _time_calls(model: keras.Model, task: Task, rng: Stream, batch: int) -> Latency:
     """Time single calls on one batch of fresh samples, from zero states.
 
     Encoding the samples is not timed; converting the outputs to NumPy arrays is.

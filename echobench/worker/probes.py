@@ -16,7 +16,7 @@ import numpy as np
 
 from echobench.core.backend import Backend, Predictor
 from echobench.core.coding import Coding
-from echobench.core.sequences import Framing, Integers, stream
+from echobench.core.sequences import Framing, Integers, Stream, stream
 from echobench.core.target import BLOCK
 from echobench.core.task import Recipe, Task
 from echobench.core.training import Ledger, Limits, fresh_rows, train
@@ -168,7 +168,7 @@ def shuffled(task: Task) -> Task:
         def coding(self) -> Coding:
             return task.coding
 
-        def sample(self, rng: np.random.Generator, count: int) -> Integers:
+        def sample(self, rng: Stream, count: int) -> Integers:
             return task.sample(rng, 2 * count).reshape(count, -1)
 
         def network(self, form: Form, units: int) -> Network:

@@ -16,7 +16,7 @@ from echobench_plugins.backends.jax import Jax
 
 from echobench import Backend, Floats, Integers, Predictor, Trainer, hookimpl
 from echobench.core import training
-from echobench.core.sequences import stream
+from echobench.core.sequences import Stream, stream
 from echobench.core.training import fresh_rows
 
 if TYPE_CHECKING:
@@ -339,7 +339,7 @@ class _Swapped(_Through):
         return super().train(rows)
 
 
-def _stream_of(program: Program, weights: list[Floats]) -> np.random.Generator | None:
+def _stream_of(program: Program, weights: list[Floats]) -> Stream | None:
     """Return the training stream of the seed whose weights these are."""
     for seed in range(SEEDS):
         drawn = program.initial_weights(stream(seed, "weights"))

@@ -66,6 +66,14 @@ def test_integers_are_uniform_over_the_whole_range() -> None:
     assert ((counts - 1000) ** 2 / 1000).sum() < 160
 
 
+def test_a_stream_says_what_it_draws_for_and_gives_numpys_bytes() -> None:
+    plain = np.random.Generator(np.random.Philox(np.random.SeedSequence(3, spawn_key=(2,))))
+    screen = stream(3, "screen")
+    assert screen.integers(0, 2**62) == plain.integers(0, 2**62)
+    assert [name for name in STREAMS if stream(0, name).for_training] == ["train", "parity"]
+    assert [child.name for child in screen.spawn(2)] == ["screen", "screen"]
+
+
 def test_an_unknown_stream_is_an_error() -> None:
     with pytest.raises(ValueError, match="not in tuple"):
         stream(0, "test")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from echobench.core import spelling
-from echobench.core.sequences import MISSING
+from echobench.core.sequences import MISSING, stream
 from echobench.errors import UsageError
 from echobench.harness.plan import resolve
 from echobench.plugin.manager import Plugins
@@ -21,7 +21,7 @@ def test_a_drawn_sample_typed_again_expects_what_the_task_does(
 ) -> None:
     _, task, _ = resolve(selector, "open", plugins)
     names = spelling.token_names(task)
-    rows = task.sample(np.random.default_rng(7), 3)
+    rows = task.sample(stream(7, "predict"), 3)
     for row, answers in zip(rows, task.expected(rows), strict=True):
         for place, expected in zip(task.framing.inputs, answers, strict=True):
             words = [names[t] if t != MISSING else spelling.DOT for t in row[place].tolist()]
