@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -24,22 +22,16 @@ from echobench.analysis.pairs import (
     judge,
     pair,
 )
-from echobench.analysis.statistics import ROUNDING, Estimate, ratio
+from echobench.analysis.sides import KEYS, OF_TRIAL, Side
+from echobench.analysis.statistics import ROUNDING, Estimate
 from echobench.errors import UnknownNameError, UsageError
-from echobench.plugin.manager import Plugins
-from echobench.store.folder import Store
-from echobench.store.referee import sorted_out
-from echobench.trial.record import Record, latest
+from echobench.trial.record import Record
 
 USUAL = METRICS[:3]
 """The time to the target, and the two numbers it is the product of."""
 ALL = "all tasks"
 PRECISION = ("matmul_precision", "tf32", "precision")
 """Facts of a backend's execution that tell its precision."""
-OF_TRIAL = ("threads", "smt", "devices", "bound", "repeat", "environment")
-"""Of `KEYS`, fields of the trial."""
-KEYS = ("task", "backend", "engine", "division", "device", *OF_TRIAL, "seed", "machine")
-"""What a side can choose; the two trials of a pair are equal in all that neither side chooses."""
 NAMED = ("backend", "engine", "division")
 """Of `KEYS`, those that name a cell beside its task."""
 VARIED = ("device", "threads", "smt", "devices", "bound", "environment", "machine")
@@ -51,76 +43,6 @@ KNOWN = {
 """Fields of a cell that are chosen, follow from the task, or are named by themselves."""
 RUN_KEYS = dict(zip(("machine", "repeat", "seed"), RUN, strict=True))
 """Of `KEYS`, those that tell the runs of one cell apart, and their columns in the frame."""
-
-
-@dataclass(frozen=True)
-class Side:
-    """One side of a comparison, written `PATH`, `key=value,...` or `PATH[key=value,...]`."""
-
-    text: str
-    path: Path
-    chosen: dict[str, str]
-
-    @classmethod
-    def parse(cls, text: str, default: Path) -> Side:
-        """Parse a side; `default` is the folder if it names none. Raise UsageError if malformed."""
-        match = re.fullmatch(r"([^\[\]]*)\[(.*)\]", text)
-        if match:
-            path, filters = match[1], match[2]
-        elif "=" in text and not Path(text).exists():
-            path, filters = "", text
-        else:
-            path, filters = text, ""
-        chosen = {}
-        # The parameters of a task may contain commas: task=partial[n_in=8,n_out=4].
-        for item in re.findall(r"[^,\[\]]+(?:\[[^\]]*\])?", filters):
-            key, equals, value = item.partition("=")
-            if not equals or key not in KEYS:
-                raise UsageError(
-                    f"compare: expected PATH, key=value,... or PATH[key=value,...], the key one "
-                    f"of {', '.join(KEYS)}; received {text!r}"
-                )
-            chosen[key] = value
-        folder = Path(path) if path else default
-        if not folder.exists():
-            raise UsageError(f"compare: expected a folder or file of records; received {folder!s}")
-        return cls(text, folder, chosen)
-
-    def records(self, plugins: Plugins) -> list[Record]:
-        """Return its records: the latest of each trial, in the division its recipe belongs to.
-
-        Raises:
-            UsageError: there are none, or they are of several machines that the side names as one.
-        """
-        everything, _ = sorted_out(latest(Store.read(self.path)), plugins)
-        records = [
-            record
-            for record in everything
-            if all(_has(record, key, value) for key, value in self.chosen.items())
-        ]
-        machines = {str(_field(record, "machine")) for record in records}
-        if "machine" in self.chosen and len(machines) > 1:
-            raise UsageError(
-                f"compare: expected a part of one machine's name in {self.text!r}; it is part of "
-                f"{' and '.join(map(repr, sorted(machines)))}"
-            )
-        if not records:
-            raise UsageError(f"compare: no records for {self.text!r} in {self.path}")
-        return records
-
-
-def _field(record: Record, key: str) -> Any:
-    if key == "machine":
-        return record.machine_class
-    if key == "environment":
-        return record.cell.variables
-    return getattr(record.trial if key in OF_TRIAL else record, key)
-
-
-def _has(record: Record, key: str, value: str) -> bool:
-    """Return whether a field has a value; of a machine's name, which is long, a part will do."""
-    field = str(_field(record, key))
-    return value in field if key == "machine" else value == field
 
 
 @dataclass(frozen=True)
@@ -163,7 +85,8 @@ class Framed:
         sides: A and B.
         ours, theirs: the trials of sides A and B; the column `named` names their cells by what
             the sides leave open.
-        keys: of `KEYS`, those that neither side chooses.
+        keys: of `KEYS`, those that neither side chooses; without `engine` where each side has
+            another engine, and just one for each of its tasks.
         run: their columns, in which the two trials of a pair are equal; and `variant`, by which
             several cells of a side that go by the same names are told apart.
         choices: what is to be said of the cells that were chosen to be compared.
@@ -180,11 +103,14 @@ class Framed:
     def of(cls, a: Side, b: Side, records: tuple[Sequence[Record], Sequence[Record]]) -> Framed:
         """Return the frames of two sides' records."""
         keys = [key for key in KEYS if key not in {*a.chosen, *b.chosen}]
+        sides = [*map(_frame, records)]
+        engines = _other_engines(*sides) if "engine" in keys and "backend" not in keys else None
+        if engines is not None:
+            keys.remove("engine")
         run = [
             *(key for key in keys if key not in RUN_KEYS),
             *(c for k, c in RUN_KEYS.items() if k in keys),
         ]
-        sides = [*map(_frame, records)]
         varied = [key for key in VARIED if len({v for flat in sides for v in flat[key]}) > 1]
         names = [name for name in (*NAMED, *varied) if name in keys]
         apart = [column for column in run if column not in {*RUN_KEYS.values()}]
@@ -198,7 +124,7 @@ class Framed:
             flat.assign(
                 variant=[place.number for place in places],
                 named=[
-                    f"{_name(names, row)} {place.told}".rstrip()
+                    f"{_name(names, row)} {place.label}".rstrip()
                     for row, place in zip(_rows(flat, names), places, strict=True)
                 ],
             )
@@ -207,7 +133,8 @@ class Framed:
                 for flat, of_side, listed in zip(sides, found.places, trials, strict=True)
             )
         )
-        return cls((a, b), ours, theirs, keys, [*run, "variant"], found.cautions)
+        choices = [*([engines] if engines else []), *found.cautions]
+        return cls((a, b), ours, theirs, keys, [*run, "variant"], choices)
 
     @property
     def paired(self) -> pd.DataFrame:
@@ -222,8 +149,8 @@ class Framed:
     def cautions(self) -> list[str]:
         """Return what is to be said of how the sides were paired."""
         lone, count = len(self.ours) - len(self.paired), len(self.ours)
-        told = f"{lone} of {count} trials of A have no partner in B"
-        return [*self.choices, *([told] if lone else [])]
+        unpaired = f"{lone} of {count} trials of A have no partner in B"
+        return [*self.choices, *([unpaired] if lone else [])]
 
     def require_pairs(self) -> None:
         """Raise UsageError if no trial of side A has a partner."""
@@ -236,20 +163,45 @@ class Framed:
         )
 
     def _why_apart(self) -> str:
-        """Return in which of the keys the sides differ, if in one alone."""
-        for key in self.keys:
-            column = RUN_KEYS.get(key, key)
-            rest = [name for name in self.run if name not in {column, "variant"}]
-            if {*_rows(self.ours, rest)} & {*_rows(self.theirs, rest)}:
-                values = [
-                    " and ".join(sorted({*map(str, flat[column])})) or "none"
-                    for flat in (self.ours, self.theirs)
-                ]
-                return (
-                    f"; but for {key} they would: A has {values[0]}, B {values[1]}; to compare "
-                    f"these, say {key}=... of each side"
-                )
-        return ""
+        """Return in which of the keys the sides differ, and the command that compares them yet."""
+        differing = [key for key in self.keys if not self._shared(key)]
+        differing = differing or [key for key in self.keys if self._would_pair([key])][:1]
+        if not differing:
+            return ""
+        named = "; ".join(
+            f"{key}: A has {_listed(self._values(self.ours, key))}, "
+            f"B {_listed(self._values(self.theirs, key))}"
+            for key in differing
+        )
+        if not self._would_pair(differing):
+            return f"; they differ in {named}"
+        return f"; they differ in {named}; to compare these: {self._command(differing)}"
+
+    def _command(self, keys: Sequence[str]) -> str:
+        """Return the command that compares both sides by what each has most trials of."""
+        chosen = (
+            side.choosing({key: self._values(flat, key)[0] for key in keys})
+            for side, flat in zip(self.sides, (self.ours, self.theirs), strict=True)
+        )
+        sides = [text for text in chosen if text is not None]
+        if len(sides) == 2:
+            return " ".join(["echobench compare", *sides])
+        return f"say {' and '.join(f'{key}=...' for key in keys)} of each side"
+
+    def _values(self, flat: pd.DataFrame, key: str) -> list[str]:
+        """Return the values of a key on one side, the most frequent first."""
+        counts = Counter(sorted(map(str, flat[RUN_KEYS.get(key, key)])))
+        return [value for value, _ in counts.most_common()]
+
+    def _shared(self, key: str) -> bool:
+        """Return whether both sides have some value of a key."""
+        return bool({*self._values(self.ours, key)} & {*self._values(self.theirs, key)})
+
+    def _would_pair(self, keys: Sequence[str]) -> bool:
+        """Return whether the sides would have pairs if these keys were chosen."""
+        apart = {"variant", *(RUN_KEYS.get(key, key) for key in keys)}
+        rest = [name for name in self.run if name not in apart]
+        return bool({*_rows(self.ours, rest)} & {*_rows(self.theirs, rest)})
 
     def partners(self, cell: pd.DataFrame, *, anywhere: bool = False) -> pd.DataFrame:
         """Return side B's trials of a cell of side A, on its class of machine or `anywhere`."""
@@ -285,10 +237,29 @@ def compare(framed: Framed, metrics: Sequence[str] = USUAL) -> list[Comparison]:
                 groups.append(pairs)
                 comparisons.append(Comparison(task, name, metric, judge(pairs)))
         if len(groups) > 1:
-            bounded, silent = sum(p.bounded for p in groups), sum(p.silent for p in groups)
-            all_tasks = Verdict(ratio(*(pairs.ratios for pairs in groups)), bounded, silent)
-            comparisons.append(Comparison(ALL, "", metric, all_tasks))
+            comparisons.append(Comparison(ALL, "", metric, judge(*groups)))
     return comparisons
+
+
+def _other_engines(ours: pd.DataFrame, theirs: pd.DataFrame) -> str | None:
+    """Return which engines are compared where the sides have none in common, in words.
+
+    None where they have one, or where a side has several for a task: which of them is meant?
+    """
+    if {*ours.engine} & {*theirs.engine}:
+        return None
+    for flat in (ours, theirs):
+        if (flat.groupby(flat.task.astype(str)).engine.nunique() > 1).any():
+            return None
+    names = [
+        _listed(sorted({f"{row.backend} {row.engine}" for row in flat.itertuples()}))
+        for flat in (ours, theirs)
+    ]
+    return f"{names[0]} against {names[1]}: the sides have no engine in common"
+
+
+def _listed(values: Sequence[str]) -> str:
+    return " and ".join(value or "none" for value in values)
 
 
 def _frame(records: Sequence[Record]) -> pd.DataFrame:
@@ -341,7 +312,6 @@ def as_tables(comparisons: Iterable[Comparison]) -> dict[str, list[dict[str, str
     for comparison in comparisons:
         verdict = comparison.verdict
         notes = {
-            "too few pairs for an interval": verdict.decision is Decision.FEW,
             f"{verdict.bounded} with a miss, as its bound": verdict.bounded,
             f"{verdict.silent} left out: missed or failed, and bound nothing": verdict.silent,
         }
@@ -367,9 +337,12 @@ def cautions(a: Sequence[Record], b: Sequence[Record]) -> list[str]:
         shared = ours.get(name, {}).keys() & theirs.get(name, {}).keys()
         differing = sorted(one for one in shared if ours[name][one] != theirs[name][one])
         if differing:
-            told = ("; ".join(_told(one, side[name][one]) for one in differing)
-                    for side in (ours, theirs))  # fmt: skip
-            lines.append(f"different {name}: A has {next(told)}, B {next(told)}")
+            a_has, b_has = (
+                "; ".join(f"{one} {' and '.join(sorted(side[name][one]))}".strip()
+                          for one in differing)
+                for side in (ours, theirs)
+            )  # fmt: skip
+            lines.append(f"different {name}: A has {a_has}, B {b_has}")
     return lines
 
 
@@ -401,7 +374,3 @@ def _conditions(records: Iterable[Record]) -> dict[str, dict[str, set[str]]]:
             for owner, value in values.items():
                 found[kind][owner].add(value if isinstance(value, str) else json.dumps(value))
     return found
-
-
-def _told(owner: str, values: set[str]) -> str:
-    return f"{owner} {' and '.join(sorted(values))}".strip()

@@ -11,10 +11,11 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from echobench.analysis.twins import shown, words
 from echobench.trial.cell import Cell, differences
 
 MOST = 2
-"""How many differences a name tells."""
+"""How many differences a label gives."""
 Group = Hashable
 """What the cells that go by the same names share."""
 
@@ -24,11 +25,11 @@ class Place(NamedTuple):
 
     Attributes:
         number: within its group; the two cells that are compared have the same.
-        told: what tells it from the other cells of its group; empty if there is no other.
+        label: in what it differs from the other cells of its group; empty if there is no other.
     """
 
     number: int
-    told: str
+    label: str
 
 
 @dataclass(frozen=True)
@@ -58,17 +59,17 @@ def counterparts(
         pairs, unsure = _nearest(ours_here, theirs_here)
         if unsure:
             found.cautions.append(_unsure(unsure))
-        told = [dict(zip(c, _told([*c]), strict=True)) for c in (ours_here, theirs_here)]
+        labels = [dict(zip(c, _labels([*c]), strict=True)) for c in (ours_here, theirs_here)]
         numbers = {cell: number for number, cell in enumerate(ours_here)}
         for cell, number in numbers.items():
-            found.places[0][group, cell] = Place(number, told[0][cell])
+            found.places[0][group, cell] = Place(number, labels[0][cell])
         number = len(numbers)
         for cell in theirs_here:
             if cell in pairs:
                 partner = pairs[cell]
-                found.places[1][group, cell] = Place(numbers[partner], told[0][partner])
+                found.places[1][group, cell] = Place(numbers[partner], labels[0][partner])
             else:
-                found.places[1][group, cell] = Place(number, told[1][cell])
+                found.places[1][group, cell] = Place(number, labels[1][cell])
                 number += 1
     return found
 
@@ -110,18 +111,20 @@ def _distance(a: Cell, b: Cell) -> int:
     return len(differences([a, b])[0])
 
 
-def _told(cells: Sequence[Cell]) -> list[str]:
-    """Return what tells each cell from the others."""
+def _labels(cells: Sequence[Cell]) -> list[str]:
+    """Return for each cell in what it differs from the others, in words."""
     if len(cells) < 2:
         return [""] * len(cells)
-    return [
-        " ".join(f"{name} {value}" for name, value in [*leaves.items()][:MOST])
-        for leaves in differences(cells)
+    leaves = differences(cells)
+    columns = [
+        [f"{words(name)} {value}" for value in shown(name, [one[name] for one in leaves])]
+        for name in [*leaves[0]][:MOST]
     ]
+    return [", ".join(values) for values in zip(*columns, strict=True)]
 
 
 def _unsure(cells: Sequence[Cell]) -> str:
-    names = ", ".join(differences(cells)[0])
+    names = ", ".join(map(words, differences(cells)[0]))
     return (
         f"B has {len(cells)} cells of {cells[0]} that differ from A's as little, and among "
         f"themselves in {names}: the one that ran last is compared"

@@ -100,7 +100,7 @@ def agreement(cells: Mapping[str, pd.DataFrame]) -> str | None:
     if all(verdict.within_margin for verdict in each):
         widest = _widest(verdict.ratio for verdict in each)
         return f"updates to target differ by less than {MARGIN:.0%} {widest.interval}"
-    told = [(a, b, judge(pairs, len(found))) for a, b, pairs in found]
+    told = [(a, b, judge(pairs, contests=len(found))) for a, b, pairs in found]
     apart = [
         f"{a if one.advantage is one.ratio else b} takes {one.times} fewer than "
         f"{b if one.advantage is one.ratio else a} {one.advantage.interval}"

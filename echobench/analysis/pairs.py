@@ -48,6 +48,8 @@ LOOKS = 5
 """How often `--seeds auto` looks at the data, at most."""
 EACH = "each is a 95% interval, not corrected for their number"
 """What is said where several verdicts stand together."""
+NOT_SHOWN = f"not shown: too few pairs of trials for an interval, which takes {fewest()}"
+"""What is said below a table in which some verdict has no interval."""
 GROWTH = 1.5
 """How many times as many seeds each look has as the one before."""
 
@@ -78,11 +80,18 @@ class Decision(enum.StrEnum):
 
 
 class Verdict(NamedTuple):
-    """Which of two cells is faster: the median ratio, second over first, with its interval."""
+    """Which of two cells is faster: the median ratio, second over first, with its interval.
+
+    Attributes:
+        ratio: the median ratio, and of how many pairs it is.
+        bounded, silent: as those of `Pairs`.
+        is_bound: whether the median ratio is a bound itself: the difference is at least that.
+    """
 
     ratio: Estimate
     bounded: int = 0
     silent: int = 0
+    is_bound: bool = False
 
     @property
     def decision(self) -> Decision:
@@ -110,11 +119,6 @@ class Verdict(NamedTuple):
         low, high = self.ratio.low, self.ratio.high
         known = low is not None and high is not None and not self.bounded
         return known and _within_margin(low or 0.0, high or 0.0)
-
-    @property
-    def is_bound(self) -> bool:
-        """Return whether the median ratio is a bound itself: the difference is at least that."""
-        return 2 * self.bounded >= self.ratio.n
 
     @property
     def advantage(self) -> Estimate:
@@ -211,14 +215,21 @@ def trained(flat: pd.DataFrame) -> bool:
     return bool((flat.counts & (flat.status != "failed")).any())
 
 
-def judge(pairs: Pairs, contests: float = 1) -> Verdict:
-    """Return which of two cells is faster.
+def judge(*groups: Pairs, contests: float = 1) -> Verdict:
+    """Return which of two cells is faster; of several groups of pairs, in the geometric mean.
 
     Of so many `contests`, whose verdicts are one statement, the intervals hold all at once.
     """
-    some = len(pairs.ratios) > 0
-    estimate = ratio(pairs.ratios, contests=contests) if some else Estimate(None, None, None, 0)
-    return Verdict(estimate, pairs.bounded, pairs.silent)
+    if not all(len(pairs.ratios) for pairs in groups):
+        estimate = Estimate(None, None, None, 0)
+    else:
+        estimate = ratio(*(pairs.ratios for pairs in groups), contests=contests)
+    return Verdict(
+        estimate,
+        bounded=sum(pairs.bounded for pairs in groups),
+        silent=sum(pairs.silent for pairs in groups),
+        is_bound=any(2 * pairs.bounded >= len(pairs.ratios) for pairs in groups),
+    )
 
 
 def looks(contests: int = 1) -> list[int]:

@@ -134,13 +134,13 @@ def ratio(*groups: ArrayLike, contests: float = 1) -> Estimate:
     Statistics", 1999, 3.2).
     """
     logs = [logarithms(group) for group in groups]
-    pairs = min(map(len, logs))
+    pairs, fewest_of_a_group = sum(map(len, logs)), min(map(len, logs))
 
     def centre(*samples: Any, axis: int = -1) -> Any:
         return np.mean([np.median(sample, axis=axis) for sample in samples], axis=0)
 
     value = _exp(centre(*logs))
-    if pairs < fewest(contests):
+    if fewest_of_a_group < fewest(contests):
         return Estimate(value, None, None, pairs)
     from scipy import stats  # slow to import, and not needed by every command
 
@@ -152,7 +152,7 @@ def ratio(*groups: ArrayLike, contests: float = 1) -> Estimate:
         logs,
         centre,
         n_resamples=RESAMPLES,
-        confidence_level=1 - 2 * widened_tail(pairs, TAIL / contests),
+        confidence_level=1 - 2 * widened_tail(fewest_of_a_group, TAIL / contests),
         method="percentile",
         rng=np.random.default_rng(BOOTSTRAP_SEED),
     ).confidence_interval

@@ -135,9 +135,9 @@ def _differing(rows: Sequence[Twin]) -> str:
     )
     told = []
     for name in names[:MOST]:
-        values = _shown([_value(name, one[name]) for one in leaves])
-        shown = _course(rows, values) if in_turn else ", ".join(dict.fromkeys(values))
-        told.append(f"{'the ' * in_turn}{words(name)}{' changed' * in_turn} ({shown})")
+        values = shown(name, [one[name] for one in leaves])
+        course = _course(rows, values) if in_turn else ", ".join(dict.fromkeys(values))
+        told.append(f"{'the ' * in_turn}{words(name)}{' changed' * in_turn} ({course})")
     more = [f"{len(names) - MOST} more"] if len(names) > MOST else []
     listed = [*told, *more]
     text = " and ".join([", ".join(listed[:-1]), listed[-1]]) if len(listed) > 1 else listed[0]
@@ -167,10 +167,11 @@ def _value(name: str, value: object) -> str:
     return "not set" if value in (None, "") else str(value)
 
 
-def _shown(values: Sequence[str]) -> list[str]:
-    """Return values, cut where that leaves them different."""
-    cut = [_cut(value) for value in values]
-    return cut if len({*cut}) == len({*values}) else [*values]
+def shown(name: str, values: Sequence[object]) -> list[str]:
+    """Return the values of a leaf in words, cut where that leaves them different."""
+    texts = [_value(name, value) for value in values]
+    cut = [_cut(text) for text in texts]
+    return cut if len({*cut}) == len({*texts}) else texts
 
 
 def _cut(value: str) -> str:

@@ -53,7 +53,8 @@ def compare(
     """
     from echobench.analysis import comparison
     from echobench.analysis.gate import Limit, new_cells
-    from echobench.analysis.pairs import EACH
+    from echobench.analysis.pairs import EACH, NOT_SHOWN, Decision
+    from echobench.analysis.sides import Side
     from echobench.plugin.manager import Plugins
     from echobench.present.table import written
     from echobench.present.terminal import drawn, line_of
@@ -61,7 +62,7 @@ def compare(
     limits = [Limit.parse(text) for text in dict.fromkeys(fail_if or [])]
     if allow_undecided and not limits:
         raise UsageError("--allow-undecided: expected with --fail-if, of which it is a part")
-    sides = [comparison.Side.parse(text, results) for text in (a, b)]
+    sides = [Side.parse(text, results) for text in (a, b)]
     plugins = Plugins(plugin or [])
     records = (sides[0].records(plugins), sides[1].records(plugins))
     metrics = dict.fromkeys([*(metric or comparison.USUAL), *(limit.metric for limit in limits)])
@@ -78,7 +79,10 @@ def compare(
             console.print(drawn(lines, console.width, names=(name, "B against A")))
         if not comparisons:
             say("no pair shows anything: see the trials with echobench table", to=sys.stdout)
-        if len(comparisons) > 1:
+        has_interval = [one.verdict.decision is not Decision.FEW for one in comparisons]
+        if not all(has_interval):
+            console.print(line_of(NOT_SHOWN, "dim"))
+        if sum(has_interval) > 1:
             console.print(line_of(EACH, "dim"))
     else:
         print(written(comparison.as_rows(comparisons), form))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,12 @@ import pytest
 from echobench.analysis.comparison import (
     Comparison,
     Framed,
-    Side,
     as_rows,
     as_tables,
     cautions,
     compare,
 )
+from echobench.analysis.sides import Side
 from echobench.errors import UsageError
 from echobench.plugin.manager import Plugins
 from echobench.store.folder import Store
@@ -97,7 +98,7 @@ def test_few_pairs_make_no_interval(sides: tuple[Side, Side]) -> None:
     found = compared(sides, trials("jax", 1.0)[:5], trials("torch", 2.0))
     assert found[0].words == "not shown, by the median A 2x faster"
     (line,) = as_tables(found)["seconds_per_update"]
-    assert (line["pairs"], line["note"]) == ("5", "too few pairs for an interval")
+    assert (line["pairs"], line["note"]) == ("5", "")
     (row,) = as_rows(found)
     assert (row["ratio"], row["low"]) == (pytest.approx(2.0), None)
 
@@ -108,6 +109,17 @@ def test_all_tasks_are_a_geometric_mean(sides: tuple[Side, Side]) -> None:
     found = compared(sides, a, b)
     assert [one.task for one in found] == ["partial", "whole", "all tasks"]
     assert found[-1].verdict.ratio.value == pytest.approx(4.0)
+    assert [line["pairs"] for line in as_tables(found)["seconds_per_update"]] == ["8", "8", "16"]
+
+
+def test_a_mean_over_tasks_is_a_bound_if_the_median_of_one_is(sides: tuple[Side, Side]) -> None:
+    spent: dict[str, Any] = {"status": "missed", "time_to_target_s": None, "train_s": 99.0}
+    a = [*trials("jax", 1.0), *trials("jax", 1.0, "whole")]
+    b = [*trials("torch", 2.0), *trials("torch", 1.0, "whole", **spent)]
+    for count, is_bound in ((4, True), (3, False)):  # of the eight pairs of `whole`
+        mixed = [*b[: PAIRS + count], *trials("torch", 8.0, "whole")[count:]]
+        found = compared(sides, a, mixed, "time_to_target_s")[-1]
+        assert (found.verdict.bounded, "at least" in found.words) == (count, is_bound)
 
 
 def test_a_miss_is_a_bound_and_two_misses_say_nothing(sides: tuple[Side, Side]) -> None:
@@ -150,14 +162,16 @@ def on_machines(a: str, b: str) -> tuple[list[Record], list[Record]]:
 
 
 def test_pairs_are_of_one_class_of_machine(sides: tuple[Side, Side]) -> None:
-    with pytest.raises(UsageError, match=r"but for machine they would: .* say machine=\.\.\."):
+    with pytest.raises(
+        UsageError, match=r"differ in machine: A has old, 2 cores.*say machine=\.\.\."
+    ):
         compared(sides, *on_machines("old", "new"))
     old, new = on_machines("old", "old"), on_machines("new", "new")
     found = compared(sides, [*old[0], *new[0]], [*old[1], *new[1][:6]])
     assert [(one.cell, one.verdict.ratio.n) for one in found] == [
         ("fused closed new, 2 cores", 6),
         ("fused closed old, 2 cores", PAIRS),
-        ("", 6),
+        ("", 6 + PAIRS),
     ]
 
 
@@ -288,10 +302,54 @@ def test_trials_of_different_bounds_are_no_pair(tmp_path: Path) -> None:
     assert found.verdict.ratio.value == 2.0
 
 
-def test_sides_that_differ_in_one_key_only_are_told_which(tmp_path: Path) -> None:
-    a = Side.parse(f"{tmp_path}[backend=jax]", tmp_path)
-    b = Side.parse(f"{tmp_path}[backend=flax]", tmp_path)
-    ours = [record(seed) for seed in range(6)]
-    theirs = [record(seed, backend="flax", engine="native") for seed in range(6)]
-    with pytest.raises(UsageError, match="but for engine they would: A has fused, B native; to"):
-        compared((a, b), ours, theirs)
+FLAX = {"backend": "flax", "engine": "native"}
+
+
+def of_backends(folder: Path) -> tuple[Side, Side]:
+    return Side.parse(f"{folder}[backend=jax]", folder), Side.parse("backend=flax", folder)
+
+
+def test_sides_with_one_engine_each_are_compared_across_engines(tmp_path: Path) -> None:
+    ours = [record(seed, seconds_per_update=1.0) for seed in range(6)]
+    theirs = [record(seed, seconds_per_update=2.0, **FLAX) for seed in range(6)]
+    framed = Framed.of(*of_backends(tmp_path), (ours, theirs))
+    (found,) = compare(framed, ["seconds_per_update"])
+    assert (found.cell, found.verdict.ratio.value, found.verdict.ratio.n) == ("closed", 2.0, 6)
+    assert framed.cautions() == [
+        "jax fused against flax native: the sides have no engine in common"
+    ]
+    # Where they have one in common, or name a path alone, only equal engines make a pair.
+    both = [
+        *theirs,
+        *(changed(record(seed, seconds_per_update=2.0), backend="flax") for seed in range(2)),
+    ]
+    framed = Framed.of(*of_backends(tmp_path), (ours, both))
+    (found,) = compare(framed, ["seconds_per_update"])
+    assert (found.cell, found.verdict.ratio.n) == ("fused closed", 2)
+    path = Side.parse(str(tmp_path), tmp_path)
+    native = [record(seed, engine="native") for seed in range(6)]
+    with pytest.raises(UsageError, match="they differ in engine: A has fused, B native"):
+        Framed.of(path, path, (ours, native)).require_pairs()
+
+
+def test_sides_without_a_pair_are_given_the_command_that_has_some(tmp_path: Path) -> None:
+    sides = of_backends(tmp_path)
+    timed = {"seconds_per_update": 1.0}
+    ours = [
+        record(seed, engine=engine, **timed) for seed in range(6) for engine in ("fused", "fit")
+    ]
+    theirs = [record(seed, trial={"threads": 9}, **FLAX, **timed) for seed in range(6)]
+    with pytest.raises(UsageError) as refused:
+        Framed.of(*sides, (ours[:-1], theirs)).require_pairs()  # one fewer of `fit`
+    told, _, command = str(refused.value).partition("; to compare these: ")
+    assert told.endswith(
+        "they differ in engine: A has fused and fit, B native; threads: A has 2, B 9"
+    )
+    verb, name, *texts = shlex.split(command)
+    assert (verb, name) == ("echobench", "compare")
+    named = [Side.parse(text, Path("elsewhere")) for text in texts]
+    assert [side.path for side in named] == [tmp_path, tmp_path]
+    assert named[0].chosen == {"backend": "jax", "engine": "fused", "threads": "2"}
+    kept = [one for one in ours if one.engine == "fused"]
+    (found,) = compared((named[0], named[1]), kept, theirs)
+    assert found.verdict.ratio.n == 6

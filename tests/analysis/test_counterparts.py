@@ -55,9 +55,20 @@ def test_a_cell_without_its_own_stands_by_itself() -> None:
 def test_of_cells_that_differ_as_little_the_last_is_compared_and_that_is_said() -> None:
     first, second, (caution,) = numbers([OLD], [NEW, NEWEST])
     assert (first, second) == ([0], [1, 0])
-    assert "among themselves in versions.a: the one that ran last is compared" in caution
+    assert "among themselves in version of a: the one that ran last is compared" in caution
 
 
 def test_a_smoke_run_is_compared_with_no_real_run() -> None:
     ours, theirs, _ = numbers([cell()], [cell(quick=True)])
     assert (ours, theirs) == ([0], [1])
+
+
+def test_cells_of_one_side_are_labelled_in_the_words_of_the_table() -> None:
+    edited = [cell(task_source=digit * 12) for digit in "ab"]
+    ours = [("group", one, "2026") for one in edited]
+    places = counterparts(ours, [("another", one, "2026") for one in (SHORT, LONG)]).places
+    assert [places[0]["group", one].label for one in edited] == [
+        "task's source files aaaa…",
+        "task's source files bbbb…",
+    ]
+    assert places[1]["another", SHORT].label == "epochs allowed (--max-epochs) 10"

@@ -8,15 +8,14 @@ from typing import Any
 import pytest
 
 from echobench.analysis.comparison import (
-    KEYS,
     NAMED,
     RUN_KEYS,
     VARIED,
     Framed,
-    Side,
     compare,
 )
 from echobench.analysis.gate import Limit, new_cells
+from echobench.analysis.sides import KEYS, Side
 from echobench.errors import UsageError
 from echobench.trial.record import Parity, Record
 from tests.records import changed, record

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from echobench.analysis import table
-from echobench.analysis.comparison import Framed, Side, compare
+from echobench.analysis.comparison import Framed, compare
 from echobench.analysis.frame import frame
 from echobench.analysis.leaderboard import ranked, row_of
 from echobench.analysis.pairs import (
@@ -28,6 +28,7 @@ from echobench.analysis.pairs import (
     ratios,
     settled,
 )
+from echobench.analysis.sides import Side
 from echobench.analysis.statistics import (
     ERROR,
     FEWEST_PAIRS,

@@ -16,9 +16,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from echobench.analysis.comparison import Side
 from echobench.analysis.frame import frame
 from echobench.analysis.pairs import pair
+from echobench.analysis.sides import Side
 from echobench.analysis.statistics import FEWEST_PAIRS, ratio
 from echobench.harness.matrix import Matrix, Watcher
 from echobench.harness.plan import Selection, plan

@@ -25,6 +25,14 @@ def test_two_engines_of_the_matrix(echobench: Command) -> None:
     assert missed["verdict"].startswith("not shown, by the median A at least ")
 
 
+def test_a_peer_and_a_backend_of_keras_are_compared_each_by_its_engine(echobench: Command) -> None:
+    done = echobench("compare", "backend=jax", "backend=flax", "--results", f"{RESULTS / 'open'}")
+    assert done.returncode == 0, done.stderr
+    assert "careful: jax fused against flax native: the sides have no engine" in done.stderr
+    assert "all tasks" in done.stdout
+    assert "not shown:" not in done.stdout
+
+
 def test_a_cell_against_itself_shows_no_difference(echobench: Command) -> None:
     sides = (f"{RESULTS / 'repeats'}[repeat=0]", f"{RESULTS / 'repeats'}[repeat=1]")
     done = echobench("compare", *sides, "--format", "json", "--fail-if", "seconds_per_update>+2%")
