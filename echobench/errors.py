@@ -13,6 +13,7 @@ EchobenchError
 ├── JobLostError          a job was lost with the machine that ran it: it is started again
 ├── RefusedError          Keras refuses to load a saved network: status `failed`
 └── TrainingError         a trial fails for a known reason: status `failed`
+    └── DataError         a task's rows or answers are not what it declares
 """
 
 from __future__ import annotations
@@ -77,3 +78,15 @@ class RefusedError(EchobenchError):
 
 class TrainingError(EchobenchError):
     """Training cannot continue: the loss is not a number, for example."""
+
+
+class DataError(TrainingError):
+    """A task's rows, framing or answers are not what it declares.
+
+    Attributes:
+        advice: what to change in the task.
+    """
+
+    def __init__(self, message: str, advice: str) -> None:
+        super().__init__(message)
+        self.advice = advice

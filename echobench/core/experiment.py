@@ -9,6 +9,7 @@ import numpy as np
 
 from echobench.core.sequences import Floats
 from echobench.core.task import Recipe, Task
+from echobench.errors import UsageError
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
 """Adam's constants, Keras' defaults."""
@@ -33,7 +34,7 @@ class Experiment(ABC):
     def __init__(self, task: Task, recipe: Recipe) -> None:
         self.task = task
         self.recipe = recipe
-        self.batches = task.framing.samples // recipe.batch
+        self.batches = updates_per_epoch(task.framing.samples, recipe)
         self.samples = recipe.sequences * recipe.batch
         self.carries = carries(task, recipe)
         self.inputs = _by_batch(task.framing.inputs, self.batches)
@@ -59,6 +60,22 @@ class Experiment(ABC):
         the state from batch to batch, [x, h, c, ...] to [y, h, c, ...].
         """
         return plain_model(self.task, self.recipe, weights)
+
+
+def updates_per_epoch(samples: int, recipe: Recipe) -> int:
+    """Return how many updates take the samples of a sequence, each of which is in just one.
+
+    Raises:
+        UsageError: the recipe's batch does not divide the samples.
+    """
+    batches, rest = divmod(samples, recipe.batch)
+    if rest:
+        divisors = ", ".join(str(n) for n in range(1, samples + 1) if samples % n == 0)
+        raise UsageError(
+            f"expected a batch that divides the {samples} samples of a sequence: {divisors}; "
+            f"received batch={recipe.batch}"
+        )
+    return batches
 
 
 def carries(task: Task, recipe: Recipe) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 from echobench.core.coding import Coding, Tensor
 from echobench.core.experiment import BETA_1, BETA_2, EPSILON, Experiment
 from echobench.core.forms import PlainForm
+from echobench.core.rows import check_supervised
 from echobench.core.sequences import Floats, Integers
 from echobench.core.task import Recipe
 
@@ -86,6 +87,7 @@ class FitTrainer:
         self._batches = program.batches
         self._lstm_options = lstm_options
         self._batch = self._recipe.batch * self._recipe.sequences
+        self._is_checked = False
         form = StatefulForm(self._task.coding, self._batch, self._recipe.stateful, **lstm_options)
         self._model = self._task.network(form, self._recipe.units).model
 
@@ -147,6 +149,9 @@ class FitTrainer:
         }
 
     def _epoch(self, sequences: Integers, *callbacks: keras.callbacks.Callback) -> Any:
+        if not self._is_checked:
+            check_supervised(self._task, sequences[0])
+            self._is_checked = True
         framed = [self._task.supervised(sequence) for sequence in sequences]
         x = self._by_batch([x for x, _ in framed])
         y = self._by_batch([y for _, y in framed])

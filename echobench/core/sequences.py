@@ -105,10 +105,32 @@ class Framing:
     Attributes:
         inputs: positions in the row, integers [samples, n_in].
         targets: positions in the row, integers [samples, n_out].
+
+    Raises:
+        ValueError: these are not their shapes, there is no sample, or a position is no integer.
     """
 
     inputs: Integers
     targets: Integers
+
+    def __post_init__(self) -> None:
+        for name in ("inputs", "targets"):
+            positions = np.asarray(getattr(self, name))
+            if (
+                positions.ndim != 2
+                or not positions.size
+                or not np.issubdtype(positions.dtype, np.integer)
+            ):
+                raise ValueError(
+                    f"framing.{name}: expected integers of shape [samples, n], one sample or more; "
+                    f"received {positions.dtype} of shape {list(positions.shape)}"
+                )
+            object.__setattr__(self, name, positions)
+        if len(self.inputs) != len(self.targets):
+            raise ValueError(
+                "framing: expected inputs and targets of as many samples; received "
+                f"{len(self.inputs)} and {len(self.targets)}"
+            )
 
     @classmethod
     def shifted(cls, length: int, n_in: int, n_out: int) -> Framing:

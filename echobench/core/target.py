@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from echobench.core.rows import answers, draw
 from echobench.core.sequences import MISSING, Integers, Stream
 from echobench.core.task import Task
 
@@ -106,19 +107,19 @@ def certify(task: Task, predict: Predict, rng: Stream, sequences: int) -> Score:
 def _scores(task: Task, predict: Predict, rng: Stream, sequences: int) -> Iterator[Score]:
     """Score the network block by block."""
     for start in range(0, sequences, BLOCK):
-        rows = task.sample(rng, BLOCK)
+        rows = draw(task, rng, BLOCK)
         count = min(BLOCK, sequences - start)
-        expected = task.expected(rows)
+        expected = answers(task, rows)
         is_target = (expected != MISSING)[:count]
-        answers = predict(rows)
-        wrong = (answers != expected)[:count] & is_target
+        predicted = predict(rows)
+        wrong = (predicted != expected)[:count] & is_target
         fullest = is_target[0].sum(axis=1).argmax()
         yield Score(
             sequences=count,
             wrong_sequences=int(wrong.any(axis=(1, 2)).sum()),
             tokens=int(is_target.sum()),
             wrong_tokens=int(wrong.sum()),
-            echo=(expected[0, fullest].tolist(), answers[0, fullest].tolist()),
+            echo=(expected[0, fullest].tolist(), predicted[0, fullest].tolist()),
         )
 
 

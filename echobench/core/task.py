@@ -128,6 +128,11 @@ class Task(FrozenModel, ABC):
         """Number of tokens, 0..vocabulary-1: `symbols`, and more in a task with blanks or marks."""
         return self.symbols
 
+    @cached_property
+    def row_length(self) -> int:
+        """Tokens in a row: as many as in the first that is drawn."""
+        return int(np.shape(self.sample(sequences.stream(0, "parity"), 1))[-1])
+
     @property
     def coding(self) -> Coding:
         """The representation of tokens; one-hot by default."""

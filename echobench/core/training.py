@@ -15,7 +15,9 @@ import numpy as np
 
 from echobench.core import target
 from echobench.core.backend import Predictor, Trainer
+from echobench.core.experiment import updates_per_epoch
 from echobench.core.replicates import ReplicateTrainer
+from echobench.core.rows import draw
 from echobench.core.sequences import Floats, Integers, Stream, stream
 from echobench.core.target import Score
 from echobench.core.task import Recipe, Task
@@ -351,7 +353,7 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.weights = read(self.trainer.weights())
-        batches = self.task.framing.samples // self.recipe.batch
+        batches = updates_per_epoch(self.task.framing.samples, self.recipe)
         every, budget = self.recipe.evaluate_every, self.limits.max_epochs
         self.fingerprint_at = fingerprint_epoch(every, budget, batches)
 
@@ -452,6 +454,6 @@ def _note_lucky(accuracies: Floats, outcome: TrainingOutcome) -> None:
 
 
 def fresh_rows(task: Task, recipe: Recipe, rng: Stream, epochs: int) -> Integers:
-    """Draw training rows, integers [epochs, sequences, length]."""
-    rows = task.sample(rng, epochs * recipe.sequences)
+    """Draw training rows, integers [epochs, sequences, length]; DataError as `draw` raises it."""
+    rows = draw(task, rng, epochs * recipe.sequences)
     return rows.reshape(epochs, recipe.sequences, -1)

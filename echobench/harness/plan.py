@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from echobench.core.backend import Backend
+from echobench.core.experiment import updates_per_epoch
 from echobench.core.task import Recipe, Task
 from echobench.core.versions import module_version
 from echobench.errors import UnknownNameError, UsageError
@@ -188,11 +189,10 @@ def resolve(
     except ValidationError as error:
         raise UsageError(f"--task {selector}: {explained(error)}") from error
     samples = provided.call(lambda _: task.framing.samples)
-    if samples % recipe.batch:
-        raise UsageError(
-            f"--task {selector}: expected a batch that divides the {samples} samples of a "
-            f"sequence; received batch={recipe.batch}"
-        )
+    try:
+        updates_per_epoch(samples, recipe)
+    except UsageError as error:
+        raise UsageError(f"--task {selector}: {error}") from error
     return provided, task, recipe
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from echobench.core.experiment import updates_per_epoch
 from echobench.core.task import Recipe, Task
 from echobench.errors import TrainingError, UnknownNameError, UsageError
 from echobench.harness.matrix import Matrix, Watcher
@@ -64,7 +65,7 @@ class Search:
     @property
     def batches(self) -> int:
         """Updates of an epoch."""
-        return self.task.framing.samples // self.recipe.batch
+        return updates_per_epoch(self.task.framing.samples, self.recipe)
 
     @property
     def conditions(self) -> dict[str, Any]:
@@ -125,7 +126,7 @@ def plan_search(
     _, task, _ = resolve(selector, "closed", plugins)
     division = "closed" if task.recipe("open") is None else "open"
     _, task, recipe = resolve(selector, division, plugins)
-    recipe = starting_recipe(recipe, task.framing.samples // recipe.batch, fixed)
+    recipe = starting_recipe(recipe, updates_per_epoch(task.framing.samples, recipe), fixed)
     changes = {"tasks": [selector], "divisions": [division], "first_seed": FIRST_TUNING_SEED}
     trials = plan(selection.model_copy(update=changes), plugins)
     return Search(task, division, recipe, search_ranges(recipe, division, fixed), trials)

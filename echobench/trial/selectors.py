@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from pydantic import ValidationError
 
+from echobench.core.experiment import updates_per_epoch
 from echobench.core.task import Recipe, Task
 from echobench.errors import UsageError
 
@@ -16,11 +17,18 @@ def default_recipe(task: Task, division: str) -> Recipe | None:
 
     A recipe of 3 batches of 7 samples becomes 3 batches of 8 if the framing gives 24 samples,
     and one batch of all samples if 3 does not divide their number.
+
+    Raises:
+        UsageError: the recipe's batch does not divide the samples of the task's usual framing.
     """
     recipe = task.recipe(division)
     if recipe is None:
         return None
-    samples, batches = task.framing.samples, type(task)().framing.samples // recipe.batch
+    samples, usual = task.framing.samples, type(task)().framing.samples
+    try:
+        batches = updates_per_epoch(usual, recipe)
+    except UsageError as error:
+        raise UsageError(f"task {task.name!r}, {division} recipe: {error}") from error
     batch = samples // batches if samples % batches == 0 else samples
     return recipe.model_copy(update={"batch": batch})
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from echobench.core.backend import Predictor, Trainer
 from echobench.core.experiment import Experiment
+from echobench.core.rows import draw
 from echobench.core.sequences import Floats, Integers, stream
 from echobench.core.target import BLOCK
 from echobench.core.training import fresh_rows, read
@@ -89,7 +90,7 @@ class _Round:
     def measure(self) -> dict[str, float]:
         trainer, epochs = self._trainer, stretch(self._program)
         weights = self._program.initial_weights(stream(self._seed, "weights"))
-        questions = self._program.task.sample(stream(self._seed, "screen"), BLOCK)
+        questions = draw(self._program.task, stream(self._seed, "screen"), BLOCK)
         spent = Stopwatch()
         trainer.reset(weights)
         reset_s = spent.lap()

@@ -13,12 +13,18 @@ from typing import IO, Any
 from echobench.core.backend import Backend, hidden
 from echobench.core.task import Task
 from echobench.core.training import Ledger
-from echobench.errors import EchobenchError, TrainingError, UnavailableError, UnsupportedError
+from echobench.errors import (
+    EchobenchError,
+    TrainingError,
+    UnavailableError,
+    UnsupportedError,
+)
 from echobench.machine import stops
 from echobench.machine.calibration import calibrate, limit_fraction
 from echobench.plugin.manager import Plugins
 from echobench.trial.job import Failure, Job, Progress, Report, Result
 from echobench.trial.trial import Trial
+from echobench.worker.reasons import reason_of
 
 OPTIONAL = (
     "IPython",
@@ -54,7 +60,7 @@ def main(pipe: int, started: float, home: str) -> int:
         except UnsupportedError as error:
             _emit(events, Failure(status="unsupported", reason=str(error)))
         except EchobenchError as error:
-            _emit(events, Failure(status="failed", reason=str(error)))
+            _emit(events, Failure(status="failed", reason=reason_of(error, job.trial)))
             return 1
         except Exception as error:
             traceback.print_exc()  # a bug keeps its traceback, in the trial's log
@@ -140,7 +146,7 @@ def _in_turn(
         except TrainingError as error:
             if len(job.trials) == 1:
                 raise
-            yield {"status": "failed", "reason": str(error)}  # the others go on
+            yield {"status": "failed", "reason": reason_of(error, trial)}  # the others go on
             continue
         after = calibrate(trial.threads)
         calibration: dict[str, dict[str, Any] | None] = {"before": before, "after": after}

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from echobench.core.experiment import plain_model
+from echobench.core.rows import answers, draw
 from echobench.core.sequences import MISSING, Floats, Integers, Stream, stream
 from echobench.core.task import Recipe, Task
 from echobench.trial.job import UNSEEN, Job, Judged
@@ -55,9 +56,9 @@ def _wrong(model: Any, task: Task, recipe: Recipe, rng: Stream, count: int) -> t
     """Return how many of `count` sequences are answered wrong, and how many of them by rounding."""
     wrong = by_rounding = 0
     for start in range(0, count, AT_ONCE):
-        rows = task.sample(rng, AT_ONCE)  # a single shape, so that it is compiled once
+        rows = draw(task, rng, AT_ONCE)  # a single shape, so that it is compiled once
         kept = min(AT_ONCE, count - start)
-        expected = task.expected(rows)
+        expected = answers(task, rows)
         given = outputs(model, task, recipe, rows)
         missed = np.flatnonzero(_misses(task, given, expected)[:kept])
         wrong += len(missed)
@@ -70,5 +71,5 @@ def _wrong(model: Any, task: Task, recipe: Recipe, rng: Stream, count: int) -> t
 
 def _misses(task: Task, given: Floats, expected: Integers) -> Any:
     """Return which sequences have a wrong token, from outputs [count, samples, n_out, width]."""
-    answers = ops.convert_to_numpy(task.coding.decode(ops.convert_to_tensor(given)))
-    return ((answers != expected) & (expected != MISSING)).any(axis=(1, 2))
+    predicted = ops.convert_to_numpy(task.coding.decode(ops.convert_to_tensor(given)))
+    return ((predicted != expected) & (expected != MISSING)).any(axis=(1, 2))

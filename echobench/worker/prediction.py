@@ -19,6 +19,8 @@ import numpy as np
 from keras import ops
 
 from echobench.core.backend import Backend
+from echobench.core.rows import answers as right_answers
+from echobench.core.rows import draw
 from echobench.core.sequences import MISSING, Floats, Integers, Stream, stream
 from echobench.core.target import BLOCK
 from echobench.core.task import Recipe, Task
@@ -45,8 +47,8 @@ def predict(
         with ledger.phase("build"):
             model = _load_network(asked.model)
         for _ in range(0, trial.measure, BLOCK):
-            rows = task.sample(rng, BLOCK)
-            expected.append(task.expected(rows))
+            rows = draw(task, rng, BLOCK)
+            expected.append(right_answers(task, rows))
             answers.append(_answer(model, task, trial.recipe, rows))
         latencies = [_time_calls(model, task, rng, batch) for batch in asked.batches]
     right = np.concatenate(expected)
@@ -163,7 +165,7 @@ def _time_calls(model: keras.Model, task: Task, rng: Stream, batch: int) -> Late
 
     Encoding the samples is not timed; converting the outputs to NumPy arrays is.
     """
-    rows = task.sample(rng, -(-batch // task.framing.samples))
+    rows = draw(task, rng, -(-batch // task.framing.samples))
     x = _encode(task, rows, task.framing.inputs)[:batch]
     states = _zero_states(model, batch)
     warm_up = [_seconds_per_call(model, x, states) for _ in range(WARM_UP)]

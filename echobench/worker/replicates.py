@@ -9,6 +9,7 @@ import numpy as np
 
 from echobench.core.backend import Backend, ReplicatedTrainer
 from echobench.core.replicates import Lockstep, ReplicateTrainer
+from echobench.core.rows import draw
 from echobench.core.sequences import Floats, stream
 from echobench.core.target import BLOCK
 from echobench.core.task import Task
@@ -18,6 +19,7 @@ from echobench.machine import facts
 from echobench.machine.control_groups import ThrottleMeter
 from echobench.trial.job import PARITY_UPDATES, Job, Progress, Report
 from echobench.worker import parity
+from echobench.worker.reasons import reason_of
 from echobench.worker.trial import (
     LONGEST_DISPATCH,
     execution,
@@ -62,7 +64,7 @@ def learn_together(
         weights = [program.initial_weights(stream(seed, "weights")) for seed in seeds]
     report(Progress(phase="compile"))
     with ledger.phase("compile"):
-        predictor(weights[0], task.sample(stream(parity.SEED, "parity"), BLOCK))
+        predictor(weights[0], draw(task, stream(parity.SEED, "parity"), BLOCK))
         losses = _first_losses(trainer, program, count, dispatch)
     verdict = parity.verdict(losses, job.reference)
     trainer.reset(weights)
@@ -88,7 +90,7 @@ def learn_together(
                 looked,
             )
         except TrainingError as error:
-            return {"status": "failed", "reason": str(error)}
+            return {"status": "failed", "reason": reason_of(error, trial)}
         finally:
             lockstep.leave(index)
         save_weights(job, job.trials[index], outcome)

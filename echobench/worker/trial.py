@@ -13,6 +13,7 @@ import numpy as np
 
 from echobench.core.backend import Backend, Predictor, ReplicatedTrainer, Trainer
 from echobench.core.experiment import Experiment
+from echobench.core.rows import answers, draw
 from echobench.core.sequences import Floats, stream
 from echobench.core.target import BLOCK
 from echobench.core.task import Task
@@ -72,10 +73,12 @@ class Built(NamedTuple):
         epochs = -(-PARITY_UPDATES // program.batches)
         rows = fresh_rows(program.task, program.recipe, rng, epochs)
         weights = drawn or program.initial_weights(stream(parity.SEED, "weights"))
+        questions = draw(program.task, rng, BLOCK)
+        answers(program.task, questions)
         with ledger.phase("compile"):
             trainer.reset(weights)
             trainer.train(rows[:1])
-            predictor(weights, program.task.sample(rng, BLOCK))
+            predictor(weights, questions)
         trainer.reset(weights)
         step = min(dispatch, epochs)
         chunks = [trainer.first_losses(rows[at : at + step]) for at in range(0, epochs, step)]
