@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -75,7 +76,12 @@ def _print_findings(findings: Sequence[CheckResult], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps([finding.model_dump() for finding in findings], indent=2))
     else:
-        styles = {"passed": "green", "failed": "bold red", "skipped": "yellow"}
+        styles = {
+            "passed": "green",
+            "warning": "bold yellow",
+            "failed": "bold red",
+            "skipped": "yellow",
+        }
         table = Table("check", "result", "found", header_style="bold")
         for finding in findings:
             advice = f"\nto do: {finding.advice}" if finding.advice else ""
@@ -85,8 +91,11 @@ def _print_findings(findings: Sequence[CheckResult], *, as_json: bool) -> None:
                 Text(finding.found + advice),
             )
         make_console().print(table)
-        skipped = sum(finding.status == "skipped" for finding in findings)
-        passed = len(findings) - len(failed) - skipped
-        print(f"{passed} passed, {len(failed)} failed, {skipped} skipped")
+        counts = Counter(finding.status for finding in findings)
+        warned = f"{counts['warning']} with a warning, " if counts["warning"] else ""
+        print(
+            f"{counts['passed']} passed, {warned}{counts['failed']} failed, "
+            f"{counts['skipped']} skipped"
+        )
     if failed:
         raise typer.Exit(1)

@@ -453,6 +453,16 @@ def _note_lucky(accuracies: Floats, outcome: TrainingOutcome) -> None:
         outcome.first_lucky_epoch = outcome.epochs + int(lucky.argmax()) + 1
 
 
+def warm_up_epochs(recipe: Recipe, dispatch: int) -> int:
+    """Return the epochs that are in no time per update: the first, and the first longer call.
+
+    `dispatch` is the most epochs of a call, which ends at the next evaluation, and at the end of
+    the tutorial.
+    """
+    stops = [1 + dispatch, (1 // recipe.evaluate_every + 1) * recipe.evaluate_every]
+    return min([*stops, recipe.epochs] if recipe.epochs > 1 else stops)
+
+
 def fresh_rows(task: Task, recipe: Recipe, rng: Stream, epochs: int) -> Integers:
     """Draw training rows, integers [epochs, sequences, length]; DataError as `draw` raises it."""
     rows = draw(task, rng, epochs * recipe.sequences)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from echobench.core.backend import Backend
 from echobench.core.task import Recipe
+from echobench.errors import DataError
 from echobench.harness import launch
 from echobench.harness.matrix import Matrix, Watcher
 from echobench.harness.plan import Selection, plan
@@ -46,15 +47,16 @@ class CheckResult(BaseModel):
 
     Attributes:
         name: the check's name.
-        status: `skipped` if the check could not be made; `found` then gives the reason.
+        status: `warning` of what breaks no rule and is seldom meant; `skipped` if the check could
+            not be made, for the reason that `found` gives.
         found: what the check observed.
-        advice: what to change; empty unless the check failed.
+        advice: what to change; empty unless the check failed or warns.
     """
 
     model_config = ConfigDict(frozen=True)
 
     name: str
-    status: Literal["passed", "failed", "skipped"]
+    status: Literal["passed", "warning", "failed", "skipped"]
     found: str
     advice: str = ""
 
@@ -67,22 +69,55 @@ class FaultError(Exception):
         self.found, self.advice = found, advice
 
 
+class CautionError(FaultError):
+    """Raised by a check that warns: what it observed breaks no rule, and is seldom meant."""
+
+
 class SkipError(Exception):
     """Raised by a check that cannot be made here; the message is the reason."""
 
 
 def run_check(name: str, check: Callable[[], str]) -> CheckResult:
-    """Run a check that returns what it observed, or raises FaultError or SkipError."""
+    """Run a check that returns what it observed, or raises an error of this module or DataError."""
     try:
         return CheckResult(name=name, status="passed", found=check())
     except FaultError as fault:
-        return CheckResult(name=name, status="failed", found=fault.found, advice=fault.advice)
+        status: Literal["warning", "failed"] = "failed"
+        if isinstance(fault, CautionError):
+            status = "warning"
+        return CheckResult(name=name, status=status, found=fault.found, advice=fault.advice)
+    except DataError as fault:
+        return CheckResult(name=name, status="failed", found=str(fault), advice=fault.advice)
     except SkipError as skip:
         return CheckResult(name=name, status="skipped", found=str(skip))
     except Exception as error:  # the check calls the plugin's code, which may raise anything
         found = f"{type(error).__name__}: {' '.join(str(error).split())}"
         advice = "the plugin raised this exception; fix it"
         return CheckResult(name=name, status="failed", found=found, advice=advice)
+
+
+class Results:
+    """The results of checks, each of which is made if those that it needs did not fail."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, CheckResult] = {}
+
+    def run(self, name: str, check: Callable[[], str], *, needs: Iterable[str] = ()) -> None:
+        """Make a check, or skip it if one that it needs failed or was skipped."""
+        missing = [need for need in needs if not self.holds(need)]
+        if missing:
+            why = f"fix {', '.join(missing)} first"
+            self._by_name[name] = CheckResult(name=name, status="skipped", found=why)
+        else:
+            self._by_name[name] = run_check(name, check)
+
+    def holds(self, name: str) -> bool:
+        """Return whether a check was made and did not fail."""
+        return name in self._by_name and self._by_name[name].status in {"passed", "warning"}
+
+    def listed(self, order: Sequence[str]) -> list[CheckResult]:
+        """Return the results in an order of names."""
+        return [self._by_name[name] for name in order if name in self._by_name]
 
 
 def skip_checks(

@@ -13,21 +13,22 @@ from echobench.core.backend import Backend
 from echobench.core.task import Recipe, Task
 from echobench.plugin.manager import Plugins
 from echobench.testing import checks
-from echobench.testing.checks import CheckResult, FaultError, Say, SkipError
+from echobench.testing.checks import CautionError, FaultError, Say, SkipError
 from echobench.worker import probes
 
-WORKER_CHECKS = ("same data", "network", "loss", "shuffled answers", "parity", "cost")
+WORKER_CHECKS = ("same data", "network", "loss", "shuffled answers", "learning", "parity", "cost")
 
 
 def check_in_workers(
+    results: checks.Results,
     selector: str,
     task: Task,
     recipes: dict[str, Recipe],
     backends: Sequence[Backend],
     plugins: Plugins,
     say: Say,
-) -> list[CheckResult]:
-    """Run the checks of a task that need a framework.
+) -> None:
+    """Make the checks of a task that need a framework.
 
     The data are drawn on all backends; the first that trains trains every recipe.
     """
@@ -40,6 +41,7 @@ def check_in_workers(
         say(f"{task.name}: building, timing and shuffling on {training.name}")
         trial = checks.quick_trial(selector, training.name, plugins)
         measured.update(checks.run_probe("network", trial, plugins, recipes))
+        measured["backend"] = training.name
         return _network(measured)
 
     def same_data() -> str:
@@ -56,25 +58,19 @@ def check_in_workers(
             )
             return _same_data([*digests, *zip(others, probed, strict=True)])
 
-    built = checks.run_check("network", network)
-    same = checks.run_check("same data", same_data)
-    if "recipes" not in measured:
-        why = built.found if built.status == "skipped" else "fix the network first"
-        return [same, built, *checks.skip_checks(WORKER_CHECKS[2:], why)]
-    assert training is not None  # the measurements are from it
-    results = [
-        same,
-        built,
-        checks.run_check("loss", lambda: _loss(measured)),
-        checks.run_check("shuffled answers", lambda: _shuffled(measured)),
-    ]
-    if checks.none_failed(results):
+    def parity() -> str:
+        assert training is not None  # the network was trained on it
         say(f"{task.name}: comparing the engines in a quick trial on {training.name}")
-        trial = checks.quick_trial(selector, training.name, plugins)
-        results.append(checks.run_check("parity", lambda: checks.check_parity(trial, plugins)))
-    else:
-        results += checks.skip_checks(["parity"])
-    return [*results, checks.run_check("cost", lambda: _cost(measured, recipes, training.name))]
+        return checks.check_parity(checks.quick_trial(selector, training.name, plugins), plugins)
+
+    needed = ["recipes", "data", "framing"]
+    results.run("network", network, needs=needed)
+    results.run("same data", same_data, needs=needed)
+    results.run("loss", lambda: _loss(measured), needs=["network"])
+    results.run("shuffled answers", lambda: _shuffled(measured), needs=["network"])
+    results.run("learning", lambda: _learning(measured, recipes), needs=["network", "loss"])
+    results.run("parity", parity, needs=["answers", "network", "loss"])
+    results.run("cost", lambda: _cost(measured, recipes), needs=["network"])
 
 
 def _same_data(digests: Sequence[tuple[str, Any]]) -> str:
@@ -139,7 +135,25 @@ def _shuffled(measured: dict[str, Any]) -> str:
     )
 
 
-def _cost(measured: dict[str, Any], recipes: dict[str, Recipe], backend: str) -> str:
+def _learning(measured: dict[str, Any], recipes: dict[str, Recipe]) -> str:
+    """Warn if a part of the task's own recipe does not lift accuracy above chance."""
+    learning = measured["learning"]
+    found = (
+        f"after {learning['epochs']:,} epochs of the {learning['division']} recipe "
+        f"({learning['updates']:,} updates) {learning['accuracy']:.1%} of tokens are right"
+    )
+    if learning["accuracy"] > learning["chance"] + learning["margin"]:
+        return found
+    epochs = recipes[learning["division"]].epochs
+    raise CautionError(
+        f"{found}: no more than by always giving the most frequent answer, "
+        f"{learning['chance']:.1%} ± {learning['margin']:.1%}; the recipe has {epochs:,} epochs",
+        "either the recipe is slow, or the answers do not follow from the inputs: train it with "
+        "echobench run, and see whether the accuracy rises",
+    )
+
+
+def _cost(measured: dict[str, Any], recipes: dict[str, Recipe]) -> str:
     """Report the time of each recipe; never fails."""
     costs = []
     for division, seen in measured["recipes"].items():
@@ -149,4 +163,4 @@ def _cost(measured: dict[str, Any], recipes: dict[str, Recipe], backend: str) ->
             f"{division} {seconds * 1e3:.3g} ms an update, "
             f"{seconds * seen['batches'] * epochs:.3g} s for {epochs:,} epochs"
         )
-    return f"on {backend}: {_count(measured):,} weights; {'; '.join(costs)}"
+    return f"on {measured['backend']}: {_count(measured):,} weights; {'; '.join(costs)}"

@@ -22,6 +22,7 @@ import pytest
 if TYPE_CHECKING:
     from echobench.trial.job import Progress
     from echobench.trial.record import Record
+    from echobench.trial.trial import Trial
 
 FIXTURE = "echo_benchmark"
 WARM_UP = 2
@@ -51,6 +52,14 @@ class WorkerClock:
 
 
 CLOCK = pytest.StashKey[WorkerClock]()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print which trials ended before the epochs that their tests allowed."""
+    for report in terminalreporter.getreports("passed"):
+        for name, text in report.user_properties if report.when == "call" else ():
+            if name == FIXTURE:
+                terminalreporter.write_line(f"{FIXTURE}: {report.nodeid}: {text}")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -98,7 +107,8 @@ class EchoBenchmark:
         benchmark's `extra_info` holds the record's metrics.
 
         The test is skipped if the backend is not installed or cannot train the task. It fails
-        if the trial failed, did not pass the parity gate or was too short to be timed.
+        if the trial failed or did not pass the parity gate, and before it trains if `epochs` are
+        too few to be timed. A trial that is certified ends there, however many are allowed.
 
         Args:
             task: as for `--task`, parameters in brackets.
@@ -107,7 +117,7 @@ class EchoBenchmark:
                 the test's folder.
             engine: training engine (default: the backend's).
             division: `closed` or `open`.
-            epochs: budget of the trial (default: ten times the recipe's).
+            epochs: the most that it trains (default: ten times the recipe's).
             seed: of weights and data.
             device: `cpu` or `gpu`.
             threads: of the worker (default: as `--threads`).
@@ -139,7 +149,10 @@ class EchoBenchmark:
             command = ["pytest", *map(str, self._request.config.invocation_params.args)]
             matrix = Matrix(plugins, Store(self._folder), JobOptions(command=command))
             watcher = Watcher(progressed=lambda _, progress: reports.append(progress))
-            (record,) = matrix.run(plan(selection, plugins), watcher)
+            (trial,) = plan(selection, plugins)
+            if self._benchmark.enabled:
+                _check_epochs(trial)
+            (record,) = matrix.run([trial], watcher)
         except EchobenchError as error:
             pytest.fail(f"{FIXTURE}: {error}", pytrace=False)
         _judge(record)
@@ -153,8 +166,9 @@ class EchoBenchmark:
         steady = dispatches[WARM_UP:]
         if not steady and self._benchmark.enabled:
             pytest.fail(
-                f"{FIXTURE}: too short to be timed: {record.epochs} epochs are {len(dispatches)} "
-                f"dispatches, of which the first {WARM_UP} are the warm-up; expected more epochs",
+                f"{FIXTURE}: too short to be timed: {record.status} after {record.epochs} epochs, "
+                f"{len(dispatches)} dispatches, of which the first {WARM_UP} warm up; expected a "
+                "recipe or a task that takes longer, or one that is evaluated more often",
                 pytrace=False,
             )
         batches = (record.updates or 0) // (record.epochs or 1)
@@ -165,8 +179,30 @@ class EchoBenchmark:
         clock.replay(seconds, epochs * batches)
         self._benchmark.group = self._benchmark.group or group(record)
         self._benchmark.extra_info.update(extra_info([record]))
+        if record.epochs_to_target is not None:
+            ended = (
+                f"certified in epoch {record.epochs_to_target:,}, and timed up to there, of the "
+                f"{record.trial.max_epochs:,} epochs allowed"
+            )
+            self._benchmark.extra_info["ended"] = ended
+            self._request.node.user_properties.append((FIXTURE, ended))
         self._benchmark.pedantic(
             clock.step, rounds=max(1, len(seconds)), iterations=epochs * batches
+        )
+
+
+def _check_epochs(trial: Trial) -> None:
+    """Fail the test if a trial's epochs are all warm-up."""
+    from echobench.core.training import warm_up_epochs
+    from echobench.worker.trial import longest_dispatch
+
+    warm_up = warm_up_epochs(trial.recipe, longest_dispatch(trial))
+    if trial.max_epochs <= warm_up:
+        pytest.fail(
+            f"{FIXTURE}: too short to be timed: expected epochs={warm_up + 1} or more, since the "
+            f"first {WARM_UP} dispatches, to epoch {warm_up}, are the warm-up; received "
+            f"epochs={trial.max_epochs}",
+            pytrace=False,
         )
 
 

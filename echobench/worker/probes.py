@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable
 from functools import cached_property
@@ -16,12 +17,13 @@ import numpy as np
 
 from echobench.core.backend import Backend, Predictor
 from echobench.core.coding import Coding
-from echobench.core.sequences import Framing, Integers, Stream, stream
+from echobench.core.rows import draw
+from echobench.core.sequences import MISSING, Framing, Integers, Stream, stream
 from echobench.core.target import BLOCK
 from echobench.core.task import Recipe, Task
 from echobench.core.training import Ledger, Limits, fresh_rows, train
 from echobench.trial.job import Job
-from echobench.trial.trial import BOUND
+from echobench.trial.trial import BOUND, BUDGET
 from echobench.worker import clock
 
 if TYPE_CHECKING:
@@ -32,6 +34,12 @@ SHUFFLED_RATE = 0.02
 """Updates and learning rate that suffice to learn answers that are always the same."""
 SHUFFLED_SCREEN, SHUFFLED_MEASURE = 50, 1000
 SHUFFLED_LIMIT_S = 30.0
+LEARN_S, LEARN_DISPATCH = 5.0, 100
+"""Seconds of training with the task's own recipe, and epochs of a call at most."""
+LEARN_MEASURE, CHANCE_DRAWN = 1000, 10_000
+"""Fresh rows on which accuracy is measured, and rows of which the most frequent answers are."""
+LEARN_ERRORS = 3
+"""Standard errors within which an accuracy is that of chance."""
 TIMED_UPDATES = 50
 TIMED_DISPATCHES = 5
 ENGINE_EPOCHS, SHORT_EPOCHS = 5, 3
@@ -57,7 +65,8 @@ def network(job: Job, task: Task, backend: Backend) -> dict[str, Any]:
     Returns:
         `digest` of the data; the `expected` shape of the output, its `shapes` and the shapes
         of the `weights` by form. If the output's shapes are right, also `recipes`: first
-        losses and times by division; and `shuffled`: the outcome on shuffled answers.
+        losses and times by division; `shuffled`: the outcome on shuffled answers; and `learning`:
+        what a part of the open recipe, or of the closed one, has taught.
     """
     from echobench.core.fit import StatefulForm
     from echobench.core.forms import FusedForm, PlainForm
@@ -86,7 +95,8 @@ def network(job: Job, task: Task, backend: Backend) -> dict[str, Any]:
         division: _measure(backend.program(task, recipe), backend)
         for division, recipe in job.recipes.items()
     }
-    return {**measured, "shuffled": _train_shuffled(task, recipe, backend)}
+    measured["shuffled"] = _train_shuffled(task, recipe, backend)
+    return {**measured, "learning": _learn(task, job.recipes, backend)}
 
 
 def _measure(program: Any, backend: Backend) -> dict[str, Any]:
@@ -151,6 +161,56 @@ def _train_shuffled(task: Task, recipe: Recipe, backend: Backend) -> dict[str, A
     }
 
 
+def _learn(task: Task, recipes: dict[str, Recipe], backend: Backend) -> dict[str, Any]:
+    """Train with the task's own recipe for some seconds.
+
+    Returns:
+        `division` of the recipe, `epochs` and `updates` trained, `accuracy` on fresh rows, that of
+        `chance`, and the `margin` within which the two do not differ.
+    """
+    division = "open" if "open" in recipes else "closed"
+    recipe = recipes[division]
+    program = backend.program(task, recipe)
+    dispatch = min(recipe.evaluate_every, LEARN_DISPATCH)
+    trainer, predictor = backend.trainer(program, dispatch), backend.predictor(program)
+    weights = program.initial_weights(stream(0, "weights"))
+    trainer.reset(weights)
+    trainer.train(_rows(program, dispatch)[:1])  # compiles
+    trainer.reset(weights)
+    now = time.monotonic()
+    limits = Limits(
+        max_epochs=BUDGET * recipe.epochs,
+        deadline=now + LEARN_S,
+        dispatch=dispatch,
+        screen=BLOCK,
+        bound=BOUND,
+        measure=LEARN_MEASURE,
+    )
+    outcome = train(task, recipe, 0, trainer, predictor, limits, Ledger(now), lambda *_: None)
+    assert outcome.final is not None  # train always ends with a score
+    chance = _chance(task)
+    return {
+        "division": division,
+        "epochs": outcome.epochs,
+        "updates": outcome.epochs * program.batches,
+        "accuracy": outcome.final.accuracy,
+        "chance": chance,
+        "margin": LEARN_ERRORS * math.sqrt(chance * (1 - chance) / LEARN_MEASURE),
+    }
+
+
+def _chance(task: Task) -> float:
+    """Return the accuracy of the most frequent answer at each target of a row."""
+    drawn, fresh = (
+        draw(task, stream(0, name), count)[:, task.framing.targets]
+        for name, count in (("train", CHANCE_DRAWN), ("measure", LEARN_MEASURE))
+    )
+    places = drawn.reshape(len(drawn), -1).T
+    most = [np.bincount(place[place != MISSING], minlength=1).argmax() for place in places]
+    asked = fresh != MISSING
+    return float((fresh.reshape(len(fresh), -1) == most)[asked.reshape(len(fresh), -1)].mean())
+
+
 def shuffled(task: Task) -> Task:
     """Return a task that shows one sequence and asks for the answers to another."""
 
@@ -161,8 +221,7 @@ def shuffled(task: Task) -> Task:
 
         @cached_property
         def framing(self) -> Framing:
-            length = task.sample(stream(0, "parity"), 1).shape[1]
-            return Framing(task.framing.inputs, length + task.framing.targets)
+            return Framing(task.framing.inputs, task.row_length + task.framing.targets)
 
         @property
         def coding(self) -> Coding:

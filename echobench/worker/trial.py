@@ -290,15 +290,21 @@ def execution(
     }
 
 
+def longest_dispatch(trial: Trial) -> int:
+    """Return the most epochs of one call of a trial's trainer."""
+    if trial.engine == "fit":
+        return FIT_DISPATCH
+    return min(trial.recipe.evaluate_every, LONGEST_DISPATCH)
+
+
 def _build(trial: Trial, task: Task, backend: Backend) -> Built:
     program = backend.program(task, trial.recipe)
+    dispatch = longest_dispatch(trial)
     if trial.engine == "fit":
         from echobench.core.fit import FitTrainer  # Keras: a peer's worker has none
 
-        dispatch = FIT_DISPATCH
         trainer: Trainer = FitTrainer(program, backend.lstm_options)
     else:
-        dispatch = min(trial.recipe.evaluate_every, LONGEST_DISPATCH)
         usual = trial.engine == backend.engines[0]
         trainer = (
             backend.trainer(program, dispatch)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from echobench.core.experiment import initial_weights
+from echobench.core.experiment import initial_weights, updates_per_epoch
+from echobench.core.task import Recipe
+from echobench.errors import UsageError
 
 
 def test_the_kinds_of_weights() -> None:
@@ -24,3 +26,11 @@ def test_the_kinds_of_weights() -> None:
 def test_a_name_without_a_known_distribution_is_an_error() -> None:
     with pytest.raises(ValueError, match="'delta'"):
         initial_weights([("delta", (3,))], np.random.default_rng(0))
+
+
+def test_a_batch_divides_the_samples() -> None:
+    recipe = Recipe(units=1, batch=6, epochs=1, evaluate_every=1)
+    assert updates_per_epoch(24, recipe) == 4
+    for samples in (23, 5):
+        with pytest.raises(UsageError, match=f"divides the {samples} samples .*; received batch=6"):
+            updates_per_epoch(samples, recipe)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from echobench.core.task import Recipe
+from echobench.core.training import warm_up_epochs
 from tests.test_docs import FENCED
 from tests.test_public import FRAMEWORKS, imported_by
 
@@ -55,6 +58,9 @@ def test_absent(echo_benchmark):
 def test_mistyped(echo_benchmark):
     echo_benchmark("shrot", backend="jax", plugin="short.py")
 
+def test_few(echo_benchmark):
+    echo_benchmark("short", backend="jax", plugin="short.py", epochs=20)
+
 def test_of_something_else():
     pass
 """
@@ -84,9 +90,13 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_trial_is_a_benchmark(folder: Path) -> None:
     save = ("--benchmark-autosave", "--benchmark-save-data")
     done = run(folder, "pytest", "-rs", "--benchmark-only", *save)
-    assert "1 failed, 1 passed, 2 skipped" in done.stdout, done.stdout + done.stderr
+    assert "2 failed, 1 passed, 2 skipped" in done.stdout, done.stdout + done.stderr
     assert "no_such_framework not installed" in done.stdout
     assert "echo_benchmark: unknown task 'shrot'; did you mean 'short'?" in done.stdout
+    assert (
+        "echo_benchmark: too short to be timed: expected epochs=21 or more, since the first 2 "
+        "dispatches, to epoch 20, are the warm-up; received epochs=20"
+    ) in " ".join(done.stdout.split())
     assert "Traceback" not in done.stdout
     (saved,) = folder.glob(".benchmarks/*/0001_*.json")
     (benchmark,) = json.loads(saved.read_text())["benchmarks"]
@@ -108,12 +118,43 @@ def test_a_trial_is_a_benchmark(folder: Path) -> None:
     assert "test_short" in run(folder, "pytest_benchmark", "compare").stdout
 
 
+EASY = """
+def test_easy(echo_benchmark):
+    easy = "short[n_in=1,symbols=2,evaluate_every=5]"
+    record = echo_benchmark(easy, backend="jax", plugin="short.py", epochs=5000)
+    assert record.status == "reached"
+"""
+
+
+def test_a_trial_that_is_certified_says_that_it_ended_there(folder: Path) -> None:
+    (folder / "test_short.py").write_text(EASY)
+    done = run(folder, "pytest", "--benchmark-only", "--benchmark-json", "saved.json")
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+    (benchmark,) = json.loads((folder / "saved.json").read_text())["benchmarks"]
+    ended = benchmark["extra_info"]["ended"]
+    (text,) = re.findall(r"^certified in epoch (\d+), and timed up to there, of the 5,000", ended)
+    epoch = int(text)
+    assert f"test_short.py::test_easy: {ended}" in " ".join(done.stdout.split())
+    assert benchmark["stats"]["rounds"] == epoch // 5 - 1  # epochs 1 and 2 to 5 warm up
+
+
+@pytest.mark.parametrize(
+    ("every", "epochs", "dispatch", "warm_up"),
+    [(20, 200, 20, 20), (1, 200, 1, 2), (500, 200, 100, 101), (500, 50, 100, 50), (500, 9, 10, 9)],
+)
+def test_the_warm_up_is_what_training_leaves_out(
+    every: int, epochs: int, dispatch: int, warm_up: int
+) -> None:
+    recipe = Recipe(units=1, batch=1, epochs=epochs, evaluate_every=every)
+    assert warm_up_epochs(recipe, dispatch) == warm_up
+
+
 def test_pytest_does_without_pytest_benchmark_and_without_the_plugin(folder: Path) -> None:
     done = run(folder, "pytest", "-W", "error", "--strict-markers", "-p", "no:benchmark")
-    assert "1 passed, 3 errors" in done.stdout, done.stdout + done.stderr
+    assert "1 passed, 4 errors" in done.stdout, done.stdout + done.stderr
     assert "pip install 'echobench[benchmark]'" in done.stdout
     done = run(folder, "pytest", "-W", "error", "-p", "no:echobench")
-    assert "1 passed, 3 errors" in done.stdout
+    assert "1 passed, 4 errors" in done.stdout
     assert "fixture 'echo_benchmark' not found" in done.stdout
 
 
