@@ -65,6 +65,13 @@ def stream(seed: int | None, name: str, number: int | None = None) -> Stream:
 def uniform_sequences(rng: np.random.Generator, count: int, length: int, symbols: int) -> Integers:
     """Draw uniform integers in 0..symbols-1, shape [count, length].
 
+    ::
+
+        uniform_sequences(rng, count=2, length=5, symbols=10)
+
+        [[7 3 9 1 4]      a row for each sequence
+         [0 3 8 8 2]]
+
     Drawing 5 rows twice gives the same rows as drawing 10 once, so that the size of a
     chunk does not change the experiment.
     """
@@ -76,14 +83,24 @@ def to_supervised(
 ) -> tuple[Integers, Integers]:
     """Frame one sequence as the tutorial does, with pandas.
 
-    The sequence is shifted into rows of `n_in` consecutive observations, rows with
-    missing values are dropped, and y is the oldest `n_out` observations of each row.
+    The sequence is shifted into windows of `n_in` consecutive integers, windows with missing
+    values are dropped, and y is the oldest `n_out` integers of each window.
+
+    ::
+
+        to_supervised(np.array([7, 3, 9, 1, 4]), n_in=3, n_out=2)
+
+        shifted   .  .  7       X   7 3 9      y   7 3
+                  .  7  3           3 9 1          3 9
+                  7  3  9           9 1 4          9 1
+                  3  9  1
+                  9  1  4
 
     Args:
         sequence: integers of shape [length].
-        n_in: integers in a row.
+        n_in: integers in a window.
         n_out: integers to echo, at most n_in.
-        keep_missing: keep rows with missing values, these as `MISSING`.
+        keep_missing: keep windows with missing values, these as `MISSING`.
 
     Returns:
         X of shape [samples, n_in] and y of shape [samples, n_out], where
@@ -101,6 +118,17 @@ def to_supervised(
 @dataclass(frozen=True)
 class Framing:
     """Which positions of a row are a sample's inputs, and which its targets.
+
+    ::
+
+        Framing.shifted(length=5, n_in=3, n_out=2)
+
+        row        7 3 9 1 4     position   0 1 2 3 4
+
+        sample     inputs        targets    the network sees    and answers
+        0          0 1 2         0 1        7 3 9               7 3
+        1          1 2 3         1 2        3 9 1               3 9
+        2          2 3 4         2 3        9 1 4               9 1
 
     Attributes:
         inputs: positions in the row, integers [samples, n_in].

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from echobench.core.rows import answers, check_supervised, draw
-from echobench.core.sequences import MISSING, Framing, Integers, Stream, stream
+from echobench.core.sequences import MISSING, Framing, Integers, stream
 from echobench.core.task import EchoTask, Recipe
 from echobench.core.training import fresh_rows
 from echobench.errors import DataError
@@ -26,12 +26,14 @@ class Four(EchoTask):
     n_in: int = 3
     spoilt: Any = None
 
-    def sample(self, rng: Stream, count: int) -> Integers:
+    def sample(self, rng: Any, count: int) -> Any:
+        """Draw rows as the tutorial's task does, and spoil them."""
         rows = super().sample(rng, count)
         return rows if self.spoilt is None else self.spoilt(rows)
 
 
-def spoilt(change: Any, **fields: Any) -> Four:
+def spoilt(change: Any, **fields: Any) -> Any:
+    """Return a task whose rows are spoilt, with other members in its class."""
     return type("Spoilt", (Four,), {"__annotations__": {}, **fields})(spoilt=change)
 
 

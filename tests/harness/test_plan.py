@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from echobench.errors import UsageError
 from echobench.harness.plan import Selection, plan
 from echobench.plugin.manager import Plugins
+from echobench.testing import check_task
 from echobench.trial.trial import ADDED_LATER, Trial, trial_key
 
 
@@ -158,6 +161,41 @@ def test_bad_requests_are_one_clear_line(
         planned(plugins, **selection)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("n_in", "recipe", "message"),
+    [
+        (3, "batch=7", "task 'short', closed recipe: expected a batch that divides the 23 samples "
+         "of a sequence: 1, 23; received batch=7"),
+        (4, "batch=23", "divides the 22 samples of a sequence: 1, 2, 11, 22; received batch=23"),
+        (3, "batch=23, learning_rate=float('nan')", "finite number; received learning_rate=nan"),
+    ],
+)  # fmt: skip # one line a case reads better
+def test_a_recipe_of_a_class_is_held_to_the_rules_of_the_command_line(
+    n_in: int, recipe: str, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "short.py").write_text(
+        f"""
+from echobench import EchoTask, Recipe, hookimpl
+
+class Short(EchoTask):
+    name = "short"
+    n_in: int = {n_in}
+    recipes = {{"closed": Recipe.model_construct(units=8, {recipe}, epochs=2, evaluate_every=1)}}
+
+@hookimpl
+def echobench_tasks():
+    return [Short]
+"""
+    )
+    with pytest.raises(UsageError, match=re.escape(message)):
+        planned(Plugins([tmp_path / "short.py"]), tasks=["short"], backends=["jax"])
+    results = {one.name: one for one in check_task("short", plugins=[tmp_path / "short.py"])}
+    assert results["recipes"].status == "failed"
+    assert message.partition("recipe: ")[2] in results["recipes"].found
+    assert results["oracle"].status == "passed"
+    assert results["network"].found == "fix recipes first"
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_a_trial_is_a_benchmark(folder: Path) -> None:
 
 EASY = """
 def test_easy(echo_benchmark):
-    easy = "short[n_in=1,symbols=2,evaluate_every=5]"
+    easy = "short[n_in=1,symbols=10,evaluate_every=2]"
     record = echo_benchmark(easy, backend="jax", plugin="short.py", epochs=5000)
     assert record.status == "reached"
 """
@@ -135,7 +135,7 @@ def test_a_trial_that_is_certified_says_that_it_ended_there(folder: Path) -> Non
     (text,) = re.findall(r"^certified in epoch (\d+), and timed up to there, of the 5,000", ended)
     epoch = int(text)
     assert f"test_short.py::test_easy: {ended}" in " ".join(done.stdout.split())
-    assert benchmark["stats"]["rounds"] == epoch // 5 - 1  # epochs 1 and 2 to 5 warm up
+    assert benchmark["stats"]["rounds"] == epoch // 2 - 1  # epochs 1 and 2 warm up
 
 
 @pytest.mark.parametrize(
