@@ -49,18 +49,14 @@ def check_data(task: Task) -> str:
     return f"int64 [count, {rows.shape[1]}], tokens {low} to {high} of {task.vocabulary}"
 
 
-def check_framing(task: Task) -> str:
-    """Check that the framing is one, and that its positions lie within a row."""
+def check_framing(task: Task, *, has_rows: bool) -> str:
+    """Check that the framing is one; and that its positions lie within a row, if there are rows."""
     try:
         framing = task.framing
     except ValueError as error:
         raise FaultError(str(error), "give integers of shape [samples, n]") from error
-    try:
-        length = task.row_length
-    except Exception:  # `data` reports it
-        length = None
-    if length:
-        check_positions(task, length)
+    if has_rows:
+        check_positions(task, task.row_length)
     (samples, n_in), n_out = framing.inputs.shape, framing.targets.shape[1]
     return f"{samples} samples, each of {n_in} input tokens and {n_out} target tokens"
 

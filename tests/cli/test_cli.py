@@ -77,9 +77,16 @@ class MidTraining(EchoTask):
             raise RuntimeError("tired of drawing")
         return super().sample(rng, count)
 
+class OutOfRange(EchoTask):
+    name = "out-of-range"
+    recipes = AtSampling.recipes
+
+    def sample(self, rng, count):
+        return super().sample(rng, count) + 1
+
 @hookimpl
 def echobench_tasks():
-    return [AtSampling, AtBuild, MidTraining]
+    return [AtSampling, AtBuild, MidTraining, OutOfRange]
 """
 
 
@@ -181,7 +188,7 @@ def test_a_task_that_breaks_is_a_row_and_the_matrix_goes_on(
     echobench: Command, rows: Rows, tmp_path: Path
 ) -> None:
     (tmp_path / "broken.py").write_text(BROKEN_TASKS)
-    tasks = ["at-build", "at-sampling", "mid-training", WILD]
+    tasks = ["at-build", "at-sampling", "mid-training", "out-of-range", WILD]
     chosen = [word for task in tasks for word in ("--task", task)]
     done = echobench(
         "run", "--backend", "jax", *chosen, "--plugin", "broken.py", "--max-epochs", "2", "--quick"
@@ -191,6 +198,11 @@ def test_a_task_that_breaks_is_a_row_and_the_matrix_goes_on(
         "at-build": ("failed", "ZeroDivisionError: no network today"),
         "at-sampling": ("failed", "OSError: the data are gone"),
         "mid-training": ("failed", "RuntimeError: tired of drawing"),
+        "out-of-range": (
+            "failed",
+            "sample gives tokens from 1 to 100; expected 0 to 99; see: echobench check task "
+            "out-of-range --plugin broken.py",
+        ),
         WILD.replace("1e30", "1e+30"): (
             "missed",
             "the loss is not a finite number in epoch 2",

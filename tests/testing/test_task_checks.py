@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from echobench.errors import UsageError
 from echobench.testing import CheckResult, assert_task, check_task
+from echobench.testing.data import TRAINED, number_of_rows
 from tests.conftest import Command
 from tests.test_public import FRAMEWORKS
 
@@ -38,12 +41,24 @@ def echobench_tasks():
 """
 
 
-def checked(folder: Path, body: str = "pass", top: str = "") -> dict[str, CheckResult]:
+def checked(
+    folder: Path, body: str = "pass", *, backend: str = "jax", selector: str = "short"
+) -> dict[str, CheckResult]:
     """Check a task that is well but for what is given; return findings by name."""
     path = folder / "short.py"
-    path.write_text(TASK.format(body=body.replace("\n", "\n    "), top=top))
-    found = check_task("short", backends=["jax"], plugins=[path])
+    path.write_text(TASK.format(body=body.replace("\n", "\n    "), top=""))
+    found = check_task(selector, backends=[backend], plugins=[path])
     return {finding.name: finding for finding in found}
+
+
+NEEDED = {
+    "answers": {"data", "framing"},
+    "chunks": {"data"},
+    "fresh rows": {"data"},
+    "oracle": {"data", "framing", "answers"},
+    "same data": {"recipes", "data", "framing"},
+}
+"""What each check needs; the others need nothing."""
 
 
 def failures(found: dict[str, CheckResult]) -> set[str]:
@@ -88,7 +103,7 @@ def failures(found: dict[str, CheckResult]) -> set[str]:
             "    rng = np.random.default_rng(0)\n"
             "    return super().sample(rng, count)",
             "fresh rows",
-            "evaluation rows are among 10,000 training rows",
+            "the streams 'train' of seed 0 and 'train' of seed 1 give the same 100 rows",
             "from the `rng` given to sample",
         ),
         (
@@ -104,21 +119,40 @@ def failures(found: dict[str, CheckResult]) -> set[str]:
             "    return Framing(np.arange(6)[:, None] + np.arange(3), np.full((6, 3), 8))",
             "framing",
             "framing.targets points to positions 8 to 8 of a row of 8",
-            "positions 0 to 7",
+            "make framing and sample agree",
+        ),
+        (
+            "@property\ndef framing(self):\n    return Framing([], [])",
+            "framing",
+            "framing.inputs: expected integers of shape [samples, n], one sample or more",
+            "of shape [samples, n]",
+        ),
+        (
+            "def sample(self, rng, count):\n"
+            "    return super().sample(rng, count)[:, : 8 - (count < 10)]",
+            "data",
+            "rows of 8 tokens, and then of 7",
+            "has_missing = True",
+        ),
+        (
+            "def expected(self, rows):\n    return super().expected(rows)[:, :, :2]",
+            "answers",
+            "expected gives answers of shape [20, 6, 2]; expected [20, 6, 3]",
+            "leave expected out",
         ),
         (
             "def supervised(self, row):\n    x, y = super().supervised(row)\n    return x, y + 1",
             "answers",
-            "do not give the same answers",
-            "leave expected and supervised out",
+            "supervised gives other answers than the framing: 18 of 18 tokens",
+            "leave supervised out",
         ),
         ("n_in: int = 3", "parameters", "n_in=-1 is accepted", "ge=1"),
         (
             "recipes: ClassVar[dict] = "
             "{'closed': Recipe(units=8, batch=4, epochs=2, evaluate_every=1)}",
             "recipes",
-            "batch=4 does not divide the 6 samples",
-            "choose one of 1, 2, 3, 6",
+            "divides the 6 samples of a sequence: 1, 2, 3, 6; received batch=4",
+            "values that its fields and the framing allow",
         ),
         (
             "recipes: ClassVar[dict] = "
@@ -138,13 +172,15 @@ def failures(found: dict[str, CheckResult]) -> set[str]:
 def test_what_numpy_can_tell(
     body: str, check: str, found: str, advice: str, tmp_path: Path
 ) -> None:
-    findings = checked(tmp_path, body)
+    findings = checked(tmp_path, body, backend="numpy")
     # Rows that are always the same are also other rows in parts.
     assert failures(findings) - {"chunks"} == {check} - {"chunks"}
     assert found in findings[check].found
     assert advice in findings[check].advice
-    workers = [f for name, f in findings.items() if name in {"network", "parity", "cost"}]
-    assert all(finding.status == "skipped" for finding in workers)
+    for name, needed in NEEDED.items():
+        skipped = findings[name].status == "skipped"
+        assert skipped == (check in needed), (name, findings[name])
+    assert findings["network"].status == "skipped"
 
 
 def test_a_task_that_imports_a_framework(tmp_path: Path, echobench: Command) -> None:
@@ -176,6 +212,81 @@ def test_answers_that_are_always_the_same(tmp_path: Path) -> None:
     assert "do not depend on its input" in found["shuffled answers"].found
     assert "always the same" in found["shuffled answers"].advice
     assert found["network"].status == "passed"
+
+
+NOISE = """
+def sample(self, rng, count):
+    return rng.integers(0, self.symbols, (count, 2 * self.length), dtype=np.int64)
+@property
+def framing(self):
+    echo = Framing.shifted(self.length, self.n_in, self.n_in)
+    return Framing(echo.inputs, self.length + echo.targets)
+def supervised(self, row):
+    return row[self.framing.inputs], row[self.framing.targets]
+""".strip()
+
+
+def test_random_answers_are_a_warning_where_inputs_come_again(tmp_path: Path) -> None:
+    found = checked(tmp_path, NOISE, backend="numpy", selector="short[symbols=5]")
+    assert failures(found) == set()
+    assert found["oracle"].status == "warning"
+    assert "do not follow from the inputs: of " in found["oracle"].found
+    assert found["fresh rows"].status == "passed"  # 5 to the power of 16 rows
+
+
+def test_random_answers_to_inputs_that_never_come_again_are_a_warning(tmp_path: Path) -> None:
+    found = checked(tmp_path, NOISE, selector="short[n_in=6]")
+    assert failures(found) == set()
+    assert [name for name, one in found.items() if one.status == "warning"] == ["learning"]
+    assert "no more than by always giving the most frequent answer, 1." in found["learning"].found
+
+
+def test_a_small_task_passes_with_a_warning_that_hides_no_other_check(
+    tmp_path: Path, echobench: Command
+) -> None:
+    (tmp_path / "short.py").write_text(TASK.format(body="pass", top=""))
+    small = ("short[symbols=2,length=4]", "--plugin", "short.py", "--backend", "jax")
+    done = echobench("check", "task", *small, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = {f["name"]: f for f in json.loads(done.stdout)}
+    assert found["fresh rows"]["status"] == "warning"
+    assert "of 16 different rows, 3,000 of 3,000" in found["fresh rows"]["found"]
+    assert "rng.for_training" in found["fresh rows"]["advice"]
+    assert {f["status"] for name, f in found.items() if name != "fresh rows"} == {"passed"}
+
+
+def test_rows_for_training_and_for_evaluation_are_no_small_task(tmp_path: Path) -> None:
+    body = """
+def sample(self, rng, count):
+    rows = np.arange(40).repeat(8).reshape(40, 8) + np.arange(8)
+    return (rows[:30] if rng.for_training else rows[30:])[rng.integers(0, len(rows) - 30, count)]
+""".strip()
+    found = checked(tmp_path, body.replace("len(rows) - 30", "10"), backend="numpy")
+    assert found["fresh rows"].status == "passed"
+    assert "no evaluation row is among 10,000 training rows, all 10" in found["fresh rows"].found
+
+
+@pytest.mark.parametrize("size", [8, 300, 10_000, 200_000])
+def test_the_number_of_rows_is_estimated_from_those_that_come_again(size: int) -> None:
+    drawn = np.random.default_rng(size).integers(0, size, TRAINED)
+    found, is_exact = number_of_rows(Counter(drawn.tolist()).values())
+    assert is_exact == (size < 1000)
+    assert found == pytest.approx(size, rel=0 if is_exact else 0.15)
+    # Of rows that are not equally likely it is a lower bound.
+    odd = np.where(drawn % 2 == 0, drawn // 100, drawn)
+    assert number_of_rows(Counter(odd.tolist()).values())[0] <= 1.1 * size
+
+
+def test_what_cannot_be_made_at_all_is_a_failed_check(tmp_path: Path) -> None:
+    path = tmp_path / "bare.py"
+    path.write_text(
+        "from echobench import Task, hookimpl\n\nclass Bare(Task):\n    name = 'bare'\n\n"
+        "@hookimpl\ndef echobench_tasks():\n    return [Bare]\n"
+    )
+    found = {one.name: one for one in check_task("bare", backends=["numpy"], plugins=[path])}
+    assert failures(found) >= {"recipes"}
+    assert "abstract class Bare" in found["recipes"].found
+    assert found["cost"].found == "fix recipes first"
 
 
 def test_a_network_of_the_wrong_shape(tmp_path: Path) -> None:
