@@ -65,6 +65,10 @@ def test_a_limit_that_cannot_be_decided_is_exit_code_4(echobench: Command) -> No
     done = echobench("compare", *sides, *limit)
     assert done.returncode == 4, done.stderr
     undecided = [line for line in done.stderr.splitlines() if line.startswith("undecided: ")]
+    assert (
+        done.stdout.count("not shown: too few pairs of trials for an interval, which takes 6") == 1
+    )
+    assert "each is a 95% interval" not in done.stdout
     assert len(undecided) == 12  # two tasks, three backends, two divisions: three seeds each
     why = "whole torch closed seconds_per_update: 3 pairs, too few for an interval, which takes 6"
     assert f"undecided: {why}" in undecided
