@@ -103,10 +103,13 @@ class Results:
         self._by_name: dict[str, CheckResult] = {}
 
     def run(self, name: str, check: Callable[[], str], *, needs: Iterable[str] = ()) -> None:
-        """Make a check, or skip it if one that it needs failed or was skipped."""
+        """Make a check, or skip it if one that it needs failed, or was skipped itself."""
         missing = [need for need in needs if not self.holds(need)]
         if missing:
+            first = self._by_name.get(missing[0])
             why = f"fix {', '.join(missing)} first"
+            if first is not None and first.status == "skipped":
+                why = first.found
             self._by_name[name] = CheckResult(name=name, status="skipped", found=why)
         else:
             self._by_name[name] = run_check(name, check)
