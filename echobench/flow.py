@@ -27,7 +27,7 @@ from echobench.store.progress_log import ProgressLog
 from echobench.text import say
 from echobench.trial.job import JobOptions
 from echobench.trial.record import COUNTED, Machine, Record, latest
-from echobench.trial.selectors import explained, parsed
+from echobench.trial.selectors import explained, parsed, why_incomplete
 from echobench.trial.trial import Trial
 
 if TYPE_CHECKING:
@@ -271,6 +271,13 @@ class Session:
         }
         if others:
             say(f"{len(others)} of {len(trials)} trials were run by other processes")
+        missing = asked - others.keys()
+        if missing and not self.is_out_of_time:
+            say(
+                f"{len(missing)} of {len(trials)} trials were not run: executor "
+                f"{self.executor.name!r} ended without their records; the same command runs them"
+            )
+            self.failed = True
         self.failed |= any(finished.values()) or any(others.values())
 
     def _say_what_done_trials_lack(self, done: list[Trial]) -> None:
@@ -369,7 +376,8 @@ def make_executor(selector: str, address: str | None, plugins: Plugins) -> Execu
         UsageError: no such executor or parameter, or a module that it requires is missing.
     """
     name, values = parsed("--executor", selector)
-    kind = plugins.executors[name].value
+    provided = plugins.executors[name]
+    kind = provided.value
     if address is not None:
         if "address" not in kind.model_fields:
             raise UsageError(f"--address: executor {name!r} is reached without one")
@@ -377,11 +385,14 @@ def make_executor(selector: str, address: str | None, plugins: Plugins) -> Execu
     for key in values:
         if key not in kind.model_fields:
             raise UnknownNameError(f"parameter of executor {name!r}:", key, kind.model_fields)
-    missing = plugins.executors[name].call(lambda one: why_missing(one.requires, one.extra))
+    missing = provided.call(lambda one: why_missing(one.requires, one.extra))
     if missing is not None:
         raise UsageError(f"--executor {name}: {missing}")
+    incomplete = why_incomplete("--executor", name, kind, values)
+    if incomplete is not None:
+        raise UsageError(f"executor {name} {incomplete}{provided.source.option}")
     try:
-        return plugins.executors[name].call(lambda one: one.model_validate(values))
+        return provided.call(lambda one: one.model_validate(values))
     except ValidationError as error:
         raise UsageError(f"--executor {selector}: {explained(error)}") from error
 

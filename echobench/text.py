@@ -47,6 +47,14 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
 
+def percent(share: float) -> str:
+    """Return a share as a percentage of four digits, and of as many as it takes to be no 100%."""
+    digits = 4
+    while share < 1 and float(text := f"{share * 100:.{digits}g}") == 100 and digits < 17:
+        digits += 1
+    return f"{text}%" if share < 1 else f"{share * 100:.4g}%"
+
+
 def spreadsheet(text: str) -> str:
     """Return text for a cell of CSV: one line, with an apostrophe before what may be a formula."""
     return FORMULA.sub(r"\1\2'", plain(text))

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from echobench.text import file_name, markdown, plain, say, spreadsheet
+from echobench.text import file_name, markdown, percent, plain, say, spreadsheet
 from tests.hostile import BROKEN, KINDS, SPOKEN, STEERING
 
 ALL = [*SPOKEN, *BROKEN]
@@ -105,3 +105,12 @@ def test_a_file_of_every_hostile_name_lies_in_its_folder(tmp_path: Path) -> None
 def test_the_list_has_what_it_says() -> None:
     assert len(KINDS) == 14
     assert len(set(SPOKEN)) == len(SPOKEN) > 180
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(1.0, "100%"), (0.0390481, "3.905%"), (0.5, "50%"), (0.999996, "99.9996%"),
+     (1 - 1e-9, "99.9999999%"), (0.0, "0%")],
+)  # fmt: skip # each beside its text
+def test_only_what_is_all_is_100_percent(share: float, text: str) -> None:
+    assert percent(share) == text

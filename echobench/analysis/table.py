@@ -20,6 +20,7 @@ from echobench.analysis.statistics import Estimate, Floats, censored_median
 from echobench.analysis.twins import labels
 from echobench.core.target import exact_interval
 from echobench.errors import UnknownNameError
+from echobench.text import percent
 from echobench.trial.cell import Cell
 
 GROUP_BY = ("task", "division")
@@ -83,13 +84,17 @@ class Column(NamedTuple):
 
     Attributes:
         field: of the frame, or one that a trial may miss (`METRICS`), in its own unit.
-        form: how a figure is printed.
+        form: how a figure is printed; `%` for a share (`percent`).
         factor: from the field's unit to the printed one.
     """
 
     field: str
     form: str
     factor: float = 1.0
+
+    def printed(self, value: float) -> str:
+        """Return a figure, in the field's unit, as text."""
+        return percent(value) if self.form == "%" else self.form.format(value * self.factor)
 
 
 COLUMNS = {
@@ -99,8 +104,8 @@ COLUMNS = {
     UPDATE: Column("seconds_per_update", "{:.3g}", 1e3),
     "sequences/s": Column("sequences_per_s", "{:,.0f}"),
     "epochs": Column("epochs", "{:,.0f}"),
-    "accuracy": Column("accuracy", "{:.4g}%", 100),
-    "exact match": Column("exact_match", "{:.4g}%", 100),
+    "accuracy": Column("accuracy", "%", 100),
+    "exact match": Column("exact_match", "%", 100),
     "error bound": Column("error_bound", "{:.1e}"),
     "of limit": Column("limit_fraction", "{:.2g}%", 100),
     "compile": Column("compile_s", "{:.1f} s"),
@@ -176,7 +181,7 @@ def _text(found: Estimate, known: Floats, column: Column) -> str:
     def end(value: float | None) -> str:
         beyond = "> " if value is None else ""
         value = known.max() if value is None else value
-        return beyond + column.form.format(value * column.factor)
+        return beyond + column.printed(value)
 
     middle, low, high = map(end, found[:3])
     if found.low is None or middle == low == high:

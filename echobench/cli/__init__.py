@@ -11,7 +11,8 @@ from __future__ import annotations
 import errno
 import sys
 import traceback
-from typing import Any
+from collections.abc import Iterable
+from typing import Annotated, Any
 
 import typer
 
@@ -36,8 +37,9 @@ from echobench.cli import (
     tune,
     validate,
 )
+from echobench.core.versions import module_version
 from echobench.errors import EchobenchError, PluginError, UsageError
-from echobench.plugin.failures import message_of, module_of, one_line
+from echobench.plugin.failures import fault_of_plugin, message_of, module_of, one_line
 from echobench.text import say
 
 INTERRUPTED = 130
@@ -52,19 +54,34 @@ _CLICK_EXCEPTION = typer.BadParameter.__mro__[2]
 class _Verbs(typer.core.TyperGroup):
     """The verbs, each of which ends by itself and not because a plugin's code ends it."""
 
+    def get_params(self, ctx: Any) -> list[Any]:
+        """Return the options that stand before a verb."""
+        return _without_types(super().get_params(ctx))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a verb, whose help gives no type for an option without a value."""
+        command = super().get_command(ctx, cmd_name)
+        for one in (command, *getattr(command, "commands", {}).values()):
+            _without_types(one.get_params(ctx) if one else ())
+        return command
+
     def invoke(self, ctx: Any) -> object:
         """Run a verb.
 
         Raises:
-            PluginError: something else ends the process, as sys.exit, `typer.Exit` and a
-                KeyboardInterrupt without a signal do; with any of them a gate could succeed.
+            PluginError: a plugin's code raises an exception that nothing contains, or something
+                else ends the process, as sys.exit, `typer.Exit` and a KeyboardInterrupt without
+                a signal do; with any of them a gate could succeed.
         """
         try:
             return super().invoke(ctx)
         except BaseException as error:
             ends = (typer.Exit, typer.Abort, _CLICK_EXCEPTION)
             if isinstance(error, Exception) and not isinstance(error, ends):
-                raise
+                fault = None if isinstance(error, EchobenchError) else fault_of_plugin(error)
+                if fault is None:
+                    raise
+                raise PluginError(fault) from error
             interrupts.pass_on(error)
             frames = [
                 (frame, line)
@@ -81,6 +98,15 @@ class _Verbs(typer.core.TyperGroup):
             ) from error
 
 
+def _without_types(options: Iterable[Any]) -> list[Any]:
+    """Return options; of those that are flags the help says no `<bool>`."""
+    options = list(options)
+    for option in options:
+        if getattr(option, "is_flag", False):
+            option.metavar = ""
+    return options
+
+
 app = typer.Typer(
     cls=_Verbs,
     help="How fast, and how surely, does each deep-learning backend teach a network to echo?",
@@ -90,6 +116,26 @@ app = typer.Typer(
     # Rich's own markup would take `NAME[key=value]` for a style, and drop it.
     rich_markup_mode="markdown",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"echobench {module_version('echobench')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version, and exit", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Take the options that stand before a verb; without a docstring of its own in the help."""
+
+
 # `echobench --help` and docs/commands.md list the verbs under these headings.
 MEASURE = "Measure"
 RESULTS = "See results"

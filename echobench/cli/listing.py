@@ -19,7 +19,8 @@ def list_plugins(
     from rich.table import Table
 
     from echobench.core.backend import why_missing
-    from echobench.plugin.manager import Plugins, Provided
+    from echobench.plugin.catalog import Provided
+    from echobench.plugin.manager import Plugins
     from echobench.present.terminal import line_of
 
     plugins = Plugins(plugin or [])
@@ -28,9 +29,9 @@ def list_plugins(
         rows.append(("task", name, True, _summary(task.value), task.distribution))
     for name, backend in sorted(plugins.backends.items()):
         try:
-            reason = backend.call(lambda value: value.why_unavailable())
-            versions = backend.call(lambda value: value.versions())
-            trains = backend.call(lambda value: value.trains)
+            reason = backend.ask("why_unavailable", str | None)
+            versions = backend.ask("versions", dict[str, str])
+            trains = backend.ask("trains", bool)
         except PluginError as error:
             reason, versions, trains = str(error), {}, True
         about = ", ".join(f"{k} {v}" for k, v in versions.items())

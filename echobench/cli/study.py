@@ -70,16 +70,18 @@ def study(
         ),
         options.command_line(),
     )
-    asked = session.plugins.studies[name].value
+    provided = session.plugins.studies[name]
+    asked = provided.value
+    limit = "--timeout" if timeout else f"{provided.what}: timeout"
     selection = Selection(
         backends=backend or [asked.backend],
         seeds=asked.seeds if seeds is None else seeds,
         threads=most_threads(smt) if threads is None else threads,
         smt=smt,
-        timeout_s=options.seconds_of("--timeout", asked.timeout if timeout is None else timeout),
+        timeout_s=options.seconds_of(limit, asked.timeout if timeout is None else timeout),
         environment=options.variables_of(env),
     )
-    planned = plan_study(asked, selection, session.plugins)
+    planned = provided.call(lambda _: plan_study(asked, selection, session.plugins))
     if table_only:
         found = latest(session.store.load())
     else:

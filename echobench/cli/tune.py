@@ -124,6 +124,7 @@ def tune(
 def _print(search: Search, tried: list[Candidate], form: options.Format) -> None:
     """Print the best few, and the best one ready to run and to commit."""
     from echobench.harness.search_space import SEARCHED
+    from echobench.plugin.files import option_of
     from echobench.present.table import candidate_rows, seconds_text, written
     from echobench.present.terminal import drawn
     from echobench.store.search_log import best
@@ -152,7 +153,7 @@ def _print(search: Search, tried: list[Candidate], form: options.Format) -> None
     print(
         f"\nechobench run --backend {trial.backend} --engine {trial.engine} "
         f"--division {search.division} --seeds {len(search.trials)} {''.join(given)}"
-        f"--task '{search.label(found.recipe)}'"
+        f"--task '{search.label(found.recipe)}'{option_of(trial.plugins)}"
     )
     print(f"\n{toml(search.name, found, told)}")
 

@@ -19,6 +19,7 @@ from echobench.core.backend import Backend
 from echobench.harness import judging, process, validation
 from echobench.machine import calibration, facts, privacy
 from echobench.machine.cores import reserved_cores, why_too_many
+from echobench.plugin.failures import located
 from echobench.text import say
 from echobench.trial.job import ATTEMPT, Failure, Job, Progress, Report, Result
 from echobench.trial.record import Record
@@ -126,10 +127,14 @@ def own_cores(job: Job, report: Report) -> Iterator[Job]:
 def _why_not(job: Job, backend: Backend) -> tuple[str, str] | None:
     """Return the status and the reason of a job that cannot run here; None if it can."""
     predicts = job.kind in {"predict", "echo"}
-    unsupported = backend.why_no_prediction() if predicts else backend.why_no_training()
+    try:
+        unsupported = backend.why_no_prediction() if predicts else backend.why_no_training()
+        unavailable = backend.why_unavailable()
+    except BaseException as error:  # a plugin's code may raise anything
+        interrupts.pass_on(error)
+        return "failed", located(error, type(backend).__module__, backend)
     if unsupported is not None:
         return "unsupported", unsupported
-    unavailable = backend.why_unavailable()
     if unavailable is not None:
         return "unavailable", unavailable
     lacking = _too_many(job)

@@ -14,13 +14,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from echobench import interrupts
-from echobench.errors import JobLostError, StorageError
+from echobench.errors import EchobenchError, JobLostError, StorageError
 from echobench.harness import launch, validation
+from echobench.harness.executing import Contained, connected
 from echobench.harness.references import References
 from echobench.harness.saved_networks import describe_result
 from echobench.harness.sharing import Share
 from echobench.plugin.files import file_of
-from echobench.plugin.interfaces import LOCAL, Connection, Executor, Site
+from echobench.plugin.interfaces import LOCAL, Executor, Site
 from echobench.plugin.manager import Plugins
 from echobench.store.folder import Store
 from echobench.store.locks import FolderLocks
@@ -39,7 +40,7 @@ MOST_LOSSES = 3
 Progressed = Callable[[Trial, Progress], None]
 
 
-class _NotStartedError(Exception):
+class _NotStartedError(EchobenchError):
     """A job waits for cores, and may not start any more: the run has ended, or its budget."""
 
 
@@ -231,7 +232,7 @@ def _executed(
         return
     if first is None:
         return
-    with executor.connect(first, site) as connection:
+    with connected(executor, first, site) as connection:
         if not executor.local:
             interrupts.catch()  # a cluster's library may have set handlers of its own
         under_way: dict[Any, _UnderWay] = {}
@@ -244,7 +245,8 @@ def _executed(
             start(_UnderWay(first))
             exhausted = False
             while under_way or not exhausted:
-                while not exhausted and len(under_way) < connection.room():
+                # One is under way whatever the executor says, or the run would never end.
+                while not exhausted and (not under_way or len(under_way) < connection.room()):
                     try:
                         following = next(jobs)
                     except (StopIteration, _NotStartedError):
@@ -261,7 +263,7 @@ def _executed(
                         continue
                     if records is None:
                         again = Progress(phase=f"{ATTEMPT} {len(ended.losses) + 1}")
-                        site.report(ended.job.trial, again)
+                        site.progressed(ended.job.trial, again)
                         start(ended)
                     else:
                         yield ended.job, records
@@ -278,7 +280,7 @@ class _UnderWay:
     job: Job
     losses: list[str] = field(default_factory=list)
 
-    def records(self, connection: Connection, handle: Any) -> list[Record] | None:
+    def records(self, connection: Contained, handle: Any) -> list[Record] | None:
         """Return the job's records; None where it was lost and is to start again."""
         try:
             records = connection.records(handle)

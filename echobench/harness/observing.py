@@ -9,7 +9,7 @@ from pathlib import Path
 
 from echobench import interrupts
 from echobench.harness.matrix import Watcher
-from echobench.plugin.failures import one_line
+from echobench.plugin.failures import located
 from echobench.plugin.interfaces import Observer
 from echobench.text import say
 from echobench.trial.job import Progress
@@ -37,7 +37,8 @@ def observed(watcher: Watcher, observers: Sequence[Observer], results: Path) -> 
                 interrupts.pass_on(error)
                 # Not remove(): it compares, and an observer's __eq__ is its own code.
                 working[:] = [other for other in working if other is not observer]
-                say(f"observer {_name_of(observer)} is left out from here on: {one_line(error)}")
+                why = located(error, type(observer).__module__, observer)
+                say(f"observer {_name_of(observer)} is left out from here on: {why}")
 
     def start(trials: Sequence[Trial]) -> None:
         epochs.pop(trials[0].key, None)

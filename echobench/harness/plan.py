@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -10,13 +14,24 @@ from pydantic import BaseModel, ValidationError
 
 from echobench.core.backend import Backend
 from echobench.core.experiment import updates_per_epoch
+from echobench.core.sequences import Framing
 from echobench.core.task import Recipe, Task
 from echobench.core.versions import module_version
 from echobench.errors import UnknownNameError, UsageError
 from echobench.machine import privacy
-from echobench.plugin.manager import Plugins, Provided
+from echobench.plugin.catalog import Provided
+from echobench.plugin.failures import message_of, place_of
+from echobench.plugin.manager import Plugins
+from echobench.text import say
 from echobench.trial.cell import StoredTrial
-from echobench.trial.selectors import default_recipe, division_of, explained, label, parsed
+from echobench.trial.selectors import (
+    default_recipe,
+    division_of,
+    explained,
+    label,
+    parsed,
+    why_incomplete,
+)
 from echobench.trial.trial import (
     BOUND,
     BUDGET,
@@ -113,31 +128,23 @@ def plan(selection: Selection, plugins: Plugins) -> list[Trial]:
         raise UsageError("--replicates and --cache: expected one of them")
     if selection.replicates and selection.devices > 1:
         raise UsageError("--devices and --replicates: expected one of them")
-    training = sorted(name for name, it in plugins.backends.items() if it.value.trains)
-    backends = [plugins.backends[name] for name in selection.backends or training]
-    selectors = selection.tasks or sorted(plugins.tasks)
-    tasks = [
-        (division, *resolve(selector, division, plugins))
-        for selector in selectors
-        for division in _unique(selection.divisions)
-    ]
+    tasks, backends = _tasks(selection, plugins), _backends(selection, plugins)
     cells = [
-        (repeat, division, provided, task, recipe, backend, engine)
-        for division, provided, task, recipe in tasks
+        (repeat, asked, backend, engine)
+        for asked in tasks
         for backend in backends
-        for engine in _engines(selection, backend.value)
+        for engine in _engines(selection, backend)
         for repeat in range(selection.repeats)
     ]
-    for _, division, _, task, recipe, backend, _ in cells if selection.environment else ():
-        _check_variables_of(selection, division_of(task, recipe, division), backend)
-    for _, _, task, recipe in tasks:
-        samples = recipe.batch * recipe.sequences
+    for _, asked, backend, _ in cells if selection.environment else ():
+        _check_variables_of(selection, asked.division, backend)
+    for asked in tasks:
+        samples = asked.recipe.batch * asked.recipe.sequences
         if samples % selection.devices:
             raise UsageError(
                 f"--devices {selection.devices}: expected a divisor of the {samples} samples in an "
-                f"update of {task.name}; see its batch and sequences"
+                f"update of {asked.task.name}; see its batch and sequences"
             )
-    # Once a cell, since versions and sources are read from files.
     firsts = [_trial(selection, 0, *cell) for cell in cells]
     keys = [trial.key for trial in firsts]
     trials = []
@@ -149,13 +156,124 @@ def plan(selection: Selection, plugins: Plugins) -> list[Trial]:
     return trials
 
 
-def _engines(selection: Selection, backend: Backend) -> list[str]:
+@dataclass(frozen=True)
+class _Asked:
+    """A task that is asked for, and all that its plugin's code says of it.
+
+    Attributes:
+        provided: the plugin's class.
+        task, recipe: in the division that is asked for.
+        division: the one in which the recipe counts.
+        label: as `--task` takes it.
+        source, task_source: the task's version, and the digest of its plugin.
+    """
+
+    provided: Provided[type[Task]]
+    task: Task
+    recipe: Recipe
+    division: str
+    label: str
+    source: str
+    task_source: str
+
+    @classmethod
+    def of(cls, selector: str, division: str, plugins: Plugins) -> _Asked:
+        """Ask the plugin, once for all cells: versions and sources are read from files."""
+        provided, task, recipe = resolve(selector, division, plugins)
+        provided.ask("parameters", dict[str, Any], of=task)
+        return cls(
+            provided,
+            task,
+            recipe,
+            provided.call(lambda _: division_of(task, recipe, division)),
+            provided.call(lambda _: label(task, recipe, division)),
+            provided.ask("source_hash", str, of=task),
+            provided.digest(),
+        )
+
+
+def _tasks(selection: Selection, plugins: Plugins) -> list[_Asked]:
+    """Return the tasks that are asked for; of all, those that can run, and say why others cannot.
+
+    Raises:
+        UsageError: one that is named cannot run, or none can.
+    """
+    divisions = _unique(selection.divisions)
+    if selection.tasks:
+        return [_Asked.of(task, one, plugins) for task in selection.tasks for one in divisions]
+    tasks = []
+    for name in sorted(plugins.tasks):
+        for division in divisions:
+            with _left_out():
+                tasks.append(_Asked.of(name, division, plugins))
+    if not tasks:
+        raise UsageError("--task: expected a task that can run; received none")
+    return tasks
+
+
+@dataclass(frozen=True)
+class _Trains:
+    """A backend that is asked for, and all that its plugin's code says of it."""
+
+    provided: Provided[Backend]
+    engines: Sequence[str]
+    versions: dict[str, str]
+    variables: frozenset[str]
+    source: str
+
+    @classmethod
+    def of(cls, provided: Provided[Backend], device: str, threads: int) -> _Trains:
+        """Ask the plugin, once for all cells; what a run asks later, it answers now."""
+        provided.ask("why_unavailable", str | None)
+        provided.ask("why_no_training", str | None)
+        provided.ask("keras_backend", str)
+        engines = provided.ask("engines", Sequence[str])
+        if not engines:
+            raise provided.fault("expected `engines` to name one at least; received none")
+        return cls(
+            provided,
+            engines,
+            provided.ask("versions", dict[str, str]),
+            frozenset(provided.ask("environment", dict[str, str], device, threads))
+            | frozenset(provided.ask("cache_environment", dict[str, str], "folder")),
+            provided.digest(),
+        )
+
+
+def _backends(selection: Selection, plugins: Plugins) -> list[_Trains]:
+    """Return the backends that are asked for; of all, those that can plan, as `_tasks` does."""
+    how = selection.device, selection.threads
+    if selection.backends:
+        return [_Trains.of(plugins.backends[name], *how) for name in selection.backends]
+    backends = []
+    for _, provided in sorted(plugins.backends.items()):
+        with _left_out():
+            if provided.ask("trains", bool):
+                backends.append(_Trains.of(provided, *how))
+    return backends
+
+
+@contextmanager
+def _left_out() -> Iterator[None]:
+    """Say that something is left out which nobody named and which cannot run."""
+    try:
+        yield
+    except UsageError as error:
+        _say_once(f"left out: {message_of(error)}")
+
+
+_say_once = functools.cache(say)
+"""A plan is made several times."""
+
+
+def _engines(selection: Selection, backend: _Trains) -> list[str]:
     """Return the engines asked for that a backend has; its usual one where none is named."""
+    name = backend.provided.value.name
     wanted = _unique(selection.engines or backend.engines[:1])
     engines = [engine for engine in wanted if engine in backend.engines]
-    if not engines and backend.name in selection.backends:
+    if not engines and name in selection.backends:
         raise UsageError(
-            f"backend {backend.name!r} has no engine {' or '.join(map(repr, wanted))}; "
+            f"backend {name!r} has no engine {' or '.join(map(repr, wanted))}; "
             f"it has {', '.join(backend.engines)}"
         )
     return engines
@@ -177,14 +295,26 @@ def resolve(
     for key in values:
         if key not in {*kind.model_fields, *Recipe.model_fields}:
             known = [*kind.model_fields, *Recipe.model_fields]
-            raise UnknownNameError(f"parameter of task {kind.name!r}:", key, known)
+            raise UnknownNameError(f"parameter of {provided.what}:", key, known)
+    parameters = {k: v for k, v in values.items() if k in kind.model_fields}
+    changes = {k: v for k, v in values.items() if k in Recipe.model_fields}
+    incomplete = why_incomplete("--task", name, kind, values)
+    if incomplete is not None:
+        raise UsageError(f"task {name} {incomplete}{provided.source.option}")
     try:
-        parameters = {k: v for k, v in values.items() if k in kind.model_fields}
         task = provided.call(lambda kind: kind.model_validate(parameters))
-        changes = {k: v for k, v in values.items() if k in Recipe.model_fields}
-        default = provided.call(lambda _: default_recipe(task, division))
-        if default is None:
-            raise UsageError(f"task {kind.name!r} has no {division} recipe")
+    except ValidationError as error:
+        if not parameters:
+            raise provided.fault(f"{place_of(kind)}its defaults: {explained(error)}") from error
+        raise UsageError(f"--task {selector}: {explained(error)}") from error
+    provided.ask("framing", Framing, of=task)
+    if provided.ask("recipe", Recipe | None, division, of=task) is None:
+        others = [one for one in DIVISIONS if provided.ask("recipe", Recipe | None, one, of=task)]
+        hint = f"; it has: --division {others[0]}" if others else ""
+        raise UsageError(f"task {name} has no {division} recipe{hint}")
+    default = provided.call(lambda _: default_recipe(task, division))
+    assert default is not None  # it has a recipe
+    try:
         recipe = Recipe.model_validate({**default.model_dump(), **changes})
     except ValidationError as error:
         raise UsageError(f"--task {selector}: {explained(error)}") from error
@@ -197,25 +327,17 @@ def resolve(
 
 
 def _trial(
-    selection: Selection,
-    seed: int,
-    repeat: int,
-    division: str,
-    provided: Provided[type[Task]],
-    task: Task,
-    recipe: Recipe,
-    backend: Provided[Backend],
-    engine: str,
+    selection: Selection, seed: int, repeat: int, asked: _Asked, backend: _Trains, engine: str
 ) -> Trial:
-    quick = selection.quick
+    quick, recipe = selection.quick, asked.recipe
     trial = Trial(
-        task=task.name,
-        parameters=task.parameters(),
-        label=label(task, recipe, division),
-        plugins=sorted({provided.plugin, backend.plugin}),
-        backend=backend.value.name,
+        task=asked.task.name,
+        parameters=asked.task.parameters(),
+        label=asked.label,
+        plugins=sorted({asked.provided.plugin, backend.provided.plugin}),
+        backend=backend.provided.value.name,
         engine=engine,
-        division=division_of(task, recipe, division),
+        division=asked.division,
         device=selection.device,
         threads=selection.threads,
         seed=seed,
@@ -231,10 +353,10 @@ def _trial(
         devices=selection.devices,
         smt=selection.smt,
         environment=dict(sorted(selection.environment.items())),
-        versions={"echobench": module_version("echobench"), **backend.call(lambda b: b.versions())},
-        source=provided.call(lambda _: task.source_hash()),
-        task_source=provided.digest(),
-        backend_source=backend.digest(),
+        versions={"echobench": module_version("echobench"), **backend.versions},
+        source=asked.source,
+        task_source=asked.task_source,
+        backend_source=backend.source,
     )
     try:
         StoredTrial.of(trial)
@@ -260,15 +382,12 @@ def check_variables(variables: Mapping[str, str]) -> None:
             )
 
 
-def _check_variables_of(selection: Selection, division: str, backend: Provided[Backend]) -> None:
+def _check_variables_of(selection: Selection, division: str, backend: _Trains) -> None:
     """Raise UsageError where a backend sets a variable itself, or the closed division has none."""
-    own = {
-        *backend.call(lambda b: b.environment(selection.device, selection.threads)),
-        *backend.call(lambda b: b.cache_environment("folder")),
-    }
     for name in selection.environment:
-        if name in own:
-            raise UsageError(f"--env {name}: backend {backend.value.name!r} sets it itself")
+        if name in backend.variables:
+            backend_name = backend.provided.value.name
+            raise UsageError(f"--env {name}: backend {backend_name!r} sets it itself")
     refused = uncommon(selection.environment) if division == "closed" else []
     if refused:
         raise UsageError(

@@ -21,7 +21,8 @@ from echobench.harness import launch, validation
 from echobench.harness.plan import check_device
 from echobench.harness.saved_networks import SavedNetwork
 from echobench.machine.cores import check_threads
-from echobench.plugin.manager import Plugins, Provided
+from echobench.plugin.catalog import Provided
+from echobench.plugin.manager import Plugins
 from echobench.store.folder import Store
 from echobench.text import file_name
 from echobench.trial.cell import StoredTrial

@@ -15,7 +15,8 @@ from echobench.core.backend import Backend
 from echobench.core.training import TakenFingerprint
 from echobench.harness import launch
 from echobench.harness.sharing import POLL_S
-from echobench.plugin.manager import Plugins, Provided
+from echobench.plugin.catalog import Provided
+from echobench.plugin.manager import Plugins
 from echobench.store.folder import Store, replace_file
 from echobench.store.locks import FolderLocks
 from echobench.trial.job import Job, Reference, Report

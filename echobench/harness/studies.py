@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from echobench.analysis.table import summary
+from echobench.errors import UsageError
 from echobench.harness.plan import Selection, plan, resolve
+from echobench.plugin.failures import message_of
 from echobench.plugin.interfaces import Study, Variant
 from echobench.plugin.manager import Plugins
 from echobench.trial.cell import Cell, StoredTrial
@@ -36,11 +38,18 @@ def plan_study(study: Study, selection: Selection, plugins: Plugins) -> dict[str
     Args:
         study: what is asked.
         selection: backends, seeds, limits; its tasks and divisions are the study's.
-        plugins: where tasks and backends come from.
+        plugins: where tasks and backends come from, and the study, if it is a plugin's.
 
     Raises:
         UsageError: a variant names what is not or cannot be.
     """
+    of_plugin = plugins.studies.get(study.name)
+    for variant in study.variants:
+        try:
+            resolve(variant.task, variant.division, plugins)
+        except UsageError as error:
+            reason = f"variant {variant.label!r}: {message_of(error)}"
+            raise (of_plugin.fault if of_plugin else UsageError)(reason) from error
     return {variant.label: _trials(variant, selection, plugins) for variant in study.variants}
 
 

@@ -12,8 +12,9 @@ import hashlib
 import importlib
 import importlib.util
 import re
+import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -32,6 +33,12 @@ def file_of(plugin: str) -> Path | None:
     """Return the file of a plugin (`Provided.plugin`); None for an entry point."""
     path = plugin.removeprefix(FILE_PREFIX)
     return None if path == plugin else Path(path)
+
+
+def option_of(plugins: Iterable[str]) -> str:
+    """Return the options that load these plugins, each after a space; none for installed ones."""
+    files = filter(None, map(file_of, plugins))
+    return "".join(f" --plugin {shlex.quote(str(file))}" for file in files)
 
 
 class Digested(Protocol):

@@ -26,12 +26,12 @@ class Site:
 
     Attributes:
         run_here: runs a job on this machine and returns the record of each trial.
-        report: called with a trial and its progress.
+        progressed: called with a trial and its progress.
         folder: the results folder, for files of the executor's own.
     """
 
     run_here: Callable[[Job], list[Record]]
-    report: Callable[[Trial, Progress], None]
+    progressed: Callable[[Trial, Progress], None]
     folder: Path
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 
 from echobench.errors import UsageError
+from echobench.plugin.catalog import why_no_name
 from echobench.plugin.manager import Plugins
 
 FILES = {
@@ -33,11 +33,8 @@ def new_task(name: str, directory: Path | None, plugins: Plugins) -> list[Path]:
         UsageError: the name is not allowed or taken, or the directory is not empty or cannot
             be written.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
-        raise UsageError(
-            "new task: expected a name of lower-case letters, digits and single hyphens, a "
-            f"letter first, such as my-echo; received {name!r}"
-        )
+    if (refused := why_no_name(name)) is not None:
+        raise UsageError(f"new task: {refused}")
     if name in plugins.tasks:
         raise UsageError(
             f"new task: there is a task {name!r} already, of "

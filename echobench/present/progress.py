@@ -7,16 +7,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
+from rich.table import Column
 from rich.text import Text
 
 from echobench.harness.matrix import Watcher
 from echobench.output import make_console
 from echobench.present.terminal import line_of, side_by_side
-from echobench.text import plain, say
+from echobench.text import percent, plain, say
 from echobench.trial.job import Look, Progress
 from echobench.trial.record import Record
 from echobench.trial.trial import Trial
@@ -28,6 +30,12 @@ HIGHEST, LOWEST = 8, 2
 """Lines of the curve."""
 OTHER_LINES = 11
 """Lines of the picture beside the curve's."""
+WIDE = 140
+"""Columns from which on there is room for a bar beside name and state."""
+BAR = 24
+"""Columns of the bar."""
+BESIDE = 12
+"""Columns of a line without a bar beside name and state: a spinner, a time, three gaps."""
 AXIS = 6
 """Columns left of the curve."""
 
@@ -60,7 +68,7 @@ def result_message(record: Record) -> str:
         spent = "" if seconds is None else f"{seconds:.3g} s of training, "
         text = f"{name}: certified 100% after {spent}{record.epochs_to_target or epochs:,} epochs"
     elif record.status == "missed" and record.accuracy is not None:
-        text = f"{name}: missed, accuracy {record.accuracy:.4%}{trained}"
+        text = f"{name}: missed, accuracy {percent(record.accuracy)}{trained}"
     else:
         text = f"{name}: {record.status}" + (f", {record.reason}" if record.reason else trained)
     if record.contradiction is not None:
@@ -102,33 +110,40 @@ def _lines(total: int, progressed: Callable[[Trial, Progress], None]) -> Watcher
 
 @contextmanager
 def _bars(console: Console, total: int | None) -> Iterator[Watcher]:
-    columns = (
+    columns = [
         SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        TextColumn("{task.fields[state]}", markup=False),
+        TextColumn("{task.description}", markup=False, table_column=_one_line()),
+        BarColumn(bar_width=BAR),
+        TextColumn("{task.fields[state]}", markup=False, table_column=_one_line()),
         TimeElapsedColumn(),
-    )
+    ]
+    beside = BESIDE + BAR + 1
+    if console.width < WIDE:
+        del columns[2]
+        beside = BESIDE
     with Bars(*columns, console=console, transient=True) as bars:
         shown: dict[str, TaskID] = {}
+        rooms: dict[str, int] = {}
+        """Columns for the state of each trial shown."""
 
         def started(number: int, trials: Sequence[Trial]) -> None:
             trial = trials[0]
             counted = "" if total is None else f"[{number + 1}/{total}] "
             name = f"{trial.task} seed {trial.seed}" if total is None else trial.name
+            rooms[trial.key] = console.width - cell_len(counted + name) - beside
             shown[trial.key] = bars.add_task(
                 plain(counted + name), total=trial.max_epochs, state="starting"
             )
 
         def progressed(trial: Trial, progress: Progress) -> None:
-            state = _state(trial, progress)
+            state = _state(trial, progress, rooms[trial.key])
             bars.update(shown[trial.key], completed=progress.epoch, state=state)
 
         def finished(trial: Trial, record: Record) -> None:
             if trial.key in shown:  # replicates share the bar of the first
                 bars.remove_task(shown.pop(trial.key))
             if total is not None:
-                console.print(Text(result_message(record)))
+                _print_result(console, record)
 
         def waiting(count: int) -> None:
             if WAITING in shown:
@@ -139,14 +154,26 @@ def _bars(console: Console, total: int | None) -> Iterator[Watcher]:
         yield Watcher(started, progressed, finished, waiting)
 
 
-def _state(trial: Trial, progress: Progress) -> str:
+def _one_line() -> Column:
+    return Column(no_wrap=True, overflow="ellipsis")
+
+
+def _print_result(console: Console, record: Record) -> None:
+    """Print a trial's result; what does not fit into the line is indented below it."""
+    for line in result_message(record).split("\n"):
+        console.print(Text("\n    ").join(Text(line).wrap(console, console.width - 4)))
+
+
+def _state(trial: Trial, progress: Progress, room: int) -> str:
+    """Return how far a trial is: as much as there is room for, the epoch first."""
     if progress.phase != "train":
         return plain(progress.phase)
     state = f"epoch {progress.epoch:,}/{trial.max_epochs:,}"
-    if progress.accuracy:
-        state += f", accuracy {progress.accuracy:.2%}"
+    more = [f", accuracy {percent(progress.accuracy)}"] if progress.accuracy else []
     if progress.seconds_per_epoch:
-        state += f", {progress.seconds_per_epoch * 1e3:.2f} ms/epoch"
+        more.append(f", {progress.seconds_per_epoch * 1e3:.2f} ms/epoch")
+    for part in more:
+        state += part if cell_len(state + part) <= room else ""
     return state
 
 
@@ -171,9 +198,9 @@ class Picture:
         points = [(epoch, look.accuracy) for epoch, look in self.looks]
         epoch, last = self.looks[-1]
         figures = (
-            f"accuracy {last.accuracy:.2%}, sequences all right {last.exact_match:.0%}, "
-            f"loss {last.loss:.3g}; {last.updates:,} updates, {epoch:,} epochs, "
-            f"{last.train_s:.3g} s of training"
+            f"accuracy {percent(last.accuracy)}, sequences all right "
+            f"{percent(last.exact_match)}, loss {last.loss:.3g}; {last.updates:,} updates, "
+            f"{epoch:,} epochs, {last.train_s:.3g} s of training"
         )
         echoes = side_by_side(last.samples, width)
         return Group(head, curve(points, width, lines), Text(figures), "", echoes)
@@ -227,7 +254,7 @@ def _curves(console: Console, total: int) -> Iterator[Watcher]:
         if picture.looks:
             console.print(picture.drawn(console.width, HIGHEST + OTHER_LINES), highlight=False)
             picture.looks = []  # of replicates only the first is watched
-        console.print(Text(result_message(record)))
+        _print_result(console, record)
 
     def waiting(count: int) -> None:
         nonlocal picture

@@ -20,7 +20,7 @@ from echobench.errors import UnknownNameError
 from echobench.machine import parallel
 from echobench.present.terminal import DISPENSABLE, MARK, drawn
 from echobench.store.search_log import Candidate, SeedResult, ranked
-from echobench.text import markdown, spreadsheet
+from echobench.text import markdown, percent, spreadsheet
 from echobench.trial.record import (
     INTEGERS,
     PREDICTION_FIELDS,
@@ -188,7 +188,7 @@ def prediction_lines(predictions: Iterable[Prediction]) -> list[dict[str, str]]:
             "backend": prediction.backend,
             **_latency_columns(latency),
             "agrees": _agreement(prediction),
-            "accuracy": "" if prediction.accuracy is None else f"{prediction.accuracy * 100:.6g}%",
+            "accuracy": "" if prediction.accuracy is None else percent(prediction.accuracy),
             "note": "" if latency else f"{prediction.status}: {prediction.reason}",
         }
         for prediction, latency in _by_batch(predictions)

@@ -19,6 +19,8 @@ from echobench.harness import launch
 from echobench.harness.matrix import Matrix, Watcher
 from echobench.harness.plan import Selection, plan
 from echobench.machine.cores import most_threads
+from echobench.plugin.failures import one_line
+from echobench.plugin.files import option_of
 from echobench.plugin.manager import Plugins
 from echobench.store.folder import Store
 from echobench.trial.job import Job, JobOptions
@@ -91,7 +93,7 @@ def run_check(name: str, check: Callable[[], str]) -> CheckResult:
     except SkipError as skip:
         return CheckResult(name=name, status="skipped", found=str(skip))
     except Exception as error:  # the check calls the plugin's code, which may raise anything
-        found = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        found = one_line(error)
         advice = "the plugin raised this exception; fix it"
         return CheckResult(name=name, status="failed", found=found, advice=advice)
 
@@ -207,7 +209,7 @@ def run_probe(
         raise FaultError(
             f"on {trial.backend}: {fields['reason']}",
             f"reproduce it with: echobench run --quick --backend {trial.backend} "
-            f"--task '{trial.label}'",
+            f"--task '{trial.label}'{option_of(trial.plugins)}",
         )
     return fields
 
@@ -225,7 +227,8 @@ def check_parity(trial: Trial, plugins: Plugins) -> str:
         tail = record.log_tail[-1] if record.log_tail else ""
         raise FaultError(
             f"on {trial.backend}: {record.status}, {record.reason} {tail}".strip(),
-            f"reproduce it with: echobench run --quick --task '{trial.label}'",
+            f"reproduce it with: echobench run --quick --backend {trial.backend} "
+            f"--task '{trial.label}'{option_of(trial.plugins)}",
         )
     if record.parity.passed is None:
         raise SkipError("the reference gave no losses to compare with; is its backend installed?")

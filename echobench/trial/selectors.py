@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from echobench.core.experiment import updates_per_epoch
 from echobench.core.task import Recipe, Task
@@ -16,7 +16,8 @@ def default_recipe(task: Task, division: str) -> Recipe | None:
     """Return the task's recipe, its batch scaled with the number of samples.
 
     A recipe of 3 batches of 7 samples becomes 3 batches of 8 if the framing gives 24 samples,
-    and one batch of all samples if 3 does not divide their number.
+    and one batch of all samples if 3 does not divide their number. It is
+    meant for the samples of the task's defaults, beside the parameters that have none.
 
     Raises:
         UsageError: the recipe's batch does not divide the samples of the task's usual framing.
@@ -24,13 +25,23 @@ def default_recipe(task: Task, division: str) -> Recipe | None:
     recipe = task.recipe(division)
     if recipe is None:
         return None
-    samples, usual = task.framing.samples, type(task)().framing.samples
+    samples, usual = task.framing.samples, _usual(task).framing.samples
     try:
         batches = updates_per_epoch(usual, recipe)
     except UsageError as error:
         raise UsageError(f"task {task.name!r}, {division} recipe: {error}") from error
     batch = samples // batches if samples % batches == 0 else samples
     return recipe.model_copy(update={"batch": batch})
+
+
+def _usual(task: Task) -> Task:
+    """Return the task with its defaults; itself where those do not fit what has none."""
+    kind = type(task)
+    needed = [name for name, field in kind.model_fields.items() if field.is_required()]
+    try:
+        return kind(**{name: getattr(task, name) for name in needed})
+    except ValidationError:
+        return task
 
 
 def label(task: Task, recipe: Recipe, division: str) -> str:
@@ -75,12 +86,34 @@ def pairs(where: str, parts: Iterable[str], expected: str) -> dict[str, str]:
     return values
 
 
+def why_incomplete(
+    option: str, name: str, kind: type[BaseModel], values: Mapping[str, str]
+) -> str | None:
+    """Return which parameters without a default have no value, and how to give one; None if none.
+
+    Args:
+        option: that takes the selector, such as `--task`.
+        name: of the task or executor.
+        kind: its class.
+        values: of the selector.
+    """
+    fields = kind.model_fields.items()
+    needed = [field for field, it in fields if it.is_required() and field not in values]
+    if not needed:
+        return None
+    pairs = [*(f"{k}={v}" for k, v in values.items()), *(f"{field}=..." for field in needed)]
+    return f"needs {' and '.join(needed)}; write {option} '{name}[{','.join(pairs)}]'"
+
+
 def explained(error: ValidationError) -> str:
-    """Return pydantic's error messages in one line."""
+    """Return pydantic's error messages in one line, as what is expected and what was received."""
     parts = []
     for problem in error.errors():
         where = ".".join(map(str, problem["loc"]))
-        what = problem["msg"].removeprefix("Value error, ")
-        received = f"; received {where}={problem['input']}" if where else ""
-        parts.append(f"{what}{received}")
+        what = re.sub(r"^(Value error|Assertion failed), ", "", problem["msg"])
+        what, is_named = re.subn(r"^Input should (be|have) ", rf"expected {where} to \1 ", what)
+        received = (
+            f"; received {'' if is_named else f'{where}='}{problem['input']}" if where else ""
+        )
+        parts.append(f"needs {where}" if problem["type"] == "missing" else f"{what}{received}")
     return "; ".join(parts)

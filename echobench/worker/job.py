@@ -21,6 +21,7 @@ from echobench.errors import (
 )
 from echobench.machine import stops
 from echobench.machine.calibration import calibrate, limit_fraction
+from echobench.plugin.failures import one_line
 from echobench.plugin.manager import Plugins
 from echobench.trial.job import Failure, Job, Progress, Report, Result
 from echobench.trial.trial import Trial
@@ -64,8 +65,7 @@ def main(pipe: int, started: float, home: str) -> int:
             return 1
         except Exception as error:
             traceback.print_exc()  # a bug keeps its traceback, in the trial's log
-            reason = ": ".join(filter(None, [type(error).__name__, str(error)]))
-            _emit(events, Failure(status="failed", reason=reason))
+            _emit(events, Failure(status="failed", reason=one_line(error)))
             return 1
     return 0
 

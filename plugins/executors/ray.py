@@ -153,7 +153,7 @@ class _Cluster(Connection):
         trials = {job.trial.key: job.trial for job in self._jobs.values()}
         for key, text in reports:
             if key in trials:
-                self._site.report(trials[key], Progress.model_validate_json(text))
+                self._site.progressed(trials[key], Progress.model_validate_json(text))
 
 
 class _Reports:

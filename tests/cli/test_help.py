@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import runpy
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ def test_help_shows_every_text_in_80_columns(names: tuple[str, ...]) -> None:
     done = CliRunner().invoke(app, [*names, "--help"], env={"COLUMNS": "80"})
     assert done.exit_code == 0
     assert max(map(len, done.output.splitlines())) <= 80
+    assert "<bool>" not in done.output
     command = COMMANDS[names]
     summary = (command.help or "").partition("\n")[0]
     assert summary.endswith(".")
@@ -71,3 +73,9 @@ def test_every_option_says_what_it_does_and_its_default(names: tuple[str, ...]) 
         if parameter.multiple:
             assert "repeatable" in text, (parameter.opts, text)
     assert options
+
+
+def test_the_version_is_printed() -> None:
+    done = CliRunner().invoke(app, ["--version"])
+    assert (done.exit_code, done.output) == (0, f"echobench {version('echobench')}\n")
+    assert "--version" in CliRunner().invoke(app, ["--help"]).output

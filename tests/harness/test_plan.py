@@ -145,7 +145,10 @@ def test_the_closed_division_takes_what_acts_on_every_backend_and_the_open_one_m
         ({"tasks": ["partial[n_out=1,n_out=2]"]}, "'n_out' is given twice"),
         ({"tasks": ["partial[n_out=1"]}, "expected NAME or NAME[key=value,...]"),
         ({"tasks": ["whole[batch=5]"]}, "expected a batch that divides the 21 samples"),
-        ({"tasks": ["whole[units=0]"]}, "greater than or equal to 1; received units=0"),
+        (
+            {"tasks": ["whole[units=0]"]},
+            "expected units to be greater than or equal to 1; received 0",
+        ),
         ({"seeds": 0}, "--seeds: expected 1 or more; received 0"),
         ({"threads": 0}, "--threads: expected 1 or more; received 0"),
         ({"devices": 0}, "--devices: expected 1 or more; received 0"),

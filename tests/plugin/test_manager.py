@@ -88,7 +88,8 @@ def test_only_the_named_plugins_are_loaded() -> None:
 def test_a_misspelled_hook_is_an_error(tmp_path: Path) -> None:
     path = write(tmp_path / "short.py", hook="echobench_taskz")
     with pytest.raises(
-        PluginError, match=r"short\.py': unknown hook 'echobench_taskz'.*'echobench_tasks'"
+        PluginError,
+        match=r"short\.py': short\.py, line 16: unknown hook 'echobench_taskz'.*'echobench_tasks'",
     ):
         Plugins([path])
 
@@ -147,7 +148,10 @@ def test_a_hook_with_arguments_that_it_does_not_have_hurts_nobody_else(
     monkeypatch.syspath_prepend(tmp_path)
     plugins = Plugins()
     (broken,) = plugins.broken
-    assert "PluginValidationError" in broken.reason
+    assert broken.reason == (
+        "bad_plugin.py, line 16: expected `def echobench_tasks()`, without arguments; received "
+        "`def echobench_tasks(backend)`"
+    )
     assert "whole" in plugins.tasks
 
 
@@ -165,23 +169,25 @@ class Unprintable(Exception):
 WRONG = {
     "misspelt": (
         TASK.format(name="short", hook="echobench_taskz"),
-        "unknown hook 'echobench_taskz'; did you mean 'echobench_tasks'?",
+        "wrong.py, line 16: unknown hook 'echobench_taskz'; did you mean 'echobench_tasks'?",
     ),
     "another type": (
         TASK.format(name="short", hook="echobench_backends"),
-        "echobench_backends: expected a list of Backend instances; one of it is the class Short",
+        "wrong.py, line 16: echobench_backends: expected a list of Backend instances; received one "
+        "with the class Short in it",
     ),
     "a text": (
         SHORT + TASKS.format("'abc'"),
-        "echobench_tasks: expected a list of Task classes; received 'abc'",
+        "wrong.py, line 16: echobench_tasks: expected a list of Task classes; received 'abc'",
     ),
     "a class": (
         SHORT + TASKS.format("Short"),
-        "echobench_tasks: expected a list of Task classes; received the class Short",
+        "wrong.py, line 16: echobench_tasks: expected a list of Task classes; received the class "
+        "Short",
     ),
     "an instance": (
         SHORT + TASKS.format("Short()"),
-        "echobench_tasks: expected a list of Task classes; received Short(",
+        "wrong.py, line 16: echobench_tasks: expected a list of Task classes; received Short(",
     ),
     "a generator that exits": (
         SHORT + "\n@hookimpl\ndef echobench_tasks():\n    yield Short\n    raise SystemExit(0)\n",
@@ -189,11 +195,13 @@ WRONG = {
     ),
     "no name": (
         SHORT.replace('    name: ClassVar[str] = "short"\n', "") + TASKS.format("[Short]"),
-        "echobench_tasks: expected a `name` of the class Short that is a text; received None",
+        "wrong.py, line 5: the class Short: expected a name of lower-case letters, digits and "
+        "single hyphens, a letter first, such as my-echo; received None",
     ),
     "a name that is none": (
         SHORT.replace('"short"', "None") + TASKS.format("[Short]"),
-        "echobench_tasks: expected a `name` of the class Short that is a text; received None",
+        "wrong.py, line 5: the class Short: expected a name of lower-case letters, digits and "
+        "single hyphens, a letter first, such as my-echo; received None",
     ),
     "a name that raises": (
         OWN_JUDGE.replace('name = "own"', "name = property(lambda self: 1 / 0)"),
@@ -212,8 +220,8 @@ WRONG = {
     ),
     "an unprintable value": (
         SHORT + UNPRINTABLE + TASKS.format("[Unprintable()]"),
-        "echobench_tasks: expected a list of Task classes; one of it is a value whose __repr__ "
-        "raises an exception: it ended the process with sys.exit(0)",
+        "wrong.py, line 21: echobench_tasks: expected a list of Task classes; received one with a "
+        "value whose __repr__ raises an exception: it ended the process with sys.exit(0) in it",
     ),
     "a class of its own": (
         f"{SHORT}\nclass Odd:\n    @property\n    def __class__(self):\n        raise SystemExit\n"
@@ -261,6 +269,8 @@ def test_what_says_nonsense_of_itself_is_broken(
         "replaced": "replaced.py, line 4: it ended the process with sys.exit(0)",
     }
     assert {"whole", "partial"} <= set(plugins.tasks)
+    for name in ("fileless", "replaced"):
+        del sys.modules[name]  # others look at the files of all modules
 
 
 def test_streams_that_a_plugin_takes_away_are_put_back(
@@ -289,7 +299,9 @@ def test_a_helper_that_raises_is_named_with_its_line(tmp_path: Path) -> None:
 def test_what_a_value_raises_later_is_told_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "own.py").write_text(OWN_JUDGE.replace("reference = True", "reference = False"))
     backend = Plugins([tmp_path / "own.py"]).backends["own"]
-    with pytest.raises(PluginError, match=r"own\.py: own\.py, line 10: NotImplementedError"):
+    with pytest.raises(
+        PluginError, match=r"own\.py': backend 'own': own\.py, line 10: NotImplementedError"
+    ):
         backend.call(lambda value: value.absent)  # type: ignore[attr-defined]
 
 

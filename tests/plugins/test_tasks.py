@@ -163,7 +163,7 @@ def test_the_whole_and_the_partial_echo_have_recipes_of_their_own(plugins: Plugi
         ("repeat-copy[shortest=9]", "expected shortest <= longest=5; received shortest=9"),
         ("selective-copy[items=99]", "expected items <= steps=18; received items=99"),
         ("associative-recall[pairs=9]", "expected pairs <= symbols=8"),
-        ("masked[how=maybe]", "Input should be 'mask' or 'value'; received how=maybe"),
+        ("masked[how=maybe]", "expected how to be 'mask' or 'value'; received maybe"),
         ("copy[items=-1]", "greater than or equal to 1; received items=-1"),
         ("copy[items=ten]", "valid integer"),
         ("copy[clip=nan]", "finite"),

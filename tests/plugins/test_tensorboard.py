@@ -96,7 +96,7 @@ class At(Connection):
         for reports in itertools.zip_longest(*told.values()):
             for handle, progress in zip(told, reports):
                 if progress is not None:
-                    self.site.report(self.jobs[handle].trial, progress)
+                    self.site.progressed(self.jobs[handle].trial, progress)
         return list(reversed(handles))
 
     def records(self, handle):

@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
+from rich.console import Console
 
-from echobench.present.progress import AXIS, curve, result_message
+from echobench.harness.plan import Selection, plan
+from echobench.plugin.manager import Plugins
+from echobench.present.progress import AXIS, _bars, curve, result_message
 from echobench.store.folder import Store
 from echobench.trial.job import EVENT, Progress
 from echobench.worker.job import _emit
@@ -32,7 +36,7 @@ def test_the_curve_rises_and_the_echo_turns_right(tmp_path: Path) -> None:
     assert record.status == "reached"
     last = f"{record.updates_to_target:,} updates, {record.epochs_to_target:,} epochs"
     picture = seen[: seen.index("certified 100%")]
-    assert "accuracy 100.00%, sequences all right 100%" in picture
+    assert "accuracy 100%, sequences all right 100%" in picture
     assert last in picture
     *_, (expected, predicted, signs) = re.findall(
         r"expected (.*)\n *predicted (.*)\n *([✓✗│ ]+)\n", picture
@@ -84,7 +88,7 @@ def test_unwatched_a_worker_says_nothing_of_looks() -> None:
          "certified 100% after 1.5 s of training, 1,200 epochs"),
         ({"epochs_to_target": 1200, "epochs": 1200}, "certified 100% after 1,200 epochs"),
         ({"status": "missed", "accuracy": 0.5, "epochs": 30},
-         "missed, accuracy 50.0000% after 30 epochs"),
+         "missed, accuracy 50% after 30 epochs"),
         ({"status": "missed", "epochs": 30}, "missed after 30 epochs"),
         ({"status": "timeout", "epochs": 30}, "timeout after 30 epochs"),
         ({"status": "failed", "reason": "bad luck"}, "failed, bad luck"),
@@ -94,3 +98,37 @@ def test_unwatched_a_worker_says_nothing_of_looks() -> None:
 def test_what_was_not_measured_is_not_told(fields: dict[str, Any], told: str) -> None:
     """Replicates have no time of their own: they were told as "reached, None"."""
     assert result_message(record(**fields)) == f"partial jax fused closed seed 0: {told}"
+
+
+@pytest.mark.parametrize("width", [60, 80, 110, 140])
+def test_a_running_trial_keeps_to_its_line(width: int, plugins: Plugins) -> None:
+    selection = Selection(tasks=["associative-recall"], backends=["tensorflow"], threads=1)
+    (trial,) = plan(selection, plugins)
+    stream = io.StringIO()
+    console = Console(file=stream, width=width, force_terminal=True)
+    with _bars(console, 1) as watcher:
+        watcher.started(0, [trial])
+        watcher.progressed(
+            trial,
+            Progress(phase="train", epoch=12_345, accuracy=0.98765, seconds_per_epoch=0.00205),
+        )
+    lines = re.split(r"[\r\n]+", ESCAPES.sub("", stream.getvalue()))
+    assert max(map(cell_len, lines)) <= width
+    said = "\n".join(lines)
+    assert "[1/1] associative-recall tensorflow fused" in said
+    assert ["epoch 12,345/" in said, "accuracy 98.77%" in said, "━━━" in said] == [
+        width > 60, width > 80, width > 120
+    ]  # fmt: skip # one line reads better
+    heights = {text.count("\n") for text in stream.getvalue().split("\x1b[2K")}
+    assert heights <= {0, 1}  # a wrapped line would take two
+
+
+def test_results_on_a_terminal_of_80_columns_are_indented(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "echobench", "run", "--quick", "--backend", "numpy", "--task",
+               "associative-recall", "--threads", "1"]  # fmt: skip # as it is typed
+    code, written = on_a_terminal(command, 80, 24, term="xterm-256color", folder=tmp_path)
+    assert code == 0, written
+    seen = re.split(r"[\r\n]+", ESCAPES.sub("", written))
+    assert max(map(cell_len, seen)) <= 80
+    result = seen.index("associative-recall numpy fused closed seed 0: unsupported, numpy only ")
+    assert seen[result + 1] == "    predicts; use echobench predict"
