@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,7 +18,7 @@ from echobench.plugin.manager import Plugins
 from echobench.testing import checks, data
 from echobench.testing.checks import CheckResult, FaultError, Say, SkipError
 from echobench.testing.networks import WORKER_CHECKS, check_in_workers
-from echobench.trial.selectors import default_recipe, explained
+from echobench.trial.selectors import default_recipe, explained, parsed, why_incomplete
 from echobench.trial.trial import DIVISIONS
 
 ORDER = (
@@ -65,10 +65,14 @@ def check_task(
     chosen = _chosen(backends, loaded)
 
     kind = provided.value
+    _, values = parsed("check task", selector)
+    incomplete = why_incomplete("echobench check task", name, kind, values)
+    if incomplete is not None:
+        raise UsageError(f"task {name} {incomplete}{provided.source.option}")
     results = checks.Results()
     say(f"{name}: loading it in a fresh process")
     results.run("imports", lambda: checks.check_imports(provided.plugin, loaded, name))
-    results.run("recipes", lambda: _recipes(kind))
+    results.run("recipes", lambda: _recipes(kind, values))
     task, recipe = _resolved(selector, loaded, is_usable=results.holds("recipes"))
     if task is None:
         for check in ORDER[2:]:
@@ -124,9 +128,13 @@ def _chosen(names: Sequence[str], plugins: Plugins) -> list[Backend]:
     return chosen
 
 
-def _recipes(kind: type[Task]) -> str:
-    """Check that there is a closed recipe, and that each recipe's batch divides the samples."""
-    task = kind()
+def _recipes(kind: type[Task], values: Mapping[str, str]) -> str:
+    """Check that there is a closed recipe, and that each recipe's batch divides the samples.
+
+    They are those of the task's defaults; of `values` only what has no default counts.
+    """
+    fields = kind.model_fields.items()
+    task = kind.model_validate({name: values[name] for name, it in fields if it.is_required()})
     if task.recipe("closed") is None:
         raise FaultError(
             "there is no closed recipe",

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from echobench.plugin.manager import Plugins
+from echobench.testing.tasks import _recipes
 from tests.conftest import Command, paths
 from tests.plugin.test_manager import install
 
@@ -135,6 +137,17 @@ def test_a_search_says_what_a_task_needs(tmp_path: Path, echobench: Command) -> 
     (tmp_path / "own.py").write_text(TASKS)
     done = echobench("tune", "--backend", "jax", "--plugin", "own.py", "--task", "needs-path")
     assert (done.returncode, done.stderr) == (2, f"echobench: {reasons()['needs-path']}\n")
+
+
+def test_a_check_takes_what_a_task_needs(tmp_path: Path, echobench: Command) -> None:
+    (tmp_path / "own.py").write_text(TASKS)
+    done = echobench("check", "task", "needs-path", "--plugin", "own.py")
+    write = "write echobench check task 'needs-path[path=...]' --plugin own.py"
+    assert (done.returncode, done.stderr) == (
+        2, f"echobench: task needs-path needs path; {write}\n"
+    )  # fmt: skip # one line reads better
+    kind = Plugins([tmp_path / "own.py"]).tasks["needs-path"].value
+    assert _recipes(kind, {"path": "x.csv"})  # raises where a recipe does not fit
 
 
 def test_a_task_runs_with_what_it_needs(tmp_path: Path, echobench: Command) -> None:
