@@ -27,7 +27,7 @@ end in `_s` are seconds, in `_bytes` bytes.
 """
 SECTIONS = {
     "Runs": ("flow",),
-    "Tasks": ("core.task", "core.sequences", "core.coding"),
+    "Tasks": ("core.task", "core.file_task", "core.files", "core.sequences", "core.coding"),
     "Networks": ("core.architectures",),
     "Backends": ("core.backend", "core.program", "core.outline", "core.experiment"),
     "Executors, observers and studies": ("plugin.interfaces", "trial.job", "harness.remote"),

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
         Trainer,
     )
     from echobench.core.coding import Coding, Linear, OneHot
+    from echobench.core.file_task import FileTask
+    from echobench.core.files import DataFile
     from echobench.core.outline import LSTMLayer, NativeProgram, OutputLayer
     from echobench.core.program import Learner, Program
     from echobench.core.sequences import (
@@ -64,10 +66,12 @@ __all__ = [
     "Backend",
     "Coding",
     "Connection",
+    "DataFile",
     "EchoTask",
     "EchobenchError",
     "Executor",
     "ExecutorError",
+    "FileTask",
     "Floats",
     "Form",
     "Framing",
@@ -122,6 +126,8 @@ _NAMES = {
     "flow": "Request run",
     "core.task": "EchoTask Recipe Task",
     "core.sequences": "MISSING Floats Framing Integers Stream to_supervised uniform_sequences",
+    "core.file_task": "FileTask",
+    "core.files": "DataFile",
     "core.coding": "Coding Linear OneHot",
     "core.architectures": "Form Network attention_encoder_decoder encoder_decoder many_to_one "
     "one_to_one sequence_to_sequence",

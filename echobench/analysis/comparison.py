@@ -37,8 +37,8 @@ NAMED = ("backend", "engine", "division")
 VARIED = ("device", "threads", "smt", "devices", "bound", "environment", "machine")
 """The rest of what makes a cell, of `KEYS`: named where it differs within a comparison."""
 KNOWN = {
-    *KEYS, "label", "parameters", "recipe", "certify", "versions", "execution", "source",
-    "task_source", "backend_source",
+    *KEYS, "label", "parameters", "recipe", "certify", "test_set", "versions", "execution",
+    "source", "task_source", "backend_source",
 }  # fmt: skip # in fewer lines it reads better
 """Fields of a cell that are chosen, follow from the task, or are named by themselves."""
 RUN_KEYS = dict(zip(("machine", "repeat", "seed"), RUN, strict=True))
@@ -362,7 +362,7 @@ def _conditions(records: Iterable[Record]) -> dict[str, dict[str, set[str]]]:
                 if name not in PRECISION
             },
             "environment": {"": cell.variables or "none"},
-            "bound of certificates": {"": cell.bound or "the old rule"},
+            "certificates": {"": cell.certificate},
             "task source": {cell.task: f"{cell.source} {cell.task_source}".strip()},
             "backend source": {cell.backend: cell.backend_source or "unknown"},
             "checkout of echobench": {"": f"{git.commit[:12]}{' changed' if git.dirty else ''}"}

@@ -36,8 +36,11 @@ DRAWS = 999
 """Resamples of a break-even."""
 PLAIN = {OLD_RULE: "certified by the old rule, which did not count attempts"}
 """Conditions in words that need no acquaintance."""
+CERTIFIED = ("bound", "test_set")
+"""Conditions that matter only where there is a certificate."""
 SHARED = (
-    "device", "threads", "smt", "recipe", "source", "task_source", "bound", "environment"
+    "device", "threads", "smt", "recipe", "source", "task_source", "bound", "test_set",
+    "environment",
 )  # fmt: skip # one line reads better
 """Fields in which the cells of a variant are equal."""
 Cells = dict[str, list[pd.DataFrame]]
@@ -157,13 +160,20 @@ def conditions(records: Records, shown: Collection[str] = ()) -> list[str]:
     certified = set(flat.cell[flat.status == "reached"])
     found: dict[str, list[str]] = defaultdict(list)
     for cell in cells:
-        for name, told in unusual(cell).items():
-            if name not in shown and (name != "bound" or cell in certified):
+        for name, told in {**unusual(cell), **_test_set(cell)}.items():
+            if name not in shown and (name not in CERTIFIED or cell in certified):
                 found[PLAIN.get(told, told)].append(str(cell))
     return [
         f"{'all cells' if len(names) == len(cells) else _listed(sorted(set(names)))}: {told}"
         for told, names in sorted(found.items())
     ]
+
+
+def _test_set(cell: Cell) -> dict[str, str]:
+    """Return what a certificate of a whole test set says, which has no bound."""
+    if not cell.test_set:
+        return {}
+    return {"test_set": f"certificates say: {cell.certificate}, and nothing of others"}
 
 
 def _listed(names: Sequence[str]) -> str:

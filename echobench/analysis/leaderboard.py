@@ -29,8 +29,9 @@ from echobench.trial.trial import FIRST_TUNING_SEED
 class Field(NamedTuple):
     """What the rows of one table share: only they are compared with each other.
 
-    `bound` is that of the certificate; 0 for the old rule, by which 1,000 sequences certify at
-    every attempt. `environment` has the variables that workers were given.
+    `certificate` says in words what one says: its bound, that it is of a whole test set, or the old
+    rule, by which 1,000 sequences certify at every attempt. `environment` has the variables that
+    workers were given.
     """
 
     division: str
@@ -40,7 +41,7 @@ class Field(NamedTuple):
     threads: int
     smt: bool
     source: str
-    bound: float
+    certificate: str
     environment: str = ""
 
 
@@ -170,8 +171,9 @@ def _fields(records: Sequence[Record]) -> dict[Field, list[Standing]]:
     for record, cell in zip(records, cells_of(records), strict=True):
         source = f"{cell.source} {cell.task_source}".strip()
         conditions = (
-            cell.label, cell.device, cell.threads, cell.smt, source, cell.bound, cell.variables
-        )  # fmt: skip # one line reads better
+            cell.label, cell.device, cell.threads, cell.smt, source, cell.certificate,
+            cell.variables,
+        )  # fmt: skip # it reads better
         shared = Field(cell.division, record.machine_class, *conditions)
         cells[shared][cell].append(record)
     return {

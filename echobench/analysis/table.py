@@ -127,7 +127,8 @@ def _row(cell: Cell, machine: str, flat: pd.DataFrame, clock: str) -> Row:
             "units": units,
             "success": f"{reached}/{len(counted)}",
             **{name: _text(medians[name], known[name][0], COLUMNS[name]) for name in COLUMNS},
-            JUDGED: _judged(flat),
+            **({"error bound": f"exact, of {cell.screen:,}"} if cell.test_set and reached else {}),
+            JUDGED: _judged(flat, cell),
             "note": _note(flat, cell),
         },
         values={
@@ -145,7 +146,7 @@ def _row(cell: Cell, machine: str, flat: pd.DataFrame, clock: str) -> Row:
             "threads": str(cell.threads),
             "smt": str(cell.smt),
             "units": units,
-            "bound": f"{cell.bound:g}" if cell.bound else "old rule",
+            "bound": _bound(cell),
             "environment": cell.variables,
             "machine": machine,
         },
@@ -155,17 +156,29 @@ def _row(cell: Cell, machine: str, flat: pd.DataFrame, clock: str) -> Row:
     )
 
 
+def _bound(cell: Cell) -> str:
+    """Return the bound of a cell's certificates; what they say instead where they have none."""
+    if cell.bound:
+        return f"{cell.bound:g}"
+    return "exact" if cell.test_set else "old rule"
+
+
 def _mean(values: pd.Series[float]) -> float | None:
     known = values.dropna()
     return None if known.empty else float(known.mean())
 
 
-def _judged(flat: pd.DataFrame) -> str:
-    """Return what the judge found wrong, over all trials, and the exact interval of their rate."""
+def _judged(flat: pd.DataFrame, cell: Cell) -> str:
+    """Return what the judge found wrong, over all trials, and the exact interval of their rate.
+
+    A whole test set is no sample, and has no interval.
+    """
     judged = flat[flat.judged_wrong.notna()]
     if judged.empty:
         return ""
     wrong, sequences = int(judged.judged_wrong.sum()), int(judged.judged_sequences.sum())
+    if cell.test_set:
+        return f"{wrong:,} of {sequences:,}"
     low, high = exact_interval(wrong, sequences)
     return f"{wrong:,} of {sequences:,} [{low:.1e}, {high:.1e}]"
 

@@ -29,6 +29,7 @@ WORDS = {
     "screen": "sequences of an evaluation",
     "bound": "bound of certificates (--bound)",
     "certify": "sequences of a certificate",
+    "test_set": "kind of test set",
     "sustain": "evaluations after the hit",
     "quick": "use of --quick",
     "cache": "use of kept compiled programs (--cache)",

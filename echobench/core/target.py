@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from echobench.core.rows import answers, draw
 from echobench.core.sequences import MISSING, Integers, Stream
 from echobench.core.task import Task
@@ -24,7 +26,7 @@ ERROR = 0.05
 
 @dataclass(frozen=True)
 class Score:
-    """A network's errors on fresh sequences.
+    """A network's errors on fresh sequences, or on all of a test set.
 
     Attributes:
         sequences: number of sequences; the independent unit, since windows overlap.
@@ -73,8 +75,25 @@ def excludes(wrong: int, sequences: int, bound: float) -> bool:
     return float(stats.binom.sf(wrong - 1, sequences, bound)) < (1 - SURE) / 2
 
 
+def blocks(
+    task: Task, rng: Stream, sequences: int, size: int = BLOCK
+) -> Iterator[tuple[Integers, int]]:
+    """Yield the rows to evaluate on in blocks [size, length], and how many of each block count.
+
+    They are `sequences` fresh ones, or all of the task's test set, each once.
+    """
+    rows = task.test_rows
+    total = sequences if rows is None else len(rows)
+    for start in range(0, total, size):
+        count = min(size, total - start)
+        if rows is None:
+            yield draw(task, rng, size), count
+        else:  # filled up with rows that do not count, since there is a single shape
+            yield rows[np.arange(start, start + size) % total], count
+
+
 def score(task: Task, predict: Predict, rng: Stream, sequences: int) -> Score:
-    """Score the network on `sequences` fresh sequences."""
+    """Score the network on `sequences` fresh sequences, or on all of the task's test set."""
     return _total(list(_scores(task, predict, rng, sequences)))
 
 
@@ -96,19 +115,17 @@ def certify(task: Task, predict: Predict, rng: Stream, sequences: int) -> Score:
         A score without errors over exactly `sequences`, which is the certificate; or one
         that ends with the block in which a token was wrong.
     """
-    blocks = []
+    scores = []
     for block in _scores(task, predict, rng, sequences):
-        blocks.append(block)
+        scores.append(block)
         if block.wrong_tokens:
             break
-    return _total(blocks)
+    return _total(scores)
 
 
 def _scores(task: Task, predict: Predict, rng: Stream, sequences: int) -> Iterator[Score]:
     """Score the network block by block."""
-    for start in range(0, sequences, BLOCK):
-        rows = draw(task, rng, BLOCK)
-        count = min(BLOCK, sequences - start)
+    for rows, count in blocks(task, rng, sequences):
         expected = answers(task, rows)
         is_target = (expected != MISSING)[:count]
         predicted = predict(rows)
@@ -123,11 +140,11 @@ def _scores(task: Task, predict: Predict, rng: Stream, sequences: int) -> Iterat
         )
 
 
-def _total(blocks: Sequence[Score]) -> Score:
+def _total(scores: Sequence[Score]) -> Score:
     return Score(
-        sequences=sum(block.sequences for block in blocks),
-        wrong_sequences=sum(block.wrong_sequences for block in blocks),
-        tokens=sum(block.tokens for block in blocks),
-        wrong_tokens=sum(block.wrong_tokens for block in blocks),
-        echo=blocks[0].echo,
+        sequences=sum(score.sequences for score in scores),
+        wrong_sequences=sum(score.wrong_sequences for score in scores),
+        tokens=sum(score.tokens for score in scores),
+        wrong_tokens=sum(score.wrong_tokens for score in scores),
+        echo=scores[0].echo,
     )

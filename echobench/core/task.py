@@ -124,6 +124,20 @@ class Task(FrozenModel, ABC):
         """
 
     @property
+    def test_rows(self) -> Integers | None:
+        """All rows of the test set [sequences, length], each once; None where rows are made up.
+
+        A task with a limited number of rows is evaluated on all of these, each time, and its
+        certificate says that they all came out right; of no other rows does it say anything.
+        """
+        return None
+
+    @property
+    def is_test_trained_on(self) -> bool:
+        """Whether the rows of the test set are also trained on."""
+        return False
+
+    @property
     def vocabulary(self) -> int:
         """Number of tokens, 0..vocabulary-1: `symbols`, and more in a task with blanks or marks."""
         return self.symbols
@@ -158,6 +172,10 @@ class Task(FrozenModel, ABC):
     def spell(self, token: int) -> int | str | None:
         """Return a token as people read it; None for `MISSING`."""
         return None if token == MISSING else token
+
+    def doubts(self) -> list[str]:
+        """Return what a user should know of the data before training, a line each."""
+        return []
 
     def source_hash(self) -> str:
         """Return the task's version: a digest of the source of its module."""

@@ -136,9 +136,10 @@ class Limits:
         max_epochs: the budget; a trial that spends it without a hit has missed.
         deadline: on the monotonic clock; a trial that passes it without a hit timed out.
         dispatch: the most epochs of one call of the trainer; the clock is read after it.
-        screen: fresh sequences in an evaluation.
+        screen: fresh sequences in an evaluation; one of a task with a test set has all of it.
         bound: of the error rate that a certificate excludes; see `target.needed`.
-        measure: fresh sequences on which accuracy is measured without a certificate.
+        measure: fresh sequences on which accuracy is measured without a certificate; all of the
+            test set of a task that has one.
         sustain: evaluations after the hit, to see whether 100% lasts.
         stopped_s: returns for how long the process was stopped so far, which its deadline leaves
             out.
@@ -226,7 +227,8 @@ class TrainingOutcome:
             sequences, which is the tutorial's criterion.
         at_tutorial: score after the tutorial's number of epochs.
         final: score on fresh sequences at the end; the certificate if reached.
-        attempts: at a certificate, each after a screening without an error.
+        attempts: at a certificate, each after a screening without an error; where this had all of
+            the test set, it is the certificate.
         fingerprint: None where training ended before its epoch.
         diverged_epoch: the epoch in which the loss stopped being finite; the trial has missed.
         evaluations: all evaluations up to the hit, in order.
@@ -309,10 +311,13 @@ def train(
             if on_evaluation is not None:
                 on_evaluation(outcome.evaluations[-1], run.weights)
             if not screened.wrong_tokens:
-                number = len(outcome.attempts) + 1
-                rows, needed = stream(seed, "certify", number), target.needed(number, limits.bound)
-                with ledger.phase("eval"):
-                    certificate = target.certify(task, run.predict, rows, needed)
+                certificate = screened
+                if task.test_rows is None:
+                    number = len(outcome.attempts) + 1
+                    fresh = stream(seed, "certify", number)
+                    needed = target.needed(number, limits.bound)
+                    with ledger.phase("eval"):
+                        certificate = target.certify(task, run.predict, fresh, needed)
                 wrong = certificate.wrong_sequences
                 outcome.attempts.append(Attempt(outcome.epochs, certificate.sequences, wrong))
                 if not wrong:

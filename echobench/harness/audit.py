@@ -152,12 +152,12 @@ def _trial(record: Record, plugins: Plugins) -> Trial:
             "plugins": [task.plugin],
             "source": task.call(lambda t: t(**record.trial.parameters).source_hash()),
             "task_source": task.digest(),
-            "bound": record.trial.bound or BOUND,
+            "bound": 0.0 if record.trial.test_set else record.trial.bound or BOUND,
             "certify": 0,
         }
         return Trial.model_validate({**known, **changes})
     except ValidationError as error:
-        raise EchobenchError(f"it cannot be trained by this version: {explained(error)}") from error
+        raise EchobenchError(f"it cannot be trained here: {explained(error)}") from error
 
 
 def _excused(found: Audit, plugins: Plugins) -> Audit:

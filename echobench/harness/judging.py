@@ -12,6 +12,7 @@ from echobench.core import target
 from echobench.core.backend import Backend
 from echobench.harness.validation import one_line
 from echobench.plugin.manager import Plugins
+from echobench.trial.cell import StoredTrial
 from echobench.trial.job import Job, Judged, Progress, Report
 from echobench.trial.record import Judgement, Record
 
@@ -78,10 +79,10 @@ def judge(
     if not isinstance(found, list) or len(found) != len(present):
         found = [{"failure": answer.get("reason", "no answer")}] * len(present)
     for number, fields in zip(present, found, strict=True):
-        records[number].judge = _judgement(by, fields, records[number].trial.bound)
+        records[number].judge = _judgement(by, fields, records[number].trial)
 
 
-def _judgement(by: str, fields: dict[str, Any], bound: float) -> Judgement:
+def _judgement(by: str, fields: dict[str, Any], trial: StoredTrial) -> Judgement:
     """Return a judgement, its interval and its verdict added to what the judge counted."""
     try:
         found = msgspec.convert({"by": by, **fields}, Judgement)
@@ -90,6 +91,7 @@ def _judgement(by: str, fields: dict[str, Any], bound: float) -> Judgement:
     if found.failure is not None:
         found.failure = one_line(found.failure)
     if found.wrong is not None:
-        found.interval = target.exact_interval(found.wrong, found.sequences)
-        found.refuted = found.refutation(bound)
+        if not trial.test_set:
+            found.interval = target.exact_interval(found.wrong, found.sequences)
+        found.refuted = found.refutation(trial)
     return found

@@ -145,6 +145,9 @@ def plan(selection: Selection, plugins: Plugins) -> list[Trial]:
                 f"--devices {selection.devices}: expected a divisor of the {samples} samples in an "
                 f"update of {asked.task.name}; see its batch and sequences"
             )
+    for asked in tasks:
+        for doubt in asked.doubts:
+            _say_once(f"{asked.task.name}: {doubt}")
     firsts = [_trial(selection, 0, *cell) for cell in cells]
     keys = [trial.key for trial in firsts]
     trials = []
@@ -166,6 +169,9 @@ class _Asked:
         division: the one in which the recipe counts.
         label: as `--task` takes it.
         source, task_source: the task's version, and the digest of its plugin.
+        doubts: what speaks against its data.
+        test_rows: how many rows its test set has; None where rows are drawn without end.
+        test_set: `held out` or `trained on`; empty without one.
     """
 
     provided: Provided[type[Task]]
@@ -175,12 +181,19 @@ class _Asked:
     label: str
     source: str
     task_source: str
+    doubts: Sequence[str]
+    test_rows: int | None
+    test_set: str
 
     @classmethod
     def of(cls, selector: str, division: str, plugins: Plugins) -> _Asked:
         """Ask the plugin, once for all cells: versions and sources are read from files."""
         provided, task, recipe = resolve(selector, division, plugins)
         provided.ask("parameters", dict[str, Any], of=task)
+        rows = provided.ask("test_rows", np.ndarray | None, of=task)
+        if rows is not None and not len(rows):
+            raise provided.fault("expected `test_rows` to give a row at least; received none")
+        trained_on = rows is not None and provided.ask("is_test_trained_on", bool, of=task)
         return cls(
             provided,
             task,
@@ -189,6 +202,9 @@ class _Asked:
             provided.call(lambda _: label(task, recipe, division)),
             provided.ask("source_hash", str, of=task),
             provided.digest(),
+            provided.ask("doubts", Sequence[str], of=task),
+            None if rows is None else len(rows),
+            "" if rows is None else "trained on" if trained_on else "held out",
         )
 
 
@@ -344,7 +360,7 @@ def _trial(
         recipe=recipe,
         max_epochs=selection.max_epochs or (QUICK_EPOCHS if quick else BUDGET * recipe.epochs),
         timeout_s=selection.timeout_s,
-        bound=selection.bound or (QUICK_BOUND if quick else BOUND),
+        **_evaluated_on(selection, asked),
         sustain=0 if quick or selection.replicates else SUSTAIN,
         quick=quick,
         repeat=repeat,
@@ -365,6 +381,18 @@ def _trial(
             f"{trial.name}: expected numbers that a record can hold, of at most 64 bits; {error}"
         ) from error
     return trial
+
+
+def _evaluated_on(selection: Selection, asked: _Asked) -> dict[str, Any]:
+    """Return the fields that say on how many sequences a trial is evaluated and certified."""
+    if asked.test_rows is None:
+        return {"bound": selection.bound or (QUICK_BOUND if selection.quick else BOUND)}
+    if selection.bound is not None:
+        raise UsageError(
+            f"--bound: expected none for task {asked.task.name!r}, whose certificate says that "
+            f"all {asked.test_rows:,} sequences of its test set came out right"
+        )
+    return {"bound": 0.0, "screen": asked.test_rows, "test_set": asked.test_set}
 
 
 def check_variables(variables: Mapping[str, str]) -> None:

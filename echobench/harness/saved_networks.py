@@ -23,6 +23,7 @@ from echobench.store.folder import replace_file
 from echobench.text import say
 from echobench.trial.job import KEY_DIGITS, RESULT
 from echobench.trial.record import Record
+from echobench.trial.selectors import not_read
 from echobench.trial.trial import Trial
 
 CONFIGURATION = "config.json"
@@ -140,6 +141,8 @@ def read_network(path: Path, plugins: Plugins) -> SavedNetwork:
             )
         plugins.tasks[trial.task].value(**trial.parameters)
     except ValidationError as error:
+        if (lacking := not_read(error)) is not None:
+            raise UsageError(f"{path}: its task needs its data: {lacking}") from error
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"])) or "file"
         raise UsageError(f"{trial_path}: not a trial ({where}: {problem['msg']})") from error

@@ -66,7 +66,9 @@ def result_message(record: Record) -> str:
     trained = "" if epochs is None else f" after {epochs:,} epochs"
     if record.status == "reached":
         spent = "" if seconds is None else f"{seconds:.3g} s of training, "
-        text = f"{name}: certified 100% after {spent}{record.epochs_to_target or epochs:,} epochs"
+        trial, epochs = record.trial, record.epochs_to_target or epochs
+        of = f" of its {trial.screen:,} test sequences" if trial.test_set else ""
+        text = f"{name}: certified 100%{of} after {spent}{epochs:,} epochs"
     elif record.status == "missed" and record.accuracy is not None:
         text = f"{name}: missed, accuracy {percent(record.accuracy)}{trained}"
     else:

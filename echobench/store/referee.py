@@ -24,9 +24,9 @@ from echobench.plugin.manager import Plugins
 from echobench.store.crosscheck import Crosscheck, Severity
 from echobench.store.reading import Complaints, Damage, Line, canonical, decoded, read_numbered
 from echobench.store.rules import FRESH, RULES, doubts, trial_matches, updates_per_epoch
-from echobench.trial.cell import Cell, StoredRecipe
+from echobench.trial.cell import Cell, StoredRecipe, StoredTrial
 from echobench.trial.record import Record
-from echobench.trial.selectors import default_recipe
+from echobench.trial.selectors import default_recipe, not_read
 from echobench.trial.variables import uncommon
 
 FRAMEWORKS = ("flax", "jax", "keras", "tensorflow", "torch")
@@ -183,12 +183,27 @@ def _by_installed_task(record: Record, plugins: Plugins) -> Iterator[Fault]:
     if batches and batches * record.trial.recipe.batch != samples:
         told = f"expected {samples / record.trial.recipe.batch:g} an epoch; there are {batches:g}"
         yield "error", "updates", told
+    unlike = _unlike_test_set(record.trial, expected.task)
+    if unlike is not None:
+        yield "error", "test_set", unlike
     flops = record.flops_per_update
     if None not in (flops, expected.flops) and flops != expected.flops:
         yield "error", "flops_per_update", f"expected {expected.flops:,}; received {flops:,}"
     asked = [sample.expected for sample in record.samples]
     if asked and asked != _asked(record.planned_cell, record.seed, plugins):
         yield "error", "samples", f"are not those that seed {record.seed} asks for"
+
+
+def _unlike_test_set(trial: StoredTrial, task: Task) -> str | None:
+    """Return how a trial's test set is not the task's: one that makes rows up has none."""
+    rows = task.test_rows
+    if rows is None:
+        return None if not trial.test_set else "expected a bound: the task has no test set"
+    kind = "trained on" if task.is_test_trained_on else "held out"
+    if (trial.test_set, trial.screen) == (kind, len(rows)):
+        return None
+    told = f"received {trial.screen:,}, {trial.test_set or 'drawn'}"
+    return f"expected the task's {len(rows):,} sequences, {kind}; {told}"
 
 
 @functools.lru_cache(CACHED)
@@ -200,8 +215,12 @@ def _expectations(cell: Cell, plugins: Plugins) -> Expectations:
         why = next((f"has a broken plugin ({reason})" for reason in broken), "is not installed")
         told = f"task {cell.task!r} {why}: {unchecked} unchecked"
         return Expectations([("warning", "division" if closed else "task", told)])
-    task = _task(cell.task, dict(cell.parameters), plugins)
-    if task is None:
+    try:
+        task = plugins.tasks[cell.task].value(**dict(cell.parameters))
+    except ValidationError as error:
+        lacking = not_read(error)
+        if lacking is not None:
+            return Expectations([("warning", "task", f"unchecked, without its data: {lacking}")])
         told = f"its parameters are none of task {cell.task!r}"
         return Expectations([("error" if closed else "warning", "trial", told)])
     found: list[Fault] = []

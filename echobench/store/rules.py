@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from echobench.core.target import exact_interval, needed
 from echobench.core.training import PHASES, fingerprint_epoch
 from echobench.machine import calibration
-from echobench.trial.cell import Cell
+from echobench.trial.cell import Cell, StoredTrial
 from echobench.trial.declared import asked_for, declared_by_command
 from echobench.trial.job import PARITY_TOLERANCE, PARITY_UPDATES, UNSEEN
 from echobench.trial.record import FLOATS, INTEGERS, Machine, Record, Sample
@@ -82,6 +82,7 @@ def trial_matches(record: Record) -> Iterator[tuple[str, str]]:
             yield name, f"expected the trial's {theirs!r}; received {ours!r}"
 
 
+TEST_SETS = ("held out", "trained on")
 OLD_RULE = "certified by the old rule"
 
 
@@ -92,9 +93,9 @@ def unusual(cell: Cell) -> dict[str, str]:
     found = {}
     if cell.max_epochs != budget:
         found["max_epochs"] = f"at most {cell.max_epochs:,} epochs a trial (--max-epochs)"
-    if not cell.bound:
+    if not cell.bound and not cell.test_set:
         found["bound"] = OLD_RULE
-    elif cell.bound != bound:
+    elif cell.bound not in (0, bound):
         found["bound"] = f"certificates of the bound {cell.bound:g} (--bound)"
     if cell.environment:
         found["environment"] = f"variables {cell.variables} (--env)"
@@ -131,7 +132,7 @@ def _suite(record: Record) -> Iterator[tuple[str, str]]:
     own = trial.quick or trial.replicates or trial.seed >= FIRST_TUNING_SEED
     counted = record.schema_version >= 5
     fixed = {
-        "screen": SCREEN,
+        "screen": trial.screen if trial.test_set else SCREEN,
         "sustain": 0 if own or record.schema_version < 3 else SUSTAIN,
         # Until version 5 each attempt at a certificate had as many sequences.
         "certify": 0 if counted else QUICK_MEASURE if trial.quick else MEASURE,
@@ -139,7 +140,13 @@ def _suite(record: Record) -> Iterator[tuple[str, str]]:
     for name, value in fixed.items():
         if getattr(trial, name) != value:
             yield name, f"expected the suite's {value}; received {getattr(trial, name)}"
-    if counted != (trial.bound > 0):
+    if trial.test_set:
+        if record.schema_version < 7 or trial.test_set not in TEST_SETS:
+            yield "test_set", f"expected none in a record of schema {record.schema_version}"
+        if trial.screen < 1 or trial.bound:
+            told = f"received {trial.screen} and a bound of {trial.bound:g}"
+            yield "test_set", f"expected the number of its sequences as `screen`, no bound; {told}"
+    elif counted != (trial.bound > 0):
         yield "bound", f"expected {'one' if counted else 'none'} in a record of its schema"
 
 
@@ -211,19 +218,25 @@ def _target(record: Record) -> Iterator[tuple[str, str]]:
     if (record.accuracy, record.exact_match) != (1.0, 1.0):
         yield "accuracy", "expected accuracy and exact match 1 in a trial that reached the target"
     refused = record.failed_certifications or 0
-    asked = record.trial.certify or _needed(refused + 1, record.trial.bound)
+    asked = record.trial.certify or _needed(refused + 1, record.trial)
     stated = record.trial.bound or 3 / (asked or 1)
     if n != asked:
         after = f" after {refused} refusals" if refused else ""
         yield "certified_sequences", f"expected {asked}{after}; received {n}"
-    if bound is None or not math.isclose(bound, stated, rel_tol=1e-6):
+    if record.trial.test_set:
+        if bound is not None:
+            yield "error_bound", f"expected none of a whole test set; received {bound:g}"
+    elif bound is None or not math.isclose(bound, stated, rel_tol=1e-6):
         yield "error_bound", f"expected {stated:g}; received {bound}"
     if not record.is_replicate:
         yield from _hit(record)
 
 
-def _needed(attempt: int, bound: float) -> int:
-    return needed(attempt, bound) if bound > 0 else 0
+def _needed(attempt: int, trial: StoredTrial) -> int:
+    """Return how many sequences an attempt at a certificate has to answer."""
+    if trial.test_set:
+        return trial.screen
+    return needed(attempt, trial.bound) if trial.bound > 0 else 0
 
 
 def _certifications(record: Record) -> Iterator[tuple[str, str]]:
@@ -233,14 +246,17 @@ def _certifications(record: Record) -> Iterator[tuple[str, str]]:
     if record.failed_certifications is not None and record.failed_certifications != failed:
         told = f"expected {failed}, by the evaluations; received {record.failed_certifications}"
         yield "failed_certifications", told
-    if not record.trial.bound:
+    if not record.trial.is_judged:
         return
+    if record.trial.test_set and failed:
+        # The evaluation has answered what the certificate asks for.
+        yield "certifications", "expected none refused, after an evaluation of the whole test set"
     attempts = record.certifications
     if [attempt.epoch for attempt in attempts] != clean:
         yield "certifications", "expected one after each evaluation without error, and no other"
     refused = attempts[:-1] if record.status == "reached" else attempts
     for number, attempt in enumerate(attempts, start=1):
-        asked = _needed(number, record.trial.bound)
+        asked = _needed(number, record.trial)
         if number > len(refused):
             if (attempt.sequences, attempt.wrong) != (asked, 0):
                 told = f"expected {asked} sequences without an error at attempt {number}"
@@ -423,17 +439,24 @@ def _judged(record: Record) -> Iterator[tuple[str, str]]:
         return
     if record.status != "reached":
         yield "judge", f"expected none in a trial that is {record.status}"
-    elif judge.wrong is None:
+        return
+    if judge.wrong is None:
         if judge.refuted is None and judge.failure is None:
             yield "judge", "expected what it counted, or why it did not"
-    elif judge.sequences != UNSEEN or not 0 <= judge.wrong <= UNSEEN:
+        return
+    exact = bool(record.trial.test_set)
+    asked = record.trial.screen if exact else UNSEEN
+    whose = "the test set's" if exact else "the suite's"
+    if judge.sequences != asked or not 0 <= judge.wrong <= asked:
         told = f"received {judge.wrong} of {judge.sequences}"
-        yield "judge", f"expected its errors in the suite's {UNSEEN:,} sequences; {told}"
+        yield "judge", f"expected its errors in {whose} {asked:,} sequences; {told}"
     else:
-        if judge.interval != _interval(judge.wrong):
+        if exact and judge.interval is not None:
+            yield "judge", "expected no interval of errors in a whole test set"
+        if not exact and judge.interval != _interval(judge.wrong):
             low, high = _interval(judge.wrong)
             yield "judge", f"expected an interval of {low:.3g} to {high:.3g}, by its errors"
-        if judge.refuted != judge.refutation(record.trial.bound):
+        if judge.refuted != judge.refutation(record.trial):
             yield "judge", "its verdict is not what its errors and the bound say"
 
 

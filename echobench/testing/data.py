@@ -95,11 +95,28 @@ def check_chunks(task: Task) -> str:
     return "drawing in parts gives the same rows as drawing at once"
 
 
+def _apart(task: Task, test_rows: Integers) -> str:
+    """Check that no row of the test set is trained on, unless the task says that all are."""
+    if task.is_test_trained_on:
+        return "the test set is trained on, as the task says: its records say so too"
+    trained = {row.tobytes() for row in task.sample(stream(0, "train"), TRAINED)}
+    both = sum(row.tobytes() in trained for row in test_rows)
+    if both:
+        raise FaultError(
+            f"{both} of the {len(test_rows)} rows of the test set are among {TRAINED:,} training "
+            "rows",
+            "draw other rows where rng.for_training is true, or say is_test_trained_on",
+        )
+    return f"no row of the test set is among {TRAINED:,} training rows"
+
+
 def check_fresh_rows(task: Task, recipe: Recipe | None) -> str:
     """Check that `sample` draws, and say how many evaluation rows are also trained on.
 
     The closed recipe, if there is one, says how many rows are trained on.
     """
+    if task.test_rows is not None:
+        return _apart(task, task.test_rows)
     streams = [("train", 0), ("train", 1), *((name, 0) for name in EVALUATIONS)]
     heads = {place: task.sample(stream(place[1], place[0]), ALIKE) for place in streams}
     for (one, ours), (other, theirs) in itertools.combinations(heads.items(), 2):

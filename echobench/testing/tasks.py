@@ -18,7 +18,13 @@ from echobench.plugin.manager import Plugins
 from echobench.testing import checks, data
 from echobench.testing.checks import CheckResult, FaultError, Say, SkipError
 from echobench.testing.networks import WORKER_CHECKS, check_in_workers
-from echobench.trial.selectors import default_recipe, explained, parsed, why_incomplete
+from echobench.trial.selectors import (
+    default_recipe,
+    explained,
+    parsed,
+    required,
+    why_incomplete,
+)
 from echobench.trial.trial import DIVISIONS
 
 ORDER = (
@@ -133,8 +139,7 @@ def _recipes(kind: type[Task], values: Mapping[str, str]) -> str:
 
     They are those of the task's defaults; of `values` only what has no default counts.
     """
-    fields = kind.model_fields.items()
-    task = kind.model_validate({name: values[name] for name, it in fields if it.is_required()})
+    task = kind.model_validate({name: values[name] for name in required(kind)})
     if task.recipe("closed") is None:
         raise FaultError(
             "there is no closed recipe",

@@ -81,11 +81,17 @@ class StoredTrial(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True)
     source: str
     task_source: str = ""
     backend_source: str = ""
+    test_set: str = ""
 
     @classmethod
     def of(cls, trial: Trial) -> StoredTrial:
         """Return a trial as its record holds it."""
         return msgspec.convert(trial.model_dump(mode="json"), cls)
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether a judge answers for its certificate: not for one by the old rule."""
+        return self.bound > 0 or bool(self.test_set)
 
     @property
     def key(self) -> str:
@@ -123,6 +129,7 @@ class Cell(Struct, kw_only=True, frozen=True, cache_hash=True):
     bound: float
     certify: int
     sustain: int
+    test_set: str
     quick: bool
     cache: bool
     replicates: int
@@ -183,6 +190,16 @@ class Cell(Struct, kw_only=True, frozen=True, cache_hash=True):
     def variables(self) -> str:
         """Return the variables that its workers were given, as a shell takes them."""
         return variables_text(dict(self.environment or ()))
+
+    @property
+    def certificate(self) -> str:
+        """Return what a certificate of the cell says, in words."""
+        if self.test_set:
+            trained = ", which it was trained on" if self.test_set == "trained on" else ""
+            return f"all {self.screen:,} test sequences{trained}"
+        if not self.bound:
+            return "certified by the old rule"
+        return f"fewer than {1000 * self.bound:g} in 1,000 wrong"
 
     def leaves(self) -> dict[str, Any]:
         """Return the fields flat and in order of their names: `recipe.units`, `threads`.

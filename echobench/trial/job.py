@@ -12,8 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
+from echobench.core import files
 from echobench.core.task import Recipe
 from echobench.text import file_name
 from echobench.trial.record import Sample
@@ -121,6 +122,7 @@ class Job(JobOptions):
         cache: folder of compiled programs, where the trials may use one.
         sources: of each plugin that is a file (`Provided.plugin`), the text of this file and of
             the modules beside that it imports, by their paths below its folder.
+        data: the content of each file that the task's parameters name, by its identity.
         inference: of a job that predicts.
         heard: of a job that echoes.
         probe: name of a check in `echobench.worker.probes`.
@@ -140,11 +142,19 @@ class Job(JobOptions):
     judged: list[Judged] = []
     cache: Path | None = None
     sources: dict[str, dict[str, bytes]] = {}
+    data: dict[str, bytes] = {}
     inference: Inference | None = None
     heard: Heard | None = None
     probe: str | None = None
     recipes: dict[str, Recipe] = {}
     cores: list[int] | None = None
+
+    @model_validator(mode="after")
+    def _take_data(self) -> Job:
+        """Take the files along, which a worker need not see, or make those known that came."""
+        files.provide(self.data)
+        self.data = self.data or files.named(self.trial.parameters)
+        return self
 
     @property
     def trial(self) -> Trial:

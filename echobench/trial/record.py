@@ -22,13 +22,13 @@ from echobench.trial.cell import (
 )
 
 NOT_FINITE = re.compile(r"`float` [<>]= -?1\.7976931348623157e\+308")
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """2 added calibration, disturbances, FLOPs and updates; 3 whether a hit lasts, and the wall time
 to it; 4 an echo at some of the evaluations; 5 certificates that count their attempts, and
 why a share of the limit is empty; 6 the sources of both plugins of a trial,
-hyperthreads, what limits a machine, and what identifies one whose processor nobody knows. Older
-records load, these empty. `record.schema.json` beside this file is the JSON Schema of this
-version."""
+hyperthreads, what limits a machine, and what identifies one whose processor nobody knows; 7
+certificates of a whole test set. Older records load, these empty. `record.schema.json` beside
+this file is the JSON Schema of this version."""
 PREDICTION_SCHEMA_VERSION = 1
 LEAST_CLOCK_SHARE = 0.6
 """Of a control's processor time, that training takes on the clock: engines take 0.73 and more."""
@@ -211,8 +211,8 @@ class Judgement(Struct, kw_only=True):
         certificate_wrong: sequences of the certificate that it answers wrong, beyond rounding.
         certificate_rounding: those that it answers wrong by rounding.
         sequences, wrong: unseen sequences, and those that it answers wrong: an unselected sample
-            of the network's errors.
-        interval: of the error rate, exact, at 95%.
+            of the network's errors. Of a trial with a test set: all of this.
+        interval: of the error rate, exact, at 95%; none of a test set, which is no sample.
         weights_sha256: digest of the weights, from which the unseen sequences are drawn.
         refuted: why the certificate does not hold; None where it does.
         failure: why there is no judgement.
@@ -228,11 +228,12 @@ class Judgement(Struct, kw_only=True):
     refuted: str | None = None
     failure: str | None = None
 
-    def refutation(self, bound: float) -> str | None:
-        """Return why a certificate of that bound does not hold, by what the judge counted."""
+    def refutation(self, trial: StoredTrial) -> str | None:
+        """Return why the trial's certificate does not hold, by what the judge counted."""
         if self.certificate_wrong:
             return f"{self.certificate_wrong:,} sequences of the certificate come out wrong"
-        if self.wrong is not None and target.excludes(self.wrong, self.sequences, bound):
+        bound = trial.bound
+        if bound and self.wrong is not None and target.excludes(self.wrong, self.sequences, bound):
             return (
                 f"{self.wrong:,} of {self.sequences:,} unseen sequences come out wrong, which "
                 f"excludes the bound of {bound:g}"
@@ -509,7 +510,7 @@ class Record(JsonLine, kw_only=True):
     @property
     def unjudged(self) -> bool:
         """Whether it has a certificate and no judgement, though this version judges such trials."""
-        certified = self.status == "reached" and self.trial.bound > 0 and not self.trial.quick
+        certified = self.status == "reached" and self.trial.is_judged and not self.trial.quick
         return certified and self.judged_wrong is None and self.contradiction is None
 
     @property

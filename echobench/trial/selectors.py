@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pydantic import BaseModel, ValidationError
 
 from echobench.core.experiment import updates_per_epoch
+from echobench.core.files import NOT_READ
 from echobench.core.task import Recipe, Task
 from echobench.errors import UsageError
 
@@ -37,11 +38,15 @@ def default_recipe(task: Task, division: str) -> Recipe | None:
 def _usual(task: Task) -> Task:
     """Return the task with its defaults; itself where those do not fit what has none."""
     kind = type(task)
-    needed = [name for name, field in kind.model_fields.items() if field.is_required()]
     try:
-        return kind(**{name: getattr(task, name) for name in needed})
+        return kind(**{name: getattr(task, name) for name in required(kind)})
     except ValidationError:
         return task
+
+
+def required(kind: type[BaseModel]) -> list[str]:
+    """Return the parameters without a default, such as a file."""
+    return [name for name, field in kind.model_fields.items() if field.is_required()]
 
 
 def label(task: Task, recipe: Recipe, division: str) -> str:
@@ -86,6 +91,12 @@ def pairs(where: str, parts: Iterable[str], expected: str) -> dict[str, str]:
     return values
 
 
+def not_read(error: ValidationError) -> str | None:
+    """Return why a task's file cannot be read here, if that is what is wrong."""
+    messages = (problem["msg"] for problem in error.errors() if problem["type"] == NOT_READ)
+    return next(messages, None)
+
+
 def why_incomplete(
     option: str, name: str, kind: type[BaseModel], values: Mapping[str, str]
 ) -> str | None:
@@ -97,8 +108,7 @@ def why_incomplete(
         kind: its class.
         values: of the selector.
     """
-    fields = kind.model_fields.items()
-    needed = [field for field, it in fields if it.is_required() and field not in values]
+    needed = [field for field in required(kind) if field not in values]
     if not needed:
         return None
     pairs = [*(f"{k}={v}" for k, v in values.items()), *(f"{field}=..." for field in needed)]
@@ -109,7 +119,8 @@ def explained(error: ValidationError) -> str:
     """Return pydantic's error messages in one line, as what is expected and what was received."""
     parts = []
     for problem in error.errors():
-        where = ".".join(map(str, problem["loc"]))
+        # A message about a file names it already.
+        where = "" if problem["type"] == NOT_READ else ".".join(map(str, problem["loc"]))
         what = re.sub(r"^(Value error|Assertion failed), ", "", problem["msg"])
         what, is_named = re.subn(r"^Input should (be|have) ", rf"expected {where} to \1 ", what)
         received = (

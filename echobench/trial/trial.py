@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -23,6 +23,7 @@ QUICK_EPOCHS, QUICK_MEASURE, QUICK_BOUND = 20, 50, 0.06
 ADDED_LATER: dict[str, Any] = {
     "repeat": 0, "sustain": 0, "cache": False, "replicates": 0, "devices": 1, "smt": False,
     "bound": 0.0, "certify": 0, "environment": {}, "task_source": "", "backend_source": "",
+    "test_set": "",
 }  # fmt: skip # in two lines it reads better
 """Fields that older records lack, or that only they have, with the values of the trials without:
 these are no part of a key."""
@@ -42,6 +43,10 @@ class Trial(BaseModel):
         timeout_s: limit of the worker's wall time.
         screen: fresh sequences of an evaluation.
         bound: of the sequence error rate that a certificate excludes (`target.needed`).
+        test_set: `held out` or `trained on`, of a task that has a test set: its rows are no
+            training rows, or also are. Then `screen` is their number, each evaluation and the
+            certificate answer all of them, and there is no `bound`. Empty where sequences are
+            drawn.
         certify: fresh sequences of every certificate by the rule of older trials, which did not
             count attempts; 0 for those that have a `bound`.
         sustain: evaluations after the hit, which show whether it lasts.
@@ -88,6 +93,7 @@ class Trial(BaseModel):
     source: str
     task_source: str = ""
     backend_source: str = ""
+    test_set: Literal["", "held out", "trained on"] = ""
 
     @property
     def key(self) -> str:
@@ -100,7 +106,9 @@ class Trial(BaseModel):
 
     @property
     def measure(self) -> int:
-        """Return on how many fresh sequences accuracy is measured without a certificate."""
+        """Return on how many sequences accuracy is measured without a certificate."""
+        if self.test_set:
+            return self.screen
         return self.certify or (QUICK_MEASURE if self.quick else MEASURE)
 
     @property

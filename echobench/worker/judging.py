@@ -9,8 +9,9 @@ import numpy as np
 from keras import ops
 
 from echobench.core.experiment import plain_model
-from echobench.core.rows import answers, draw
+from echobench.core.rows import answers
 from echobench.core.sequences import MISSING, Floats, Integers, Stream, stream
+from echobench.core.target import blocks
 from echobench.core.task import Recipe, Task
 from echobench.trial.job import UNSEEN, Job, Judged
 from echobench.trial.trial import Trial
@@ -38,26 +39,29 @@ def _judge(judged: Judged, trial: Trial, task: Task) -> dict[str, Any]:
         why = " ".join(str(error).split())[:200]
         return {"refuted": f"the weights are not those of the network: {why}"}
     digest = hashlib.sha256(b"".join(w.astype("<f4").tobytes() for w in weights)).hexdigest()
-    # A stream that is known once the weights are: nobody can have trained on it.
-    unseen = stream(int(digest, 16), "judge")
     certificate = stream(trial.seed, "certify", judged.attempt)
     again, by_rounding = _wrong(model, task, trial.recipe, certificate, judged.sequences)
+    counted = {"certificate_wrong": again - by_rounding, "certificate_rounding": by_rounding}
+    if task.test_rows is not None:  # there are no other sequences to estimate a rate on
+        return {
+            **counted,
+            "sequences": len(task.test_rows),
+            "wrong": again,
+            "weights_sha256": digest,
+        }
+    # A stream that is known once the weights are: nobody can have trained on it.
+    unseen = stream(int(digest, 16), "judge")
     wrong, _ = _wrong(model, task, trial.recipe, unseen, UNSEEN)
-    return {
-        "certificate_wrong": again - by_rounding,
-        "certificate_rounding": by_rounding,
-        "sequences": UNSEEN,
-        "wrong": wrong,
-        "weights_sha256": digest,
-    }
+    return {**counted, "sequences": UNSEEN, "wrong": wrong, "weights_sha256": digest}
 
 
 def _wrong(model: Any, task: Task, recipe: Recipe, rng: Stream, count: int) -> tuple[int, int]:
-    """Return how many of `count` sequences are answered wrong, and how many of them by rounding."""
+    """Return how many of `count` sequences are answered wrong, and how many of them by rounding.
+
+    Of a task with a test set they are all of it.
+    """
     wrong = by_rounding = 0
-    for start in range(0, count, AT_ONCE):
-        rows = draw(task, rng, AT_ONCE)  # a single shape, so that it is compiled once
-        kept = min(AT_ONCE, count - start)
+    for rows, kept in blocks(task, rng, count, AT_ONCE):  # a single shape: compiled once
         expected = answers(task, rows)
         given = outputs(model, task, recipe, rows)
         missed = np.flatnonzero(_misses(task, given, expected)[:kept])

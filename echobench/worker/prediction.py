@@ -22,7 +22,7 @@ from echobench.core.backend import Backend
 from echobench.core.rows import answers as right_answers
 from echobench.core.rows import draw
 from echobench.core.sequences import MISSING, Floats, Integers, Stream, stream
-from echobench.core.target import BLOCK
+from echobench.core.target import blocks
 from echobench.core.task import Recipe, Task
 from echobench.core.training import Ledger
 from echobench.errors import RefusedError, UnsupportedError
@@ -46,10 +46,9 @@ def predict(
     with _missing_layers_unsupported(backend):
         with ledger.phase("build"):
             model = _load_network(asked.model)
-        for _ in range(0, trial.measure, BLOCK):
-            rows = draw(task, rng, BLOCK)
-            expected.append(right_answers(task, rows))
-            answers.append(_answer(model, task, trial.recipe, rows))
+        for rows, count in blocks(task, rng, trial.measure):
+            expected.append(right_answers(task, rows)[:count])
+            answers.append(_answer(model, task, trial.recipe, rows)[:count])
         latencies = [_time_calls(model, task, rng, batch) for batch in asked.batches]
     right = np.concatenate(expected)
     given = np.where(right == MISSING, MISSING, np.concatenate(answers))

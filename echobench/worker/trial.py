@@ -333,7 +333,7 @@ def outcome_fields(
         "accuracy": final.accuracy,
         "exact_match": final.exact_match,
         "certified_sequences": final.sequences if outcome.status == "reached" else None,
-        "error_bound": trial.bound if outcome.status == "reached" else None,
+        "error_bound": (trial.bound or None) if outcome.status == "reached" else None,
         "certifications": [*map(asdict, outcome.attempts)],
         "first_lucky_epoch": outcome.first_lucky_epoch,
         "failed_certifications": sum(attempt.wrong > 0 for attempt in outcome.attempts),

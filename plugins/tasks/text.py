@@ -17,24 +17,21 @@ sentence with every letter. The closed recipes are the tutorial's.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from functools import cached_property
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from echobench import MISSING, EchoTask, Integers, hookimpl, uniform_sequences
+from echobench import MISSING, DataFile, EchoTask, Integers, hookimpl, uniform_sequences
 
 from ._recipes import TUTORIAL_PARTIAL, TUTORIAL_WHOLE, divisions
 
 SENTENCE = """How are you? The quick brown fox jumps over the lazy dog, and the dog asks:
 who was that? Pack my box with five dozen liquor jugs, said the fox, and off it went."""
 UNKNOWN = "<unknown>"
-LARGEST = 10_000_000
 
 
 class Text(EchoTask):
@@ -44,7 +41,7 @@ class Text(EchoTask):
     recipes = divisions("text", TUTORIAL_WHOLE)
     partial_recipes = divisions("text[n_out=2]", TUTORIAL_PARTIAL)
     symbols: int = Field(default=1000, ge=2, le=1_000_000, description="largest vocabulary")
-    path: str = ""
+    path: DataFile | None = None
     level: Literal["word", "character"] = "word"
 
     @model_validator(mode="after")
@@ -52,36 +49,14 @@ class Text(EchoTask):
         if len(self.tokens) < 2:
             raise ValueError(
                 f"expected a text of at least two different {self.level}s; "
-                f"received path={self.path!r} with {len(self.tokens)}"
+                f"{self.path or 'the sentence'} has {len(self.tokens)}"
             )
         return self
 
     @cached_property
     def text(self) -> str:
         """The file's text."""
-        if not self.path:
-            return SENTENCE
-        try:
-            if not Path(self.path).is_file():  # a pipe or a device may never end
-                Path(self.path).stat()
-                raise ValueError(f"expected a text file; path={self.path!r} is none")
-            with Path(self.path).open("rb") as file:
-                content = file.read(LARGEST + 1)
-        except OSError as error:
-            raise ValueError(
-                f"expected a text file; path={self.path!r}: {error.strerror}"
-            ) from error
-        if len(content) > LARGEST:
-            raise ValueError(
-                f"expected at most {LARGEST:,} bytes of text; path={self.path!r} has more"
-            )
-        try:
-            text = content.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            text = "\0"
-        if "\0" in text:
-            raise ValueError(f"expected a text file in UTF-8; path={self.path!r} is binary")
-        return text
+        return SENTENCE if self.path is None else self.path.text
 
     @cached_property
     def words(self) -> list[str]:
@@ -129,11 +104,6 @@ class Text(EchoTask):
     def spell(self, token: int) -> int | str | None:
         """Return the word of a token."""
         return None if token == MISSING else self.tokens[token]
-
-    def source_hash(self) -> str:
-        """Return a digest of this file and of the text."""
-        both = super().source_hash() + self.text
-        return hashlib.sha256(both.encode()).hexdigest()[:12]
 
 
 @hookimpl

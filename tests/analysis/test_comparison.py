@@ -242,7 +242,9 @@ def test_what_else_differs_is_told() -> None:
     other = changed(told()[0], provenance={"machine": {"cpu": "y", "cores": 2}})
     assert cautions(told(), [other])[0].startswith("different machine")
     (line,) = cautions(told(), told(bound=0.0, certify=1000))
-    assert line == "different bound of certificates: A has 0.003, B the old rule"
+    assert line == (
+        "different certificates: A has fewer than 3 in 1,000 wrong, B certified by the old rule"
+    )
     (line,) = cautions(told(backend_source="a"), told(backend_source="b"))
     assert line == "different backend source: A has jax a, B jax b"
     assert cautions(told(), told(backend="torch", backend_source="b")) == []  # as they were chosen

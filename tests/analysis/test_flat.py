@@ -29,6 +29,7 @@ SETTINGS: dict[str, Any] = {
     "screen": 51,
     "bound": 0.01,
     "certify": 77,
+    "test_set": "held out",
     "sustain": 4,
     "quick": True,
     "cache": True,

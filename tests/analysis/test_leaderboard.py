@@ -13,7 +13,7 @@ from echobench.analysis.statistics import Estimate
 from echobench.plugin.manager import Plugins
 from echobench.present.terminal import MARK
 from echobench.trial.record import Record
-from echobench.trial.trial import BOUND, FIRST_TUNING_SEED, QUICK_MEASURE, trial_key
+from echobench.trial.trial import FIRST_TUNING_SEED, QUICK_MEASURE, trial_key
 from tests.conftest import Command
 from tests.records import (
     RESULTS,
@@ -178,10 +178,12 @@ def test_rows_by_the_old_rule_stand_apart_and_doubts_are_told(
     strict["parity"] = {"passed": None}
     made = board([written(tmp_path, told, strict)], plugins)
     assert made.refused == []
-    notes = {where.bound: [one.row.notes for one in found] for where, found in made.fields.items()}
+    notes = {
+        where.certificate: [one.row.notes for one in found] for where, found in made.fields.items()
+    }
     assert notes == {
-        0.0: [["certified by the old rule"]],
-        BOUND: [["not compared with a reference"]],
+        "certified by the old rule": [["certified by the old rule"]],
+        "fewer than 3 in 1,000 wrong": [["not compared with a reference"]],
     }
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from scipy.stats import binomtest
 
 from echobench.analysis import frame, table
-from echobench.analysis.footnotes import variants
+from echobench.analysis.footnotes import conditions, variants
 from echobench.errors import UnknownNameError
 from echobench.present import table as present
 from echobench.present.sentences import _command
@@ -394,6 +394,34 @@ def test_certificates_of_another_bound_are_compared_with_none() -> None:
     assert {line["bound"] for line in present.lines(groups)} == {"0.001", "0.003"}
     old = table.grouped([*records[:4], record(0, trial={"bound": 0.0, "certify": 1000})])
     assert [group.rows[0].place["bound"] for group in old] == ["0.003", "old rule"]
+
+
+@pytest.mark.parametrize(
+    ("test_set", "told"),
+    [
+        ("held out", "all 412 test sequences, and nothing of others"),
+        ("trained on", "all 412 test sequences, which it was trained on, and nothing of others"),
+    ],
+)
+def test_a_certificate_of_a_whole_test_set_is_no_bound(test_set: str, told: str) -> None:
+    trial = {"bound": 0.0, "screen": 412, "test_set": test_set}
+    judge = {"by": "plain Keras", "certificate_wrong": 0, "sequences": 412, "wrong": 0}
+    whole = [record(seed, trial=trial, judge=judge, backend="flax") for seed in range(2)]
+    drawn = record(0, error_bound=0.003, backend="jax")
+    groups = table.grouped([*whole, drawn])
+    rows = {row.line["backend"]: row for group in groups for row in group.rows}
+    assert len(groups) == 2  # neither is ranked beside the other
+    assert (rows["flax"].line["error bound"], rows["flax"].place["bound"]) == (
+        "exact, of 412",
+        "exact",
+    )
+    assert rows["flax"].line["judged wrong"] == "0 of 824"
+    assert (rows["jax"].line["error bound"], rows["jax"].place["bound"]) == ("3.0e-03", "0.003")
+    assert conditions([*whole, drawn]) == [f"{rows['flax'].cell}: certificates say: {told}"]
+    assert not any(one.unjudged for one in whole)
+    assert changed(whole[0], judge=None).unjudged
+    missed = [changed(one, status="missed") for one in whole]
+    assert conditions(missed) == []
 
 
 def test_a_column_that_was_asked_for_is_never_left_out() -> None:

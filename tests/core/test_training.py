@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -339,3 +340,25 @@ def test_a_deadline_moves_by_the_time_for_which_the_trial_was_stopped() -> None:
     assert replace(limits, stopped_s=lambda: 0.3).is_over()
     told = iter([0.0, 60.0])  # the guard goes on a moment later than the worker
     assert not replace(limits, stopped_s=lambda: next(told)).is_over()
+
+
+def test_a_whole_test_set_is_answered_at_each_evaluation_and_that_is_the_certificate(
+    plugins: Plugins, tmp_path: Path
+) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text("\n".join(f"w{k},v{k}" for k in range(70)))
+    task = plugins.tasks["pairs"].value.model_validate({"path": str(path)})
+    learner = Learner(task, right_from=15)
+    recipe = RECIPE.model_copy(update={"batch": 1})
+    limits = Limits(100, time.monotonic() + 60, 4, screen=70, bound=0.0, measure=70, sustain=1)
+    ledger = Ledger(time.monotonic())
+    outcome = train(task, recipe, 0, learner, learner.predict, limits, ledger, lambda *_: None)
+    assert (outcome.status, outcome.hit_epoch) == ("reached", 20)
+    assert outcome.attempts == [Attempt(20, 70, 0)]
+    assert outcome.final is not None
+    assert (outcome.final.sequences, outcome.final.wrong_sequences) == (70, 0)
+    assert [point.score.sequences for point in outcome.evaluations] == [70, 70]
+    # Two blocks at each of the evaluations, the one after the hit too, and none for a certificate.
+    assert len(learner.asked) == 2 * 3
+    for first, second in zip(learner.asked[::2], learner.asked[1::2], strict=True):
+        np.testing.assert_array_equal(np.concatenate([first, second[:20]]), task.test_rows)

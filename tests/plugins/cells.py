@@ -1,5 +1,10 @@
 """Small versions of the tasks, as `--task` takes them: one for each kind of network."""
 
+from pathlib import Path
+
+CHAT = Path(__file__).parents[2] / "docs" / "chat.jsonl"
+"""The file of pairs that the documentation shows."""
+
 ECHO = "whole[length=12,symbols=10,units=20,batch=4,sequences=3]"
 """An echo that is certified in a moment. Many tests run this one cell, so that its reference
 and its programs are made once."""
@@ -35,5 +40,6 @@ LEARNT = (
     "selective-copy[symbols=4,items=2,steps=4,units=32,sequences=64,learning_rate=0.02]",
     "associative-recall[symbols=2,values=3,pairs=2,units=64,sequences=64,learning_rate=0.02]",
     "text[length=8,n_in=3,units=32,sequences=8]",
+    f"pairs[path={CHAT},units=32]",
 )
 """Every task at a size that is learnt in a second."""

@@ -10,6 +10,7 @@ import pytest
 from echobench import Recipe
 from echobench.harness.plan import resolve
 from echobench.plugin.manager import Plugins
+from tests.plugins.cells import CHAT
 
 FILE = Path(__file__).parents[2] / "plugins" / "tasks" / "recipes.toml"
 TABLES = tomllib.loads(FILE.read_text())
@@ -17,7 +18,8 @@ TABLES = tomllib.loads(FILE.read_text())
 
 @pytest.mark.parametrize("selector", TABLES)
 def test_a_table_is_the_open_recipe_of_its_selector(selector: str, plugins: Plugins) -> None:
-    _, _, recipe = resolve(selector, "open", plugins)
+    selected = f"pairs[path={CHAT}]" if selector == "pairs" else selector
+    _, _, recipe = resolve(selected, "open", plugins)
     assert recipe == Recipe.model_validate(TABLES[selector])
 
 

@@ -74,9 +74,7 @@ def _told(board: Board) -> dict[str, Any]:
                 + (" on hyperthreads" if shared.smt else "")
                 + (f", {shared.environment}" if shared.environment else ""),
                 "source": shared.source if len(sources) > 1 else "",
-                "bound": f"fewer than {1000 * shared.bound:g} in 1,000 wrong"
-                if shared.bound
-                else "certified by the old rule",
+                "certificate": shared.certificate,
                 "standings": standings,
             }
         )
