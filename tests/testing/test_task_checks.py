@@ -7,12 +7,14 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from echobench.errors import UsageError
-from echobench.testing import CheckResult, assert_task, check_task
+from echobench.plugin.manager import Plugins
+from echobench.testing import CheckResult, assert_task, check_task, checks, data
 from echobench.testing.data import TRAINED, number_of_rows
 from tests.conftest import Command
 from tests.test_public import FRAMEWORKS
@@ -339,3 +341,18 @@ def test_the_kit_brings_no_framework() -> None:
     code = "from echobench.harness import launch\nlaunch._run_worker = lambda *_: {}\n" + code
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not set(done.stdout.split()) & FRAMEWORKS
+
+
+def test_a_task_on_a_file_is_checked_with_its_file(plugins: Plugins, tmp_path: Path) -> None:
+    (tmp_path / "pairs.csv").write_text("\n".join(f"w{k},v{k % 2}" for k in range(40)))
+    kind = plugins.tasks["pairs"].value
+    held_out = kind(path=str(tmp_path / "pairs.csv"), test_share=0.5)
+    assert data.check_fresh_rows(held_out, None).startswith("no row of the test set")
+    by_heart = kind(path=str(tmp_path / "pairs.csv"))
+    assert "its records say so" in data.check_fresh_rows(by_heart, None)
+
+    class Unsaid(kind):  # type: ignore[misc, valid-type] # a class that a plugin loads
+        is_test_trained_on: ClassVar[bool] = False
+
+    with pytest.raises(checks.FaultError, match="40 of the 40 rows of the test set"):
+        data.check_fresh_rows(Unsaid(path=str(tmp_path / "pairs.csv")), None)
