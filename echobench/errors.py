@@ -12,6 +12,7 @@ EchobenchError
 ├── UnsupportedError      a backend cannot do the job: a row with status `unsupported`
 ├── JobLostError          a job was lost with the machine that ran it: it is started again
 ├── RefusedError          Keras refuses to load a saved network: status `failed`
+├── NetworkError          a task's network cannot be trained as written: status `failed`
 └── TrainingError         a trial fails for a known reason: status `failed`
     └── DataError         a task's rows or answers are not what it declares
 """
@@ -74,6 +75,10 @@ class JobLostError(EchobenchError):
 
 class RefusedError(EchobenchError):
     """Keras refuses to load a saved network in its safe mode."""
+
+
+class NetworkError(EchobenchError):
+    """A task's `network` returns no network, or one that means no one thing on all backends."""
 
 
 class TrainingError(EchobenchError):

@@ -11,6 +11,7 @@ import typer
 from echobench import interrupts
 from echobench.cli import options
 from echobench.cli.options import argument
+from echobench.errors import UsageError
 from echobench.output import make_console
 from echobench.text import say
 
@@ -60,7 +61,16 @@ def predict(
     names = list(dict.fromkeys(backend or able))
     backends = [plugins.backends[name] for name in names]
     paths = dict.fromkeys(path for named in model for path in networks_at(named))
-    models = [read_network(path, plugins) for path in paths]
+    models, refused = [], []
+    for path in paths:
+        try:
+            models.append(read_network(path, plugins))
+        except UsageError as error:
+            refused.append(error)
+    if not models:
+        say(*map(str, refused[:-1]))
+        raise refused[-1]
+    say(*map(str, refused))
     say(*(f"careful: {one.path.name}: {one.doubt}" for one in models if one.doubt))
     store = Store(results)
     store.check_writable()
@@ -82,7 +92,7 @@ def predict(
             console.print(table)
     else:
         print(tables.render_predictions(predictions, form))
-    if any(p.status in {"failed", "timeout"} or p.differing_tokens for p in predictions):
+    if refused or any(p.status in {"failed", "timeout"} or p.differing_tokens for p in predictions):
         raise typer.Exit(1)
     if not any(p.status == "measured" for p in predictions):
         say("no backend ran a network")

@@ -23,19 +23,22 @@ class Network:
     Attributes:
         model: in Keras' forms a `keras.Model` with input x and output y, or [x, *states] and
             [y, *states] if the form carries states; in an outline a list of layers.
+        output_shape: shape of y, [steps, width]; the samples are left out.
         state_units: in Keras' forms the widths of the carried states, in order.
     """
 
     model: Any
+    output_shape: tuple[int, ...]
     state_units: list[int] = field(default_factory=list)
 
 
 class Form(ABC):
     """Makes the layers of a network; `Task.network` is written with its methods.
 
-    A network may mix in layers of Keras' own that carry no state, such as
+    A network may mix in layers of Keras' own, such as
     `keras.layers.Attention()([queries, values])`; backends without Keras then do not
-    support the task.
+    support the task. A recurrent one starts at zero in every batch, whatever the recipe
+    carries.
 
     Args:
         coding: how tokens are represented, as inputs and as outputs.
@@ -49,7 +52,14 @@ class Form(ABC):
 
     @abstractmethod
     def input(self, steps: int) -> Tensor:
-        """Return the network's input: `steps` tokens, [samples, steps, width]."""
+        """Return the network's input: `steps` encoded tokens, float32 [samples, steps, width]."""
+
+    @abstractmethod
+    def tokens(self, steps: int) -> Tensor:
+        """Return the network's input, in place of `input`, as integers [samples, steps].
+
+        A missing token is -1.
+        """
 
     @abstractmethod
     def skip_missing(self, x: Tensor) -> Tensor:

@@ -252,11 +252,19 @@ class NativeBackend(Backend):
         """Return a `NativeProgram`: the experiment, its network a list of layers.
 
         Raises:
-            UnsupportedError: the network is not a chain of LSTMs and an output layer.
+            UnsupportedError: the network is not a chain of LSTMs and an output layer; the message
+                names Keras' layers in it that the backend does not have.
         """
-        from echobench.core.outline import NativeProgram
+        from echobench.core.outline import NativeProgram, OutlineError, lacking
 
-        return NativeProgram(task, recipe)
+        try:
+            return NativeProgram(task, recipe)
+        except OutlineError as error:
+            layers = ", ".join(lacking(task, recipe))
+            if not layers:
+                raise
+            chain = "written for a chain of LSTMs and an output layer"
+            raise UnsupportedError(f"{self.name} has no {layers}: {chain}") from error
 
 
 @contextmanager

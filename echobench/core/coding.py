@@ -32,13 +32,32 @@ class Coding(ABC):
     activation: ClassVar[str]
     missing: ClassVar[float]
 
+    @property
+    def is_one_hot(self) -> bool:
+        """Whether `encode` gives a vector with a single 1 at the token, and zeros for `MISSING`.
+
+        A product with such a vector may be replaced by a lookup.
+        """
+        return False
+
+    @property
+    def has_logits(self) -> bool:
+        """Whether it is trained and decoded as a softmax over the tokens.
+
+        The loss is then computed from the logits, and the answer is the largest of them.
+        """
+        return False
+
     @abstractmethod
     def encode(self, tokens: Integers) -> Floats:
         """Encode NumPy integers [...] as float32 [..., width]."""
 
     @abstractmethod
     def encode_tensor(self, tokens: Tensor) -> Tensor:
-        """Encode a backend's integer tensor [...] as float32 [..., width]."""
+        """Encode a backend's or a symbolic integer tensor [...] as float32 [..., width].
+
+        Write it with `keras.ops`, whose functions take both.
+        """
 
     @abstractmethod
     def decode(self, outputs: Tensor) -> Tensor:
@@ -82,6 +101,19 @@ class OneHot(Coding):
     activation: ClassVar[str] = "softmax"
     missing: ClassVar[float] = 0.0
 
+    @property
+    def is_one_hot(self) -> bool:
+        """True; false in a subclass that encodes in another way."""
+        return self._keeps("encode", "encode_tensor")
+
+    @property
+    def has_logits(self) -> bool:
+        """True; false in a subclass with another loss, activation or decoding."""
+        return self._keeps("encode_tensor", "decode", "activation", "loss", "losses")
+
+    def _keeps(self, *members: str) -> bool:
+        return all(getattr(type(self), name) is getattr(OneHot, name) for name in members)
+
     def encode(self, tokens: Integers) -> Floats:
         """Return vectors [..., width] with a single 1."""
         encoded: Floats = (tokens[..., np.newaxis] == np.arange(self.width)).astype(np.float32)
@@ -93,7 +125,7 @@ class OneHot(Coding):
 
         # Not ops.one_hot: on torch it reads the values, which a traced tensor does not have.
         alphabet = np.arange(self.width, dtype=np.int32)
-        return ops.cast(ops.expand_dims(tokens, -1) == alphabet, "float32")
+        return ops.cast(ops.equal(ops.expand_dims(tokens, -1), alphabet), "float32")
 
     def decode(self, outputs: Tensor) -> Tensor:
         """Return the argmax over the last axis, the first of equal values."""

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from echobench.core.architectures import Form, Network
 from echobench.core.sequences import Floats
 from echobench.core.task import Recipe, Task
-from echobench.errors import UsageError
+from echobench.errors import NetworkError, UsageError
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
 """Adam's constants, Keras' defaults."""
 
 Shapes = list[tuple[str, tuple[int, ...]]]
-"""Name and shape of each trainable variable, in the model's order."""
+"""Kind and shape of each trainable variable, in the model's order."""
+
+INITIALIZERS: dict[str, tuple[str, dict[str, float]]] = {
+    "kernel": ("GlorotUniform", {}),
+    "recurrent_kernel": ("Orthogonal", {"gain": 1.0}),
+    "bias": ("Zeros", {}),
+    "gamma": ("Ones", {}),
+    "embeddings": ("RandomUniform", {"minval": -0.05, "maxval": 0.05}),
+}
+"""Keras' initializer, and its options, of each kind of variable; see `FANS`, `lstm_bias`."""
 
 
 class Experiment(ABC):
@@ -43,11 +55,15 @@ class Experiment(ABC):
 
     @abstractmethod
     def weight_shapes(self) -> Shapes:
-        """Return name and shape of each trainable variable, in the order of the layers."""
+        """Return kind and shape of each trainable variable, in the order of the layers."""
 
     @abstractmethod
     def update_flops(self) -> int | None:
         """Return the floating-point operations of one update; None if they are not known."""
+
+    def why_uncounted(self) -> str | None:
+        """Return why `update_flops` is None; None if it is not."""
+        return None
 
     def initial_weights(self, rng: np.random.Generator) -> list[Floats]:
         """Draw initial weights, in the order of `weight_shapes`; see `initial_weights`."""
@@ -78,6 +94,52 @@ def updates_per_epoch(samples: int, recipe: Recipe) -> int:
     return batches
 
 
+def network_of(task: Task, form: Form, units: int) -> Network:
+    """Return a task's network, built with a form.
+
+    Raises:
+        NetworkError: `Task.network` returns something else, or a layer in it is stateful.
+    """
+    try:
+        network: object = task.network(form, units)
+    except ValueError as error:
+        if "stateful=True" not in str(error):
+            raise
+        # Keras asks for a fixed number of samples, which would not help.
+        raise NetworkError(
+            f"task {task.name!r}: a layer is stateful, which loses its state in compiled steps; "
+            "leave stateful out, or use form.lstm, whose state the recipe carries"
+        ) from error
+    if not isinstance(network, Network):
+        received = "None" if network is None else f"a {type(network).__name__}"
+        raise NetworkError(
+            f"task {task.name!r}: network() returned {received}; expected a Network: end it with "
+            "`return form.network(y)`"
+        )
+    return network
+
+
+def build_network(task: Task, form: Form, units: int) -> Network:
+    """Build a task's network with a form, and check the shape of its output.
+
+    Raises:
+        NetworkError: as `network_of`, or the output is not of the shape of the task's targets.
+    """
+    network = network_of(task, form, units)
+    expected = (task.framing.targets.shape[1], task.coding.width)
+    if network.output_shape != expected:
+        raise NetworkError(
+            f"task {task.name!r}: network(): the output is {_spelt(network.output_shape)}; "
+            f"expected {_spelt(expected)}, n_out tokens of the coding's width: end it with "
+            "form.output_per_step(x) or form.output_at_once(x, steps)"
+        )
+    return network
+
+
+def _spelt(shape: tuple[int, ...]) -> str:
+    return f"[samples, {', '.join(map(str, shape))}]"
+
+
 def carries(task: Task, recipe: Recipe) -> bool:
     """Return whether the recurrent state is carried from batch to batch."""
     return recipe.stateful and task.framing.samples > recipe.batch
@@ -92,7 +154,7 @@ def plain_model(task: Task, recipe: Recipe, weights: list[Floats]) -> Any:
     from echobench.core.forms import PlainForm
 
     form = PlainForm(task.coding, carry=carries(task, recipe))
-    model = task.network(form, recipe.units).model
+    model = build_network(task, form, recipe.units).model
     for variable, value in zip(model.trainable_variables, weights, strict=True):
         variable.assign(value)
     return model
@@ -109,37 +171,53 @@ def initial_weights(shapes: Shapes, rng: np.random.Generator) -> list[Floats]:
     They are drawn in NumPy, so that a seed gives the same bytes on every backend.
 
     Raises:
-        ValueError: no distribution is known for a variable's name.
+        ValueError: no distribution is known for a kind.
     """
-    return [_initial(name, shape, rng) for name, shape in shapes]
+    return [_initial(kind, shape, rng) for kind, shape in shapes]
 
 
-def _initial(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
-    if name == "kernel":  # Glorot and Bengio 2010
-        limit = np.sqrt(6.0 / (shape[0] + shape[1]))
+def _initial(kind: str, shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
+    if kind in FANS:  # Glorot and Bengio 2010
+        limit = np.sqrt(6.0 / sum(FANS[kind](shape)))
         return rng.uniform(-limit, limit, shape).astype(np.float32)
-    if name == "recurrent_kernel":
+    if kind == "recurrent_kernel":
         return _orthogonal(shape, rng)
-    if name == "lstm_bias":  # ones for the forget gate; Jozefowicz et al. 2015
+    if kind == "lstm_bias":  # ones for the forget gate; Jozefowicz et al. 2015
         bias = np.zeros(shape, np.float32)
         units = shape[0] // 4
         bias[units : 2 * units] = 1.0
         return bias
-    if name in {"bias", "beta"}:
+    if kind == "bias":
         return np.zeros(shape, np.float32)
-    if name in {"gamma", "scale"}:
+    if kind == "gamma":
         return np.ones(shape, np.float32)
-    if name == "embeddings":
+    if kind == "embeddings":
         return rng.uniform(-0.05, 0.05, shape).astype(np.float32)
     raise ValueError(
-        f"no initial values known for a variable named {name!r}; "
-        "expected kernel, recurrent_kernel, bias, embeddings, gamma, beta or scale"
+        f"no initial values known for a variable of kind {kind!r}; "
+        f"expected {', '.join([*FANS, *INITIALIZERS])} or lstm_bias"
     )
+
+
+def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return a kernel's inputs and outputs as Keras counts them; of a convolution a place each."""
+    if len(shape) < 2:
+        return (math.prod(shape), math.prod(shape))
+    field = math.prod(shape[:-2])
+    return field * shape[-2], field * shape[-1]
+
+
+FANS: dict[str, Callable[[tuple[int, ...]], tuple[int, int]]] = {
+    "kernel": _fans,
+    "kernel_in": lambda shape: (shape[0], math.prod(shape[1:])),
+    "kernel_out": lambda shape: (math.prod(shape[:-1]), shape[-1]),
+}
+"""Inputs and outputs of a kernel by its kind: the last two are those into and out of heads."""
 
 
 def _orthogonal(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
     """Return orthonormal rows or columns, from a QR decomposition; Saxe et al. 2014."""
-    rows, columns = shape
-    q, r = np.linalg.qr(rng.standard_normal((max(shape), min(shape))))
+    rows, columns = math.prod(shape[:-1]), shape[-1]
+    q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
     q *= np.sign(np.diag(r))
-    return (q.T if rows < columns else q).astype(np.float32)
+    return (q.T if rows < columns else q).reshape(shape).astype(np.float32)

@@ -13,8 +13,9 @@ import keras
 import numpy as np
 
 from echobench.core.coding import Coding, Tensor
-from echobench.core.experiment import BETA_1, BETA_2, EPSILON, Experiment
-from echobench.core.forms import PlainForm
+from echobench.core.experiment import BETA_1, BETA_2, EPSILON, Experiment, build_network
+from echobench.core.forms import PlainForm, takes_tokens
+from echobench.core.own_layers import layers_within
 from echobench.core.rows import check_supervised
 from echobench.core.sequences import Floats, Integers
 from echobench.core.task import Recipe
@@ -89,7 +90,7 @@ class FitTrainer:
         self._batch = self._recipe.batch * self._recipe.sequences
         self._is_checked = False
         form = StatefulForm(self._task.coding, self._batch, self._recipe.stateful, **lstm_options)
-        self._model = self._task.network(form, self._recipe.units).model
+        self._model = build_network(self._task, form, self._recipe.units).model
 
     def reset(self, weights: list[Floats]) -> None:
         optimizer = keras.optimizers.Adam(
@@ -99,6 +100,7 @@ class FitTrainer:
             epsilon=EPSILON,
             global_clipnorm=self._recipe.clip or None,
         )
+        _update_densely(optimizer, self._model)
         for variable, value in zip(self._model.trainable_variables, weights, strict=True):
             variable.assign(value)
         self._reset_states()
@@ -156,7 +158,7 @@ class FitTrainer:
         x = self._by_batch([x for x, _ in framed])
         y = self._by_batch([y for _, y in framed])
         history = self._model.fit(
-            self._task.coding.encode(x),
+            x if takes_tokens(self._model) else self._task.coding.encode(x),
             self._task.coding.encode(y),
             sample_weight=(y >= 0).astype(np.float32) if self._task.has_missing else None,
             batch_size=self._batch,
@@ -186,6 +188,22 @@ class _RunningMeans(keras.callbacks.Callback):  # type: ignore[misc] # Keras is 
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any]) -> None:
         self.losses.append(float(logs["loss"]))
+
+
+def _update_densely(optimizer: Any, model: Any) -> None:
+    """Have every row of an embedding updated, as on all backends.
+
+    On TensorFlow Keras updates the moments of the rows alone that a batch looks up, which is
+    another optimizer.
+    """
+    if not any(isinstance(one, keras.layers.Embedding) for one in layers_within(model)):
+        return
+    apply = optimizer.apply
+
+    def densely(gradients: Any, variables: Any = None) -> None:
+        apply([g + keras.ops.zeros(g.shape) for g in gradients], variables)
+
+    optimizer.apply = densely
 
 
 def schedule(recipe: Recipe) -> Any:

@@ -7,14 +7,15 @@ state in compiled steps on JAX. The tutorial's form, with stateful layers, is in
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
 from echobench.core.architectures import Form, Network
-from echobench.core.coding import Coding, OneHot, Tensor
+from echobench.core.coding import Coding, Tensor
 from echobench.core.layers import Affine, Encode, UnrolledLSTM, zeros
+from echobench.errors import NetworkError
 
 LONGEST_UNROLLED = 64
 """The most steps for which the fused engines unroll an LSTM."""
@@ -40,19 +41,35 @@ class KerasForm(Form):
         return keras.layers.Concatenate()([queries, attended])
 
     def network(self, y: Tensor) -> Network:
+        if not self._inputs or not keras.backend.is_keras_tensor(y):
+            raise NetworkError(
+                "form.network(y): expected the output of a layer that form.input or form.tokens "
+                f"leads to; received {type(y).__name__}"
+            )
+        shape = tuple(y.shape[1:])
         if not self._states:
-            return Network(keras.Model(self._inputs[0], y))
+            return Network(keras.Model(self._inputs[0], y), shape)
         model = keras.Model(self._inputs, [y, *self._states])
-        return Network(model, [state.shape[-1] for state in self._states])
+        return Network(model, shape, [state.shape[-1] for state in self._states])
 
-    def _keras_lstm(
-        self, x: Tensor, units: int, sequences: bool, repeat: int | None, masked: bool
-    ) -> Tensor:
+    def _enter(self, shape: tuple[int, ...], **options: Any) -> Tensor:
+        """Return the network's only input."""
+        if self._inputs:
+            raise NetworkError("expected one form.input or form.tokens in a network; received two")
+        self._inputs = [keras.Input(shape, **options)]
+        return self._inputs[0]
+
+    def _mask_of(self, x: Tensor) -> Tensor:
+        """Return which steps of x are there, [samples, steps]; None if all are."""
+        return self._mask if x is self._masked else getattr(x, "_keras_mask", None)
+
+    def _keras_lstm(self, x: Tensor, units: int, sequences: bool, repeat: int | None) -> Tensor:
         """Apply `keras.layers.LSTM`, after RepeatVector if `repeat` is given."""
+        # Keras passes a mask on by itself, but not to a layer that has an initial state.
+        mask = self._mask_of(x)
         if repeat is not None:
             x = keras.layers.RepeatVector(repeat)(x)
-        # Keras passes a mask on by itself, but not to a layer that has an initial state.
-        options = {"mask": self._mask} if masked else {}
+        options = {} if mask is None else {"mask": mask}
         return self._recurrent(self._layer(units, sequences), x, units, **options)
 
     def _dense(self, units: int) -> Any:
@@ -82,8 +99,10 @@ class PlainForm(KerasForm):
     _batch: int | None = None
 
     def input(self, steps: int) -> Tensor:
-        self._inputs = [keras.Input((steps, self.coding.width), batch_size=self._batch)]
-        return self._inputs[0]
+        return self._enter((steps, self.coding.width), batch_size=self._batch)
+
+    def tokens(self, steps: int) -> Tensor:
+        return self._enter((steps,), batch_size=self._batch, dtype="int32")
 
     def skip_missing(self, x: Tensor) -> Tensor:
         """Apply `keras.layers.Masking`, and keep its mask for the layers that need it."""
@@ -98,20 +117,28 @@ class PlainForm(KerasForm):
     def lstm(
         self, x: Tensor, units: int, *, sequences: bool = False, repeat: int | None = None
     ) -> Tensor:
-        return self._keras_lstm(x, units, sequences, repeat, masked=x is self._masked)
+        return self._keras_lstm(x, units, sequences, repeat)
 
     def output_per_step(self, x: Tensor) -> Tensor:
         dense = keras.layers.Dense(self.coding.width, activation=self.coding.activation)
         return keras.layers.TimeDistributed(dense)(x)
 
 
-class FusedForm(KerasForm):
-    """Unrolled layers on integers.
+class _Lookup(NamedTuple):
+    """What an encoded tensor is the one-hot encoding of: integers below `symbols`."""
 
-    A one-hot token that goes straight into an LSTM stays an integer, for a lookup;
-    everywhere else it is encoded. Sequences of more than `LONGEST_UNROLLED` steps use
-    Keras' own LSTM and its loop: unrolled, they would take longer to compile than they
-    save.
+    encoded: Tensor
+    tokens: Tensor
+    symbols: int
+
+
+class FusedForm(KerasForm):
+    """Unrolled layers; its model's input is integers.
+
+    A layer gets them encoded, but `lstm` looks one-hot tokens up: it takes the integers of
+    which its input is the encoding, which nothing then computes. Sequences of more than
+    `LONGEST_UNROLLED` steps use Keras' own LSTM and its loop: unrolled, they would take
+    longer to compile than they save.
 
     Args:
         coding, carry: see `Form`.
@@ -129,21 +156,20 @@ class FusedForm(KerasForm):
         super().__init__(coding, carry)
         self._custom_gradient = custom_gradient
         self._missing = missing
-        self._symbols: int | None = None
-        self._looked_up: Tensor = None
+        self._lookup: _Lookup | None = None
         self._softmax: Tensor = None
         self._logits: Tensor = None
         self.logits = False
 
     def input(self, steps: int) -> Tensor:
-        """Return integers [samples, steps] for a lookup, or their encoding if it is not one-hot."""
-        tokens = keras.Input((steps,), dtype="int32")
-        self._inputs = [tokens]
-        if isinstance(self.coding, OneHot):
-            self._symbols = self.coding.width
-            self._looked_up = tokens
-            return tokens
-        return Encode(self.coding)(tokens)
+        tokens = self.tokens(steps)
+        encoded = Encode(self.coding)(tokens)
+        if self.coding.is_one_hot:
+            self._lookup = _Lookup(encoded, tokens, self.coding.width)
+        return encoded
+
+    def tokens(self, steps: int) -> Tensor:
+        return self._enter((steps,), dtype="int32")
 
     def skip_missing(self, x: Tensor) -> Tensor:
         """Keep which tokens are present for the layers that need it."""
@@ -152,35 +178,37 @@ class FusedForm(KerasForm):
         return x
 
     def steps_as_features(self, x: Tensor) -> Tensor:
-        """Give each step symbols of its own, and make all of them hot in a single step."""
-        steps = self._inputs[0].shape[1]
-        if self._symbols is None:
-            return keras.layers.Reshape((1, steps * self.coding.width))(x)
-        offsets = np.arange(steps, dtype=np.int32) * self._symbols
-        if self._missing:
-            raise NotImplementedError("timesteps as features, with missing tokens")
-        self._looked_up = keras.ops.expand_dims(x + offsets, 1)
-        self._symbols *= steps
-        return self._looked_up
+        """Join the steps; for a lookup each gets symbols of its own, all hot in a single step."""
+        _, steps, width = x.shape
+        joined = keras.layers.Reshape((1, steps * width))(x)
+        if self._lookup is not None and x is self._lookup.encoded and not self._missing:
+            offsets = np.arange(steps, dtype=np.int32) * width
+            tokens = keras.ops.expand_dims(self._lookup.tokens + offsets, 1)
+            self._lookup = _Lookup(joined, tokens, steps * width)
+        return joined
 
     def lstm(
         self, x: Tensor, units: int, *, sequences: bool = False, repeat: int | None = None
     ) -> Tensor:
         """Apply `UnrolledLSTM`, or Keras' own LSTM if the sequence is long."""
         if (repeat or x.shape[1]) > LONGEST_UNROLLED:
-            encoded = Encode(self.coding)(x) if x is self._looked_up else x
-            return self._keras_lstm(encoded, units, sequences, repeat, masked=x is self._masked)
-        symbols = self._symbols if x is self._looked_up else None
+            return self._keras_lstm(x, units, sequences, repeat)
+        known = self._lookup is not None and x is self._lookup.encoded and repeat is None
+        lookup = self._lookup if known else None
         layer = UnrolledLSTM(
             units,
             return_sequences=sequences,
-            symbols=symbols,
-            missing=symbols is not None and self._missing,
+            symbols=lookup and lookup.symbols,
+            missing=lookup is not None and self._missing,
             repeat=repeat,
             custom_gradient=self._custom_gradient,
         )
-        options = {"present": self._mask} if x is self._masked else {}
-        return self._recurrent(layer, x, units, **options)
+        mask = self._mask_of(x) if repeat is None else None
+        options = {} if mask is None else {"present": mask}
+        y = self._recurrent(layer, lookup.tokens if lookup else x, units, **options)
+        if mask is not None and sequences:
+            y._keras_mask = mask  # for the layers after it, as Keras' LSTM passes it on
+        return y
 
     def output_per_step(self, x: Tensor) -> Tensor:
         """Apply one Dense layer to all steps at once: the same function as TimeDistributed."""
@@ -188,7 +216,7 @@ class FusedForm(KerasForm):
 
     def network(self, y: Tensor) -> Network:
         """Return the network that ends with y, or with its logits."""
-        self.logits = y is self._softmax and isinstance(self.coding, OneHot)
+        self.logits = y is not None and y is self._softmax and self.coding.has_logits
         return super().network(self._logits if self.logits else y)
 
     def _dense(self, units: int) -> Any:
@@ -198,3 +226,8 @@ class FusedForm(KerasForm):
         self._logits = x
         self._softmax = super()._activated(x)
         return self._softmax
+
+
+def takes_tokens(model: Any) -> bool:
+    """Return whether a network's input is tokens themselves; if not, they are encoded."""
+    return str(model.inputs[0].dtype).startswith("int")

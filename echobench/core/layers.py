@@ -39,6 +39,10 @@ class Encode(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
         super().__init__()
         self.coding = coding
 
+    def compute_output_spec(self, tokens: Tensor) -> Tensor:
+        """Return the shape, without tracing the coding."""
+        return keras.KerasTensor((*tokens.shape, self.coding.width), "float32")
+
     def call(self, tokens: Tensor) -> Tensor:
         """Encode with the coding."""
         return self.coding.encode_tensor(tokens)
@@ -120,6 +124,7 @@ class UnrolledLSTM(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
         custom_gradient: bool = True,
     ) -> None:
         super().__init__()
+        self.supports_masking = True  # `present` is the mask, and FusedForm passes it on
         self.custom_gradient = custom_gradient
         self.units = units
         self.return_sequences = return_sequences
@@ -146,6 +151,9 @@ class UnrolledLSTM(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
         state = (x_shape[0], self.units)
         y = (x_shape[0], steps, self.units) if self.return_sequences else state
         return y if initial_state_shape is None else (y, state, state)
+
+    def compute_mask(self, x: Tensor, previous_mask: Tensor = None) -> None:
+        """Return no mask."""
 
     def call(
         self, x: Tensor, initial_state: list[Tensor] | None = None, present: Tensor = None

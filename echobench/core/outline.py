@@ -13,21 +13,33 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from echobench.core.architectures import Form, Network
-from echobench.core.coding import Coding, Linear, OneHot
-from echobench.core.experiment import BETA_2, EPSILON, Experiment, Shapes
+from echobench.core.coding import Coding, Linear
+from echobench.core.experiment import (
+    BETA_2,
+    EPSILON,
+    Experiment,
+    Shapes,
+    build_network,
+    carries,
+)
 from echobench.core.task import Recipe, Task
-from echobench.errors import UnsupportedError
+from echobench.errors import NetworkError, UnsupportedError
 
 
 def lstm_flops(steps: int, features: int, units: int, *, first: bool) -> int:
-    """Return the operations of an LSTM for one sample.
+    """Return the operations of an LSTM for one sample; see `recurrent_flops`."""
+    return recurrent_flops(steps, features, units, 4 * units, first=first)
 
-    It is `first` if no layer before it has weights: no gradient of its input is needed.
+
+def recurrent_flops(steps: int, features: int, units: int, width: int, *, first: bool) -> int:
+    """Return the operations of a recurrent layer for one sample.
+
+    Its kernels are `width` wide: `units` for each gate. It is `first` if no layer before it has
+    weights: no gradient of its input is needed.
     """
-    recurrent = units * 4 * units
-    inputs = product_flops(steps * features * 4 * units, first=first)
+    inputs = product_flops(steps * features * width, first=first)
     # The gradient of the first state, one of the first step's three products, is not needed.
-    return inputs + product_flops(steps * recurrent, first=False) - 2 * recurrent
+    return inputs + product_flops(steps * units * width, first=False) - 2 * units * width
 
 
 def product_flops(multiplications: int, *, first: bool) -> int:
@@ -100,6 +112,11 @@ class OutputLayer:
 
 Layers = list[LSTMLayer | OutputLayer]
 
+OUTLINED = {
+    "Activation", "Dense", "InputLayer", "LSTM", "RepeatVector", "Reshape", "TimeDistributed",
+}  # fmt: skip # one line reads better
+"""The layers of Keras' form of a network that has an outline."""
+
 
 class SymbolicOutput:
     """The output of a layer in an outline: its shape, without values."""
@@ -128,6 +145,9 @@ class OutlineForm(Form):
     def input(self, steps: int) -> SymbolicOutput:
         return self._next(SymbolicOutput(steps, self.coding.width))
 
+    def tokens(self, steps: int) -> NoReturn:
+        raise UnsupportedError("written for encoded inputs, not for a network that takes tokens")
+
     def skip_missing(self, x: SymbolicOutput) -> NoReturn:
         raise UnsupportedError("written for inputs without a mask")
 
@@ -146,20 +166,42 @@ class OutlineForm(Form):
 
     def output_per_step(self, x: SymbolicOutput) -> SymbolicOutput:
         self._layers.append(OutputLayer(x.steps, x.features, self.coding.width, at_once=False))
-        return self._next(x, x)
+        return self._next(SymbolicOutput(x.steps, self.coding.width), x)
 
     def output_at_once(self, x: SymbolicOutput, steps: int) -> SymbolicOutput:
         self._layers.append(OutputLayer(steps, x.features, self.coding.width, at_once=True))
-        return self._next(x, x)
+        return self._next(SymbolicOutput(steps, self.coding.width), x)
 
     def network(self, y: SymbolicOutput) -> Network:
-        return Network(self._layers)
+        if y is not self._last:
+            raise UnsupportedError("written for a chain of layers, which this network is not")
+        return Network(self._layers, (y.steps, y.features))
 
     def _next(self, output: SymbolicOutput, x: SymbolicOutput | None = None) -> SymbolicOutput:
         if x is not self._last:
             raise UnsupportedError("written for a chain of layers, which this network is not")
         self._last = output
         return output
+
+
+class OutlineError(UnsupportedError):
+    """A network does something else with an outline than its form can."""
+
+
+def lacking(task: Task, recipe: Recipe) -> list[str]:
+    """Return the kinds of Keras layers in a network that no outline has, each once.
+
+    It is built in Keras, which a peer's process imports for nothing else but to save a network.
+
+    Raises:
+        NetworkError: it is no network in Keras either.
+    """
+    from echobench.core.forms import PlainForm
+
+    form = PlainForm(task.coding, carries(task, recipe))
+    model = build_network(task, form, recipe.units).model
+    kinds = dict.fromkeys(type(layer).__name__ for layer in model.operations)
+    return [kind for kind in kinds if kind not in OUTLINED]
 
 
 class NativeProgram(Experiment):
@@ -179,18 +221,22 @@ class NativeProgram(Experiment):
         super().__init__(task, recipe)
         if task.has_missing:
             raise UnsupportedError("written for sequences without missing tokens")
-        if not isinstance(task.coding, OneHot | Linear):
-            raise UnsupportedError(f"written for one-hot and linear coding, not {task.coding}")
-        self.width = task.coding.width
-        self.scale = None if isinstance(task.coding, OneHot) else task.coding.symbols - 1
+        coding = task.coding
+        if coding.is_one_hot and coding.has_logits:
+            self.scale = None
+        elif type(coding) is Linear:  # a subclass may encode in another way
+            self.scale = coding.symbols - 1
+        else:
+            raise UnsupportedError(f"written for one-hot and linear coding, not {coding}")
+        self.width = coding.width
         form = OutlineForm(task.coding, self.carries)
         try:
-            self.layers: Layers = task.network(form, recipe.units).model
-        except UnsupportedError:
+            self.layers: Layers = build_network(task, form, recipe.units).model
+        except (NetworkError, UnsupportedError):
             raise
         # A network that mixes in layers of Keras' own can raise anything that Keras raises.
         except Exception as error:
-            raise UnsupportedError(
+            raise OutlineError(
                 f"task {task.name!r} cannot be outlined: {' '.join(str(error).split())}"
             ) from error
 

@@ -6,7 +6,6 @@ adds the gradient, the loop and the compiler.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,10 +15,18 @@ from keras import ops
 
 from echobench.core.architectures import Network
 from echobench.core.coding import Coding, Tensor
-from echobench.core.experiment import BETA_1, BETA_2, EPSILON, Experiment, Shapes
+from echobench.core.experiment import (
+    BETA_1,
+    BETA_2,
+    EPSILON,
+    Experiment,
+    Shapes,
+    build_network,
+)
+from echobench.core.flops import UncountedError, model_flops
 from echobench.core.forms import FusedForm
 from echobench.core.layers import UnrolledLSTM
-from echobench.core.outline import lstm_flops, product_flops
+from echobench.core.own_layers import weight_shapes
 from echobench.core.sequences import Floats
 from echobench.core.task import Recipe, Task
 
@@ -56,19 +63,20 @@ class Program(Experiment):
         form = FusedForm(
             task.coding, self.carries, task.has_missing, custom_gradient=custom_gradient
         )
-        self.network: Network = task.network(form, recipe.units)
+        self.network: Network = build_network(task, form, recipe.units)
+        self._shapes = weight_shapes(self.network.model)
+        self._flops: int | None = None
+        self._uncounted: str | None = None
+        try:
+            self._flops = model_flops(self.network.model, self.samples)
+        except UncountedError as error:
+            self._uncounted = str(error)
         self._logits = form.logits
         self._constants = [v.value for v in self.network.model.non_trainable_variables]
 
     def weight_shapes(self) -> Shapes:
-        """Return the shapes of the model's trainable variables, in its order."""
-        shapes = []
-        for layer in self.network.model.layers:
-            for variable in layer.trainable_variables:
-                recurrent = isinstance(layer, UnrolledLSTM | keras.layers.LSTM)
-                name = "lstm_bias" if recurrent and variable.name == "bias" else variable.name
-                shapes.append((name, tuple(variable.shape)))
-        return shapes
+        """Return kind and shape of the model's trainable variables, in its order."""
+        return self._shapes
 
     def start(self, weights: list[Floats]) -> Learner:
         """Return the initial state of training, NumPy arrays."""
@@ -156,7 +164,11 @@ class Program(Experiment):
 
     def update_flops(self) -> int | None:
         """Return the floating-point operations of one update; None if they are not known."""
-        return model_flops(self.network.model, self.samples)
+        return self._flops
+
+    def why_uncounted(self) -> str | None:
+        """Return which layer's operations are not known, if one's are not."""
+        return self._uncounted
 
     def kernels(self) -> list[str]:
         """Return how each LSTM of the network runs, for the record."""
@@ -259,37 +271,3 @@ def _mean(values: Tensor, weights: Tensor | None, empty: float) -> Tensor:
         return ops.mean(values)
     total = ops.sum(weights)
     return ops.where(total > 0, ops.sum(values * weights) / ops.maximum(total, 1.0), empty)
-
-
-def model_flops(model: Any, samples: int) -> int | None:
-    """Return the operations of one update of a Keras model, in any form; see `outline`.
-
-    None if a layer of an unknown kind has weights.
-    """
-    total, first = 0, True
-    for layer in model.layers:
-        flops = _layer_flops(layer, first=first)
-        if flops is None:
-            return None
-        total += flops
-        first = first and not layer.trainable_variables
-    return samples * total
-
-
-def _layer_flops(layer: Any, *, first: bool) -> int | None:
-    if isinstance(layer, UnrolledLSTM):
-        return lstm_flops(layer.steps, layer.kernel.shape[0], layer.units, first=first)
-    if isinstance(layer, keras.layers.LSTM):
-        entry = layer.input[0] if isinstance(layer.input, list) else layer.input
-        features = layer.cell.kernel.shape[0]
-        return lstm_flops(entry.shape[1], features, layer.units, first=first)
-    if isinstance(layer, keras.layers.TimeDistributed):
-        weights = math.prod(layer.layer.kernel.shape)
-        return product_flops(layer.output.shape[1] * weights, first=first)
-    if isinstance(layer, keras.layers.Dense):
-        weights = math.prod(layer.kernel.shape)
-        return product_flops(math.prod(layer.output.shape[1:-1]) * weights, first=first)
-    if isinstance(layer, keras.layers.Attention):
-        queries, values = (tensor.shape for tensor in layer.input[:2])
-        return 2 * product_flops(queries[1] * values[1] * values[2], first=False)
-    return None if layer.trainable_variables else 0

@@ -1,7 +1,7 @@
 """Saved networks: find them, describe them, and check a .keras file before Keras opens it.
 
-Keras' safe mode refuses code. These checks refuse more, since our networks need little: layers
-that `run --save-models` never writes, archives with other files, and oversized files.
+Keras' safe mode refuses code. These checks refuse more: layers and classes that no list here
+has, such as those that run code or read files, archives with other files, and oversized files.
 """
 
 from __future__ import annotations
@@ -36,16 +36,31 @@ MEMBERS = {
 MAX_NETWORK_BYTES = sum(MEMBERS.values())
 MAX_TRIAL_BYTES = 1_000_000
 LAYERS = {
-    "Activation", "Attention", "Concatenate", "Dense", "InputLayer", "LSTM", "Masking",
-    "RepeatVector", "Reshape", "TimeDistributed",
+    "Activation", "ActivityRegularization", "AdaptiveAveragePooling1D", "AdaptiveMaxPooling1D",
+    "Add", "AdditiveAttention", "Attention", "Average", "AveragePooling1D", "BatchNormalization",
+    "Bidirectional", "Concatenate", "Conv1D", "Conv1DTranspose", "Conv2D", "Conv2DTranspose",
+    "ConvLSTM1D", "Cropping1D", "Dense", "DepthwiseConv1D", "Dot", "Dropout", "ELU", "EinsumDense",
+    "Embedding", "Flatten", "GRU", "GRUCell", "GaussianDropout", "GaussianNoise",
+    "GlobalAveragePooling1D", "GlobalMaxPooling1D", "GroupNormalization", "GroupQueryAttention",
+    "Identity", "InputLayer", "LSTM", "LSTMCell", "LayerNormalization", "LeakyReLU", "Masking",
+    "MaxPooling1D", "Maximum", "Minimum", "MultiHeadAttention", "Multiply", "PReLU", "Permute",
+    "RMSNormalization", "RNN", "ReLU", "RepeatVector", "Rescaling", "Reshape",
+    "ReversibleEmbedding", "SeparableConv1D", "SimpleRNN", "SimpleRNNCell", "Softmax",
+    "SpatialDropout1D", "SpectralNormalization", "StackedRNNCells", "Subtract", "TimeDistributed",
+    "UnitNormalization", "UpSampling1D", "ZeroPadding1D",
 }  # fmt: skip # one line reads better
-SAFE_MODULES = ("keras.initializers", "keras.src.ops.")
-"""Modules whose classes all only compute."""
+"""The layers of `keras.layers` that compute sequences, and neither run code nor read files."""
+VALUES = {
+    "__bytes__", "__ellipsis__", "__keras_tensor__", "__numpy__", "__slice__", "__tensor__",
+    "__tuple__",
+}  # fmt: skip # one line reads better
+"""Values in a configuration that are no objects of a class, and hold no code."""
+SAFE_MODULES = ("keras.constraints", "keras.initializers", "keras.regularizers", "keras.src.ops.")
+"""Modules whose classes all only compute; the last has what indexing and arithmetic make."""
 OTHER_CLASSES = {
     ("keras", "DTypePolicy"),
+    ("keras", "Sequential"),
     ("keras.src.models.functional", "Functional"),
-    (None, "__keras_tensor__"),
-    (None, "__tuple__"),
 }
 CERTIFIED = "certified"
 """The result of a network whose certificate stands."""
@@ -178,11 +193,11 @@ def _archive_problem(path: Path) -> str | None:
     except Exception as error:
         # The file may hold anything, so zipfile and json may raise anything.
         return f"it cannot be read: {type(error).__name__}: {error}"
-    return None if unknown is None else f"it holds {unknown}, which is none of its layers"
+    return None if unknown is None else f"it holds {unknown}, which is none of the layers it opens"
 
 
 def _unknown_classes(configuration: Any) -> Iterator[str]:
-    """Yield the classes in a Keras configuration that our networks do not use."""
+    """Yield the classes in a Keras configuration that are on no list here."""
     if isinstance(configuration, list):
         for item in configuration:
             yield from _unknown_classes(item)
@@ -199,4 +214,7 @@ def _is_known(module: object, name: object) -> bool:
         return False
     if module == "keras.layers":
         return name in LAYERS
-    return (module, name) in OTHER_CLASSES or (module or "").startswith(SAFE_MODULES)
+    if module is None:
+        return name in VALUES
+    is_safe = module.startswith(SAFE_MODULES) and name != "function"
+    return (module, name) in OTHER_CLASSES or is_safe

@@ -19,7 +19,7 @@ from echobench.core.outline import NativeProgram
 from echobench.core.sequences import stream
 from echobench.core.target import BLOCK
 from echobench.core.task import Recipe, Task
-from echobench.errors import PluginError, UnsupportedError
+from echobench.errors import NetworkError, PluginError, UnsupportedError
 from echobench.plugin.manager import Plugins
 from echobench.store.crosscheck import Crosscheck, Severity
 from echobench.store.reading import Complaints, Damage, Line, canonical, decoded, read_numbered
@@ -239,7 +239,7 @@ def _flops(cell: Cell, task: Task) -> int | None:
         with hidden(*FRAMEWORKS):
             recipe = Recipe.model_validate(msgspec.to_builtins(cell.recipe))
             return NativeProgram(task, recipe).update_flops()
-    except (UnsupportedError, ValidationError):
+    except (NetworkError, UnsupportedError, ValidationError):
         return None
 
 

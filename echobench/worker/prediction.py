@@ -1,7 +1,8 @@
 """Run a saved network in plain Keras: answer and time it, or echo one sample.
 
-A model is called by `predict_on_batch` as `--save-models` writes it: [samples, n_in, width] to
-[samples, n_out, width], with its states, if any, as further inputs and outputs.
+A model is called by `predict_on_batch` as `--save-models` writes it: [samples, n_in, width], or
+integers [samples, n_in] where it takes tokens, to [samples, n_out, width], with its states, if any,
+as further inputs and outputs.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 from keras import ops
 
 from echobench.core.backend import Backend
+from echobench.core.forms import takes_tokens
 from echobench.core.rows import answers as right_answers
 from echobench.core.rows import draw
 from echobench.core.sequences import MISSING, Floats, Integers, Stream, stream
@@ -87,7 +89,8 @@ def echo_sample(heard: Heard, task: Task, backend: Backend) -> dict[str, Any]:
         except RefusedError as error:
             return {"refused": str(error)}
         width = task.coding.width
-        expected = [task.framing.inputs.shape[1] * width, task.framing.targets.shape[1] * width]
+        n_in, n_out = task.framing.inputs.shape[1], task.framing.targets.shape[1]
+        expected = [n_in * (1 if takes_tokens(model) else width), n_out * width]
         received = [
             math.prod(tensor.shape[1:]) if None not in tensor.shape[1:] else None
             for tensor in (model.inputs[0], model.outputs[0])
@@ -98,7 +101,7 @@ def echo_sample(heard: Heard, task: Task, backend: Backend) -> dict[str, Any]:
                 "refused": f"expected a network of {task.name!r}, {sizes(*expected)}; "
                 f"received one with {sizes(*received)}"
             }
-        x = task.coding.encode(np.array(heard.tokens, np.int64)[np.newaxis])
+        x = _entered(model, task, np.array(heard.tokens, np.int64)[np.newaxis])
         y, *_ = _call(model, x, _zero_states(model, 1))
         outputs: Floats = np.asarray(ops.convert_to_numpy(y)).reshape(-1, width)
     decoded = ops.convert_to_numpy(task.coding.decode(ops.convert_to_tensor(outputs)))
@@ -154,7 +157,7 @@ def outputs(model: keras.Model, task: Task, recipe: Recipe, rows: Integers) -> F
     states = _zero_states(model, len(rows) * (framing.samples // batches))
     parts = []
     for inputs in np.split(framing.inputs, batches):
-        y, *states = _call(model, _encode(task, rows, inputs), states)
+        y, *states = _call(model, _inputs(model, task, rows, inputs), states)
         parts.append(y.reshape(len(rows), len(inputs), framing.targets.shape[1], -1))
     return np.concatenate(parts, axis=1)
 
@@ -165,7 +168,7 @@ def _time_calls(model: keras.Model, task: Task, rng: Stream, batch: int) -> Late
     Encoding the samples is not timed; converting the outputs to NumPy arrays is.
     """
     rows = draw(task, rng, -(-batch // task.framing.samples))
-    x = _encode(task, rows, task.framing.inputs)[:batch]
+    x = _inputs(model, task, rows, task.framing.inputs)[:batch]
     states = _zero_states(model, batch)
     warm_up = [_seconds_per_call(model, x, states) for _ in range(WARM_UP)]
     seconds: list[float] = []
@@ -182,21 +185,26 @@ def _time_calls(model: keras.Model, task: Task, rng: Stream, batch: int) -> Late
     )
 
 
-def _seconds_per_call(model: keras.Model, x: Floats, states: list[Floats]) -> float:
+def _seconds_per_call(model: keras.Model, x: Any, states: list[Floats]) -> float:
     start = time.perf_counter()
     _call(model, x, states)
     return time.perf_counter() - start
 
 
-def _call(model: keras.Model, x: Floats, states: list[Floats]) -> list[Any]:
+def _call(model: keras.Model, x: Any, states: list[Floats]) -> list[Any]:
     """Return the outputs [y, *states], NumPy arrays on every backend."""
     outputs = model.predict_on_batch([x, *states] if states else x)
     return list(outputs) if states else [outputs]
 
 
-def _encode(task: Task, rows: Integers, inputs: Integers) -> Floats:
-    """Encode the tokens of rows [count, length] at positions [samples, n_in]."""
-    return task.coding.encode(rows[:, inputs].reshape(-1, inputs.shape[1]))
+def _inputs(model: keras.Model, task: Task, rows: Integers, inputs: Integers) -> Any:
+    """Return a network's input: the tokens of rows [count, length] at positions [samples, n_in]."""
+    return _entered(model, task, rows[:, inputs].reshape(-1, inputs.shape[1]))
+
+
+def _entered(model: keras.Model, task: Task, tokens: Integers) -> Any:
+    """Return tokens [samples, n_in] as the network takes them: as int32, or encoded."""
+    return tokens.astype(np.int32) if takes_tokens(model) else task.coding.encode(tokens)
 
 
 def _state_units(model: keras.Model) -> list[int]:

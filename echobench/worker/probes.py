@@ -17,6 +17,7 @@ import numpy as np
 
 from echobench.core.backend import Backend, Predictor
 from echobench.core.coding import Coding
+from echobench.core.experiment import network_of
 from echobench.core.rows import draw
 from echobench.core.sequences import MISSING, Framing, Integers, Stream, stream
 from echobench.core.target import BLOCK
@@ -79,7 +80,7 @@ def network(job: Job, task: Task, backend: Backend) -> dict[str, Any]:
         "PlainForm": PlainForm(coding, carry=False),
         "StatefulForm": StatefulForm(coding, samples, recipe.stateful, **backend.lstm_options),
     }
-    built = {name: task.network(form, recipe.units).model for name, form in forms.items()}
+    built = {name: network_of(task, form, recipe.units).model for name, form in forms.items()}
     measured: dict[str, Any] = {
         "digest": digest(task),
         "expected": [task.framing.targets.shape[1], coding.width],

@@ -30,6 +30,7 @@ from echobench.worker.trial import (
     samples,
     save_network,
     save_weights,
+    uncounted,
 )
 
 
@@ -112,6 +113,7 @@ def learn_together(
         "peak_memory_bytes": facts.peak_memory_bytes(),
         "path": {
             **execution(trial, trainer, backend),
+            **uncounted(program),
             "replicates": count,
             "throttled_share": throttled.share(trial.threads),
             "seconds": ledger.close(),

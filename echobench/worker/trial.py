@@ -161,6 +161,7 @@ def learn(
         "peak_memory_bytes": facts.peak_memory_bytes(),
         "path": {
             **execution(trial, trainer, backend),
+            **uncounted(program),
             "traces": {"compiling": compiled, "training": training},
             "busy_cores": ledger.busy_cores,
             "waited_share": waited_share,
@@ -295,6 +296,12 @@ def longest_dispatch(trial: Trial) -> int:
     if trial.engine == "fit":
         return FIT_DISPATCH
     return min(trial.recipe.evaluate_every, LONGEST_DISPATCH)
+
+
+def uncounted(program: Experiment) -> dict[str, str]:
+    """Return why `flops_per_update` is empty, as `uncounted`; nothing if it is not."""
+    why = program.why_uncounted()
+    return {} if why is None else {"uncounted": why}
 
 
 def _build(trial: Trial, task: Task, backend: Backend) -> Built:

@@ -19,6 +19,9 @@ from ._frameworks import OnTorch, can_compile, torch_device
 if TYPE_CHECKING:
     from echobench import Program
 
+TRACED: dict[str, Any] = {"tracing_mode": "fake", "_allow_non_fake_inputs": True}
+"""How `make_fx` traces: with shapes alone, but for the constants in a network of one's own."""
+
 
 class Torch(OnTorch):
     """Keras on torch."""
@@ -45,9 +48,9 @@ class Torch(OnTorch):
             with torch.no_grad():
                 if rows.shape not in graphs:
                     # make_fx counts the arguments of a function, not those of a method.
-                    graphs[rows.shape] = make_fx(
-                        lambda w, t: program.predict(w, t), tracing_mode="fake"
-                    )(tensors, tokens)
+                    graphs[rows.shape] = make_fx(lambda w, t: program.predict(w, t), **TRACED)(
+                        tensors, tokens
+                    )
                 answers = graphs[rows.shape](tensors, tokens)
             return np.asarray(answers.cpu().numpy(), np.int64)
 
@@ -129,7 +132,7 @@ class _TorchTrainer(Trainer):
             learner = Learner(p, m, v, step)
             return self._program.advance(learner, states, tokens, block, value_and_grad)
 
-        graph = make_fx(advance, tracing_mode="fake")(*self._learner, states, tokens, block)
+        graph = make_fx(advance, **TRACED)(*self._learner, states, tokens, block)
         if not can_compile():
             return graph
         if torch_device() == "cuda":  # a block is launched as one CUDA graph

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echobench.core.coding import Coding, Linear, OneHot
-from echobench.core.sequences import MISSING
+from echobench.core.coding import Coding, Linear, OneHot, Tensor
+from echobench.core.sequences import MISSING, Floats
 
 TENSORS = """
 import json
@@ -33,6 +33,18 @@ for coding in (OneHot(7), Linear(7)):
         "loss": float(loss(encoded, outputs, sample_weight=weights)),
     }
 print(json.dumps(found))
+"""
+
+SYMBOLIC = """
+import keras
+import numpy as np
+from echobench.core.coding import Linear, OneHot
+
+tokens = np.array([[0, 3, 6, -1], [5, 1, 2, 4]], np.int32)
+for coding in (OneHot(7), Linear(7)):
+    x = keras.Input((4,), dtype="int32")
+    model = keras.Model(x, coding.encode_tensor(x))
+    print(type(coding).__name__, np.array_equal(model(tokens), coding.encode(tokens)))
 """
 
 
@@ -89,3 +101,38 @@ def test_a_softmax_has_a_probability_and_a_number_a_distance() -> None:
     called, off = Linear(100).certainty(outputs) or ("", np.empty(0))
     assert called == "distance"
     np.testing.assert_allclose(off, [0.3, 0.25, 2.0, 2.0], rtol=1e-4)  # of 0..99
+
+
+def test_a_subclass_claims_nothing_that_rests_on_what_it_overrides() -> None:
+    class Named(OneHot):
+        """Overrides nothing that matters."""
+
+        def certainty(self, outputs: Floats) -> None:
+            return None
+
+    class Encoded(OneHot):
+        def encode_tensor(self, tokens: Tensor) -> Tensor:
+            return 2.0 * super().encode_tensor(tokens)
+
+    class Mixed:
+        def losses(self, tokens: Tensor, outputs: Tensor) -> Tensor:
+            return outputs[..., 0]
+
+    class Lost(Mixed, OneHot):
+        """Gets another loss from beside `OneHot`."""
+
+    claims = {kind: (kind(3).is_one_hot, kind(3).has_logits) for kind in (Named, Encoded, Lost)}
+    assert claims == {Named: (True, True), Encoded: (False, False), Lost: (True, False)}
+    assert not Linear(3).is_one_hot
+    assert not Linear(3).has_logits
+
+
+def test_symbolic_tensors_are_coded_as_values_are() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SYMBOLIC],
+        env={"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["OneHot", "True", "Linear", "True"]

@@ -11,7 +11,6 @@ import pytest
 
 from tests.plugins.test_backends import ROOT
 
-# Not one that masks: there Keras runs the first step twice.
 NARROW = [
     f"{task},symbols=10,units=6]"
     for task in (
@@ -45,6 +44,27 @@ def test_the_closed_form_is_what_torch_counts() -> None:
     assert len(found) == len(NARROW)
     for selector, (plain, fused, by_torch) in found.items():
         assert plain == fused == by_torch, selector
+
+
+def test_torch_counts_more_only_where_keras_runs_the_first_step_twice() -> None:
+    """Keras does so in its own loop: for a mask, SimpleRNN, and GRU with reset_after=False."""
+    step = {  # width of the kernels, features and units of each such layer
+        "recurrent": [(4, 4, 4), (12, 4, 4)],
+        "beside": [],
+        "masks": [(16, 6, 4), (16, 4, 4)],
+        "masked[length=8,symbols=10,units=6]": [(24, 10, 6)],
+        "masked[how=value,length=8,symbols=10,units=6]": [],
+        "masked[n_out=2,length=8,symbols=10,units=6]": [(24, 10, 6)],
+    }
+    for selector, (plain, fused, by_torch) in counted("torch", *step).items():
+        again = sum(2 * width * (features + units) for width, features, units in step[selector])
+        assert plain == fused, selector
+        assert by_torch == plain + 64 * again, selector
+
+
+def test_a_transformer_counts_what_jax_multiplies() -> None:
+    ((plain, fused, by_jax),) = counted("jax", "multiplied", "small-transformer").values()
+    assert plain == fused == by_jax
 
 
 def test_an_outline_draws_and_counts_what_keras_form_does() -> None:

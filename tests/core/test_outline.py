@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -9,6 +13,21 @@ from echobench.core.outline import LSTMLayer, NativeProgram, OutputLayer
 from echobench.errors import UnsupportedError
 from echobench.harness.plan import resolve
 from echobench.plugin.manager import Plugins
+from tests.plugins.test_backends import ROOT
+
+LACKING = """
+from pathlib import Path
+from echobench.errors import EchobenchError
+from echobench.plugin.manager import Plugins
+
+plugins = Plugins([Path("tests/core/own_tasks.py"), Path("tests/core/refused_tasks.py")])
+for name in ("recurrent", "small-transformer", "subclassed", "bare"):
+    task = plugins.tasks[name].value()
+    try:
+        plugins.backends["torch-native"].value.program(task, task.recipes["closed"])
+    except EchobenchError as error:
+        print(f"{name}: {error}")
+"""
 
 
 def outlined(selector: str, plugins: Plugins) -> NativeProgram:
@@ -43,6 +62,25 @@ def test_what_is_no_chain_is_refused_with_a_reason(
 ) -> None:
     with pytest.raises(UnsupportedError, match=reason):
         outlined(selector, plugins)
+
+
+def test_a_peer_names_the_layers_that_it_lacks() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LACKING],
+        cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": "torch", "CUDA_VISIBLE_DEVICES": "-1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == [
+        "recurrent: torch-native has no Bidirectional, Conv1D, SimpleRNN, GRU: written for a chain "
+        "of LSTMs and an output layer",
+        "small-transformer: written for encoded inputs, not for a network that takes tokens",
+        "subclassed: written for one-hot and linear coding, not Reversed(width=6)",
+        "bare: task 'bare': network() returned a SymbolicOutput; expected a Network: end it with "
+        "`return form.network(y)`",
+    ]
 
 
 def test_with_its_epsilon_another_adam_makes_keras_updates() -> None:

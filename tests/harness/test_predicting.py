@@ -25,6 +25,8 @@ from echobench.trial.job import Job
 from echobench.trial.record import Prediction
 from tests.conftest import Command
 from tests.plugins.cells import ECHO
+from tests.plugins.test_backends import ROOT
+from tests.test_docs import blocks
 
 pytestmark = pytest.mark.slow
 
@@ -134,6 +136,41 @@ def test_states_and_masks_go_with_the_model(
         assert prediction.differing_tokens == (0 if backend == "openvino" else None)
     masked = 1000 * (8 * 5 - 4 - 3 - 2 - 1)  # without what the first windows lack
     assert predictions(tmp_path)["masked_open.keras", "numpy"].tokens == masked
+
+
+def test_every_network_of_the_guide_predicts_alike_on_every_backend(
+    echobench: Command, alone: None, tmp_path: Path
+) -> None:
+    files = [text for text in blocks("python") if "def echobench_tasks" in text]
+    assert len(files) > 4
+    for text in files:
+        (tmp_path / text.split()[1]).write_text(text)
+    names = [text.split()[1] for text in files]
+    subprocess.run(
+        [sys.executable, "-m", "tests.probes.saving", *names],
+        cwd=tmp_path,
+        env={**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(ROOT)},
+        check=True,
+    )
+    saved = sorted((tmp_path / "models").glob("*.keras"))
+    assert len(saved) == len(files)
+    # One that is none costs the others nothing, and counts in the end.
+    (tmp_path / "models" / "none.keras").write_text("none")
+    shutil.copy(saved[0].with_suffix(".json"), tmp_path / "models" / "none.json")
+    plugins = [word for name in names for word in ("--plugin", name)]
+    options = ("--batch", "1", "--threads", "1", *plugins)
+    done = echobench("predict", "models", *options, timeout=1200.0)
+    assert done.returncode == 1
+    assert "none.keras: expected a network" in done.stderr
+    made = predictions(tmp_path)
+    backends = {backend for _, backend in made}
+    assert backends >= {"jax", "numpy", "tensorflow", "torch"}
+    assert len(made) == len(saved) * len(backends)
+    for (model, backend), prediction in made.items():
+        assert prediction.status == "measured", (model, backend, prediction.reason)
+        # A network that is not trained has outputs that are nearly equal.
+        few = (prediction.tokens or 0) / 1000
+        assert (prediction.differing_tokens or 0) <= few, (model, backend)
 
 
 def test_failures_and_differences_are_rows_and_exit_code_1(

@@ -1,0 +1,33 @@
+"""Run in a process of its own on JAX: save the networks of files' tasks as they are drawn.
+
+They are saved as `run --save-models` saves them, with descriptions, in the folder `models`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from echobench.core.sequences import stream
+from echobench.harness.plan import Selection, plan
+from echobench.plugin.manager import Plugins
+from echobench.trial.job import Job
+from echobench.worker.trial import save_network
+
+MEASURED = 40
+
+
+def main(files: list[str]) -> None:
+    plugins = Plugins([Path(file) for file in files])
+    for name, provided in plugins.tasks.items():
+        if provided.plugin.startswith("file:"):
+            (trial,) = plan(Selection(tasks=[name], backends=["jax"]), plugins)
+            trial = trial.model_copy(update={"measure": MEASURED})
+            task, backend = provided.value(), plugins.backends["jax"].value
+            program = backend.program(task, trial.recipe)
+            weights = program.initial_weights(stream(0, "weights"))
+            save_network(Job(trials=[trial], save_models=Path("models")), trial, program, weights)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
