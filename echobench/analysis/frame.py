@@ -32,7 +32,7 @@ CELL = ["task", "backend", "engine", "division", "device"]
 JUDGED = ("judged_wrong", "judged_sequences")
 OWN = ("key", "epochs", "updates", "wall_to_target_s", *JUDGED)
 """Fields of the record that the frame holds beside those of the table."""
-TOLD = ("cell", "machine", "again", "attempts", "declared", "disturbances")
+TOLD = ("cell", "machine", "again", "attempts", "declared", "disturbances", "recompiled")
 DOUBTS = ("unchecked", "unjudged", "uncompared", "lasted", "disturbed", "counts", "never")
 """What the frame says of a record beside its fields: see `frame`."""
 OBJECTS = ("cell", "declared")
@@ -66,6 +66,7 @@ def frame(records: Records) -> pd.DataFrame:
     - `declared`: which seeds of its cell were declared before it ran, a `Declaration`;
     - `disturbances`: what disturbed the trial, as it shows by itself; empty for none. The function
       of this name adds what its cell shows;
+    - `recompiled`: that it compiled again while it trained, in words; empty if it did not;
     - `unchecked` (by the parity gate), `unjudged`, `uncompared` (by its fingerprint), `lasted`,
       `disturbed`: what the table doubts. `disturbed` is what the trial shows by itself;
     - `counts`: whether the trial is one of n: it trained, or crashed by itself;
@@ -168,6 +169,7 @@ def _row(record: Record) -> tuple[Any, ...]:
         f"after {len(attempts)} attempts" if len(attempts) > 1 else "",
         declaration(record),
         "; ".join(record.disturbances),
+        record.recompiled or "",
         record.parity is not None and record.parity.passed is None,
         record.unjudged,
         record.fingerprint is not None and record.fingerprint.passed is None,

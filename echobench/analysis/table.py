@@ -223,6 +223,8 @@ def _note(flat: pd.DataFrame, cell: Cell) -> str:
     }
     noted = [*reasons.most_common(), *((doubt, n) for doubt, n in doubts.items() if n)]
     notes = [f"{note} ({count}x)" if count > 1 else note for note, count in noted]
+    again = [text for text in flat.recompiled if text]
+    notes += [f"{again[0]} ({len(again)}x)" if len(again) > 1 else again[0]] if again else []
     return "; ".join([*notes, *_disturbance(flat)])
 
 

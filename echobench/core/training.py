@@ -84,10 +84,14 @@ class Ledger:
         return self._processor["train"]
 
     @property
+    def training_processor_s(self) -> float:
+        """Processor time of training so far."""
+        return self._processor["first_update"] + self._processor["train"]
+
+    @property
     def busy_cores(self) -> float | None:
         """Processor time of training divided by its wall time; None before training."""
-        processor = self._processor["first_update"] + self._processor["train"]
-        return processor / self.training if self.training else None
+        return self.training_processor_s / self.training if self.training else None
 
     def stopped_s(self) -> float:
         """Return for how many seconds the process was stopped so far."""
@@ -178,6 +182,15 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class Dispatch:
+    """A call of the trainer on the clock: its epochs, seconds, and processor seconds."""
+
+    epochs: int
+    seconds: float
+    processor_s: float
+
+
+@dataclass(frozen=True)
 class Attempt:
     """One attempt at a certificate: its epoch, and the sequences that it answered.
 
@@ -234,6 +247,7 @@ class TrainingOutcome:
         evaluations: all evaluations up to the hit, in order.
         after_hit: evaluations while training continued after the hit.
         seconds_per_epoch: of each call of the trainer, warm-up excluded.
+        dispatches: all calls of the trainer up to the hit, in order.
     """
 
     status: str = "missed"
@@ -252,6 +266,7 @@ class TrainingOutcome:
     evaluations: list[Evaluation] = field(default_factory=list)
     after_hit: list[Evaluation] = field(default_factory=list)
     seconds_per_epoch: list[float] = field(default_factory=list)
+    dispatches: list[Dispatch] = field(default_factory=list)
 
     @property
     def sustained_s(self) -> float | None:
@@ -407,10 +422,12 @@ class _Run:
             first = outcome.epochs == 0
             epochs = 1 if first else min(self.limits.dispatch, stop - outcome.epochs)
             rows = fresh_rows(self.task, self.recipe, self.data, epochs)
-            start = ledger.training
+            start, busy = ledger.training, ledger.training_processor_s
             with ledger.phase("first_update" if first else "train"):
                 losses, accuracies = self.advance(rows)
-            seconds = (ledger.training - start) / epochs
+            spent, worked = ledger.training - start, ledger.training_processor_s - busy
+            outcome.dispatches.append(Dispatch(epochs, spent, worked))
+            seconds = spent / epochs
             if outcome.epochs > 1:  # the first epoch and the first longer call warm up
                 outcome.seconds_per_epoch.append(seconds)
             finite = int(np.isfinite(losses).all(axis=1).cumprod().sum())  # leading epochs

@@ -16,7 +16,7 @@ import psutil
 
 from echobench import interrupts
 from echobench.core.backend import Backend
-from echobench.harness import judging, process, validation
+from echobench.harness import judging, process, rehearsing, validation
 from echobench.machine import calibration, facts, privacy
 from echobench.machine.cores import reserved_cores, why_too_many
 from echobench.plugin.failures import located
@@ -76,9 +76,13 @@ def _attempted(job: Job, backend: Backend, log: Path, report: Report) -> list[Re
             results = run_once(kept, backend, path, report)
             wall_s = time.monotonic() - began
             records = [*map(validation.record, job.trials, results)]
-            own = path.with_name(f"{path.stem}-judge{path.suffix}")
+            own = [
+                path.with_name(f"{path.stem}-{kind}{path.suffix}")
+                for kind in ("rehearsal", "judge")
+            ]
             try:
-                judging.judge(job, records, networks, own, work, report)
+                rehearsing.rehearse(job, backend, records, own[0], work, report)
+                judging.judge(job, records, networks, own[1], work, report)
             except KeyboardInterrupt:  # the trials are finished: they are recorded first
                 kill_children(os.getpid())
                 interrupts.postpone()

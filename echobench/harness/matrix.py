@@ -126,6 +126,7 @@ class Matrix:
             jobs = self._jobs(share, locks, here)
             with contextlib.closing(_executed(executor, jobs, site, over)) as finished:
                 for job, records in finished:
+                    self._keep(job, records)
                     for trial, record in zip(job.trials, records, strict=True):
                         self._references.compare(trial, record)
                         if path := job.model_path(trial):
@@ -185,6 +186,7 @@ class Matrix:
             **dict(self.options),
             trials=trials,
             reference=reference,
+            rehearsal=self._references.rehearsal(trial) if self._is_checked(trial) else None,
             judge=judge,
             cache=compiled if trial.cache else None,
             sources={
@@ -209,6 +211,12 @@ class Matrix:
             raise
         except OSError as error:
             raise _stopped(f"at {trial.name}", error) from error
+
+    def _keep(self, job: Job, records: list[Record]) -> None:
+        try:
+            self._references.keep(job, records)
+        except OSError as error:
+            raise _stopped(f"at {job.trial.name}", error) from error
 
     def _store(self, job: Job, records: list[Record]) -> None:
         try:

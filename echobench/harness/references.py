@@ -1,4 +1,7 @@
-"""What trials are compared with: first losses and fingerprints, computed once on the reference."""
+"""What trials are compared with: first losses and fingerprints, computed once on the reference.
+
+And the rehearsals that cells have passed.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,15 @@ from echobench.plugin.catalog import Provided
 from echobench.plugin.manager import Plugins
 from echobench.store.folder import Store, replace_file
 from echobench.store.locks import FolderLocks
-from echobench.trial.job import Job, Reference, Report
+from echobench.trial.job import (
+    PARITY_TOLERANCE,
+    Job,
+    Reference,
+    Rehearsal,
+    Report,
+    needs_rehearsal,
+    squeezed,
+)
 from echobench.trial.record import Record
 from echobench.trial.trial import BOUND, Trial
 
@@ -28,10 +39,12 @@ class _Kept(BaseModel):
     """A file of `reference/`: the first losses, and fingerprints by `_run`.
 
     A fingerprint is None where the reference has none to compare with: its loss is not finite.
+    Those of the squeezed recipe are None where no trial needed them, empty if not finite.
     """
 
     name: str
     losses: list[float]
+    squeezed: list[float] | None = None
     fingerprints: dict[str, TakenFingerprint | None] = {}
 
 
@@ -49,6 +62,7 @@ class References:
         self._store = store
         self._fingerprints = fingerprints
         self._planned: dict[str, dict[str, Trial]] = defaultdict(dict)
+        self._rehearsed: set[str] = set()
         self._known: dict[str, _Kept | None] = {}
 
     def plan(self, trials: Iterable[Trial]) -> None:
@@ -56,7 +70,10 @@ class References:
         for trial in trials if self._fingerprints else ():
             ours = None if trial.quick else self.of(trial)
             if ours is not None:
-                self._planned[self._shared(ours).key].setdefault(_run(ours), ours)
+                key = self._shared(ours).key
+                self._planned[key].setdefault(_run(ours), ours)
+                if needs_rehearsal(trial.recipe):
+                    self._rehearsed.add(key)
 
     def of(self, trial: Trial) -> Trial | None:
         """Return the trial of the same seed with the tutorial's program on the reference backend.
@@ -109,10 +126,46 @@ class References:
         self.plan([trial])
         shared = self._shared(ours)
         kept = self._known.get(shared.key)
-        if shared.key not in self._known or (kept is not None and self._missing(shared, kept)):
+        if shared.key not in self._known or (kept is not None and self._lacks(shared, kept)):
             kept = self._read_or_compute(shared, locks, computing, report)
             self._known[shared.key] = kept
         return None if kept is None else Reference(name=kept.name, losses=kept.losses)
+
+    def rehearsal(self, trial: Trial) -> Rehearsal | None:
+        """Return the rehearsal of a trial's cell, of which `get` has returned the reference.
+
+        None where its recipe needs none, or has no reference.
+        """
+        ours = self.of(trial)
+        kept = None if ours is None else self._known.get(self._shared(ours).key)
+        if kept is None or not needs_rehearsal(trial.recipe):
+            return None
+        try:
+            passed = Rehearsal.model_validate_json(self._passed(trial).read_bytes()).passed
+        except (FileNotFoundError, ValidationError):
+            passed = None
+        return Rehearsal(losses=kept.squeezed or [], passed=passed)
+
+    def keep(self, job: Job, records: Iterable[Record]) -> None:
+        """Keep that a job's cell has passed its rehearsal, if it did.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        if job.rehearsal is None or job.rehearsal.passed is not None:
+            return
+        found = next((r.parity.squeezed for r in records if r.parity is not None), None)
+        if found is not None and found <= PARITY_TOLERANCE:
+            path = self._passed(job.trial)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            passed = job.rehearsal.model_copy(update={"passed": found})
+            replace_file(path, passed.model_dump_json() + "\n")
+
+    def _passed(self, trial: Trial) -> Path:
+        """Return the file of a cell's rehearsal, whatever its recipe was squeezed from."""
+        recipe = squeezed(trial.recipe)
+        cell = self._shared(trial).model_copy(update={"recipe": recipe, "sustain": 0})
+        return self._store.folder / "reference" / "rehearsals" / f"{cell.key}.json"
 
     def compare(self, trial: Trial, record: Record) -> None:
         """Add to a record's fingerprint the reference's of the same seed, where it is known."""
@@ -135,27 +188,33 @@ class References:
         planned = self._planned[shared.key].items()
         return [trial for run, trial in planned if run not in known]
 
+    def _lacks(self, shared: Trial, kept: _Kept) -> bool:
+        """Return whether something that planned trials are compared with is not kept."""
+        unrehearsed = shared.key in self._rehearsed and kept.squeezed is None
+        return unrehearsed or bool(self._missing(shared, kept))
+
     def _read_or_compute(
         self, shared: Trial, locks: FolderLocks, computing: Callable[[], None], report: Report
     ) -> _Kept | None:
         path, lock = self._path(shared), f"reference {shared.key}"
         kept = _read(path)
-        if kept is None or self._missing(shared, kept):
+        if kept is None or self._lacks(shared, kept):
             computing()
             while not locks.acquire([lock]):
                 time.sleep(POLL_S)
             try:
                 kept = _read(path)  # another process may have computed it meanwhile
                 missing = self._missing(shared, kept)
-                if kept is None or missing:
-                    known = {} if kept is None else kept.fingerprints
-                    found = self._compute(shared, missing, known, report)
+                if kept is None or self._lacks(shared, kept):
+                    found = self._compute(shared, missing, kept, report)
                     if found is not None:
                         replace_file(path, found.model_dump_json() + "\n")
                     kept = found or kept  # losses that are known still gate
                     if kept is not None:
                         for trial in missing:  # not tried again in this run
                             kept.fingerprints.setdefault(_run(trial), None)
+                        if shared.key in self._rehearsed:
+                            kept.squeezed = kept.squeezed or []
             finally:
                 locks.release([lock])
         return kept
@@ -164,13 +223,22 @@ class References:
         self,
         shared: Trial,
         trials: Sequence[Trial],
-        known: dict[str, TakenFingerprint | None],
+        kept: _Kept | None,
         report: Report,
     ) -> _Kept | None:
-        """Return what the reference finds; None, with the reason in the log, if it is nothing."""
+        """Return what the reference finds, beside what is kept.
+
+        None, with the reason in the log, if it is nothing.
+        """
         assert self._backend is not None  # there is a trial on it
         log = self._store.logs / f"reference-{shared.key}.log"
-        job = Job(kind="reference", trials=[*trials] or [shared])
+        known = kept or _Kept(name=f"{shared.backend} {shared.engine}", losses=[])
+        wanted = shared.key in self._rehearsed and known.squeezed is None
+        job = Job(
+            kind="reference",
+            trials=[*trials] or [shared],
+            rehearsal=Rehearsal() if wanted else None,
+        )
         losses, *results = launch.work(job, self._backend.value, log, report)
         if "losses" not in losses:
             return None
@@ -181,9 +249,10 @@ class References:
         }
         with contextlib.suppress(ValidationError):
             return _Kept(
-                name=f"{shared.backend} {shared.engine}",
+                name=known.name,
                 losses=losses["losses"],
-                fingerprints={**known, **taken},
+                squeezed=losses.get("squeezed", known.squeezed),
+                fingerprints={**known.fingerprints, **taken},
             )
         return None
 

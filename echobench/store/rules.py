@@ -14,7 +14,7 @@ from echobench.core.training import PHASES, fingerprint_epoch
 from echobench.machine import calibration
 from echobench.trial.cell import Cell, StoredTrial
 from echobench.trial.declared import asked_for, declared_by_command
-from echobench.trial.job import PARITY_TOLERANCE, PARITY_UPDATES, UNSEEN
+from echobench.trial.job import PARITY_TOLERANCE, PARITY_UPDATES, UNSEEN, needs_rehearsal
 from echobench.trial.record import FLOATS, INTEGERS, Machine, Record, Sample
 from echobench.trial.trial import (
     BOUND,
@@ -61,6 +61,7 @@ ADDED = {
         "clock_share",
         "limit_reason",
     ),
+    6: ("recompilations",),
 }
 """Fields that a version of the schema added: no older record has them."""
 
@@ -106,6 +107,8 @@ def doubts(record: Record) -> Iterator[tuple[str, str]]:
     """Yield what no rule forbids, and a reader should know."""
     yield from unusual(record.planned_cell).items()
     yield from _unchecked(record)
+    if record.recompiled:
+        yield "recompilations", record.recompiled
     if record.status == "reached" and any(map(_wrong_tokens, record.samples)):
         yield "samples", "an answer is wrong, after a certificate that leaves few"
 
@@ -118,6 +121,8 @@ def _unchecked(record: Record) -> Iterator[tuple[str, str]]:
         yield "parity", "not compared with a reference"
     if record.schema_version < 5 or record.status != "reached":
         return
+    if record.schema_version >= 6 and _lacks_rehearsal(record):
+        yield "parity", "its warm-up, decay and clipping were not compared with the reference's"
     if record.judge is None or record.judge.failure is not None:
         yield "judge", "its certificate was not judged"
     if record.fingerprint is not None and record.fingerprint.passed is None:
@@ -125,6 +130,19 @@ def _unchecked(record: Record) -> Iterator[tuple[str, str]]:
     timed = record.seconds_per_update is not None and not record.is_replicate
     if timed and record.device == "cpu" and record.clock_share is None:
         yield "clock_share", "its clock was not compared with a control"
+
+
+def _recompiled(record: Record) -> Iterator[tuple[str, str]]:
+    found, trained = record.recompilations, (record.first_update_s or 0.0) + (record.train_s or 0.0)
+    if found is not None and not 0.0 <= found.seconds <= trained * (1 + LEDGER_TOLERANCE):
+        yield "recompilations", f"expected at most the {trained:.3g} s of training"
+
+
+def _lacks_rehearsal(record: Record) -> bool:
+    """Return whether a trial passed the gate without the rehearsal that its recipe needs."""
+    parity, trial = record.parity, record.trial
+    passed = parity is not None and parity.passed and parity.squeezed is None
+    return bool(passed) and not trial.quick and needs_rehearsal(trial.recipe)
 
 
 def _suite(record: Record) -> Iterator[tuple[str, str]]:
@@ -424,12 +442,14 @@ def _parity(record: Record) -> Iterator[tuple[str, str]]:
         return
     if parity.passed is None:
         return
-    if (parity.updates, parity.tolerance) != (PARITY_UPDATES, PARITY_TOLERANCE):
+    known = parity.updates in {PARITY_UPDATES, 2 * PARITY_UPDATES}
+    if not known or parity.tolerance != PARITY_TOLERANCE:
         told = f"expected {PARITY_UPDATES} updates within the suite's {PARITY_TOLERANCE:g}"
         yield "parity", f"{told}; received {parity.updates} within {parity.tolerance}"
     largest = parity.largest_difference
-    if largest is None or parity.passed != (largest <= PARITY_TOLERANCE):
-        yield "parity", "passed is not what largest_difference and tolerance say"
+    agree = largest is not None and max(largest, parity.squeezed or 0.0) <= PARITY_TOLERANCE
+    if largest is None or parity.passed != (agree and parity.failure is None):
+        yield "parity", "passed is not what largest_difference, squeezed and tolerance say"
 
 
 def _judged(record: Record) -> Iterator[tuple[str, str]]:
@@ -586,6 +606,6 @@ FRESH: tuple[Rule, ...] = (
 """What holds of each record that was just made, however noisy the machine."""
 RULES: tuple[Rule, ...] = (
     *(_suite, _variables, _version, _start, _ledger, _target, _certifications, _curve, _arithmetic),
-    *(_possible, _parity, _judged, _fingerprint),
+    *(_possible, _parity, _recompiled, _judged, _fingerprint),
     *(_finished, _answers, _cores, _disturbed, _declared),
 )

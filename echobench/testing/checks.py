@@ -239,8 +239,8 @@ def check_parity(trial: Trial, plugins: Plugins) -> str:
     if not record.parity.passed:
         raise FaultError(
             f"{found}; expected {record.parity.tolerance:.0e}",
-            "the two do not compute the same: compare weights, learning rate, carried state, "
-            "masks and the order of layers",
+            "the two do not compute the same: compare weights, learning rate, warm-up, decay, "
+            "clipping, Adam's constants, carried state, masks and the order of layers",
         )
     return found
 

@@ -17,14 +17,19 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 from echobench.core import files
 from echobench.core.task import Recipe
 from echobench.text import file_name
+from echobench.trial.cell import StoredRecipe
 from echobench.trial.record import Sample
 from echobench.trial.trial import Trial
 
 PARITY_UPDATES = 20
-"""Losses that the parity gate compares."""
+"""Losses that the parity gate compares; twice as many where the state is carried further."""
 PARITY_TOLERANCE = 1e-5
 """Largest relative difference of a loss. Float32 rounding was measured at up to
 1.8e-6 over all first-party cells; an error in the mathematics shows at 1e-4 and more."""
+SQUEEZED = {"warmup": 5, "decay": 9, "clip": 1e-3}
+"""Fields of a recipe that a rehearsal replaces where they are not 0, so that the gate's updates
+hold the whole schedule. Adam forgets the scale of gradients but for its epsilon: this clip makes
+them so short that it matters, so that both show."""
 KEY_DIGITS = 8
 """Digits of a trial's key in the name of its saved network."""
 RESULT = "result"
@@ -33,11 +38,34 @@ UNSEEN = 10_000
 """Sequences that no trial draws, on which the judge estimates a network's error rate."""
 
 
+def squeezed(recipe: Recipe) -> Recipe:
+    """Return a recipe whose warm-up, decay and clipping all happen in the gate's updates."""
+    changes = {name: value for name, value in SQUEEZED.items() if getattr(recipe, name)}
+    return recipe.model_copy(update=changes)
+
+
+def needs_rehearsal(recipe: Recipe | StoredRecipe) -> bool:
+    """Return whether the gate sees less of a recipe than of its squeezed one."""
+    return any(getattr(recipe, name) not in {0, value} for name, value in SQUEEZED.items())
+
+
 class Reference(BaseModel):
     """The first losses of the reference implementation, for the parity gate."""
 
     name: str
     losses: list[float]
+
+
+class Rehearsal(BaseModel):
+    """The parity gate of a cell's squeezed recipe, which it passes once.
+
+    Attributes:
+        losses: of the reference; empty if they are not finite.
+        passed: the largest relative difference where the cell has passed already.
+    """
+
+    losses: list[float] = []
+    passed: float | None = None
 
 
 class Inference(BaseModel):
@@ -110,10 +138,12 @@ class Job(JobOptions):
     Attributes:
         trials: of one cell; they differ in their seeds.
         kind: `train` makes records; the others run one worker for the first trial's task and
-            backend: the reference's first losses, then the fingerprint of each trial; a judge of
-            the trials' certificates; a saved network that predicts or echoes; a check of the
-            conformance kit.
+            backend: the reference's first losses, then the fingerprint of each trial; a
+            rehearsal, of which the first losses are the result; a judge of the trials'
+            certificates; a saved network that predicts or echoes; a check of the conformance kit.
         reference: first losses that the parity gate compares with; None skips the gate.
+        rehearsal: of the trials' cell; None where its recipe needs none, or it is not checked. A
+            reference that has one finds its losses.
         judge: the trial on the reference backend whose worker judges certificates, whatever its
             seed; None leaves them unjudged.
         networks: folder that takes the weights of certified networks, NUMBER.npz by the trial's
@@ -135,8 +165,9 @@ class Job(JobOptions):
     model_config = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
 
     trials: list[Trial] = Field(min_length=1)
-    kind: Literal["train", "reference", "judge", "predict", "echo", "probe"] = "train"
+    kind: Literal["train", "reference", "rehearsal", "judge", "predict", "echo", "probe"] = "train"
     reference: Reference | None = None
+    rehearsal: Rehearsal | None = None
     judge: Trial | None = None
     networks: Path | None = None
     judged: list[Judged] = []

@@ -174,7 +174,13 @@ class Provenance(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults
 class Parity(Struct, kw_only=True):
     """The parity gate: first losses against the reference implementation.
 
-    `passed` is None when there was no reference to compare with.
+    Attributes:
+        passed: whether both agree, and so in the rehearsal; None without a reference.
+        reference: its name.
+        updates, tolerance, largest_difference: of the losses of the trial's own program.
+        squeezed: the largest difference in the rehearsal, with the squeezed recipe; None where
+            the recipe needs none.
+        failure: why the rehearsal gave no losses.
     """
 
     passed: bool | None
@@ -182,16 +188,22 @@ class Parity(Struct, kw_only=True):
     updates: Whole = 0
     tolerance: Finite | None = None
     largest_difference: Finite | None = None
+    squeezed: Finite | None = None
+    failure: str | None = None
 
     @property
     def difference(self) -> str:
         """Return in words how the losses differ."""
-        difference, tolerance = self.largest_difference, self.tolerance
-        if difference is None or tolerance is None:
+        own, tolerance, where = self.largest_difference, self.tolerance, ""
+        if self.failure is not None:
+            return f"the rehearsal of the squeezed recipe gave no losses: {self.failure}"
+        if own is None or tolerance is None:
             return f"first losses differ from {self.reference}"
+        if own <= tolerance and self.squeezed is not None:
+            own, where = self.squeezed, ", with warm-up, decay and clipping squeezed into them"
         return (
-            f"first losses differ from {self.reference} by {difference:.1e}, more than "
-            f"{tolerance:.0e}"
+            f"first losses differ from {self.reference} by {own:.1e}, more than "
+            f"{tolerance:.0e}{where}"
         )
 
 
@@ -201,6 +213,13 @@ class Sample:
 
     expected: list[Whole | str | None]
     predicted: list[Whole | str | None]
+
+
+class Recompilations(Struct, kw_only=True, gc=False):
+    """Dispatches that compiled while the clock ran, and about how many of its seconds it took."""
+
+    times: Whole
+    seconds: Finite
 
 
 class Judgement(Struct, kw_only=True):
@@ -456,6 +475,7 @@ class Record(JsonLine, kw_only=True):
     judge: Judgement | None = None
     fingerprint: Fingerprint | None = None
     clock_share: Finite | None = None
+    recompilations: Recompilations | None = None
     seconds_per_update_quartiles: tuple[Finite, Finite] | None = None
     tokens_per_s: Finite | None = None
     flops_per_update: Whole | None = None
@@ -495,6 +515,17 @@ class Record(JsonLine, kw_only=True):
                 "on rows that nobody can foresee; the rest was done off the clock"
             )
         return None
+
+    @property
+    def recompiled(self) -> str | None:
+        """Return in words that it compiled again while the clock ran; None if it did not."""
+        found, trained = self.recompilations, [self.first_update_s, self.train_s]
+        if found is None or not found.times:
+            return None
+        return (
+            f"compiled again during training {found.times} times, about {found.seconds:.2g} s of "
+            f"{sum(seconds or 0.0 for seconds in trained):.2g} s"
+        )
 
     @property
     def early(self) -> Fingerprint | None:

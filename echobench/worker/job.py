@@ -114,6 +114,14 @@ def _results(job: Job, ledger: Ledger, report: Report) -> Iterator[dict[str, Any
         from echobench.worker.trial import references
 
         yield from references(job, task, backend, ledger)
+    elif job.kind == "rehearsal" and job.together:
+        from echobench.worker.replicates import rehearse_together
+
+        yield rehearse_together(job, task, backend)
+    elif job.kind == "rehearsal":
+        from echobench.worker.trial import rehearse
+
+        yield rehearse(job, task, backend, ledger)
     elif job.together:
         from echobench.worker.replicates import learn_together
         from echobench.worker.trial import interruptions

@@ -26,6 +26,7 @@ from echobench.core.training import Ledger, Limits, fresh_rows, train
 from echobench.trial.job import Job
 from echobench.trial.trial import BOUND, BUDGET
 from echobench.worker import clock
+from echobench.worker.recompiling import first_and_second
 
 if TYPE_CHECKING:
     from echobench.core.architectures import Form, Network
@@ -43,8 +44,8 @@ LEARN_ERRORS = 3
 """Standard errors within which an accuracy is that of chance."""
 TIMED_UPDATES = 50
 TIMED_DISPATCHES = 5
-ENGINE_EPOCHS, SHORT_EPOCHS = 5, 3
-"""Epochs of a full and of a short call of `Trainer.train`."""
+ENGINE_EPOCHS, SHORT_EPOCHS, NEW_LENGTHS = 5, 3, (4, 2, 1)
+"""Epochs of a full and of a short call of `Trainer.train`, and of those that follow."""
 
 
 def data(job: Job, task: Task, backend: Backend) -> dict[str, Any]:
@@ -244,6 +245,7 @@ def engine(job: Job, task: Task, backend: Backend) -> dict[str, Any]:
         `devices`; `facts` as JSON, or the error; and if the backend trains: losses of two
         full calls and of a short one, the shapes of losses, accuracies and weights,
         whether the predictor gives the same `answers` again, at once and after training;
+        `again`, the processor seconds of a first and a second call of other lengths;
         `learning` and `clock` as `echobench.worker.clock` returns them.
     """
     measured: dict[str, Any] = {"devices": [*map(str, backend.devices())]}
@@ -259,6 +261,7 @@ def engine(job: Job, task: Task, backend: Backend) -> dict[str, Any]:
         losses, accuracies = trainer.train(rows[:epochs])
         run_losses.append(np.asarray(losses).tolist())
         measured.setdefault("shapes", []).append([np.shape(losses), np.shape(accuracies)])
+    again = first_and_second(lambda epochs: trainer.train(rows[:epochs]), NEW_LENGTHS)
     questions = task.sample(stream(0, "screen"), BLOCK)
     predictor = backend.predictor(program)
     first, second = (np.asarray(predictor(weights, questions)) for _ in range(2))
@@ -268,6 +271,7 @@ def engine(job: Job, task: Task, backend: Backend) -> dict[str, Any]:
         **measured,
         "batches": program.batches,
         "losses": run_losses,
+        "again": again,
         "same_weights_shapes": [list(w.shape) for w in trainer.weights()]
         == [list(w.shape) for w in weights],
         "answers": first.tolist(),

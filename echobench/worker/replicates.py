@@ -17,7 +17,7 @@ from echobench.core.training import Ledger, fresh_rows, train
 from echobench.errors import TrainingError, UnsupportedError
 from echobench.machine import facts
 from echobench.machine.control_groups import ThrottleMeter
-from echobench.trial.job import PARITY_UPDATES, Job, Progress, Report
+from echobench.trial.job import Job, Progress, Report
 from echobench.worker import parity
 from echobench.worker.reasons import reason_of
 from echobench.worker.trial import (
@@ -122,10 +122,21 @@ def learn_together(
     return [{**_without_times(fields), **shared, "seconds_per_update": share} for fields in trained]
 
 
+def rehearse_together(job: Job, task: Task, backend: Backend) -> dict[str, Any]:
+    """Return the first `losses` of the job's replicates, whose recipe is squeezed."""
+    trial = job.trial
+    program = backend.program(task, trial.recipe)
+    dispatch = min(trial.recipe.evaluate_every, LONGEST_DISPATCH)
+    trainer = backend.replicated_trainer(program, dispatch, trial.replicates)
+    losses = _first_losses(trainer, program, trial.replicates, dispatch)
+    parity.check_finite(losses)
+    return {"losses": losses.tolist()}
+
+
 def _first_losses(trainer: ReplicatedTrainer, program: Any, count: int, dispatch: int) -> Floats:
     """Compile, and return the last replicate's first losses on the parity gate's rows."""
     weights = program.initial_weights(stream(parity.SEED, "weights"))
-    epochs = -(-PARITY_UPDATES // program.batches)
+    epochs = parity.epochs(program)
     rows = fresh_rows(program.task, program.recipe, stream(parity.SEED, "parity"), epochs)
     trainer.reset([weights] * count)
     together = np.broadcast_to(rows, (count, *rows.shape))
@@ -133,8 +144,7 @@ def _first_losses(trainer: ReplicatedTrainer, program: Any, count: int, dispatch
         trainer.train(together[:, at : at + dispatch])[0][-1].reshape(-1)
         for at in range(0, epochs, dispatch)
     ]
-    losses: Floats = np.concatenate(chunks)[:PARITY_UPDATES]
-    return losses
+    return parity.compared(np.concatenate(chunks), program)
 
 
 def _without_times(fields: dict[str, Any]) -> dict[str, Any]:

@@ -30,10 +30,11 @@ from echobench.machine import facts, privacy
 from echobench.machine.calibration import WaitMeter
 from echobench.machine.control_groups import ThrottleMeter
 from echobench.store.folder import replace_file
-from echobench.trial.job import PARITY_UPDATES, RESULT, Job, Look, Progress, Report
+from echobench.trial.job import RESULT, Job, Look, Progress, Report, squeezed
 from echobench.trial.record import LEAST_CLOCK_SHARE, Sample
 from echobench.trial.trial import Trial
 from echobench.worker import parity
+from echobench.worker.recompiling import recompilations
 
 LONGEST_DISPATCH = 100
 FIT_DISPATCH = 10
@@ -57,7 +58,9 @@ class Built(NamedTuple):
         """How often Python traced the network; a compiled program traces once."""
         return self.program.traces + getattr(self.trainer, "traces", 0)
 
-    def first_losses(self, ledger: Ledger, drawn: list[Floats] | None = None) -> Floats:
+    def first_losses(
+        self, ledger: Ledger, drawn: list[Floats] | None = None, *, rehearses: bool = False
+    ) -> Floats:
         """Compile both programs by calling them once, and return the first losses.
 
         The weights and rows are those of the parity gate, the same for all seeds; `reset`
@@ -67,10 +70,11 @@ class Built(NamedTuple):
             ledger: takes the time of compiling.
             drawn: the gate's weights, if they are drawn already: for a large network,
                 drawing takes longer than the rest.
+            rehearses: whether the losses are all that is wanted; no answers are asked for.
         """
         program, trainer, predictor, dispatch = self
         rng = stream(parity.SEED, "parity")
-        epochs = -(-PARITY_UPDATES // program.batches)
+        epochs = parity.epochs(program)
         rows = fresh_rows(program.task, program.recipe, rng, epochs)
         weights = drawn or program.initial_weights(stream(parity.SEED, "weights"))
         questions = draw(program.task, rng, BLOCK)
@@ -78,20 +82,29 @@ class Built(NamedTuple):
         with ledger.phase("compile"):
             trainer.reset(weights)
             trainer.train(rows[:1])
-            predictor(weights, questions)
+            if not rehearses:
+                predictor(weights, questions)
         trainer.reset(weights)
         step = min(dispatch, epochs)
         chunks = [trainer.first_losses(rows[at : at + step]) for at in range(0, epochs, step)]
-        losses: Floats = np.concatenate(chunks)[:PARITY_UPDATES]
-        return losses
+        return parity.compared(np.concatenate(chunks), program)
 
 
 def references(job: Job, task: Task, backend: Backend, ledger: Ledger) -> Iterator[dict[str, Any]]:
-    """Yield the `losses` that the parity gate compares with, then each trial's `fingerprint`."""
+    """Yield the `losses` that the parity gate compares with, then each trial's `fingerprint`.
+
+    Beside the losses are those of the `squeezed` recipe if the job has a rehearsal; none where one
+    is not finite.
+    """
     built = _build(job.trial, task, backend)
     losses = built.first_losses(ledger)
     parity.check_finite(losses)
-    yield {"losses": [float(loss) for loss in losses]}
+    found = {"losses": losses.tolist()}
+    if job.rehearsal is not None:
+        trial = job.trial.model_copy(update={"recipe": squeezed(job.trial.recipe)})
+        losses = _build(trial, task, backend).first_losses(ledger, rehearses=True)
+        found["squeezed"] = losses.tolist() if np.isfinite(losses).all() else []
+    yield found
     for trial in job.trials:
         weights = built.program.initial_weights(stream(trial.seed, "weights"))
         built.trainer.reset(weights)
@@ -109,6 +122,13 @@ def references(job: Job, task: Task, backend: Backend, ledger: Ledger) -> Iterat
         )  # fmt: skip # one line reads better
         taken = outcome.fingerprint
         yield {"fingerprint": None if taken is None else asdict(taken)}
+
+
+def rehearse(job: Job, task: Task, backend: Backend, ledger: Ledger) -> dict[str, Any]:
+    """Return the first `losses` of the job's trial, whose recipe is squeezed."""
+    losses = _build(job.trial, task, backend).first_losses(ledger, rehearses=True)
+    parity.check_finite(losses)
+    return {"losses": losses.tolist()}
 
 
 def learn(
@@ -154,6 +174,7 @@ def learn(
     training = built.traces - compiled
     return {
         **outcome_fields(outcome, program.batches, task, trial),
+        "recompilations": recompilations(outcome.dispatches),
         "clock_share": clock_share(built, trial, outcome, ledger),
         "flops_per_update": program.update_flops(),
         "samples": samples(task, predictor, outcome.weights, trial.seed),

@@ -16,8 +16,13 @@ from echobench.harness.references import References
 from echobench.plugin.manager import Plugins
 from echobench.store.folder import Store
 from echobench.store.locks import FolderLocks
+from echobench.store.referee import faults
 from echobench.trial.job import JobOptions
 from echobench.trial.record import Fingerprint, Record
+
+ROOT = Path(__file__).parents[2]
+TASK = "whole[warmup=30]"
+"""All of the gate's own updates lie in the warm-up."""
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def records(folder: Path, plugins: Plugins) -> list[Record]:
     """Return the records of two seeds, trained for one evaluation."""
     selection = Selection(
-        tasks=["whole"], backends=["jax"], divisions=["open"], threads=1, seeds=2, max_epochs=12
+        tasks=[TASK], backends=["jax"], divisions=["open"], threads=1, seeds=2, max_epochs=12
     )
     matrix = Matrix(plugins, Store(folder), JobOptions())
     return [*matrix.run(plan(selection, plugins), Watcher())]
@@ -49,8 +54,33 @@ def test_a_fingerprint_is_the_references_of_the_same_seed(
     assert first is not None
     assert second is not None
     assert abs(first / second - 1) > 1e-3  # seeds are told apart
+    assert [record.parity and record.parity.squeezed for record in records] == [
+        json.loads(path.read_text())["passed"]
+        for path in (folder / "reference" / "rehearsals").glob("*.json")
+    ] * 2  # the first trial rehearsed for both
+    assert len([*(folder / "logs").glob("*-rehearsal.log")]) == 1
     (kept,) = (json.loads(path.read_text()) for path in (folder / "reference").glob("*.json"))
     assert len(kept["fingerprints"]) == 2  # one process computed both
+
+
+def test_a_backend_that_ignores_the_decay_passes_no_gate(
+    records: list[Record], folder: Path
+) -> None:
+    assert records  # the folder has the reference
+    plugins = Plugins([ROOT / "tests" / "probes" / "mistakes.py"])
+    selection = Selection(
+        tasks=[TASK], backends=["no-decay"], divisions=["open"], threads=1, max_epochs=12
+    )
+    matrix = Matrix(plugins, Store(folder), JobOptions())
+    (record,) = matrix.run(plan(selection, plugins), Watcher())
+    parity = record.parity
+    assert parity is not None
+    assert (parity.largest_difference or 1.0) < 1e-6  # what the trial itself shows
+    assert parity.passed is False
+    assert (parity.squeezed or 0.0) > 1e-3
+    assert "squeezed" in (record.contradiction or "")
+    assert "parity" not in {subject for _, subject, _ in faults(record, plugins)}
+    assert len([*(folder / "reference" / "rehearsals").glob("*.json")]) == 1  # not passed
 
 
 @pytest.mark.parametrize(
@@ -79,7 +109,7 @@ def test_a_record_of_another_seed_is_contradicted(
     records: list[Record], folder: Path, plugins: Plugins
 ) -> None:
     selection = Selection(
-        tasks=["whole"], backends=["jax"], divisions=["open"], threads=1, seeds=2, max_epochs=12
+        tasks=[TASK], backends=["jax"], divisions=["open"], threads=1, seeds=2, max_epochs=12
     )
     trials = {trial.seed: trial for trial in plan(selection, plugins)}
     store = Store(folder)
@@ -101,7 +131,7 @@ def test_known_losses_gate_though_new_fingerprints_cannot_be_computed(
 ) -> None:
     assert records  # the folder has the losses
     selection = Selection(
-        tasks=["whole"], backends=["jax"], divisions=["open"], threads=1, seeds=3, max_epochs=12
+        tasks=[TASK], backends=["jax"], divisions=["open"], threads=1, seeds=3, max_epochs=12
     )
     trials = {trial.seed: trial for trial in plan(selection, plugins)}
     failed = {"status": "failed", "reason": "the worker was ended by SIGKILL"}

@@ -172,6 +172,13 @@ FORGERIES: list[tuple[Callable[[Told], None], str, str]] = [
     ),
     (lambda r: r["parity"].update(updates=1), "parity", "expected 20 updates"),
     (lambda r: r.update(parity=None), "parity", "it is empty"),
+    (lambda r: r["parity"].update(squeezed=1e-3), "parity", "passed is not what"),
+    (lambda r: r["parity"].update(failure="killed"), "parity", "passed is not what"),
+    (
+        lambda r: r.update(recompilations={"times": 1, "seconds": 1e6}, schema_version=6),
+        "recompilations",
+        "expected at most the",
+    ),
     (lambda r: r.update(started_at="2099-01-01T00:00:00+00:00"), "started_at", "in the future"),
     (lambda r: r.update(started_at="yesterday"), "started_at", "expected a time in UTC"),
     (lambda r: r.update(started_at="2026-11-01T00:00:00"), "started_at", "expected a time in UTC"),
@@ -333,12 +340,15 @@ def test_what_cannot_be_checked_is_a_warning(
     assert about(task="elsewhere", division="open") >= {("warning", "task")}
     assert about(source="0" * 12) == {("warning", "task source")}
     assert about(max_epochs=10**7) == {("warning", "max_epochs")}
+    scheduled = {**counted["trial"]["recipe"], "warmup": 10}
+    assert ("warning", "parity") in about(recipe=scheduled)  # it was not rehearsed
     fingerprint = {name: counted["fingerprint"][name] for name in ("epoch", "loss", "accuracy")}
     for name, unknown in {
         "parity": {"passed": None},
         "judge": None,
         "fingerprint": fingerprint,
         "clock_share": None,
+        "recompilations": {"times": 2, "seconds": 0.5},
     }.items():
         (unsure,) = findings(tmp_path, plugins, {**counted, name: unknown})
         assert (unsure.severity, unsure.about) == ("warning", name)

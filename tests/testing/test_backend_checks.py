@@ -18,6 +18,7 @@ from tests.cli.test_cli import WRONG_BACKEND
 from tests.conftest import Command
 from tests.plugins.test_backends import ROOT
 
+FILES = [Path(cheats.__file__), ROOT / "tests" / "probes" / "recompiling.py"]
 SMALL = "whole[length=12,symbols=10,units=6,batch=8,sequences=3]"
 BACKEND = """
 from typing import ClassVar
@@ -57,6 +58,13 @@ def test_a_wrong_learning_rate_fails_the_parity_gate(tmp_path: Path) -> None:
     assert {f.status for name, f in found.items() if name not in failures(found)} == {"passed"}
 
 
+def test_ignored_clipping_fails_the_parity_gate_alone() -> None:
+    path = ROOT / "tests" / "probes" / "mistakes.py"
+    found = {f.name: f for f in check_backend("no-clip", tasks=[SMALL], plugins=[path])}
+    assert failures(found) == {f"parity {SMALL}"}
+    assert "clipping" in found[f"parity {SMALL}"].advice
+
+
 def test_what_a_backend_can_get_wrong_around_training(tmp_path: Path) -> None:
     body = "\n".join(
         [
@@ -88,6 +96,7 @@ FOUND_OUT = {
     "unwaited": {"clock"},
     "hasty": {"learning"},
     "foreseeing": {"off the clock"},
+    "by-length": {"recompilation"},
     "jax": set(),
 }
 """Checks that fail. What else cheats in a trial shows itself nowhere but there."""
@@ -97,12 +106,14 @@ FOUND_OUT = {
 def measured() -> dict[str, Any]:
     """Return what a worker measures of each cheat; all in one process, which starts once."""
     names = [cheat.name for cheat in cheats.CHEATS if cheat.name in FOUND_OUT]
-    command = [sys.executable, "-m", "tests.probes.clock", cheats.__file__, SMALL]
-    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    return {**_measured(FILES[0], "jax", *names), **_measured(FILES[1], "by-length")}
+
+
+def _measured(file: Path, *names: str) -> dict[str, Any]:
     done = subprocess.run(
-        [*command, "jax", *names],
+        [sys.executable, "-m", "tests.probes.clock", str(file), SMALL, *names],
         cwd=ROOT,
-        env=environment,
+        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
         capture_output=True,
         text=True,
         check=False,
@@ -117,8 +128,7 @@ def test_work_that_is_not_done_on_the_clock_is_found(
 ) -> None:
     monkeypatch.setattr(checks, "run_probe", lambda probe, trial, plugins: measured[trial.backend])
     monkeypatch.setattr(checks, "check_parity", lambda trial, plugins: "not run")
-    path = Path(cheats.__file__)
-    results = {each.name: each for each in check_backend(name, tasks=[SMALL], plugins=[path])}
+    results = {each.name: each for each in check_backend(name, tasks=[SMALL], plugins=FILES)}
     assert failures(results) >= FOUND_OUT[name]
     assert bool(failures(results)) == bool(FOUND_OUT[name])
     assert all(results[failed].advice for failed in failures(results))
