@@ -14,11 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from echobench import Backend, Floats, Integers, LSTMLayer, NativeProgram
+from echobench import Backend, Floats, Integers, LSTMLayer, NativeProgram, Predictor, Trainer
 
 NO_COMPILER = "none"
 COMPILER_S = 10.0
 """Seconds in which a compiler tells its version."""
+LONGEST_UNROLLED = 64
+"""Steps up to which a peer on JAX unrolls an LSTM; a longer one is a `lax.scan`."""
 
 
 class OnJax(Backend):
@@ -240,3 +242,128 @@ class PeerNetwork(ABC):
             states = after if self.program.carries else None
             answers.append(self.decode(outputs).reshape(len(rows), -1, y.shape[-1]))
         return answers
+
+
+class JaxNetwork(PeerNetwork):
+    """A peer's network on JAX: what is the same for each library of layers."""
+
+    def __init__(self, program: NativeProgram) -> None:
+        super().__init__(program, program.inputs, program.targets)
+
+    @abstractmethod
+    def forward(self, parameters: Any, tokens: Any, states: Any) -> tuple[Any, Any]:
+        """Return outputs [samples, n_out, width] for tokens [samples, n_in], and states."""
+
+    def one_hot(self, tokens: Any) -> Any:
+        import jax
+
+        return jax.nn.one_hot(tokens, self.program.width)
+
+    def loss(self, parameters: Any, x: Any, y: Any, states: Any) -> Any:
+        """Return the mean loss, and with it the states after x and the accuracy."""
+        import jax.numpy as jnp
+        import optax
+
+        outputs, after = self.forward(parameters, x, states)
+        if self.program.scale is None:
+            losses = optax.softmax_cross_entropy_with_integer_labels(outputs, y)
+            # XLA's argmax takes as long as three products of the output layer.
+            answered = jnp.take_along_axis(outputs, y[..., None], axis=-1)[..., 0]
+            right = answered >= outputs.max(-1)
+        else:
+            losses = optax.losses.squared_error(outputs, self.encode(y))
+            right = self.decode(outputs) == y
+        return losses.mean(), (after, right.mean())
+
+
+class JaxPeerTrainer(CompiledLoop, Trainer):
+    """A peer's loop over epochs on JAX.
+
+    Args:
+        run: the compiled function of `epochs_on_the_device`.
+        program: the experiment.
+        chunk: the most epochs of a call.
+    """
+
+    def __init__(self, run: Any, program: NativeProgram, chunk: int) -> None:
+        super().__init__(run, chunk)
+        self.program = program
+
+    def execution(self) -> dict[str, Any]:
+        steps = [layer.steps for layer in self.program.layers if isinstance(layer, LSTMLayer)]
+        kernels = [
+            f"{n} steps unrolled" if n <= LONGEST_UNROLLED else "lax.scan over steps" for n in steps
+        ]
+        return {"engine": "fori_loop over epochs", "jit": True, "lstm": kernels}
+
+
+def epochs_on_the_device(network: JaxNetwork, chunk: int, update: Callable[..., Any]) -> Any:
+    """Return a function for `CompiledLoop`, to be compiled: a `lax.fori_loop` over epochs.
+
+    `update` takes a learner, x, y and states; it returns the learner, the states after x, and
+    loss and accuracy before the update.
+    """
+    import jax.numpy as jnp
+    from jax import lax
+
+    program = network.program
+
+    def epoch(learner: Any, rows: Any) -> Any:
+        states, metrics = None, []
+        for number in range(program.batches):
+            x, y = network.batch(rows, number)
+            learner, after, *both = update(learner, x, y, states)
+            states = after if program.carries else None
+            metrics.append(both)
+        return learner, *(jnp.stack(kind) for kind in zip(*metrics, strict=True))
+
+    def run(learner: Any, rows: Any, epochs: Any) -> Any:
+        program.traces += 1
+
+        def body(number: Any, carry: Any) -> Any:
+            learner, losses, accuracies = carry
+            learner, loss, accuracy = epoch(learner, rows[number])
+            return learner, losses.at[number].set(loss), accuracies.at[number].set(accuracy)
+
+        empty = jnp.zeros((chunk, program.batches))
+        return lax.fori_loop(0, epochs, body, (learner, empty, empty))
+
+    return run
+
+
+def optimizer(program: NativeProgram) -> Any:
+    """Return the recipe's optimizer in optax: clipping, and Adam with schedule and epsilon."""
+    import optax
+
+    recipe = program.recipe
+    rate, warmup, decay = recipe.learning_rate, recipe.warmup, recipe.decay
+    schedule = rate
+    if decay:
+        schedule = optax.warmup_cosine_decay_schedule(
+            0.0 if warmup else rate, rate, warmup, warmup + decay
+        )
+    elif warmup:
+        schedule = optax.linear_schedule(0.0, rate, warmup)
+    adam = optax.inject_hyperparams(optax.adam)(
+        schedule, eps=lambda updates: program.adam_epsilon(updates + 1)
+    )
+    clip = [optax.clip_by_global_norm(recipe.clip)] if recipe.clip else []
+    return optax.chain(*clip, adam)
+
+
+def jax_predictor(network: JaxNetwork, load: Callable[[list[Floats]], Any]) -> Predictor:
+    """Return the compiled forward pass; `load` makes parameters of Keras' weights."""
+    import jax
+    import jax.numpy as jnp
+
+    def forward(parameters: Any, rows: Any) -> Any:
+        network.program.traces += 1
+        answers = network.answers(rows, functools.partial(network.forward, parameters))
+        return jnp.concatenate(answers, axis=1)
+
+    compiled = jax.jit(forward)
+
+    def predict(weights: list[Floats], rows: Integers) -> Integers:
+        return np.asarray(compiled(load(weights), rows.astype(np.int32)), np.int64)
+
+    return predict

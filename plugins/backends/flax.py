@@ -10,7 +10,6 @@ scaled (`NativeProgram.adam_epsilon`), so that the updates are those of Keras' A
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ import numpy as np
 from echobench import (
     Backend,
     Floats,
-    Integers,
     LSTMLayer,
     NativeBackend,
     NativeProgram,
@@ -27,10 +25,16 @@ from echobench import (
     hookimpl,
 )
 
-from ._frameworks import CompiledLoop, OnJax, PeerNetwork, looks_up
-
-LONGEST_UNROLLED = 64
-"""Steps up to which an LSTM is unrolled."""
+from ._frameworks import (
+    LONGEST_UNROLLED,
+    JaxNetwork,
+    JaxPeerTrainer,
+    OnJax,
+    epochs_on_the_device,
+    jax_predictor,
+    looks_up,
+    optimizer,
+)
 
 
 class Flax(OnJax, NativeBackend):
@@ -52,115 +56,50 @@ class Flax(OnJax, NativeBackend):
         return _FlaxTrainer(program, chunk)
 
     def predictor(self, program: NativeProgram) -> Predictor:
-        import jax
-        import jax.numpy as jnp
-
-        network = _FlaxNetwork(program)
-
-        def forward(variables: Any, rows: Any) -> Any:
-            program.traces += 1
-            answers = network.answers(rows, partial(network.module.apply, variables))
-            return jnp.concatenate(answers, axis=1)
-
-        compiled = jax.jit(forward)
-
-        def predict(weights: list[Floats], rows: Integers) -> Integers:
-            variables = _variables(program, weights)
-            return np.asarray(compiled(variables, rows.astype(np.int32)), np.int64)
-
-        return predict
+        return jax_predictor(_FlaxNetwork(program), lambda weights: _variables(program, weights))
 
 
-class _FlaxTrainer(CompiledLoop, Trainer):
+class _FlaxTrainer(JaxPeerTrainer):
     def __init__(self, program: NativeProgram, chunk: int) -> None:
         import jax
-        import jax.numpy as jnp
         import optax
-        from jax import lax
 
-        recipe = program.recipe
-        clip = [optax.clip_by_global_norm(recipe.clip)] if recipe.clip else []
-        adam = optax.inject_hyperparams(optax.adam)(
-            _schedule(program), eps=lambda updates: program.adam_epsilon(updates + 1)
-        )
-        self._adam = optax.chain(*clip, adam)
-        network = _FlaxNetwork(program)
+        network, adam = _FlaxNetwork(program), optimizer(program)
 
-        def epoch(learner: Any, rows: Any) -> Any:
+        def update(learner: Any, x: Any, y: Any, states: Any) -> Any:
             variables, state = learner
-            states, metrics = None, []
-            for number in range(program.batches):
-                x, y = network.batch(rows, number)
-                (loss, (after, accuracy)), gradients = jax.value_and_grad(
-                    network.loss, has_aux=True
-                )(variables, x, y, states)
-                states = after if program.carries else None
-                updates, state = self._adam.update(gradients, state, variables)
-                variables = optax.apply_updates(variables, updates)
-                metrics.append((loss, accuracy))
-            losses, accuracies = (jnp.stack(kind) for kind in zip(*metrics, strict=True))
-            return (variables, state), (losses, accuracies)
+            (loss, (after, accuracy)), gradients = jax.value_and_grad(network.loss, has_aux=True)(
+                variables, x, y, states
+            )
+            updates, state = adam.update(gradients, state, variables)
+            return (optax.apply_updates(variables, updates), state), after, loss, accuracy
 
-        def run(learner: Any, rows: Any, epochs: Any) -> Any:
-            program.traces += 1
-
-            def body(number: Any, carry: Any) -> Any:
-                learner, losses, accuracies = carry
-                learner, (loss, accuracy) = epoch(learner, rows[number])
-                return learner, losses.at[number].set(loss), accuracies.at[number].set(accuracy)
-
-            empty = jnp.zeros((chunk, program.batches))
-            return lax.fori_loop(0, epochs, body, (learner, empty, empty))
-
-        super().__init__(jax.jit(run, donate_argnums=0), chunk)
-        self._program = program
+        run = jax.jit(epochs_on_the_device(network, chunk, update), donate_argnums=0)
+        super().__init__(run, program, chunk)
+        self._adam = adam
 
     def reset(self, weights: list[Floats]) -> None:
         import jax
         import jax.numpy as jnp
 
         # jnp.array copies: the buffers are donated, the caller's weights are not.
-        variables = jax.tree.map(jnp.array, _variables(self._program, weights))
+        variables = jax.tree.map(jnp.array, _variables(self.program, weights))
         self.learner = (variables, self._adam.init(variables))
 
     def weights(self) -> list[Floats]:
-        return _weights(self._program, self.learner[0])
-
-    def execution(self) -> dict[str, Any]:
-        steps = [layer.steps for layer in self._program.layers if isinstance(layer, LSTMLayer)]
-        kernels = [
-            f"{n} steps unrolled" if n <= LONGEST_UNROLLED else "lax.scan over steps" for n in steps
-        ]
-        return {"engine": "fori_loop over epochs", "jit": True, "lstm": kernels}
+        return _weights(self.program, self.learner[0])
 
 
-class _FlaxNetwork(PeerNetwork):
+class _FlaxNetwork(JaxNetwork):
     """The network as a Linen module."""
 
     def __init__(self, program: NativeProgram) -> None:
-        super().__init__(program, program.inputs, program.targets)
-        self.module = _echo(program, self.encode)
+        super().__init__(program)
+        self._module = _echo(program, self.encode)
 
-    def one_hot(self, tokens: Any) -> Any:
-        import jax
-
-        return jax.nn.one_hot(tokens, self.program.width)
-
-    def loss(self, variables: Any, x: Any, y: Any, states: Any) -> Any:
-        """Return the mean loss, and with it the states after x and the accuracy."""
-        import jax.numpy as jnp
-        import optax
-
-        outputs, after = self.module.apply(variables, x, states)
-        if self.program.scale is None:
-            losses = optax.softmax_cross_entropy_with_integer_labels(outputs, y)
-            # XLA's argmax takes as long as three products of the output layer.
-            answered = jnp.take_along_axis(outputs, y[..., None], axis=-1)[..., 0]
-            right = answered >= outputs.max(-1)
-        else:
-            losses = optax.losses.squared_error(outputs, self.encode(y))
-            right = self.decode(outputs) == y
-        return losses.mean(), (after, right.mean())
+    def forward(self, parameters: Any, tokens: Any, states: Any) -> tuple[Any, Any]:
+        outputs, after = self._module.apply(parameters, tokens, states)
+        return outputs, after
 
 
 def _echo(program: NativeProgram, encode: Callable[[Any], Any]) -> Any:
@@ -232,18 +171,6 @@ def _echo(program: NativeProgram, encode: Callable[[Any], Any]) -> Any:
             return x, after
 
     return Echo()
-
-
-def _schedule(program: NativeProgram) -> Any:
-    import optax
-
-    recipe = program.recipe
-    rate, warmup, decay = recipe.learning_rate, recipe.warmup, recipe.decay
-    if decay:
-        return optax.warmup_cosine_decay_schedule(
-            0.0 if warmup else rate, rate, warmup, warmup + decay
-        )
-    return optax.linear_schedule(0.0, rate, warmup) if warmup else rate
 
 
 def _variables(program: NativeProgram, weights: list[Floats]) -> Any:
