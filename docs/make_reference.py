@@ -20,7 +20,8 @@ INTRODUCTION = """\
 # Reference
 
 All that a plugin needs, `from echobench import ...`, the hooks that it implements, and `run`. Made
-from the docstrings by `make docs`; [writing-a-task.md](writing-a-task.md) is the guide.
+from the docstrings by `make docs`; the guides are [writing-a-task.md](writing-a-task.md) and
+[writing-a-backend.md](writing-a-backend.md).
 
 `[a, b]` is the shape of an array; samples come before steps, steps before features. Names that
 end in `_s` are seconds, in `_bytes` bytes.

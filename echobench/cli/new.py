@@ -15,31 +15,50 @@ app = typer.Typer(
     help="Write the files of a new plugin.", no_args_is_help=True, rich_markup_mode="markdown"
 )
 
-
-@app.callback()
-def new() -> None:
-    """Write the files of a new plugin."""
-    # Typer needs this: an app of one command would swallow the command's name.
+Name = Annotated[
+    str, argument("NAME", "Name of the plugin: lower-case letters, digits and single hyphens")
+]
+Directory = Annotated[
+    Path | None, option("FOLDER", "New or empty folder to write to (default: ./echobench-NAME)")
+]
 
 
 @app.command()
-def task(
-    name: Annotated[
-        str, argument("NAME", "Name of the task: lower-case letters, digits and hyphens")
-    ],
-    directory: Annotated[
-        Path | None, option("FOLDER", "New or empty folder to write to (default: ./echobench-NAME)")
-    ] = None,
-) -> None:
+def task(name: Name, directory: Directory = None) -> None:
     """Write a distribution with a task and its tests."""
-    from echobench.plugin.manager import Plugins
-    from echobench.plugin.scaffold import new_task
+    _new("task", name, directory)
 
-    written = new_task(name, directory, Plugins())
+
+@app.command()
+def backend(name: Name, directory: Directory = None) -> None:
+    """Write a distribution with a backend that runs Keras, and its tests."""
+    _new("backend", name, directory)
+
+
+@app.command()
+def peer(name: Name, directory: Directory = None) -> None:
+    """Write a distribution with a backend that does without Keras, and its tests."""
+    _new("peer", name, directory)
+
+
+@app.command()
+def executor(name: Name, directory: Directory = None) -> None:
+    """Write a distribution with an executor and its tests."""
+    _new("executor", name, directory)
+
+
+@app.command()
+def observer(name: Name, directory: Directory = None) -> None:
+    """Write a distribution with an observer and its tests."""
+    _new("observer", name, directory)
+
+
+def _new(kind: str, name: str, directory: Path | None) -> None:
+    from echobench.plugin.manager import Plugins
+    from echobench.plugin.scaffold import KINDS, new_plugin
+
+    written = new_plugin(KINDS[kind], name, directory, Plugins())
     for path in written:
         say(f"wrote {path}", to=sys.stdout)
     folder = directory or written[0].parent
-    say(
-        f"next: pip install -e '{folder}[test]'; echobench check task {name}; pytest {folder}",
-        to=sys.stdout,
-    )
+    say(f"next: pip install -e '{folder}[test]'; pytest {folder}", to=sys.stdout)

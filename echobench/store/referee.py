@@ -29,7 +29,7 @@ from echobench.trial.record import Record
 from echobench.trial.selectors import default_recipe, not_read
 from echobench.trial.variables import uncommon
 
-FRAMEWORKS = ("flax", "jax", "keras", "tensorflow", "torch")
+FRAMEWORKS = ("equinox", "flax", "jax", "keras", "tensorflow", "torch")
 """What no task may import where records are checked."""
 CACHED = 10_000
 """Cells, and seeds of tasks, whose expectations are kept."""

@@ -254,6 +254,10 @@ class JaxNetwork(PeerNetwork):
     def forward(self, parameters: Any, tokens: Any, states: Any) -> tuple[Any, Any]:
         """Return outputs [samples, n_out, width] for tokens [samples, n_in], and states."""
 
+    def entry(self, tokens: Any) -> Any:
+        """Return what the first layer gets: tokens to look up, or vectors."""
+        return tokens if looks_up(self.program) else self.encode(tokens)
+
     def one_hot(self, tokens: Any) -> Any:
         import jax
 

@@ -1,15 +1,17 @@
 """Equinox without Keras: modules of one sample under `jax.vmap`, filtered transformations, optax.
 
-What somebody who knows Equinox writes for speed: an LSTM as a module of `eqx.nn.Linear`, since
-`eqx.nn.LSTMCell` projects the input within each step; one-hot tokens looked up
-(`eqx.nn.Embedding`) and the inputs of all steps projected at once; short sequences unrolled, long
-ones by `lax.scan`; and `lax.fori_loop` over epochs in one `eqx.filter_jit` with donated buffers.
-Adam's epsilon is scaled (`NativeProgram.adam_epsilon`), so that the updates are those of Keras'
-Adam.
+What somebody who knows Equinox writes for speed: an LSTM as a module, since `eqx.nn.LSTMCell`
+projects the input within each step, its kernels as Keras has them, [inputs, outputs]: under
+`jax.vmap` those of `eqx.nn.Linear`, [outputs, inputs], make an update of `whole` a third longer.
+One-hot tokens are looked up and the inputs of all steps projected at once; short sequences are
+unrolled, long ones a `lax.scan`; `lax.fori_loop` runs over epochs in one `eqx.filter_jit` with
+donated buffers. Adam's epsilon is scaled (`NativeProgram.adam_epsilon`), so that the updates are
+those of Keras' Adam.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -34,7 +36,6 @@ from ._frameworks import (
     OnJax,
     epochs_on_the_device,
     jax_predictor,
-    looks_up,
     optimizer,
 )
 
@@ -106,13 +107,6 @@ class _EquinoxTrainer(JaxPeerTrainer):
 class _EquinoxNetwork(JaxNetwork):
     """The network as a module of one sample, with Keras' weights in and out."""
 
-    def __init__(self, program: NativeProgram) -> None:
-        import equinox as eqx
-
-        super().__init__(program)
-        # Shapes without values: Keras' weights take their place.
-        self._shapes = eqx.filter_eval_shape(_echo, program, self.encode)
-
     def forward(self, parameters: Any, tokens: Any, states: Any) -> tuple[Any, Any]:
         import jax
 
@@ -121,54 +115,44 @@ class _EquinoxNetwork(JaxNetwork):
 
     def module(self, weights: list[Floats]) -> Any:
         """Return the module with Keras' weights: its leaves are in the same order."""
-        import jax
-
-        structure = jax.tree.structure(self._shapes)
-        return jax.tree.unflatten(structure, self._turned(weights))
+        return _echo(self.program, self.entry, weights)
 
     def weights(self, module: Any) -> list[Floats]:
         """Return the module's weights as Keras has them."""
         import jax
 
-        return self._turned([np.asarray(leaf) for leaf in jax.tree.leaves(module)])
-
-    def _turned(self, weights: list[Floats]) -> list[Floats]:
-        """Return kernels transposed, but for a lookup's: those of `eqx.nn.Linear` are."""
-        first = 1 if looks_up(self.program) else 0
-        return [*weights[:first], *(weight.T for weight in weights[first:])]
+        return [np.asarray(leaf) for leaf in jax.tree.leaves(module)]
 
 
-def _echo(program: NativeProgram, encode: Callable[[Any], Any]) -> Any:
-    """Return the network as an Equinox module: a sample's tokens and states to outputs, states."""
+@functools.cache
+def _modules() -> Any:
+    """Return the classes of the network's modules: of a module, all fields are its leaves."""
     import equinox as eqx
-    import jax
     import jax.numpy as jnp
-    from jax import lax
+    from jax import Array, lax
     from jax.nn import sigmoid
-
-    lookup, key = looks_up(program), jax.random.key(0)
 
     class LSTM(eqx.Module):  # type: ignore[misc] # mypy does not follow Equinox
         """An LSTM whose inputs, [steps, features] or tokens, are projected at once."""
 
-        inputs: Any
-        recurrent: Any
+        kernel: Array
+        recurrent: Array
+        bias: Array
         layer: LSTMLayer = eqx.field(static=True)
 
-        def __init__(self, layer: LSTMLayer, number: int) -> None:
-            gates = 4 * layer.units
-            if lookup and number == 0:
-                self.inputs = eqx.nn.Embedding(layer.features, gates, key=key)
-            else:
-                self.inputs = eqx.nn.Linear(layer.features, gates, use_bias=False, key=key)
-            self.recurrent = eqx.nn.Linear(layer.units, gates, key=key)
-            self.layer = layer
-
         def __call__(self, x: Any, state: Any) -> Any:
-            z, layer = self._project(x), self.layer
+            layer = self.layer
+            if jnp.issubdtype(x.dtype, jnp.integer):
+                x = x.reshape(layer.steps, -1)  # several tokens: timesteps as features
+                x = x + len(self.kernel) // x.shape[-1] * np.arange(x.shape[-1])
+                z = self.kernel[x].sum(axis=1)
+            else:
+                z = (x if layer.repeat else x.reshape(layer.steps, layer.features)) @ self.kernel
+            z = z + self.bias
 
             def step(state: Any, z: Any) -> Any:
-                z = z + (self.recurrent.bias if state is None else self.recurrent(state[1]))
+                if state is not None:  # a zero state is not multiplied
+                    z = z + state[1] @ self.recurrent
                 i, f, g, o = jnp.split(z, 4)
                 new = sigmoid(i) * jnp.tanh(g)
                 c = new if state is None else sigmoid(f) * state[0] + new
@@ -178,7 +162,7 @@ def _echo(program: NativeProgram, encode: Callable[[Any], Any]) -> Any:
             if layer.steps <= LONGEST_UNROLLED:
                 outputs = []
                 for number in range(layer.steps):
-                    # A repeated input is projected once, a zero state is not multiplied.
+                    # A repeated input is projected once.
                     state, h = step(state, z if layer.repeat else z[number])
                     outputs.append(h)
                 return state, jnp.stack(outputs) if layer.sequences else h
@@ -191,38 +175,24 @@ def _echo(program: NativeProgram, encode: Callable[[Any], Any]) -> Any:
             )
             return state, hs if layer.sequences else hs[-1]
 
-        def _project(self, x: Any) -> Any:
-            if isinstance(self.inputs, eqx.nn.Embedding):
-                x = x.reshape(self.layer.steps, -1)  # several tokens: timesteps as features
-                x = x + program.width * np.arange(x.shape[-1])
-                return jax.vmap(jax.vmap(self.inputs))(x).sum(axis=1)
-            if self.layer.repeat:
-                return self.inputs(x)
-            return jax.vmap(self.inputs)(x.reshape(self.layer.steps, self.layer.features))
-
     class Output(eqx.Module):  # type: ignore[misc] # as above
-        linear: Any
+        """The output of every step, or of all steps at once."""
+
+        kernel: Array
+        bias: Array
         layer: OutputLayer = eqx.field(static=True)
 
-        def __init__(self, layer: OutputLayer) -> None:
-            self.linear = eqx.nn.Linear(layer.features, layer.units, key=key)
-            self.layer = layer
-
         def __call__(self, x: Any) -> Any:
-            y = jax.vmap(self.linear)(x.reshape(-1, self.layer.features))
-            return y.reshape(self.layer.steps, self.layer.width)
+            return (x @ self.kernel + self.bias).reshape(self.layer.steps, self.layer.width)
 
     class Echo(eqx.Module):  # type: ignore[misc] # as above
-        layers: list[Any]
+        """The layers one after the other: a sample's tokens and states to outputs and states."""
 
-        def __init__(self) -> None:
-            self.layers = [
-                LSTM(layer, number) if isinstance(layer, LSTMLayer) else Output(layer)
-                for number, layer in enumerate(program.layers)
-            ]
+        layers: list[LSTM | Output]
+        encode: Callable[[Any], Any] = eqx.field(static=True)
 
         def __call__(self, tokens: Any, states: Any) -> Any:
-            x, after = tokens if lookup else encode(tokens), []
+            x, after = self.encode(tokens), []
             for number, layer in enumerate(self.layers):
                 if isinstance(layer, LSTM):
                     state, x = layer(x, states[number] if states else None)
@@ -231,7 +201,20 @@ def _echo(program: NativeProgram, encode: Callable[[Any], Any]) -> Any:
                     x = layer(x)
             return x, after
 
-    return Echo()
+    return LSTM, Output, Echo
+
+
+def _echo(program: NativeProgram, encode: Callable[[Any], Any], weights: list[Floats]) -> Any:
+    """Return the network's module with these weights."""
+    lstm, output, echo = _modules()
+    remaining = iter(weights)
+    layers = [
+        (lstm if isinstance(layer, LSTMLayer) else output)(
+            *(next(remaining) for _ in layer.weight_shapes()), layer
+        )
+        for layer in program.layers
+    ]
+    return echo(layers, encode)
 
 
 @hookimpl

@@ -95,14 +95,14 @@ class _FlaxNetwork(JaxNetwork):
 
     def __init__(self, program: NativeProgram) -> None:
         super().__init__(program)
-        self._module = _echo(program, self.encode)
+        self._module = _echo(program, self.entry)
 
     def forward(self, parameters: Any, tokens: Any, states: Any) -> tuple[Any, Any]:
         outputs, after = self._module.apply(parameters, tokens, states)
         return outputs, after
 
 
-def _echo(program: NativeProgram, encode: Callable[[Any], Any]) -> Any:
+def _echo(program: NativeProgram, entry: Callable[[Any], Any]) -> Any:
     """Return the network as a Linen module: tokens and states to outputs and states."""
     import flax.linen as nn
     import jax.numpy as jnp
@@ -155,7 +155,7 @@ def _echo(program: NativeProgram, encode: Callable[[Any], Any]) -> Any:
     class Echo(nn.Module):  # type: ignore[misc] # as above
         @nn.compact  # type: ignore[untyped-decorator] # as above
         def __call__(self, tokens: Any, states: Any) -> Any:
-            x, after = (tokens if looks_up(program) else encode(tokens)), []
+            x, after = entry(tokens), []
             for number, layer in enumerate(program.layers):
                 name = f"layer_{number}"
                 if isinstance(layer, LSTMLayer):

@@ -31,7 +31,6 @@ from ._frameworks import (
     OnJax,
     epochs_on_the_device,
     jax_predictor,
-    looks_up,
     optimizer,
 )
 
@@ -91,7 +90,7 @@ class _JaxPlainNetwork(JaxNetwork):
     """The network as functions of its parameters: for each layer the tuple of its weights."""
 
     def forward(self, parameters: Any, tokens: Any, states: Any) -> tuple[Any, Any]:
-        x, after = tokens if looks_up(self.program) else self.encode(tokens), []
+        x, after = self.entry(tokens), []
         for number, (layer, weights) in enumerate(
             zip(self.program.layers, parameters, strict=True)
         ):

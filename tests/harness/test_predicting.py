@@ -217,7 +217,7 @@ def test_training_where_nothing_trains_is_unsupported(plugins: Plugins, tmp_path
 
 def test_all_backends_to_train_on_are_those_that_train(plugins: Plugins) -> None:
     trials = plan(Selection(tasks=["whole"]), plugins)
-    ours = {"jax", "tensorflow", "torch", "torch-native", "flax"}
+    ours = {"jax", "tensorflow", "torch", "torch-native", "flax", "equinox", "jax-plain"}
     assert {trial.backend for trial in trials} == ours
 
 

@@ -18,11 +18,12 @@ from tests.conftest import Command
 ATTENTION = "attention[n_in=4,length=8,symbols=10,units=6,sequences=3]"
 
 
+@pytest.mark.parametrize("peer", ["flax", "equinox", "jax-plain"])
 def test_a_peer_reaches_the_target_saves_its_network_and_says_what_it_cannot(
-    echobench: Command, alone: None, tmp_path: Path
+    peer: str, echobench: Command, alone: None, tmp_path: Path
 ) -> None:
     done = echobench(
-        "run", "--backend", "flax", "--task", "whole", "--task", ATTENTION,
+        "run", "--backend", peer, "--task", "whole", "--task", ATTENTION,
         "--division", "open", "--save-models", "models", "--max-epochs", "150",
     )  # fmt: skip # as it is typed
     assert done.returncode == 0, done.stderr
@@ -36,6 +37,7 @@ def test_a_peer_reaches_the_target_saves_its_network_and_says_what_it_cannot(
     assert whole["parity"]["passed"] is True
     assert whole["provenance"]["path"]["lstm"] == ["5 steps unrolled"]
     assert "keras" not in whole["trial"]["versions"]
+    assert whole["provenance"]["path"]["traces"]["training"] == 0
     assert attention["status"] == "unsupported"
     assert "written for a chain of LSTMs" in attention["reason"]
     predicted = echobench("predict", *map(str, (tmp_path / "models").glob("*.keras")),

@@ -69,7 +69,7 @@ def test_what_the_peer_compiles_trains_what_it_trains_eagerly(tmp_path: Path) ->
     np.testing.assert_allclose(compiled, eager, rtol=PARITY_TOLERANCE)
 
 
-@pytest.mark.parametrize("peer", ["torch-native", "flax"])
+@pytest.mark.parametrize("peer", ["torch-native", "flax", "equinox", "jax-plain"])
 def test_a_peer_trains_what_the_tutorials_program_trains(
     peer: str, found: dict[str, Mapping[str, Any]], tmp_path: Path
 ) -> None:
@@ -85,6 +85,8 @@ def test_a_peer_trains_what_the_tutorials_program_trains(
         np.testing.assert_allclose(losses, expected, rtol=PARITY_TOLERANCE, err_msg=selector)
         answers = found[framework][f"{number}_answers"]
         assert (told[f"{selector}/answers"] == answers).mean() > 0.97, selector  # but for ties
+        if peer != "torch-native":  # nothing of which is compiled
+            assert told[f"{selector}/traces"] == 2, selector  # to train, however few, and to answer
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

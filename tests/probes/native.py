@@ -1,4 +1,6 @@
-"""Run in a process of its own: a peer's first losses and answers on small tasks.
+"""Run in a process of its own: a peer's first losses, its answers, how often it compiled.
+
+The tasks are small ones.
 
 `python -m tests.probes.native BACKEND[:ENGINE] FILE.npz SELECTOR...`; weights and rows are
 those of `small.py`.
@@ -36,6 +38,8 @@ def main(peer: str, path: str, *selectors: str) -> None:
         found[f"{selector}/losses"] = trainer.first_losses(rows)[:20]
         asked = task.sample(stream(7, "screen"), 3)
         found[f"{selector}/answers"] = backend.predictor(program)(trainer.weights(), asked)
+        trainer.train(rows[:1])  # a dispatch that is not full
+        found[f"{selector}/traces"] = program.traces
     found["keras"] = np.array("keras" in sys.modules)
     np.savez(path, **found)
 

@@ -188,7 +188,9 @@ def test_the_command_says_what_failed_and_what_to_do(tmp_path: Path, echobench: 
         (["check", "backend", "jaxx"], "unknown backend 'jaxx'; did you mean 'jax'?"),
         (["check", "backend", "jax", "--task", "whoel"], "did you mean 'whole'?"),
         (["new", "task", "Mine"], "lower-case letters, digits and single hyphens"),
-        (["new", "task", "whole"], "there is a task 'whole' already, of echobench"),
+        (["new", "task", "whole"], "echobench has the task 'whole' already"),
+        (["new", "peer", "jax"], "echobench has the backend 'jax' already"),
+        (["new", "executor", "local"], "echobench has the executor 'local' already"),
         (["new", "task", "mine", "--directory", "full"], "a directory that is new or empty"),
     ],
 )
