@@ -26,9 +26,11 @@ from echobench.trial.record import Prediction
 from tests.conftest import Command
 from tests.plugins.cells import ECHO
 from tests.plugins.test_backends import ROOT
-from tests.test_docs import blocks
+from tests.test_docs import DATA, DOCS, blocks, commands
 
 pytestmark = pytest.mark.slow
+
+GUIDE = DOCS / "writing-a-task.md"
 
 MASKED = "masked[length=8,symbols=8,units=24,sequences=8]"
 
@@ -141,13 +143,17 @@ def test_states_and_masks_go_with_the_model(
 def test_every_network_of_the_guide_predicts_alike_on_every_backend(
     echobench: Command, alone: None, tmp_path: Path
 ) -> None:
-    files = [text for text in blocks("python") if "def echobench_tasks" in text]
+    files = [text for text in blocks(GUIDE, "python") if "def echobench_tasks" in text]
     assert len(files) > 4
+    for language, name in DATA.items():
+        for text in blocks(GUIDE, language):
+            (tmp_path / name).write_text(text)
     for text in files:
         (tmp_path / text.split()[1]).write_text(text)
     names = [text.split()[1] for text in files]
+    selectors = [word for words in commands(GUIDE) for word in words if word.endswith("]")]
     subprocess.run(
-        [sys.executable, "-m", "tests.probes.saving", *names],
+        [sys.executable, "-m", "tests.probes.saving", *names, *selectors],
         cwd=tmp_path,
         env={**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": str(ROOT)},
         check=True,

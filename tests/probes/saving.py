@@ -12,22 +12,29 @@ from echobench.core.sequences import stream
 from echobench.harness.plan import Selection, plan
 from echobench.plugin.manager import Plugins
 from echobench.trial.job import Job
+from echobench.trial.selectors import required
 from echobench.worker.trial import save_network
 
 MEASURED = 40
 
 
-def main(files: list[str]) -> None:
+def main(files: list[str], selectors: list[str]) -> None:
+    """Save them; the selectors are those of tasks that have a parameter without a default."""
     plugins = Plugins([Path(file) for file in files])
     for name, provided in plugins.tasks.items():
         if provided.plugin.startswith("file:"):
-            (trial,) = plan(Selection(tasks=[name], backends=["jax"]), plugins)
+            named = [one for one in selectors if one.startswith(f"{name}[")]
+            selector = named[0] if required(provided.value) else name
+            (trial,) = plan(Selection(tasks=[selector], backends=["jax"]), plugins)
             trial = trial.model_copy(update={"measure": MEASURED})
-            task, backend = provided.value(), plugins.backends["jax"].value
+            task, backend = provided.value(**trial.parameters), plugins.backends["jax"].value
             program = backend.program(task, trial.recipe)
             weights = program.initial_weights(stream(0, "weights"))
             save_network(Job(trials=[trial], save_models=Path("models")), trial, program, weights)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(
+        [one for one in sys.argv[1:] if one.endswith(".py")],
+        [one for one in sys.argv[1:] if not one.endswith(".py")],
+    )
