@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 import numpy as np
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from echobench.core.backend import Backend
-from echobench.core.experiment import updates_per_epoch
-from echobench.core.sequences import Framing
-from echobench.core.task import Recipe, Task
 from echobench.core.versions import module_version
 from echobench.errors import UnknownNameError, UsageError
+from echobench.harness.asking import AskedBackend, AskedTask, asked_backends, asked_tasks, say_once
 from echobench.machine import privacy
-from echobench.plugin.catalog import Provided
-from echobench.plugin.failures import message_of, place_of
 from echobench.plugin.manager import Plugins
-from echobench.text import say
 from echobench.trial.cell import StoredTrial
-from echobench.trial.selectors import (
-    default_recipe,
-    division_of,
-    explained,
-    label,
-    parsed,
-    why_incomplete,
-)
 from echobench.trial.trial import (
     BOUND,
     BUDGET,
@@ -128,7 +111,10 @@ def plan(selection: Selection, plugins: Plugins) -> list[Trial]:
         raise UsageError("--replicates and --cache: expected one of them")
     if selection.replicates and selection.devices > 1:
         raise UsageError("--devices and --replicates: expected one of them")
-    tasks, backends = _tasks(selection, plugins), _backends(selection, plugins)
+    tasks = asked_tasks(selection.tasks, _unique(selection.divisions), plugins)
+    backends = asked_backends(
+        _unique(selection.backends), selection.device, selection.threads, plugins
+    )
     cells = [
         (repeat, asked, backend, engine)
         for asked in tasks
@@ -147,7 +133,7 @@ def plan(selection: Selection, plugins: Plugins) -> list[Trial]:
             )
     for asked in tasks:
         for doubt in asked.doubts:
-            _say_once(f"{asked.task.name}: {doubt}")
+            say_once(f"{asked.task.name}: {doubt}")
     firsts = [_trial(selection, 0, *cell) for cell in cells]
     keys = [trial.key for trial in firsts]
     trials = []
@@ -159,130 +145,7 @@ def plan(selection: Selection, plugins: Plugins) -> list[Trial]:
     return trials
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """A task that is asked for, and all that its plugin's code says of it.
-
-    Attributes:
-        provided: the plugin's class.
-        task, recipe: in the division that is asked for.
-        division: the one in which the recipe counts.
-        label: as `--task` takes it.
-        source, task_source: the task's version, and the digest of its plugin.
-        doubts: what speaks against its data.
-        test_rows: how many rows its test set has; None where rows are drawn without end.
-        test_set: `held out` or `trained on`; empty without one.
-    """
-
-    provided: Provided[type[Task]]
-    task: Task
-    recipe: Recipe
-    division: str
-    label: str
-    source: str
-    task_source: str
-    doubts: Sequence[str]
-    test_rows: int | None
-    test_set: str
-
-    @classmethod
-    def of(cls, selector: str, division: str, plugins: Plugins) -> _Asked:
-        """Ask the plugin, once for all cells: versions and sources are read from files."""
-        provided, task, recipe = resolve(selector, division, plugins)
-        provided.ask("parameters", dict[str, Any], of=task)
-        rows = provided.ask("test_rows", np.ndarray | None, of=task)
-        if rows is not None and not len(rows):
-            raise provided.fault("expected `test_rows` to give a row at least; received none")
-        trained_on = rows is not None and provided.ask("is_test_trained_on", bool, of=task)
-        return cls(
-            provided,
-            task,
-            recipe,
-            provided.call(lambda _: division_of(task, recipe, division)),
-            provided.call(lambda _: label(task, recipe, division)),
-            provided.ask("source_hash", str, of=task),
-            provided.digest(),
-            provided.ask("doubts", Sequence[str], of=task),
-            None if rows is None else len(rows),
-            "" if rows is None else "trained on" if trained_on else "held out",
-        )
-
-
-def _tasks(selection: Selection, plugins: Plugins) -> list[_Asked]:
-    """Return the tasks that are asked for; of all, those that can run, and say why others cannot.
-
-    Raises:
-        UsageError: one that is named cannot run, or none can.
-    """
-    divisions = _unique(selection.divisions)
-    if selection.tasks:
-        return [_Asked.of(task, one, plugins) for task in selection.tasks for one in divisions]
-    tasks = []
-    for name in sorted(plugins.tasks):
-        for division in divisions:
-            with _left_out():
-                tasks.append(_Asked.of(name, division, plugins))
-    if not tasks:
-        raise UsageError("--task: expected a task that can run; received none")
-    return tasks
-
-
-@dataclass(frozen=True)
-class _Trains:
-    """A backend that is asked for, and all that its plugin's code says of it."""
-
-    provided: Provided[Backend]
-    engines: Sequence[str]
-    versions: dict[str, str]
-    variables: frozenset[str]
-    source: str
-
-    @classmethod
-    def of(cls, provided: Provided[Backend], device: str, threads: int) -> _Trains:
-        """Ask the plugin, once for all cells; what a run asks later, it answers now."""
-        provided.ask("why_unavailable", str | None)
-        provided.ask("why_no_training", str | None)
-        provided.ask("keras_backend", str)
-        engines = provided.ask("engines", Sequence[str])
-        if not engines:
-            raise provided.fault("expected `engines` to name one at least; received none")
-        return cls(
-            provided,
-            engines,
-            provided.ask("versions", dict[str, str]),
-            frozenset(provided.ask("environment", dict[str, str], device, threads))
-            | frozenset(provided.ask("cache_environment", dict[str, str], "folder")),
-            provided.digest(),
-        )
-
-
-def _backends(selection: Selection, plugins: Plugins) -> list[_Trains]:
-    """Return the backends that are asked for; of all, those that can plan, as `_tasks` does."""
-    how = selection.device, selection.threads
-    if selection.backends:
-        return [_Trains.of(plugins.backends[name], *how) for name in selection.backends]
-    backends = []
-    for _, provided in sorted(plugins.backends.items()):
-        with _left_out():
-            if provided.ask("trains", bool):
-                backends.append(_Trains.of(provided, *how))
-    return backends
-
-
-@contextmanager
-def _left_out() -> Iterator[None]:
-    """Say that something is left out which nobody named and which cannot run."""
-    try:
-        yield
-    except UsageError as error:
-        _say_once(f"left out: {message_of(error)}")
-
-
-_say_once = functools.cache(say)
-"""A plan is made several times."""
-
-
-def _engines(selection: Selection, backend: _Trains) -> list[str]:
+def _engines(selection: Selection, backend: AskedBackend) -> list[str]:
     """Return the engines asked for that a backend has; its usual one where none is named."""
     name = backend.provided.value.name
     wanted = _unique(selection.engines or backend.engines[:1])
@@ -295,55 +158,13 @@ def _engines(selection: Selection, backend: _Trains) -> list[str]:
     return engines
 
 
-def resolve(
-    selector: str, division: str, plugins: Plugins
-) -> tuple[Provided[type[Task]], Task, Recipe]:
-    """Turn `name[key=value,...]` into a task and its recipe in that division.
-
-    A key is a parameter of the task or a field of the recipe.
-
-    Raises:
-        UsageError: the selector is malformed, or a name or value in it is wrong.
-    """
-    name, values = parsed("--task", selector)
-    provided = plugins.tasks[name]
-    kind = provided.value
-    for key in values:
-        if key not in {*kind.model_fields, *Recipe.model_fields}:
-            known = [*kind.model_fields, *Recipe.model_fields]
-            raise UnknownNameError(f"parameter of {provided.what}:", key, known)
-    parameters = {k: v for k, v in values.items() if k in kind.model_fields}
-    changes = {k: v for k, v in values.items() if k in Recipe.model_fields}
-    incomplete = why_incomplete("--task", name, kind, values)
-    if incomplete is not None:
-        raise UsageError(f"task {name} {incomplete}{provided.source.option}")
-    try:
-        task = provided.call(lambda kind: kind.model_validate(parameters))
-    except ValidationError as error:
-        if not parameters:
-            raise provided.fault(f"{place_of(kind)}its defaults: {explained(error)}") from error
-        raise UsageError(f"--task {selector}: {explained(error)}") from error
-    provided.ask("framing", Framing, of=task)
-    if provided.ask("recipe", Recipe | None, division, of=task) is None:
-        others = [one for one in DIVISIONS if provided.ask("recipe", Recipe | None, one, of=task)]
-        hint = f"; it has: --division {others[0]}" if others else ""
-        raise UsageError(f"task {name} has no {division} recipe{hint}")
-    default = provided.call(lambda _: default_recipe(task, division))
-    assert default is not None  # it has a recipe
-    try:
-        recipe = Recipe.model_validate({**default.model_dump(), **changes})
-    except ValidationError as error:
-        raise UsageError(f"--task {selector}: {explained(error)}") from error
-    samples = provided.call(lambda _: task.framing.samples)
-    try:
-        updates_per_epoch(samples, recipe)
-    except UsageError as error:
-        raise UsageError(f"--task {selector}: {error}") from error
-    return provided, task, recipe
-
-
 def _trial(
-    selection: Selection, seed: int, repeat: int, asked: _Asked, backend: _Trains, engine: str
+    selection: Selection,
+    seed: int,
+    repeat: int,
+    asked: AskedTask,
+    backend: AskedBackend,
+    engine: str,
 ) -> Trial:
     quick, recipe = selection.quick, asked.recipe
     trial = Trial(
@@ -383,7 +204,7 @@ def _trial(
     return trial
 
 
-def _evaluated_on(selection: Selection, asked: _Asked) -> dict[str, Any]:
+def _evaluated_on(selection: Selection, asked: AskedTask) -> dict[str, Any]:
     """Return the fields that say on how many sequences a trial is evaluated and certified."""
     if asked.test_rows is None:
         return {"bound": selection.bound or (QUICK_BOUND if selection.quick else BOUND)}
@@ -410,7 +231,7 @@ def check_variables(variables: Mapping[str, str]) -> None:
             )
 
 
-def _check_variables_of(selection: Selection, division: str, backend: _Trains) -> None:
+def _check_variables_of(selection: Selection, division: str, backend: AskedBackend) -> None:
     """Raise UsageError where a backend sets a variable itself, or the closed division has none."""
     for name in selection.environment:
         if name in backend.variables:

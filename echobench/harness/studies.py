@@ -9,7 +9,8 @@ import numpy as np
 
 from echobench.analysis.table import summary
 from echobench.errors import UsageError
-from echobench.harness.plan import Selection, plan, resolve
+from echobench.harness.asking import resolve
+from echobench.harness.plan import Selection, plan
 from echobench.plugin.failures import message_of
 from echobench.plugin.interfaces import Study, Variant
 from echobench.plugin.manager import Plugins

@@ -17,8 +17,9 @@ from typing import Any
 from echobench.core.experiment import updates_per_epoch
 from echobench.core.task import Recipe, Task
 from echobench.errors import TrainingError, UnknownNameError, UsageError
+from echobench.harness.asking import resolve
 from echobench.harness.matrix import Matrix, Watcher
-from echobench.harness.plan import Selection, plan, resolve
+from echobench.harness.plan import Selection, plan
 from echobench.harness.search_space import (
     SEARCHED,
     Range,

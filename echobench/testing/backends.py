@@ -11,7 +11,7 @@ import numpy as np
 
 from echobench.core.backend import Backend
 from echobench.errors import UsageError
-from echobench.harness.plan import resolve
+from echobench.harness.asking import resolve
 from echobench.plugin.manager import Plugins
 from echobench.testing import checks
 from echobench.testing.checks import CheckResult, FaultError, Say

@@ -13,7 +13,7 @@ from echobench.core.backend import Backend
 from echobench.core.experiment import updates_per_epoch
 from echobench.core.task import Recipe, Task
 from echobench.errors import UsageError
-from echobench.harness.plan import resolve
+from echobench.harness.asking import resolve
 from echobench.plugin.manager import Plugins
 from echobench.testing import checks, data
 from echobench.testing.checks import CheckResult, FaultError, Say, SkipError

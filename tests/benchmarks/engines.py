@@ -24,7 +24,7 @@ from typing import IO
 from echobench.analysis.statistics import ratio
 from echobench.core.sequences import stream
 from echobench.core.training import fresh_rows
-from echobench.harness.plan import resolve
+from echobench.harness.asking import resolve
 from echobench.plugin.manager import Plugins
 
 EPOCHS = 100

@@ -11,7 +11,7 @@ import pytest
 
 from echobench.core.outline import LSTMLayer, NativeProgram, OutputLayer
 from echobench.errors import UnsupportedError
-from echobench.harness.plan import resolve
+from echobench.harness.asking import resolve
 from echobench.plugin.manager import Plugins
 from tests.plugins.test_backends import ROOT
 

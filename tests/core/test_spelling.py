@@ -8,7 +8,7 @@ import pytest
 from echobench.core import spelling
 from echobench.core.sequences import MISSING, stream
 from echobench.errors import UsageError
-from echobench.harness.plan import resolve
+from echobench.harness.asking import resolve
 from echobench.plugin.manager import Plugins
 from tests.plugins.cells import SMALL
 

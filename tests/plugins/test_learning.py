@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from echobench.harness.plan import resolve
+from echobench.harness.asking import resolve
 from echobench.plugin.manager import Plugins
 from tests.plugins.cells import LEARNT
 from tests.plugins.test_backends import ROOT

@@ -11,7 +11,7 @@ from echobench_plugins.backends._frameworks import looks_up
 
 from echobench.core.outline import NativeProgram
 from echobench.errors import UnsupportedError
-from echobench.harness.plan import resolve
+from echobench.harness.asking import resolve
 from echobench.plugin.manager import Plugins
 from tests.conftest import Command
 

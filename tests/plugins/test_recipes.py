@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from echobench import Recipe
-from echobench.harness.plan import resolve
+from echobench.harness.asking import resolve
 from echobench.plugin.manager import Plugins
 from tests.plugins.cells import CHAT
 

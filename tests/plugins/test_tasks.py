@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from echobench.core.sequences import MISSING, Integers, stream
 from echobench.core.task import Task
 from echobench.errors import UsageError
-from echobench.harness.plan import resolve
+from echobench.harness.asking import resolve
 from echobench.plugin.manager import Plugins
 from tests.plugins.cells import CHAT
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from echobench.core.sequences import MISSING
-from echobench.harness.plan import resolve
+from echobench.harness.asking import resolve
 from echobench.plugin.manager import Plugins
 from echobench.trial.job import PARITY_TOLERANCE
 from tests import reference

@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from echobench.harness.plan import resolve
+from echobench.harness.asking import resolve
 from echobench.plugin.manager import Plugins
 from echobench.testing.checks import quick_trial
 from echobench.trial.job import Job

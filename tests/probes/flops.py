@@ -23,7 +23,7 @@ from echobench.core.forms import FusedForm, PlainForm
 from echobench.core.outline import NativeProgram
 from echobench.core.program import Program
 from echobench.core.sequences import stream
-from echobench.harness.plan import resolve
+from echobench.harness.asking import resolve
 from echobench.plugin.manager import Plugins
 
 SAMPLES = 64

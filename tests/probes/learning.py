@@ -11,7 +11,7 @@ import sys
 
 from echobench.core import target
 from echobench.core.sequences import Integers, stream
-from echobench.harness.plan import resolve
+from echobench.harness.asking import resolve
 from echobench.plugin.manager import Plugins
 from tests.plugins.cells import LEARNT
 

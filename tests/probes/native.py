@@ -15,7 +15,7 @@ import numpy as np
 
 from echobench.core.sequences import stream
 from echobench.core.training import fresh_rows
-from echobench.harness.plan import resolve
+from echobench.harness.asking import resolve
 from echobench.plugin.manager import Plugins
 
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from echobench.core.training import Ledger
-from echobench.harness.plan import resolve
+from echobench.harness.asking import resolve
 from echobench.plugin.manager import Plugins
 from echobench.testing.backends import rehearsed
 from echobench.testing.checks import quick_trial

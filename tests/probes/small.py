@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from echobench.core.sequences import stream
-from echobench.harness.plan import resolve
+from echobench.harness.asking import resolve
 from echobench.plugin.manager import Plugins
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from echobench.core.outline import NativeProgram
-from echobench.harness.plan import resolve
+from echobench.harness.asking import resolve
 from echobench.plugin.manager import Plugins
 from echobench.trial.job import PARITY_TOLERANCE, needs_rehearsal, squeezed
 from echobench.worker import parity
