@@ -172,7 +172,7 @@ def test_bad_requests_are_one_clear_line(
         (3, "batch=7", "task 'short', closed recipe: expected a batch that divides the 23 samples "
          "of a sequence: 1, 23; received batch=7"),
         (4, "batch=23", "divides the 22 samples of a sequence: 1, 2, 11, 22; received batch=23"),
-        (3, "batch=23, learning_rate=float('nan')", "finite number; received learning_rate=nan"),
+        (3, "batch=23, learning_rate=float('nan')", "finite number; received nan"),
     ],
 )  # fmt: skip # one line a case reads better
 def test_a_recipe_of_a_class_is_held_to_the_rules_of_the_command_line(
