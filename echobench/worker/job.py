@@ -21,7 +21,7 @@ from echobench.errors import (
 )
 from echobench.machine import stops
 from echobench.machine.calibration import calibrate, limit_fraction
-from echobench.plugin.failures import one_line
+from echobench.plugin.failures import fault_of_plugin, one_line
 from echobench.plugin.manager import Plugins
 from echobench.trial.job import Failure, Job, Progress, Report, Result
 from echobench.trial.trial import Trial
@@ -65,7 +65,8 @@ def main(pipe: int, started: float, home: str) -> int:
             return 1
         except Exception as error:
             traceback.print_exc()  # a bug keeps its traceback, in the trial's log
-            _emit(events, Failure(status="failed", reason=one_line(error)))
+            reason = fault_of_plugin(error) or one_line(error)
+            _emit(events, Failure(status="failed", reason=reason))
             return 1
     return 0
 
