@@ -12,11 +12,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from types import FrameType
 
-from pydantic import ValidationError
-
 from echobench import interrupts
 from echobench.plugin.files import PACKAGE
-from echobench.trial.selectors import explained
 
 GROUP = "echobench"
 """The entry points of plugins."""
@@ -40,8 +37,13 @@ def one_line(error: BaseException) -> str:
 def message_of(error: BaseException) -> str:
     """Return an exception's message, whatever its `__str__` does; of pydantic's in our words."""
     try:
-        if isinstance(error, ValidationError):
-            return f"{error.title}: {explained(error)}"
+        if "pydantic" in sys.modules:  # for which `--help` does not wait
+            from pydantic import ValidationError
+
+            from echobench.trial.selectors import explained
+
+            if isinstance(error, ValidationError):
+                return f"{error.title}: {explained(error)}"
         return ADDRESS.sub("", str(error))
     except BaseException as second:
         interrupts.pass_on(second)
