@@ -239,7 +239,7 @@ def _reset(measured: dict[str, Any]) -> str:
 
 def _dispatch(measured: dict[str, Any]) -> str:
     """Check shapes, and a call with fewer epochs than the trainer's chunk."""
-    full, short = np.array(measured["losses"][0]), np.array(measured["losses"][2])
+    full, parts = np.array(measured["losses"][0]), np.array(measured["losses"][2])
     batches = measured["batches"]
     for epochs, shapes in zip(
         (ENGINE_EPOCHS, ENGINE_EPOCHS, SHORT_EPOCHS), measured["shapes"], strict=True
@@ -252,14 +252,14 @@ def _dispatch(measured: dict[str, Any]) -> str:
                     f"return [{epochs}, {batches}], or [{epochs}, 1] with their means; a dispatch "
                     "may have fewer epochs than the trainer's chunk",
                 )
-    difference = _difference(full[:SHORT_EPOCHS], short)
+    difference = _difference(full, parts)
     if difference > PARITY_TOLERANCE:
         raise FaultError(
-            f"{SHORT_EPOCHS} epochs of a chunk of {ENGINE_EPOCHS} give other losses than the first "
-            f"{SHORT_EPOCHS} of a full one: {difference:.1e}",
-            "train only on the given rows, not on padding",
+            f"{ENGINE_EPOCHS} epochs in two dispatches, the first of {SHORT_EPOCHS}, give other "
+            f"losses than in one: {difference:.1e}",
+            "train on the given rows alone, not on padding, and go on from where they end",
         )
-    return f"{SHORT_EPOCHS} epochs of a chunk of {ENGINE_EPOCHS} train as a full dispatch does"
+    return f"{ENGINE_EPOCHS} epochs train alike in one dispatch and in two"
 
 
 def _recompilation(again: Sequence[Sequence[float]]) -> str:

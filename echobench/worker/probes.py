@@ -44,7 +44,7 @@ LEARN_ERRORS = 3
 """Standard errors within which an accuracy is that of chance."""
 TIMED_UPDATES = 50
 TIMED_DISPATCHES = 5
-ENGINE_EPOCHS, SHORT_EPOCHS, NEW_LENGTHS = 5, 3, (4, 2, 1)
+ENGINE_EPOCHS, SHORT_EPOCHS, NEW_LENGTHS = 6, 3, (5, 4, 2)
 """Epochs of a full and of a short call of `Trainer.train`, and of those that follow."""
 
 
@@ -243,7 +243,7 @@ def engine(job: Job, task: Task, backend: Backend) -> dict[str, Any]:
 
     Returns:
         `devices`; `facts` as JSON, or the error; and if the backend trains: losses of two
-        full calls and of a short one, the shapes of losses, accuracies and weights,
+        full calls and of the same epochs in two, the shapes of losses, accuracies and weights,
         whether the predictor gives the same `answers` again, at once and after training;
         `again`, the processor seconds of a first and a second call of other lengths;
         `learning` and `clock` as `echobench.worker.clock` returns them.
@@ -256,11 +256,11 @@ def engine(job: Job, task: Task, backend: Backend) -> dict[str, Any]:
     rows = _rows(program, ENGINE_EPOCHS)
     trainer = backend.trainer(program, ENGINE_EPOCHS)
     run_losses = []
-    for epochs in (ENGINE_EPOCHS, ENGINE_EPOCHS, SHORT_EPOCHS):
+    for parts in ([rows], [rows], [rows[:SHORT_EPOCHS], rows[SHORT_EPOCHS:]]):
         trainer.reset(weights)
-        losses, accuracies = trainer.train(rows[:epochs])
-        run_losses.append(np.asarray(losses).tolist())
-        measured.setdefault("shapes", []).append([np.shape(losses), np.shape(accuracies)])
+        pairs = [trainer.train(part) for part in parts]
+        measured.setdefault("shapes", []).append([np.shape(array) for array in pairs[0]])
+        run_losses.append([loss for losses, _ in pairs for loss in np.asarray(losses).tolist()])
     again = first_and_second(lambda epochs: trainer.train(rows[:epochs]), NEW_LENGTHS)
     questions = task.sample(stream(0, "screen"), BLOCK)
     predictor = backend.predictor(program)
