@@ -72,7 +72,7 @@ def study(
     )
     provided = session.plugins.studies[name]
     asked = provided.value
-    limit = "--timeout" if timeout else f"{provided.what}: timeout"
+    limit = "--timeout" if timeout is not None else f"{provided.what}: timeout"
     selection = Selection(
         backends=backend or [asked.backend],
         seeds=asked.seeds if seeds is None else seeds,

@@ -111,10 +111,10 @@ def plan(selection: Selection, plugins: Plugins) -> list[Trial]:
         raise UsageError("--replicates and --cache: expected one of them")
     if selection.replicates and selection.devices > 1:
         raise UsageError("--devices and --replicates: expected one of them")
-    tasks = asked_tasks(selection.tasks, _unique(selection.divisions), plugins)
     backends = asked_backends(
         _unique(selection.backends), selection.device, selection.threads, plugins
     )
+    tasks = asked_tasks(selection.tasks, _unique(selection.divisions), plugins)
     cells = [
         (repeat, asked, backend, engine)
         for asked in tasks

@@ -101,7 +101,7 @@ def test_a_network_that_was_trained_beforehand_is_found_by_an_audit(
 
 def test_every_cheat_is_caught_by_something() -> None:
     seen_in_a_trial = {*CONTRADICTED, *ON_THE_CLOCK, "slow", "swapped"}
-    seen_by_check_backend = {name for name, checks in FOUND_OUT.items() if checks}
     names = {cheat.name for cheat in cheats.CHEATS}
+    seen_by_check_backend = {name for name in names if FOUND_OUT.get(name)}
     assert len(names) == 9
     assert names == seen_in_a_trial | seen_by_check_backend

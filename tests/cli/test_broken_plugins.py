@@ -143,7 +143,7 @@ def test_the_worker_and_the_observer_may_try_too(tmp_path: Path, echobench: Comm
         "--threads", "1", "--observe", "watching",
     )  # fmt: skip # two lines read better
     assert done.returncode == 1
-    assert "observer 'watching' is left out from here on: it ended the process" in done.stderr
+    assert "left out from here on: own.py, line 17: it ended the process" in done.stderr
     told = " ".join(done.stdout.split() + done.stderr.split())
     assert "the worker ended with exit code 0 and no result" in told
 

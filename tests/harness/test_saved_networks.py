@@ -261,7 +261,9 @@ def test_of_keras_layers_those_are_opened_that_compute_sequences_and_no_other(
 ) -> None:
     listed = json.loads(run(LISTED, tmp_path))
     assert {*saved_networks.LAYERS} <= {*listed}
-    assert all(listed[name] == name for name in saved_networks.LAYERS)
+    # No alias, but for one that Keras saves by a name that its class has not.
+    aliases = {name for name in saved_networks.LAYERS if listed[name] != name}
+    assert aliases == {"GroupQueryAttention"}
     # What is new in Keras is in neither list, and somebody has to decide.
     left = [name for name, real in listed.items() if name == real]
     left = [name for name in left if name not in saved_networks.LAYERS]

@@ -165,7 +165,7 @@ def test_the_whole_and_the_partial_echo_have_recipes_of_their_own(plugins: Plugi
         ("selective-copy[items=99]", "expected items <= steps=18; received items=99"),
         ("associative-recall[pairs=9]", "expected pairs <= symbols=8"),
         ("masked[how=maybe]", "expected how to be 'mask' or 'value'; received maybe"),
-        ("copy[items=-1]", "greater than or equal to 1; received items=-1"),
+        ("copy[items=-1]", "expected items to be greater than or equal to 1; received -1"),
         ("copy[items=ten]", "valid integer"),
         ("copy[clip=nan]", "finite"),
         ("copy[items]", "expected key=value; received 'items'"),

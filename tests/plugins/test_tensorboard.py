@@ -149,7 +149,7 @@ def test_a_trial_is_a_run_with_its_learning_curve_whatever_befalls_another_obser
     (tmp_path / "faulty.py").write_text(FAULTY)
     done = echobench("run", *CELL, "--plugin", "faulty.py", "--observe", "faulty", *OBSERVED)
     assert done.returncode == 0, done.stderr
-    assert "observer 'faulty' is left out from here on: ZeroDivisionError: no luck" in done.stderr
+    assert ": ZeroDivisionError: no luck" in done.stderr
     assert "told although" not in done.stdout
     ((name, run),) = runs_in(tmp_path / "results").items()
     (told,) = recorded(tmp_path / "results")

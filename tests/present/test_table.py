@@ -42,7 +42,7 @@ def test_a_row_for_each_number_of_samples_and_one_for_each_failure() -> None:
     }
     assert lines[3]["samples/s"] == "105,000"
     assert lines[3]["agrees"] == "yes"
-    assert (lines[4]["agrees"], lines[4]["accuracy"]) == ("3 of 42,000 differ", "99.9976%")
+    assert (lines[4]["agrees"], lines[4]["accuracy"]) == ("3 of 42,000 differ", "99.998%")
     assert lines[6]["note"] == "unavailable: not [here]"
 
 

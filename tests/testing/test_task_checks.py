@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from echobench.errors import UsageError
+from echobench.errors import PluginError, UsageError
 from echobench.plugin.manager import Plugins
 from echobench.testing import CheckResult, assert_task, check_task, checks, data
 from echobench.testing.data import TRAINED, number_of_rows
@@ -279,16 +279,14 @@ def test_the_number_of_rows_is_estimated_from_those_that_come_again(size: int) -
     assert number_of_rows(Counter(odd.tolist()).values())[0] <= 1.1 * size
 
 
-def test_what_cannot_be_made_at_all_is_a_failed_check(tmp_path: Path) -> None:
+def test_what_cannot_be_made_at_all_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "bare.py"
     path.write_text(
         "from echobench import Task, hookimpl\n\nclass Bare(Task):\n    name = 'bare'\n\n"
         "@hookimpl\ndef echobench_tasks():\n    return [Bare]\n"
     )
-    found = {one.name: one for one in check_task("bare", backends=["numpy"], plugins=[path])}
-    assert failures(found) >= {"recipes"}
-    assert "abstract class Bare" in found["recipes"].found
-    assert found["cost"].found == "fix recipes first"
+    with pytest.raises(PluginError, match="the class Bare to define framing, network, sample"):
+        check_task("bare", backends=["numpy"], plugins=[path])
 
 
 def test_a_network_of_the_wrong_shape(tmp_path: Path) -> None:
@@ -309,7 +307,7 @@ def test_a_network_of_the_wrong_shape(tmp_path: Path) -> None:
 def test_a_network_that_cannot_be_built_says_why(tmp_path: Path) -> None:
     found = checked(tmp_path, "def network(self, form, units):\n    raise KeyError('no network')")
     assert failures(found) == {"network"}
-    assert "on jax: KeyError: 'no network'" in found["network"].found
+    assert "on jax: plugin short.py, line 18: KeyError: 'no network'" in found["network"].found
     assert "echobench run --quick --backend jax" in found["network"].advice
 
 
