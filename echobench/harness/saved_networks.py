@@ -37,7 +37,8 @@ MAX_NETWORK_BYTES = sum(MEMBERS.values())
 MAX_TRIAL_BYTES = 1_000_000
 LAYERS = {
     "Activation", "ActivityRegularization", "AdaptiveAveragePooling1D", "AdaptiveMaxPooling1D",
-    "Add", "AdditiveAttention", "Attention", "Average", "AveragePooling1D", "BatchNormalization",
+    "Add", "AdditiveAttention", "AlphaDropout", "Attention", "Average", "AveragePooling1D",
+    "BatchNormalization",
     "Bidirectional", "Concatenate", "Conv1D", "Conv1DTranspose", "Conv2D", "Conv2DTranspose",
     "ConvLSTM1D", "Cropping1D", "Dense", "DepthwiseConv1D", "Dot", "Dropout", "ELU", "EinsumDense",
     "Embedding", "Flatten", "GRU", "GRUCell", "GaussianDropout", "GaussianNoise",
