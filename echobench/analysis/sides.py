@@ -47,7 +47,10 @@ class Side:
             )
         folder = Path(path) if path else default
         if not folder.exists():
-            raise UsageError(f"compare: expected a folder or file of records; received {folder!s}")
+            raise UsageError(
+                f"compare: expected a folder or file of records, or a side such as backend=jax; "
+                f"received {folder!s}"
+            )
         return cls(text, folder, chosen)
 
     def choosing(self, more: Mapping[str, str]) -> str | None:

@@ -230,7 +230,10 @@ def files_of(verb: str, paths: Sequence[Path], output: Path | None = None) -> li
 def must_be_folder(results: Path) -> None:
     """Refuse a `--results` that is not an existing folder."""
     if not results.is_dir():
-        raise UsageError(f"--results: expected a folder of records; received {str(results)!r}")
+        hint = "" if results.exists() else ", which is not there: `echobench run` writes one"
+        raise UsageError(
+            f"--results: expected a folder of records; received {str(results)!r}{hint}"
+        )
 
 
 def needs(verb: str, extra: str, *packages: str) -> None:

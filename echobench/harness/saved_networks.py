@@ -152,7 +152,7 @@ def read_network(path: Path, plugins: Plugins) -> SavedNetwork:
         trial = Trial.model_validate(fields)
         if trial.task not in plugins.tasks:
             raise UsageError(
-                f"{path}: its task {trial.task!r} is not installed; it came from "
+                f"{path}: its task {trial.task!r} is not installed; its trial used the plugins "
                 f"{', '.join(trial.plugins)}; name a task's file with --plugin"
             )
         plugins.tasks[trial.task].value(**trial.parameters)
