@@ -215,7 +215,10 @@ def test_a_side_is_a_path_or_fields_or_both(
     [
         ("colour=red", "the key one of task, backend"),
         ("backend=jax,fast", "expected PATH, key=value"),
-        ("absent", "expected a folder or file of records; received absent"),
+        (
+            "absent",
+            "expected a folder or file of records, or a side such as backend=jax; received absent",
+        ),
     ],
 )
 def test_a_side_that_is_none_is_named(text: str, message: str, tmp_path: Path) -> None:

@@ -246,7 +246,10 @@ Damage = Callable[[Path], Any]
         (lambda model: model.with_suffix(".json").unlink(), "no such file: .*copy.json"),
         (lambda model: model.with_suffix(".json").write_bytes(b"\xff{"), "not a trial"),
         (lambda model: model.with_suffix(".json").write_text("{}"), "not a trial .task: Field"),
-        (lambda model: edit(model, task="nowhere"), "'nowhere' is not installed; it came from"),
+        (
+            lambda model: edit(model, task="nowhere"),
+            "'nowhere' is not installed; its trial used the plugins",
+        ),
         (lambda model: edit(model, parameters={"n_in": 0}), "not a trial .n_in: Input should"),
     ],
 )
