@@ -16,14 +16,21 @@ from pydantic import ValidationError
 
 from echobench.core.backend import hidden
 from echobench.core.outline import NativeProgram
-from echobench.core.sequences import stream
+from echobench.core.sequences import Integers, stream
 from echobench.core.target import BLOCK
 from echobench.core.task import Recipe, Task
 from echobench.errors import NetworkError, PluginError, UnsupportedError
 from echobench.plugin.manager import Plugins
 from echobench.store.crosscheck import Crosscheck, Severity
 from echobench.store.reading import Complaints, Damage, Line, canonical, decoded, read_numbered
-from echobench.store.rules import FRESH, RULES, doubts, trial_matches, updates_per_epoch
+from echobench.store.rules import (
+    FRESH,
+    RULES,
+    doubts,
+    trial_matches,
+    updates_per_epoch,
+    wrong_tokens,
+)
 from echobench.trial.cell import Cell, StoredRecipe, StoredTrial
 from echobench.trial.record import Record
 from echobench.trial.selectors import default_recipe, not_read
@@ -192,6 +199,9 @@ def _by_installed_task(record: Record, plugins: Plugins) -> Iterator[Fault]:
     asked = [sample.expected for sample in record.samples]
     if asked and asked != _asked(record.planned_cell, record.seed, plugins):
         yield "error", "samples", f"are not those that seed {record.seed} asks for"
+    elif any(map(wrong_tokens, record.samples)) and _shows_test_row(record, expected.task):
+        told = "an answer is wrong, of a sequence that the certificate says came out right"
+        yield "error", "samples", told
 
 
 def _unlike_test_set(trial: StoredTrial, task: Task) -> str | None:
@@ -249,8 +259,20 @@ def _asked(cell: Cell, seed: int, plugins: Plugins) -> list[list[int | str | Non
     task = _expectations(cell, plugins).task
     if task is None:
         return None
-    rows = task.sample_for_display(stream(seed, "samples"), BLOCK)
+    rows = _displayed(task, seed)
     return [[task.spell(token) for token in sample] for sample in task.expected(rows)[0].tolist()]
+
+
+def _displayed(task: Task, seed: int) -> Integers:
+    return task.sample_for_display(stream(seed, "samples"), BLOCK)
+
+
+def _shows_test_row(record: Record, task: Task) -> bool:
+    """Return whether a certified trial shows answers to a row of its task's test set."""
+    rows = task.test_rows
+    if record.status != "reached" or not record.trial.test_set or rows is None:
+        return False
+    return bool((rows == _displayed(task, record.seed)[0]).all(axis=1).any())
 
 
 def sorted_out(records: Iterable[Record], plugins: Plugins) -> tuple[list[Record], list[str]]:

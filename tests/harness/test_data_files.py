@@ -176,6 +176,11 @@ def refused(told: Told) -> None:
     told.update(certifications=[{**hit, "epoch": 0, "wrong": 1}, hit], failed_certifications=1)
 
 
+def wrong_answer(told: Told) -> None:
+    echo = told["samples"][0]
+    echo["predicted"][0] = "w0" if echo["expected"][0] != "w0" else "w1"
+
+
 FORGED: dict[str, tuple[Callable[[Told], None], str, str]] = {
     "fewer sequences": (fewer, "test_set", "expected the task's "),
     "a part of them": (
@@ -206,6 +211,15 @@ FORGED: dict[str, tuple[Callable[[Told], None], str, str]] = {
     "a judge of fewer": (
         lambda told: told.update(judge=judged(told, sequences=1)), "judge", "the test set's"
     ),
+    "other errors than the certificate's": (
+        lambda told: told.update(judge=judged(told, wrong=3)), "judge", "3 errors, and 0"
+    ),
+    "ties taken for rounding": (
+        lambda told: told.update(judge=judged(told, wrong=2, certificate_rounding=2)),
+        "judge",
+        "verdict",
+    ),
+    "a wrong answer": (wrong_answer, "samples", "an answer is wrong"),
     "an older record": (lambda told: told.update(schema_version=6), "test_set", "of schema 6"),
 }  # fmt: skip # a line each
 
