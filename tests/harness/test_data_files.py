@@ -106,13 +106,28 @@ def test_the_trial_is_the_same_wherever_its_file_lies(
 ) -> None:
     (tmp_path / "words.txt").write_text(TEXT)
     assert planned(tmp_path, own).trial.key == planned(folder, own).trial.key
-    (tmp_path / "words.txt").write_text(TEXT + "\ny")
+    (tmp_path / "words.txt").write_text(TEXT + "\ny x")
     assert planned(tmp_path, own).trial.key != planned(folder, own).trial.key
 
 
 def test_a_bound_is_refused_where_nothing_is_drawn(folder: Path, own: Plugins) -> None:
     with pytest.raises(UsageError, match="--bound: expected none for task 'lines'"):
         planned(folder, own, bound=0.01)
+
+
+def test_a_test_set_that_is_trained_on_and_says_it_is_not_is_refused_when_planned(
+    folder: Path, own: Plugins, tmp_path: Path
+) -> None:
+    (file,) = _files(own)
+    text = file.read_text()
+    rows = "    @property\n    def test_rows(self): return self.sample(stream(0, 'train'), 1)\n"
+    text = text.replace("    nap: float = 0.0\n    busy", f"{rows}    nap: float = 0.0\n    busy")
+    lying = tmp_path / "lying.py"
+    head = "from __future__ import annotations\n"
+    lying.write_text(text.replace(head, f"{head}from echobench.core.sequences import stream\n", 1))
+    selection = Selection(tasks=[f"lines[path={folder / 'words.txt'}]"], backends=["tiny"])
+    with pytest.raises(UsageError, match=r"lying.py, line \d+: 1 of the 1 rows of the test set"):
+        plan(selection, Plugins([lying]))
 
 
 def test_a_run_of_all_tasks_leaves_out_what_needs_a_file(
