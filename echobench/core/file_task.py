@@ -216,7 +216,10 @@ def _example(task: FileTask, line: Line) -> _Example:
         if not tokens:
             raise ValueError(f"{where}: expected at least one token in its {what}")
         for token in tokens:
-            if not isinstance(token, int | str):
+            if type(token) not in (
+                int,
+                str,
+            ):  # True is no integer: it equals 1, and hashes as a word
                 raise ValueError(f"{where}: expected integers or words; received {token!r:.40}")
     return _Example(line.number, tuple(inputs), tuple(answer))
 

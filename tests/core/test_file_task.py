@@ -181,6 +181,20 @@ def test_a_task_of_ones_own_refuses_a_line_by_its_number(tmp_path: Path) -> None
         Halves.model_validate({"path": str(tmp_path / "x.txt")})
 
 
+def test_a_truth_value_is_no_token_which_would_equal_an_integer_on_the_other_side(
+    tmp_path: Path,
+) -> None:
+    class Truths(Lines):
+        """Echo lines, every other with a truth value in the place of 1."""
+
+        def example(self, cells: list[Any]) -> tuple[list[Any], list[Any]]:
+            return [cells[0] == 1 if cells[1] else cells[0]], [2]
+
+    (tmp_path / "x.csv").write_text("1,0\n1,1\n2,0\n")
+    with pytest.raises(ValidationError, match=r"x\.csv, line 2: .* words; received True"):
+        Truths.model_validate({"path": str(tmp_path / "x.csv"), "test_share": 0.5})
+
+
 def test_two_answers_to_one_input_are_told_with_what_is_left(tmp_path: Path) -> None:
     path = tmp_path / "x.txt"
     path.write_text("a 1\nb 2\na 3\na 1\nc 1\n")
