@@ -134,6 +134,11 @@ class FileTask(Task):
         return _data(self).test
 
     @property
+    def all_rows(self) -> Integers:
+        """The rows of both sides, [lines, n_in + n_out]."""
+        return np.concatenate([_data(self).training, _data(self).test])
+
+    @property
     def is_test_trained_on(self) -> bool:
         """Whether no input is held out."""
         return not self.test_share
