@@ -31,8 +31,8 @@ def echo(
         list[str] | None,
         argument(
             "TOKEN",
-            "Sequence to echo, as the task spells its tokens; . is a missing token, or .. where . is "
-            "a token",
+            "Sequence to echo, as the task spells its tokens; . is a missing token, or .. where . "
+            "is a token",
         ),
     ] = None,
     backend: Annotated[

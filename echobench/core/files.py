@@ -17,18 +17,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 LARGEST = 10_000_000
 """Bytes of a file."""
 DIGITS = 12
-IDENTITY = re.compile(rf"(?P<name>.+)@(?P<digest>[0-9a-f]{{{DIGITS}}})")
+IDENTITY = re.compile(rf"(?P<name>[^/\\]+)@(?P<digest>[0-9a-f]{{{DIGITS}}})")
 INTEGER = re.compile(r"[+-]?\d{1,18}")
 """An integer that a record can hold; one with more digits is a word."""
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 NOT_READ = "data_file"
 """Type of the validation error of a task whose file cannot be read here."""
+NO_IDENTITY = "data_file_of_record"
+"""Type of the error of a record that names a file otherwise than by its identity."""
+RECORDED = "recorded"
+"""Validation context of parameters that a record holds: no path in them is ever opened."""
 
 Token: TypeAlias = "int | str"
 """A token as a file spells it."""
@@ -85,19 +89,25 @@ def provide(contents: Mapping[str, bytes]) -> None:
         _known[identity] = DataContent(name, content)
 
 
-def load(path: Any) -> Any:
+def load(path: Any, info: ValidationInfo) -> Any:
     """Return the file at a path, relative to the current folder, or the one of an identity.
 
     What is no path is returned as it is, and pydantic refuses it.
 
     Raises:
-        PydanticCustomError: there is no such file here, or it has another content.
+        PydanticCustomError: there is no such file here, or it has another content; or a record
+            names a path.
     """
     if not isinstance(path, str | Path) or str(path) in _known:
         return _known.get(str(path), path)
     place = Path(path)
     identity = IDENTITY.fullmatch(str(path))
-    if identity and not _exists(place):
+    recorded = info.context == RECORDED
+    if recorded and not identity:
+        raise PydanticCustomError(
+            NO_IDENTITY, "expected a file of data by name and digest, as chat.jsonl@3f2a9c1b7d04"
+        )
+    if identity and (recorded or not _exists(place)):
         place = Path(identity["name"])
     try:
         file = _content(place.expanduser())

@@ -33,11 +33,13 @@ from echobench.store.rules import (
 )
 from echobench.trial.cell import Cell, StoredRecipe, StoredTrial
 from echobench.trial.record import Record
-from echobench.trial.selectors import default_recipe, not_read
+from echobench.trial.selectors import default_recipe, label, names_path, not_read, recorded_task
+from echobench.trial.trial import DIVISIONS
 from echobench.trial.variables import uncommon
 
 FRAMEWORKS = ("equinox", "flax", "jax", "keras", "tensorflow", "torch")
 """What no task may import where records are checked."""
+DRAWS = "expected a bound: the task has no test set"
 CACHED = 10_000
 """Cells, and seeds of tasks, whose expectations are kept."""
 
@@ -190,6 +192,9 @@ def _by_installed_task(record: Record, plugins: Plugins) -> Iterator[Fault]:
     if batches and batches * record.trial.recipe.batch != samples:
         told = f"expected {samples / record.trial.recipe.batch:g} an epoch; there are {batches:g}"
         yield "error", "updates", told
+    known = _labels(record.planned_cell, plugins)
+    if record.trial.label not in known:
+        yield "error", "label", f"expected {known[0]}, by its parameters and recipe"
     unlike = _unlike_test_set(record.trial, expected.task)
     if unlike is not None:
         yield "error", "test_set", unlike
@@ -204,11 +209,20 @@ def _by_installed_task(record: Record, plugins: Plugins) -> Iterator[Fault]:
         yield "error", "samples", told
 
 
+@functools.lru_cache(CACHED)
+def _labels(cell: Cell, plugins: Plugins) -> list[str]:
+    """Return how a plan calls the cell: with what differs from the division that was asked for."""
+    task = _expectations(cell, plugins).task
+    assert task is not None  # it is installed
+    recipe = Recipe.model_validate(msgspec.to_builtins(cell.recipe))
+    return [label(task, recipe, division) for division in (cell.division, *DIVISIONS)]
+
+
 def _unlike_test_set(trial: StoredTrial, task: Task) -> str | None:
     """Return how a trial's test set is not the task's: one that makes rows up has none."""
     rows = task.test_rows
     if rows is None:
-        return None if not trial.test_set else "expected a bound: the task has no test set"
+        return None  # one that a record claims all the same is a fault of its cell
     kind = "trained on" if task.is_test_trained_on else "held out"
     if (trial.test_set, trial.screen) == (kind, len(rows)):
         return None
@@ -226,15 +240,20 @@ def _expectations(cell: Cell, plugins: Plugins) -> Expectations:
         told = f"task {cell.task!r} {why}: {unchecked} unchecked"
         return Expectations([("warning", "division" if closed else "task", told)])
     try:
-        task = plugins.tasks[cell.task].value(**dict(cell.parameters))
+        task = recorded_task(plugins.tasks[cell.task].value, dict(cell.parameters))
     except ValidationError as error:
         lacking = not_read(error)
         if lacking is not None:
             return Expectations([("warning", "task", f"unchecked, without its data: {lacking}")])
+        if names_path(error):
+            told = "parameters: expected a file's name and its digest; a record names no path"
+            return Expectations([("error", "trial", told)])
         told = f"its parameters are none of task {cell.task!r}"
         return Expectations([("error" if closed else "warning", "trial", told)])
     found: list[Fault] = []
     is_installed = is_task_installed(task, cell, plugins)
+    if cell.test_set and task.test_rows is None:
+        found.append(("error", "test_set", DRAWS))
     if not is_installed:
         found.append(("warning", "task source", "differs from the task that is installed here"))
     changed = _differences(cell.recipe, task) if closed else []
@@ -328,7 +347,7 @@ def _task(name: str, parameters: Mapping[str, Any], plugins: Plugins) -> Task | 
     if name not in plugins.tasks:
         return None
     try:
-        return plugins.tasks[name].value(**parameters)
+        return recorded_task(plugins.tasks[name].value, parameters)
     except ValidationError:
         return None
 

@@ -110,7 +110,8 @@ def doubts(record: Record) -> Iterator[tuple[str, str]]:
     if record.recompiled:
         yield "recompilations", record.recompiled
     if record.status == "reached" and any(map(wrong_tokens, record.samples)):
-        yield "samples", "an answer is wrong, after a certificate that leaves few"
+        left = "that leaves none" if record.trial.test_set else "that leaves few"
+        yield "samples", f"an answer is wrong, after a certificate {left}"
 
 
 def _unchecked(record: Record) -> Iterator[tuple[str, str]]:

@@ -179,6 +179,10 @@ def with_trial(told: Told, **changes: Any) -> None:
     told["key"] = trial_key(told["trial"])
 
 
+def with_parameters(told: Told, **changes: Any) -> None:
+    with_trial(told, parameters={**told["trial"]["parameters"], **changes})
+
+
 def fewer(told: Told) -> None:
     with_trial(told, screen=2)
     told["certified_sequences"] = told["certifications"][0]["sequences"] = 2
@@ -234,6 +238,19 @@ FORGED: dict[str, tuple[Callable[[Told], None], str, str]] = {
         "judge",
         "verdict",
     ),
+    "a path in the place of the file": (
+        lambda told: with_parameters(told, path="/etc/passwd"), "trial", "a record names no path"
+    ),
+    "a path that looks like an identity": (
+        lambda told: with_parameters(told, path="../words.txt@000000000000"),
+        "trial",
+        "a record names no path",
+    ),
+    "another file's label": (
+        lambda told: with_trial(told, label="lines[path=gold.txt@000000000000]"),
+        "label",
+        "expected lines[path=words.txt@",
+    ),
     "a wrong answer": (wrong_answer, "samples", "an answer is wrong"),
     "an older record": (lambda told: told.update(schema_version=6), "test_set", "of schema 6"),
 }  # fmt: skip # a line each
@@ -272,8 +289,9 @@ def test_a_task_that_makes_rows_up_has_no_exact_certificate(
             point["exact_match"], point["accuracy"] = 0.98, 0.999
     told.update(certified_sequences=50, error_bound=None, failed_certifications=0)
     told["judge"] = judged(told)
-    with_trial(told, test_set="held out", bound=0.0, screen=50)
-    found = [one for one in findings(told, plugins, tmp_path) if one.severity == "error"]
-    assert [(one.about, one.message) for one in found] == [
-        ("test_set", "expected a bound: the task has no test set")
-    ]
+    for source in (told["trial"]["source"], "another"):  # whatever version it says it had
+        with_trial(told, test_set="held out", bound=0.0, screen=50, source=source)
+        found = [one for one in findings(told, plugins, tmp_path) if one.severity == "error"]
+        assert [(one.about, one.message) for one in found] == [
+            ("test_set", "expected a bound: the task has no test set")
+        ]
