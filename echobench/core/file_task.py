@@ -206,7 +206,12 @@ def _data(task: FileTask) -> _Data:
     for one in held_out:
         first.setdefault((one.inputs, one.answer), one)
     once = [*first.values()]
-    doubts = [*_clashing(once, task), *_never_shown(training, once), *_odd(examples, name)]
+    doubts = [
+        *_clashing(once, task),
+        *_never_shown(training, once),
+        *_odd(examples, name),
+        *_merged(task),
+    ]
     return _Data(tokens, n_in, n_out, rows(training), rows(once), tuple(doubts))
 
 
@@ -294,4 +299,16 @@ def _odd(examples: Sequence[_Example], name: str) -> list[str]:
     return [
         f"{len(words):,} of the {len(found):,} tokens of {name} are no integers, such as "
         f"{token!r} in line {line}; all are read as words"
+    ]
+
+
+def _merged(task: FileTask) -> list[str]:
+    """Name an integer that the file spells in two ways, which might be meant as two words."""
+    twice = files.spelt_twice(task.path)
+    if twice is None:
+        return []
+    (one, first), (other, second) = twice
+    return [
+        f"{task.path.name} spells an integer in two ways, {one!r} in line {first} and {other!r} in "
+        f"line {second}: both are read as {int(one)}"
     ]

@@ -12,7 +12,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -110,6 +110,13 @@ def load(path: Any, info: ValidationInfo) -> Any:
     if identity and (recorded or not _exists(place)):
         place = Path(identity["name"])
     try:
+        place.name.encode()
+    except UnicodeEncodeError:
+        raise _refused(
+            f"expected a file whose name is text in UTF-8, as records hold it; received "
+            f"{place.name!a}: rename it"
+        ) from None
+    try:
         file = _content(place.expanduser())
     except (OSError, RuntimeError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
@@ -171,22 +178,50 @@ def lines(file: DataContent) -> tuple[Line, ...]:
     Raises:
         ValueError: a line is not of that form; the message names it.
     """
-    suffix = Path(file.name).suffix.lower()
+    suffix = _suffix(file)
     if suffix == ".json":
         raise ValueError(f"{file.name}: expected an array of JSON in each line of a .jsonl file")
     if suffix in {".jsonl", ".ndjson"}:
         found = tuple(_json(file))
         words = any(isinstance(token, str) for line in found for token in _tokens(line))
         return tuple(Line(one.number, _spelt(one.cells)) for one in found) if words else found
+    found = _words(file)
     if suffix in {".csv", ".tsv"}:
-        found = tuple(_table(file, "," if suffix == ".csv" else "\t"))
         _check_numbers(file.name, found)
-    else:
-        rows = enumerate(io.StringIO(file.text), start=1)
-        found = tuple(Line(number, [*text.split()]) for number, text in rows if text.strip())
-    if all(INTEGER.fullmatch(str(token)) for line in found for token in line.cells):
+    if _are_integers(found):
         return tuple(Line(line.number, [int(str(token)) for token in line.cells]) for line in found)
     return found
+
+
+def spelt_twice(file: DataContent) -> tuple[tuple[str, int], tuple[str, int]] | None:
+    """Return two spellings of one integer, such as 007 and 7, each with its line; None without."""
+    if _suffix(file) in {".jsonl", ".ndjson"} or not _are_integers(found := _words(file)):
+        return None
+    first: dict[int, tuple[str, int]] = {}
+    for line in found:
+        for token in map(str, line.cells):
+            before = first.setdefault(int(token), (token, line.number))
+            if before[0] != token:
+                return before, (token, line.number)
+    return None
+
+
+def _suffix(file: DataContent) -> str:
+    return Path(file.name).suffix.lower()
+
+
+@functools.lru_cache(8)
+def _words(file: DataContent) -> tuple[Line, ...]:
+    """Return the lines of a table or a text, all cells as they are spelt."""
+    separator = {".csv": ",", ".tsv": "\t"}.get(_suffix(file))
+    if separator is not None:
+        return tuple(_table(file, separator))
+    rows = enumerate(io.StringIO(file.text), start=1)
+    return tuple(Line(number, [*text.split()]) for number, text in rows if text.strip())
+
+
+def _are_integers(found: Iterable[Line]) -> bool:
+    return all(INTEGER.fullmatch(str(token)) for line in found for token in line.cells)
 
 
 def _table(file: DataContent, separator: str) -> Iterator[Line]:

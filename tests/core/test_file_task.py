@@ -241,6 +241,22 @@ def test_what_training_never_shows_is_told(tmp_path: Path) -> None:
     assert f"the test asks for {len(task.test_rows)} tokens, such as" in doubt
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("7 1\n8 007\n7 2\n", ["'7' in line 1 and '007' in line 2: both are read as 7"]),
+        ("3 1\n8 \u0663\n", ["'3' in line 1 and '\u0663' in line 2: both are read as 3"]),
+        ("7 1\n8 007 x\n", []),  # words
+        ("007 1\n8 007\n", []),
+    ],
+)
+def test_an_integer_that_is_spelt_in_two_ways_is_told(
+    text: str, said: list[str], tmp_path: Path
+) -> None:
+    doubts = lines(tmp_path, text, test_share=0).doubts()
+    assert [one.partition("two ways, ")[2] for one in doubts if "two ways" in one] == said
+
+
 def test_a_word_among_integers_is_told(tmp_path: Path) -> None:
     task = lines(tmp_path, "1,2\n3,x\n4,5\n", "x.csv", test_share=0)
     assert task.doubts() == [

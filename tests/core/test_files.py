@@ -71,6 +71,7 @@ def test_a_file_comes_with_its_job_and_needs_no_folder(tmp_path: Path) -> None:
         ("large.txt", "more than 10,000,000 bytes"),
         ("nul\0.txt", "null"),
         ("~nobody-of-that-name/x", "home directory"),
+        ("\udcff.txt", r"name is text in UTF-8, as records hold it; received '\\udcff.txt'"),
         ("x{y}.txt", r"x\{y\}\.txt: No such file"),
     ],
 )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from echobench.core import files
@@ -99,6 +100,8 @@ def test_the_record_says_that_the_whole_test_set_was_answered(record: Record) ->
     assert (record.error_bound, record.trial.bound) == (None, 0.0)
     assert [(one.sequences, one.wrong) for one in record.certifications] == [(count, 0)]
     assert record.cell.certificate == f"all {count} test sequences"
+    alone = msgspec.structs.replace(record.cell, screen=1)
+    assert alone.certificate == "the only test sequence"
 
 
 def test_the_trial_is_the_same_wherever_its_file_lies(
