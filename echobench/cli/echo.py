@@ -29,7 +29,11 @@ def echo(
     ],
     tokens: Annotated[
         list[str] | None,
-        argument("TOKEN", "Sequence to echo, as the task spells its tokens; . is a missing token"),
+        argument(
+            "TOKEN",
+            "Sequence to echo, as the task spells its tokens; . is a missing token, or .. where . "
+            "is a token",
+        ),
     ] = None,
     backend: Annotated[
         str | None, option("NAME", "Backend to run (default: one that only predicts, if installed)")
@@ -57,10 +61,10 @@ def echo(
     if as_json:
         print(json.dumps({**source, **asdict(sample)}, indent=2))
     else:
-        _show(sample, f"{source['task']} on {source['backend']}")
+        _show(sample, f"{source['task']} on {source['backend']}", bool(saved.trial.test_set))
 
 
-def _show(sample: EchoedSample, title: str) -> None:
+def _show(sample: EchoedSample, title: str, has_test_set: bool = False) -> None:
     from rich.text import Text
 
     from echobench.present.terminal import aligned, signs, token_text
@@ -87,7 +91,12 @@ def _show(sample: EchoedSample, title: str) -> None:
         print(f"{right} of {judged} right")
     if judged < len(given):
         unknown = len(given) - judged
-        print(f"of {unknown} the task does not say what is right: it draws them with the input")
+        why = (
+            "its data hold no single answer to this sequence"
+            if has_test_set
+            else "it draws them with the input"
+        )
+        print(f"of {unknown} the task does not say what is right: {why}")
     if sample.called == "distance":
         print("distance: from the integer that it is rounded to; it is no probability")
 

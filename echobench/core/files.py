@@ -12,23 +12,27 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 LARGEST = 10_000_000
 """Bytes of a file."""
 DIGITS = 12
-IDENTITY = re.compile(rf"(?P<name>.+)@(?P<digest>[0-9a-f]{{{DIGITS}}})")
+IDENTITY = re.compile(rf"(?P<name>[^/\\]+)@(?P<digest>[0-9a-f]{{{DIGITS}}})")
 INTEGER = re.compile(r"[+-]?\d{1,18}")
 """An integer that a record can hold; one with more digits is a word."""
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 NOT_READ = "data_file"
 """Type of the validation error of a task whose file cannot be read here."""
+NO_IDENTITY = "data_file_of_record"
+"""Type of the error of a record that names a file otherwise than by its identity."""
+RECORDED = "recorded"
+"""Validation context of parameters that a record holds: no path in them is ever opened."""
 
 Token: TypeAlias = "int | str"
 """A token as a file spells it."""
@@ -85,20 +89,33 @@ def provide(contents: Mapping[str, bytes]) -> None:
         _known[identity] = DataContent(name, content)
 
 
-def load(path: Any) -> Any:
+def load(path: Any, info: ValidationInfo) -> Any:
     """Return the file at a path, relative to the current folder, or the one of an identity.
 
     What is no path is returned as it is, and pydantic refuses it.
 
     Raises:
-        PydanticCustomError: there is no such file here, or it has another content.
+        PydanticCustomError: there is no such file here, or it has another content; or a record
+            names a path.
     """
     if not isinstance(path, str | Path) or str(path) in _known:
         return _known.get(str(path), path)
     place = Path(path)
     identity = IDENTITY.fullmatch(str(path))
-    if identity and not _exists(place):
+    recorded = info.context == RECORDED
+    if recorded and not identity:
+        raise PydanticCustomError(
+            NO_IDENTITY, "expected a file of data by name and digest, as chat.jsonl@3f2a9c1b7d04"
+        )
+    if identity and (recorded or not _exists(place)):
         place = Path(identity["name"])
+    try:
+        place.name.encode()
+    except UnicodeEncodeError:
+        raise _refused(
+            f"expected a file whose name is text in UTF-8, as records hold it; received "
+            f"{place.name!a}: rename it"
+        ) from None
     try:
         file = _content(place.expanduser())
     except (OSError, RuntimeError, ValueError) as error:
@@ -161,22 +178,50 @@ def lines(file: DataContent) -> tuple[Line, ...]:
     Raises:
         ValueError: a line is not of that form; the message names it.
     """
-    suffix = Path(file.name).suffix.lower()
+    suffix = _suffix(file)
     if suffix == ".json":
         raise ValueError(f"{file.name}: expected an array of JSON in each line of a .jsonl file")
     if suffix in {".jsonl", ".ndjson"}:
         found = tuple(_json(file))
         words = any(isinstance(token, str) for line in found for token in _tokens(line))
         return tuple(Line(one.number, _spelt(one.cells)) for one in found) if words else found
+    found = _words(file)
     if suffix in {".csv", ".tsv"}:
-        found = tuple(_table(file, "," if suffix == ".csv" else "\t"))
         _check_numbers(file.name, found)
-    else:
-        rows = enumerate(io.StringIO(file.text), start=1)
-        found = tuple(Line(number, [*text.split()]) for number, text in rows if text.strip())
-    if all(INTEGER.fullmatch(str(token)) for line in found for token in line.cells):
+    if _are_integers(found):
         return tuple(Line(line.number, [int(str(token)) for token in line.cells]) for line in found)
     return found
+
+
+def spelt_twice(file: DataContent) -> tuple[tuple[str, int], tuple[str, int]] | None:
+    """Return two spellings of one integer, such as 007 and 7, each with its line; None without."""
+    if _suffix(file) in {".jsonl", ".ndjson"} or not _are_integers(found := _words(file)):
+        return None
+    first: dict[int, tuple[str, int]] = {}
+    for line in found:
+        for token in map(str, line.cells):
+            before = first.setdefault(int(token), (token, line.number))
+            if before[0] != token:
+                return before, (token, line.number)
+    return None
+
+
+def _suffix(file: DataContent) -> str:
+    return Path(file.name).suffix.lower()
+
+
+@functools.lru_cache(8)
+def _words(file: DataContent) -> tuple[Line, ...]:
+    """Return the lines of a table or a text, all cells as they are spelt."""
+    separator = {".csv": ",", ".tsv": "\t"}.get(_suffix(file))
+    if separator is not None:
+        return tuple(_table(file, separator))
+    rows = enumerate(io.StringIO(file.text), start=1)
+    return tuple(Line(number, [*text.split()]) for number, text in rows if text.strip())
+
+
+def _are_integers(found: Iterable[Line]) -> bool:
+    return all(INTEGER.fullmatch(str(token)) for line in found for token in line.cells)
 
 
 def _table(file: DataContent, separator: str) -> Iterator[Line]:

@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from echobench.core.sequences import MISSING, Integers, Stream
+from echobench.core.sequences import MISSING, Integers, Stream, stream
 from echobench.core.task import Task
 from echobench.errors import DataError
+
+COMPARED = 1000
+"""Training rows among which a row that is held out may not be."""
 
 
 def draw(task: Task, rng: Stream, count: int) -> Integers:
@@ -47,22 +50,85 @@ def answers(task: Task, rows: Integers) -> Integers:
 
 def check_rows(task: Task, rows: Any, count: int) -> None:
     """Raise DataError unless rows are integers [count, length] in the task's range."""
-    if not isinstance(rows, np.ndarray) or not np.issubdtype(rows.dtype, np.integer):
-        kind = rows.dtype if isinstance(rows, np.ndarray) else type(rows).__name__
-        raise DataError(
-            f"sample gives {kind}; expected an array of int64",
-            "return integers: rng.integers(..., dtype=np.int64), or .astype(np.int64)",
-        )
+    _check_integers("sample", rows)
     if rows.ndim != 2 or len(rows) != count or not rows.shape[1]:
         raise DataError(
             f"sample(rng, {count}) has shape {list(rows.shape)}; expected [{count}, length]",
             "return one row for each of `count`, all of one length",
         )
+    _check_range("sample", rows, task)
+
+
+def check_test_rows(task: Task, trained: int = COMPARED) -> int:
+    """Check the task's test set, also against as many training rows; return the number of rows.
+
+    Raises:
+        DataError: it holds no integers [sequences, length] in the task's range, as long as those of
+            `sample`; a row without a target, or twice; other rows when asked again; or rows
+            that are trained on, though the task says that they are held out.
+    """
+    rows: Any = task.test_rows
+    length = task.row_length
+    _check_integers("test_rows", rows)
+    if rows.ndim != 2 or not len(rows) or rows.shape[1] != length:
+        raise DataError(
+            f"test_rows has shape {list(rows.shape)}; expected [sequences, {length}], a row at "
+            f"least, each of {length} tokens as those of sample",
+            "make sample and test_rows give rows of one length",
+        )
+    _check_range("test_rows", rows, task)
+    check_positions(task, length)
+    has_target = (rows[:, np.unique(task.framing.targets)] != MISSING).any(axis=1)
+    if not has_target.all():
+        raise DataError(
+            f"test_rows gives rows without a target, such as row {int(has_target.argmin())}; "
+            "expected one in each",
+            "leave them out: there is nothing to answer",
+        )
+    keys = row_keys(rows)
+    different = {*keys}
+    if len(different) < len(keys):
+        raise DataError(
+            f"test_rows gives {len(keys):,} rows, of which {len(different):,} differ; expected "
+            "each once",
+            "leave out rows that are there before",
+        )
+    if not np.array_equal(rows, np.asarray(task.test_rows)):
+        raise DataError(
+            "test_rows gives other rows when asked again; expected the same",
+            "draw them from a generator with a seed, or keep them",
+        )
+    if not task.is_test_trained_on:
+        drawn = {*row_keys(draw(task, stream(0, "train"), trained))}
+        if both := len(drawn & different):
+            raise DataError(
+                f"{both:,} of the {len(keys):,} rows of the test set are among {trained:,} "
+                "training rows; expected none",
+                "draw other rows where rng.for_training is true, or say is_test_trained_on",
+            )
+    return len(keys)
+
+
+def row_keys(rows: Integers) -> list[bytes]:
+    """Return what is the same of equal rows, whatever type of integers they have."""
+    return [row.tobytes() for row in np.ascontiguousarray(rows, np.int64)]
+
+
+def _check_integers(source: str, rows: Any) -> None:
+    if not isinstance(rows, np.ndarray) or not np.issubdtype(rows.dtype, np.integer):
+        kind = rows.dtype if isinstance(rows, np.ndarray) else type(rows).__name__
+        raise DataError(
+            f"{source} gives {kind}; expected an array of int64",
+            "return integers: rng.integers(..., dtype=np.int64), or .astype(np.int64)",
+        )
+
+
+def _check_range(source: str, rows: Integers, task: Task) -> None:
     low, high, most = int(rows.min()), int(rows.max()), task.vocabulary - 1
     least = MISSING if task.has_missing else 0
     if low < least or high > most:
         raise DataError(
-            f"sample gives tokens from {low} to {high}; expected {least} to {most}",
+            f"{source} gives tokens from {low} to {high}; expected {least} to {most}",
             "draw 0..symbols-1; override `vocabulary` where there are more tokens than symbols, "
             "and set has_missing = True where rows hold MISSING (-1)",
         )

@@ -13,14 +13,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from pydantic import ValidationError
 
 from echobench.core.backend import Backend
 from echobench.core.experiment import updates_per_epoch
+from echobench.core.rows import check_test_rows
 from echobench.core.sequences import Framing
 from echobench.core.task import Recipe, Task
-from echobench.errors import UnknownNameError, UsageError
+from echobench.errors import DataError, UnknownNameError, UsageError
 from echobench.plugin.catalog import Provided
 from echobench.plugin.failures import message_of, place_of
 from echobench.plugin.manager import Plugins
@@ -67,10 +67,8 @@ class AskedTask:
         """Ask the plugin, once for all cells: versions and sources are read from files."""
         provided, task, recipe = resolve(selector, division, plugins)
         provided.ask("parameters", dict[str, Any], of=task)
-        rows = provided.ask("test_rows", np.ndarray | None, of=task)
-        if rows is not None and not len(rows):
-            raise provided.fault("expected `test_rows` to give a row at least; received none")
-        trained_on = rows is not None and provided.ask("is_test_trained_on", bool, of=task)
+        trained_on = provided.ask("is_test_trained_on", bool, of=task)
+        test_rows = _number_of_test_rows(provided, task)
         return cls(
             provided,
             task,
@@ -80,9 +78,24 @@ class AskedTask:
             provided.ask("source_hash", str, of=task),
             provided.digest(),
             provided.ask("doubts", Sequence[str], of=task),
-            None if rows is None else len(rows),
-            "" if rows is None else "trained on" if trained_on else "held out",
+            test_rows,
+            "" if test_rows is None else "trained on" if trained_on else "held out",
         )
+
+
+def _number_of_test_rows(provided: Provided[type[Task]], task: Task) -> int | None:
+    """Return how many rows a task's test set has; None without one.
+
+    Raises:
+        PluginError: they are none of which a certificate could speak.
+    """
+    try:
+        if provided.call(lambda _: task.test_rows) is None:
+            return None
+        return provided.call(lambda _: check_test_rows(task))
+    except DataError as error:
+        place = place_of(task, "test_rows")
+        raise provided.fault(f"{place}{error}: {error.advice}") from error
 
 
 def asked_tasks(

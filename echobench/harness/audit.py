@@ -29,7 +29,7 @@ from echobench.text import file_name
 from echobench.trial.cell import Cell
 from echobench.trial.job import Job
 from echobench.trial.record import COUNTED, Record
-from echobench.trial.selectors import explained
+from echobench.trial.selectors import explained, recorded_task
 from echobench.trial.trial import BOUND, Trial
 
 ACCURACY_APART, MOST_APART = 0.05, 0.1
@@ -150,7 +150,7 @@ def _trial(record: Record, plugins: Plugins) -> Trial:
     try:
         changes = {
             "plugins": [task.plugin],
-            "source": task.call(lambda t: t(**record.trial.parameters).source_hash()),
+            "source": task.call(lambda t: recorded_task(t, record.trial.parameters).source_hash()),
             "task_source": task.digest(),
             "bound": 0.0 if record.trial.test_set else record.trial.bound or BOUND,
             "certify": 0,
@@ -163,7 +163,7 @@ def _trial(record: Record, plugins: Plugins) -> Trial:
 def _excused(found: Audit, plugins: Plugins) -> Audit:
     """Return an audit that shows nothing, if the task's file is another one now."""
     trial = found.record.trial
-    task = plugins.tasks[trial.task].value(**trial.parameters)
+    task = recorded_task(plugins.tasks[trial.task].value, trial.parameters)
     if is_task_installed(task, found.record.cell, plugins):
         return found
     about = f"the source of its task has changed since, and it comes out otherwise: {found.about}"

@@ -28,6 +28,7 @@ from echobench.text import file_name
 from echobench.trial.cell import StoredTrial
 from echobench.trial.job import Heard, Inference, Job
 from echobench.trial.record import Prediction
+from echobench.trial.selectors import recorded_task
 from echobench.trial.trial import Trial
 
 BATCHES = (1, 21, 210)
@@ -213,7 +214,7 @@ def echo_words(
         UsageError: the words are no input of the task, or the file is no network for it.
         EchobenchError: the backend failed; with the reason.
     """
-    task = plugins.tasks[model.trial.task].value(**model.trial.parameters)
+    task = recorded_task(plugins.tasks[model.trial.task].value, model.trial.parameters)
     asked = spelling.read_sample(task, words)
     setting = Setting(device="cpu", threads=1, timeout_s=ECHO_TIMEOUT_S)
     heard = Heard(model=str(model.path.resolve()), tokens=asked.tokens.tolist())
@@ -273,7 +274,7 @@ def _trial_on(
                 "echobench": module_version("echobench"),
                 **provided.call(lambda b: b.versions()),
             },
-            "source": task.call(lambda t: t(**model.trial.parameters).source_hash()),
+            "source": task.call(lambda t: recorded_task(t, model.trial.parameters).source_hash()),
             "task_source": task.digest(),
             "backend_source": provided.digest(),
         }

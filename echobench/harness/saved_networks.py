@@ -23,7 +23,7 @@ from echobench.store.folder import replace_file
 from echobench.text import say
 from echobench.trial.job import KEY_DIGITS, RESULT
 from echobench.trial.record import Record
-from echobench.trial.selectors import not_read
+from echobench.trial.selectors import not_read, recorded_task
 from echobench.trial.trial import Trial
 
 CONFIGURATION = "config.json"
@@ -155,7 +155,7 @@ def read_network(path: Path, plugins: Plugins) -> SavedNetwork:
                 f"{path}: its task {trial.task!r} is not installed; its trial used the plugins "
                 f"{', '.join(trial.plugins)}; name a task's file with --plugin"
             )
-        plugins.tasks[trial.task].value(**trial.parameters)
+        recorded_task(plugins.tasks[trial.task].value, trial.parameters)
     except ValidationError as error:
         if (lacking := not_read(error)) is not None:
             raise UsageError(f"{path}: its task needs its data: {lacking}") from error

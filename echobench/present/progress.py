@@ -67,7 +67,8 @@ def result_message(record: Record) -> str:
     if record.status == "reached":
         spent = "" if seconds is None else f"{seconds:.3g} s of training, "
         trial, epochs = record.trial, record.epochs_to_target or epochs
-        of = f" of its {trial.screen:,} test sequences" if trial.test_set else ""
+        several = f"{trial.screen:,} test sequences" if trial.screen > 1 else "only test sequence"
+        of = f" of its {several}" if trial.test_set else ""
         text = f"{name}: certified 100%{of} after {spent}{epochs:,} epochs"
     elif record.status == "missed" and record.accuracy is not None:
         text = f"{name}: missed, accuracy {percent(record.accuracy)}{trained}"

@@ -16,21 +16,30 @@ from pydantic import ValidationError
 
 from echobench.core.backend import hidden
 from echobench.core.outline import NativeProgram
-from echobench.core.sequences import stream
+from echobench.core.sequences import Integers, stream
 from echobench.core.target import BLOCK
 from echobench.core.task import Recipe, Task
 from echobench.errors import NetworkError, PluginError, UnsupportedError
 from echobench.plugin.manager import Plugins
 from echobench.store.crosscheck import Crosscheck, Severity
 from echobench.store.reading import Complaints, Damage, Line, canonical, decoded, read_numbered
-from echobench.store.rules import FRESH, RULES, doubts, trial_matches, updates_per_epoch
+from echobench.store.rules import (
+    FRESH,
+    RULES,
+    doubts,
+    trial_matches,
+    updates_per_epoch,
+    wrong_tokens,
+)
 from echobench.trial.cell import Cell, StoredRecipe, StoredTrial
 from echobench.trial.record import Record
-from echobench.trial.selectors import default_recipe, not_read
+from echobench.trial.selectors import default_recipe, label, names_path, not_read, recorded_task
+from echobench.trial.trial import DIVISIONS
 from echobench.trial.variables import uncommon
 
 FRAMEWORKS = ("equinox", "flax", "jax", "keras", "tensorflow", "torch")
 """What no task may import where records are checked."""
+DRAWS = "expected a bound: the task has no test set"
 CACHED = 10_000
 """Cells, and seeds of tasks, whose expectations are kept."""
 
@@ -183,6 +192,9 @@ def _by_installed_task(record: Record, plugins: Plugins) -> Iterator[Fault]:
     if batches and batches * record.trial.recipe.batch != samples:
         told = f"expected {samples / record.trial.recipe.batch:g} an epoch; there are {batches:g}"
         yield "error", "updates", told
+    known = _labels(record.planned_cell, plugins)
+    if record.trial.label not in known:
+        yield "error", "label", f"expected {known[0]}, by its parameters and recipe"
     unlike = _unlike_test_set(record.trial, expected.task)
     if unlike is not None:
         yield "error", "test_set", unlike
@@ -192,13 +204,25 @@ def _by_installed_task(record: Record, plugins: Plugins) -> Iterator[Fault]:
     asked = [sample.expected for sample in record.samples]
     if asked and asked != _asked(record.planned_cell, record.seed, plugins):
         yield "error", "samples", f"are not those that seed {record.seed} asks for"
+    elif any(map(wrong_tokens, record.samples)) and _shows_test_row(record, expected.task):
+        told = "an answer is wrong, of a sequence that the certificate says came out right"
+        yield "error", "samples", told
+
+
+@functools.lru_cache(CACHED)
+def _labels(cell: Cell, plugins: Plugins) -> list[str]:
+    """Return how a plan calls the cell: with what differs from the division that was asked for."""
+    task = _expectations(cell, plugins).task
+    assert task is not None  # it is installed
+    recipe = Recipe.model_validate(msgspec.to_builtins(cell.recipe))
+    return [label(task, recipe, division) for division in (cell.division, *DIVISIONS)]
 
 
 def _unlike_test_set(trial: StoredTrial, task: Task) -> str | None:
     """Return how a trial's test set is not the task's: one that makes rows up has none."""
     rows = task.test_rows
     if rows is None:
-        return None if not trial.test_set else "expected a bound: the task has no test set"
+        return None  # one that a record claims all the same is a fault of its cell
     kind = "trained on" if task.is_test_trained_on else "held out"
     if (trial.test_set, trial.screen) == (kind, len(rows)):
         return None
@@ -216,15 +240,20 @@ def _expectations(cell: Cell, plugins: Plugins) -> Expectations:
         told = f"task {cell.task!r} {why}: {unchecked} unchecked"
         return Expectations([("warning", "division" if closed else "task", told)])
     try:
-        task = plugins.tasks[cell.task].value(**dict(cell.parameters))
+        task = recorded_task(plugins.tasks[cell.task].value, dict(cell.parameters))
     except ValidationError as error:
         lacking = not_read(error)
         if lacking is not None:
             return Expectations([("warning", "task", f"unchecked, without its data: {lacking}")])
+        if names_path(error):
+            told = "parameters: expected a file's name and its digest; a record names no path"
+            return Expectations([("error", "trial", told)])
         told = f"its parameters are none of task {cell.task!r}"
         return Expectations([("error" if closed else "warning", "trial", told)])
     found: list[Fault] = []
     is_installed = is_task_installed(task, cell, plugins)
+    if cell.test_set and task.test_rows is None:
+        found.append(("error", "test_set", DRAWS))
     if not is_installed:
         found.append(("warning", "task source", "differs from the task that is installed here"))
     changed = _differences(cell.recipe, task) if closed else []
@@ -249,8 +278,20 @@ def _asked(cell: Cell, seed: int, plugins: Plugins) -> list[list[int | str | Non
     task = _expectations(cell, plugins).task
     if task is None:
         return None
-    rows = task.sample_for_display(stream(seed, "samples"), BLOCK)
+    rows = _displayed(task, seed)
     return [[task.spell(token) for token in sample] for sample in task.expected(rows)[0].tolist()]
+
+
+def _displayed(task: Task, seed: int) -> Integers:
+    return task.sample_for_display(stream(seed, "samples"), BLOCK)
+
+
+def _shows_test_row(record: Record, task: Task) -> bool:
+    """Return whether a certified trial shows answers to a row of its task's test set."""
+    rows = task.test_rows
+    if record.status != "reached" or not record.trial.test_set or rows is None:
+        return False
+    return bool((rows == _displayed(task, record.seed)[0]).all(axis=1).any())
 
 
 def sorted_out(records: Iterable[Record], plugins: Plugins) -> tuple[list[Record], list[str]]:
@@ -306,7 +347,7 @@ def _task(name: str, parameters: Mapping[str, Any], plugins: Plugins) -> Task | 
     if name not in plugins.tasks:
         return None
     try:
-        return plugins.tasks[name].value(**parameters)
+        return recorded_task(plugins.tasks[name].value, parameters)
     except ValidationError:
         return None
 

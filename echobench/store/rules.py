@@ -109,8 +109,9 @@ def doubts(record: Record) -> Iterator[tuple[str, str]]:
     yield from _unchecked(record)
     if record.recompiled:
         yield "recompilations", record.recompiled
-    if record.status == "reached" and any(map(_wrong_tokens, record.samples)):
-        yield "samples", "an answer is wrong, after a certificate that leaves few"
+    if record.status == "reached" and any(map(wrong_tokens, record.samples)):
+        left = "that leaves none" if record.trial.test_set else "that leaves few"
+        yield "samples", f"an answer is wrong, after a certificate {left}"
 
 
 def _unchecked(record: Record) -> Iterator[tuple[str, str]]:
@@ -471,6 +472,10 @@ def _judged(record: Record) -> Iterator[tuple[str, str]]:
         told = f"received {judge.wrong} of {judge.sequences}"
         yield "judge", f"expected its errors in {whose} {asked:,} sequences; {told}"
     else:
+        counted = (judge.certificate_wrong or 0) + (judge.certificate_rounding or 0)
+        if exact and judge.wrong != counted:
+            told = f"received {judge.wrong} errors, and {counted} of the certificate"
+            yield "judge", f"expected the same: the certificate is the whole test set; {told}"
         if exact and judge.interval is not None:
             yield "judge", "expected no interval of errors in a whole test set"
         if not exact and judge.interval != _interval(judge.wrong):
@@ -541,10 +546,10 @@ def _finished(record: Record) -> Iterator[tuple[str, str]]:
 def _answers(record: Record) -> Iterator[tuple[str, str]]:
     """An answer that is shown beside 100% is right."""
     for point in (*record.evaluations, *record.after_hit):
-        if point.sample and point.accuracy == 1.0 and _wrong_tokens(point.sample):
+        if point.sample and point.accuracy == 1.0 and wrong_tokens(point.sample):
             yield "evaluations", f"a sample at epoch {point.epoch} is wrong, beside 100%"
     asked = sum(token is not None for sample in record.samples for token in sample.expected)
-    wrong = sum(map(_wrong_tokens, record.samples))
+    wrong = sum(map(wrong_tokens, record.samples))
     # One wrong token is as rare as the certificate says; a sequence of them is not one error.
     if record.status == "reached" and 2 * wrong > asked:
         yield "samples", f"{wrong} of {asked} answers are wrong, after a certificate of 100%"
@@ -555,7 +560,8 @@ def _echoes(record: Record) -> Iterator[Sample]:
     yield from (point.sample for point in record.evaluations if point.sample)
 
 
-def _wrong_tokens(sample: Sample) -> int:
+def wrong_tokens(sample: Sample) -> int:
+    """Return how many targets of a sample are answered wrong."""
     if sample.expected == sample.predicted:
         return 0
     if len(sample.expected) != len(sample.predicted):

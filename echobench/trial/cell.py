@@ -196,6 +196,8 @@ class Cell(Struct, kw_only=True, frozen=True, cache_hash=True):
         """Return what a certificate of the cell says, in words."""
         if self.test_set:
             trained = ", which it was trained on" if self.test_set == "trained on" else ""
+            if self.screen == 1:
+                return f"the only test sequence{trained}"
             return f"all {self.screen:,} test sequences{trained}"
         if not self.bound:
             return "certified by the old rule"

@@ -35,6 +35,9 @@ LEAST_CLOCK_SHARE = 0.6
 LOSS_TOLERANCE, ACCURACY_TOLERANCE = 1e-4, 0.005
 """How far a fingerprint may be from the reference's: the loss relative to it, the accuracy as it
 is. Over the records of `results/` backends differ by up to 4e-6 and 0, seeds by 1e-2."""
+MOST_ROUNDING = 0.01
+"""Share of a test set that may be wrong by rounding; one sequence may be in any case. Weights of
+zeros answer each token alike: all of their errors are ties, which look like rounding."""
 Status = Literal["reached", "missed", "failed", "timeout", "unavailable", "unsupported"]
 COUNTED = ("reached", "missed", "timeout")
 """Statuses of trials that trained: their figures count."""
@@ -251,6 +254,12 @@ class Judgement(Struct, kw_only=True):
         """Return why the trial's certificate does not hold, by what the judge counted."""
         if self.certificate_wrong:
             return f"{self.certificate_wrong:,} sequences of the certificate come out wrong"
+        rounding = self.certificate_rounding or 0
+        if trial.test_set and rounding > max(1, MOST_ROUNDING * self.sequences):
+            return (
+                f"{rounding:,} of {self.sequences:,} sequences of the test set come out wrong by "
+                "rounding, more than rounding does"
+            )
         bound = trial.bound
         if bound and self.wrong is not None and target.excludes(self.wrong, self.sequences, bound):
             return (

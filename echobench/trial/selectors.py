@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from echobench.core.experiment import updates_per_epoch
-from echobench.core.files import NOT_READ
+from echobench.core.files import NO_IDENTITY, NOT_READ, RECORDED
 from echobench.core.task import Recipe, Task
 from echobench.errors import UsageError
 
@@ -89,6 +90,20 @@ def pairs(where: str, parts: Iterable[str], expected: str) -> dict[str, str]:
             raise UsageError(f"{where}: {key!r} is given twice")
         values[key] = value
     return values
+
+
+def recorded_task(kind: type[Task], parameters: Mapping[str, Any]) -> Task:
+    """Return the task of parameters that a record holds: it may name no path of a file.
+
+    Raises:
+        ValidationError: they are none of the task, or its file cannot be read here; see `not_read`.
+    """
+    return kind.model_validate(dict(parameters), context=RECORDED)
+
+
+def names_path(error: ValidationError) -> bool:
+    """Return whether a record's parameters name a file otherwise than by its identity."""
+    return any(problem["type"] == NO_IDENTITY for problem in error.errors())
 
 
 def not_read(error: ValidationError) -> str | None:

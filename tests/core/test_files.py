@@ -71,6 +71,7 @@ def test_a_file_comes_with_its_job_and_needs_no_folder(tmp_path: Path) -> None:
         ("large.txt", "more than 10,000,000 bytes"),
         ("nul\0.txt", "null"),
         ("~nobody-of-that-name/x", "home directory"),
+        ("\udcff.txt", r"name is text in UTF-8, as records hold it; received '\\udcff.txt'"),
         ("x{y}.txt", r"x\{y\}\.txt: No such file"),
     ],
 )
@@ -149,3 +150,14 @@ def test_a_line_that_is_none_is_named(name: str, content: bytes, message: str) -
     with pytest.raises(ValueError, match=message) as caught:
         lines(name, content)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("named", ["x.txt", "/etc/passwd", "sub/x.txt@f251ddc12234", "."])
+def test_no_path_in_a_record_is_opened(named: str, tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("x.txt", "sub/x.txt"):
+        (tmp_path / name).write_text("1 2\n")
+    with pytest.raises(ValidationError, match="expected a file of data by name and digest"):
+        FILE.validate_python(named, context=files.RECORDED)
+    identity = "x.txt@f251ddc12234"
+    assert str(FILE.validate_python(identity, context=files.RECORDED)) == identity

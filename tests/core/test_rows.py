@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from echobench.core.rows import answers, check_supervised, draw
+from echobench.core.rows import answers, check_supervised, check_test_rows, draw
 from echobench.core.sequences import MISSING, Framing, Integers, stream
 from echobench.core.task import EchoTask, Recipe
 from echobench.core.training import fresh_rows
@@ -121,3 +121,64 @@ def test_a_framing_is_two_tables_of_positions_lists_too() -> None:
     ):
         with pytest.raises(ValueError, match=re.escape(message)):
             Framing(np.array(inputs), np.array(targets))
+
+
+ALL = np.array([[a, b, a, b] for a in range(8) for b in range(8)], np.int64)
+CALLS = np.random.default_rng(0)
+
+
+class Held(Four):
+    """Tokens below 8, evaluated on a test set that a test makes."""
+
+    has_missing: ClassVar[bool] = True
+    symbols: int = 8
+    tested: Any = None
+    is_test_trained_on: ClassVar[bool] = False
+
+    @property
+    def framing(self) -> Framing:
+        return Framing(np.array([[0, 1]]), np.array([[2, 3]]))
+
+    def sample(self, rng: Any, count: int) -> Any:
+        """Draw rows of which the first two tokens differ."""
+        rows = ALL[ALL[:, 0] != ALL[:, 1]]
+        return rows[rng.integers(0, len(rows), size=count)]
+
+    @property
+    def test_rows(self) -> Any:
+        return self.tested(ALL[ALL[:, 0] == ALL[:, 1]])
+
+
+def unanswered(rows: Integers) -> Integers:
+    rows[3, 2:] = MISSING
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: rows.tolist(), "test_rows gives list; expected an array of int64"),
+        (lambda rows: rows.astype(float), "test_rows gives float64"),
+        (lambda rows: rows[0], "test_rows has shape [4]; expected [sequences, 4]"),
+        (lambda rows: rows[:0], "test_rows has shape [0, 4]"),
+        (lambda rows: np.concatenate([rows, rows], 1), "test_rows has shape [8, 8]"),
+        (lambda rows: rows + 50, "test_rows gives tokens from 50 to 57; expected -1 to 7"),
+        (unanswered, "rows without a target, such as row 3"),
+        (lambda rows: np.repeat(rows, 5, 0), "40 rows, of which 8 differ"),
+        (lambda rows: rows[CALLS.permutation(8)], "other rows when asked again"),
+        (lambda _: ALL, "56 of the 64 rows of the test set are among 1,000 training rows"),
+        (lambda _: ALL.astype(np.int32), "56 of the 64 rows of the test set are among"),
+    ],
+)
+def test_a_test_set_of_which_no_certificate_can_speak_is_refused(change: Any, message: str) -> None:
+    assert check_test_rows(Held(tested=lambda rows: rows)) == 8
+    with pytest.raises(DataError, match=re.escape(message)) as refused:
+        check_test_rows(Held(tested=change))
+    assert refused.value.advice
+
+
+def test_a_test_set_may_be_trained_on_where_the_task_says_so() -> None:
+    class Said(Held):
+        is_test_trained_on: ClassVar[bool] = True
+
+    assert check_test_rows(Said(tested=lambda _: ALL)) == 64

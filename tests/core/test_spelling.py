@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -63,3 +65,33 @@ def test_a_word_of_a_text_is_typed_as_it_is(plugins: Plugins) -> None:
     words = ["you", "are", "How", "?", "?"]
     expected = spelling.read_sample(task, words).expected.tolist()
     assert [*map(task.spell, expected)] == words
+
+
+PAIRS = """[["hi", "."], ["a"]]
+[["hi"], ["b", "a"]]
+[[".", "hi"], ["c"]]
+[["hi", "hi"], ["a"]]
+[["hi", "hi"], ["a", "b"]]
+"""
+
+
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_what_a_file_says_is_known_and_its_own_dot_is_a_token(
+    share: float, plugins: Plugins, tmp_path: Path
+) -> None:
+    (tmp_path / "x.jsonl").write_text(PAIRS)
+    kind = plugins.tasks["pairs"].value
+    task = kind.model_validate({"path": str(tmp_path / "x.jsonl"), "test_share": share})
+
+    def answer(*words: str) -> list[object]:
+        found = spelling.read_sample(task, words)
+        spelt = map(task.spell, found.expected.tolist())
+        return [word if known else "?" for word, known in zip(spelt, found.known, strict=True)]
+
+    assert answer("hi", ".") == ["a", "<end>", None]
+    assert answer("..", "hi") == ["b", "a", "<end>"]
+    assert answer(".", "hi") == ["c", "<end>", None]
+    assert answer("hi", "hi") == ["a", "?", "?"]  # of two answers
+    assert answer("a", "b") == ["?", "?", "?"]
+    with pytest.raises(UsageError, match=r"or \.\. for none"):
+        answer("hi", "no")

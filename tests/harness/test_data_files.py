@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from echobench.core import files
@@ -99,6 +100,8 @@ def test_the_record_says_that_the_whole_test_set_was_answered(record: Record) ->
     assert (record.error_bound, record.trial.bound) == (None, 0.0)
     assert [(one.sequences, one.wrong) for one in record.certifications] == [(count, 0)]
     assert record.cell.certificate == f"all {count} test sequences"
+    alone = msgspec.structs.replace(record.cell, screen=1)
+    assert alone.certificate == "the only test sequence"
 
 
 def test_the_trial_is_the_same_wherever_its_file_lies(
@@ -106,13 +109,28 @@ def test_the_trial_is_the_same_wherever_its_file_lies(
 ) -> None:
     (tmp_path / "words.txt").write_text(TEXT)
     assert planned(tmp_path, own).trial.key == planned(folder, own).trial.key
-    (tmp_path / "words.txt").write_text(TEXT + "\ny")
+    (tmp_path / "words.txt").write_text(TEXT + "\ny x")
     assert planned(tmp_path, own).trial.key != planned(folder, own).trial.key
 
 
 def test_a_bound_is_refused_where_nothing_is_drawn(folder: Path, own: Plugins) -> None:
     with pytest.raises(UsageError, match="--bound: expected none for task 'lines'"):
         planned(folder, own, bound=0.01)
+
+
+def test_a_test_set_that_is_trained_on_and_says_it_is_not_is_refused_when_planned(
+    folder: Path, own: Plugins, tmp_path: Path
+) -> None:
+    (file,) = _files(own)
+    text = file.read_text()
+    rows = "    @property\n    def test_rows(self): return self.sample(stream(0, 'train'), 1)\n"
+    text = text.replace("    nap: float = 0.0\n    busy", f"{rows}    nap: float = 0.0\n    busy")
+    lying = tmp_path / "lying.py"
+    head = "from __future__ import annotations\n"
+    lying.write_text(text.replace(head, f"{head}from echobench.core.sequences import stream\n", 1))
+    selection = Selection(tasks=[f"lines[path={folder / 'words.txt'}]"], backends=["tiny"])
+    with pytest.raises(UsageError, match=r"lying.py, line \d+: 1 of the 1 rows of the test set"):
+        plan(selection, Plugins([lying]))
 
 
 def test_a_run_of_all_tasks_leaves_out_what_needs_a_file(
@@ -164,6 +182,10 @@ def with_trial(told: Told, **changes: Any) -> None:
     told["key"] = trial_key(told["trial"])
 
 
+def with_parameters(told: Told, **changes: Any) -> None:
+    with_trial(told, parameters={**told["trial"]["parameters"], **changes})
+
+
 def fewer(told: Told) -> None:
     with_trial(told, screen=2)
     told["certified_sequences"] = told["certifications"][0]["sequences"] = 2
@@ -174,6 +196,11 @@ def refused(told: Told) -> None:
     told["evaluations"].insert(0, {**told["evaluations"][0], "epoch": 0})
     (hit,) = told["certifications"]
     told.update(certifications=[{**hit, "epoch": 0, "wrong": 1}, hit], failed_certifications=1)
+
+
+def wrong_answer(told: Told) -> None:
+    echo = told["samples"][0]
+    echo["predicted"][0] = "w0" if echo["expected"][0] != "w0" else "w1"
 
 
 FORGED: dict[str, tuple[Callable[[Told], None], str, str]] = {
@@ -206,6 +233,28 @@ FORGED: dict[str, tuple[Callable[[Told], None], str, str]] = {
     "a judge of fewer": (
         lambda told: told.update(judge=judged(told, sequences=1)), "judge", "the test set's"
     ),
+    "other errors than the certificate's": (
+        lambda told: told.update(judge=judged(told, wrong=3)), "judge", "3 errors, and 0"
+    ),
+    "ties taken for rounding": (
+        lambda told: told.update(judge=judged(told, wrong=2, certificate_rounding=2)),
+        "judge",
+        "verdict",
+    ),
+    "a path in the place of the file": (
+        lambda told: with_parameters(told, path="/etc/passwd"), "trial", "a record names no path"
+    ),
+    "a path that looks like an identity": (
+        lambda told: with_parameters(told, path="../words.txt@000000000000"),
+        "trial",
+        "a record names no path",
+    ),
+    "another file's label": (
+        lambda told: with_trial(told, label="lines[path=gold.txt@000000000000]"),
+        "label",
+        "expected lines[path=words.txt@",
+    ),
+    "a wrong answer": (wrong_answer, "samples", "an answer is wrong"),
     "an older record": (lambda told: told.update(schema_version=6), "test_set", "of schema 6"),
 }  # fmt: skip # a line each
 
@@ -243,8 +292,9 @@ def test_a_task_that_makes_rows_up_has_no_exact_certificate(
             point["exact_match"], point["accuracy"] = 0.98, 0.999
     told.update(certified_sequences=50, error_bound=None, failed_certifications=0)
     told["judge"] = judged(told)
-    with_trial(told, test_set="held out", bound=0.0, screen=50)
-    found = [one for one in findings(told, plugins, tmp_path) if one.severity == "error"]
-    assert [(one.about, one.message) for one in found] == [
-        ("test_set", "expected a bound: the task has no test set")
-    ]
+    for source in (told["trial"]["source"], "another"):  # whatever version it says it had
+        with_trial(told, test_set="held out", bound=0.0, screen=50, source=source)
+        found = [one for one in findings(told, plugins, tmp_path) if one.severity == "error"]
+        assert [(one.about, one.message) for one in found] == [
+            ("test_set", "expected a bound: the task has no test set")
+        ]

@@ -80,7 +80,9 @@ def test_for_people_an_error_has_a_sign(capsys: pytest.CaptureFixture[str]) -> N
     _show(EchoedSample([1], [None], [2], [None], [0.99999], "confidence"), "a task")
     shown = capsys.readouterr().out
     assert ">99.9%" in shown  # 100% only where it is
-    assert "the task does not say what is right" in shown
+    assert "the task does not say what is right: it draws" in shown
+    _show(EchoedSample([1], [None], [2], [None], None, None), "a task", has_test_set=True)
+    assert "what is right: its data hold no single answer" in capsys.readouterr().out
 
 
 def echo(model: Path, plugins: Plugins) -> EchoedSample:

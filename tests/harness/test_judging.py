@@ -205,3 +205,19 @@ def test_a_judge_that_fails_leaves_the_record(
     assert one.judge is not None
     assert (one.judge.failure or "").startswith(failure)
     assert one.contradiction is None
+
+
+@pytest.mark.parametrize(
+    ("rounding", "sequences", "refuted"),
+    [(0, 5, False), (1, 5, False), (2, 5, True), (5, 5, True), (4, 412, False), (5, 412, True)],
+)
+def test_ties_over_a_test_set_are_no_rounding(rounding: int, sequences: int, refuted: bool) -> None:
+    found = Judgement(
+        by="x",
+        certificate_wrong=0,
+        certificate_rounding=rounding,
+        sequences=sequences,
+        wrong=rounding,
+    )
+    trial = msgspec.structs.replace(record().trial, bound=0.0, test_set="held out")
+    assert (found.refutation(trial) is not None) is refuted

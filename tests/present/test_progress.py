@@ -89,6 +89,8 @@ def test_unwatched_a_worker_says_nothing_of_looks() -> None:
         ({"epochs_to_target": 1200, "epochs": 1200}, "certified 100% after 1,200 epochs"),
         ({"epochs_to_target": 1200, "trial": {"test_set": "held out", "screen": 412}},
          "certified 100% of its 412 test sequences after 1,200 epochs"),
+        ({"epochs_to_target": 1200, "trial": {"test_set": "held out", "screen": 1}},
+         "certified 100% of its only test sequence after 1,200 epochs"),
         ({"status": "missed", "accuracy": 0.5, "epochs": 30},
          "missed, accuracy 50% after 30 epochs"),
         ({"status": "missed", "epochs": 30}, "missed after 30 epochs"),

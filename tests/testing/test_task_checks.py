@@ -12,9 +12,9 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from echobench.errors import PluginError, UsageError
+from echobench.errors import DataError, PluginError, UsageError
 from echobench.plugin.manager import Plugins
-from echobench.testing import CheckResult, assert_task, check_task, checks, data
+from echobench.testing import CheckResult, assert_task, check_task, data
 from echobench.testing.data import TRAINED, number_of_rows
 from tests.conftest import Command
 from tests.test_public import FRAMEWORKS
@@ -352,5 +352,5 @@ def test_a_task_on_a_file_is_checked_with_its_file(plugins: Plugins, tmp_path: P
     class Unsaid(kind):  # type: ignore[misc, valid-type] # a class that a plugin loads
         is_test_trained_on: ClassVar[bool] = False
 
-    with pytest.raises(checks.FaultError, match="40 of the 40 rows of the test set"):
+    with pytest.raises(DataError, match="40 of the 40 rows of the test set"):
         data.check_fresh_rows(Unsaid(path=str(tmp_path / "pairs.csv")), None)
