@@ -139,7 +139,7 @@ def _einsum(layer: Any) -> str:
     """Return the kind of a kernel; that of an EinsumDense says which of its axes are inputs."""
     if not isinstance(layer, keras.layers.EinsumDense):
         return "kernel"
-    entry, _, rest = layer.equation.partition(",")
+    rest = layer.equation.partition(",")[2]
     kernel, _, output = rest.partition("->")
     return "kernel_" + "".join("o" if axis in output else "i" for axis in kernel)
 
