@@ -58,6 +58,20 @@ def drawn(shape: Any, dtype: Any = None) -> Any:
     return ops.ones(shape, dtype)
 
 
+def embedded(self: EchoTask, form: Form, units: int) -> Network:
+    from keras import layers
+
+    x = form.skip_missing(layers.Embedding(100, units)(form.tokens(self.n_in)))
+    return form.network(form.output_per_step(x))
+
+
+def late(self: EchoTask, form: Form, units: int) -> Network:
+    from keras import layers
+
+    x = form.skip_missing(layers.Dense(units)(form.input(self.n_in)))
+    return form.network(form.output_per_step(x))
+
+
 NETWORKS = {
     "nothing": lambda self, form, units: None,
     "bare": lambda self, form, units: form.output_per_step(form.input(self.n_in)),
@@ -70,6 +84,8 @@ NETWORKS = {
     "stateful": through(lambda layers: layers.GRU(4, stateful=True, return_sequences=True)),
     "he": through(lambda layers: layers.Dense(4, kernel_initializer="he_normal")),
     "penalty": through(lambda layers: layers.Dense(4, kernel_regularizer="l2")),
+    "late-mask": late,
+    "embedded-mask": embedded,
     "own-kernel": through(wide),
     "function": through(lambda layers: layers.Dense(4, kernel_initializer=drawn)),
     "lecun": through(
