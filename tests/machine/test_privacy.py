@@ -181,7 +181,7 @@ def test_nothing_tells_who_worked_where(zebulon: Path, monkeypatch: pytest.Monke
     (failed,) = (record for record in records if record.status == "failed")
     assert "in configure" in "\n".join(failed.log_tail)  # a traceback stays one
     assert "telling.py" in "\n".join(failed.log_tail)
-    assert str(failed.reason).startswith("FileNotFoundError: here/clients.db of ")
+    assert "FileNotFoundError: here/clients.db of " in str(failed.reason)
     log = (store.logs / f"{failed.key}.log").read_text(encoding="utf-8")
     assert "HOME=~\n" in log
     assert "user <user> on <host>\n" in log
