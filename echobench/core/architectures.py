@@ -63,7 +63,11 @@ class Form(ABC):
 
     @abstractmethod
     def skip_missing(self, x: Tensor) -> Tensor:
-        """Return the input x; the LSTM that it goes into skips its missing tokens."""
+        """Return the input x with a mask: layers that take one skip its missing tokens.
+
+        Raises:
+            NetworkError: x is not what `input` returned.
+        """
 
     @abstractmethod
     def steps_as_features(self, x: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,14 +19,16 @@ BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
 Shapes = list[tuple[str, tuple[int, ...]]]
 """Kind and shape of each trainable variable, in the model's order."""
 
-INITIALIZERS: dict[str, tuple[str, dict[str, float]]] = {
-    "kernel": ("GlorotUniform", {}),
+INITIALIZERS: dict[str, tuple[str, dict[str, float | None]]] = {
+    "kernel": ("GlorotUniform", {"input_axes": None, "output_axes": None}),
     "recurrent_kernel": ("Orthogonal", {"gain": 1.0}),
     "bias": ("Zeros", {}),
     "gamma": ("Ones", {}),
     "embeddings": ("RandomUniform", {"minval": -0.05, "maxval": 0.05}),
 }
-"""Keras' initializer, and its options, of each kind of variable; see `FANS`, `lstm_bias`."""
+"""Keras' initializer, and its options, of each kind of variable; see `_fans`, `lstm_bias`."""
+AXES = "kernel_"
+"""How the kind of a kernel starts whose axes are said; see `_fans`."""
 
 
 class Experiment(ABC):
@@ -177,8 +178,8 @@ def initial_weights(shapes: Shapes, rng: np.random.Generator) -> list[Floats]:
 
 
 def _initial(kind: str, shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
-    if kind in FANS:  # Glorot and Bengio 2010
-        limit = np.sqrt(6.0 / sum(FANS[kind](shape)))
+    if kind == "kernel" or kind.startswith(AXES):  # Glorot and Bengio 2010
+        limit = np.sqrt(6.0 / sum(_fans(kind, shape)))
         return rng.uniform(-limit, limit, shape).astype(np.float32)
     if kind == "recurrent_kernel":
         return _orthogonal(shape, rng)
@@ -195,24 +196,23 @@ def _initial(kind: str, shape: tuple[int, ...], rng: np.random.Generator) -> Flo
         return rng.uniform(-0.05, 0.05, shape).astype(np.float32)
     raise ValueError(
         f"no initial values known for a variable of kind {kind!r}; "
-        f"expected {', '.join([*FANS, *INITIALIZERS])} or lstm_bias"
+        f"expected {', '.join(INITIALIZERS)} or lstm_bias"
     )
 
 
-def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Return a kernel's inputs and outputs as Keras counts them; of a convolution a place each."""
+def _fans(kind: str, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return a kernel's inputs and outputs as Keras counts them; of a convolution a place each.
+
+    `kernel_iio` says of each axis whether it is one of inputs or of outputs.
+    """
+    if kind.startswith(AXES):
+        sizes = [*zip(kind.removeprefix(AXES), shape, strict=True)]
+        inputs, outputs = (math.prod(n for axis, n in sizes if axis == which) for which in "io")
+        return inputs, outputs
     if len(shape) < 2:
         return (math.prod(shape), math.prod(shape))
     field = math.prod(shape[:-2])
     return field * shape[-2], field * shape[-1]
-
-
-FANS: dict[str, Callable[[tuple[int, ...]], tuple[int, int]]] = {
-    "kernel": _fans,
-    "kernel_in": lambda shape: (shape[0], math.prod(shape[1:])),
-    "kernel_out": lambda shape: (math.prod(shape[:-1]), shape[-1]),
-}
-"""Inputs and outputs of a kernel by its kind: the last two are those into and out of heads."""
 
 
 def _orthogonal(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:

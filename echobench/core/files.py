@@ -74,12 +74,24 @@ class DataContent:
 
 _known: dict[str, DataContent] = {}
 """Files of this process by identity: what it read, and what came with its job."""
+_read: dict[str, str] = {}
+"""Identities of the files of this process by the path, with a folder, that it was asked to read."""
 
 
 def named(parameters: Mapping[str, Any]) -> dict[str, bytes]:
     """Return the content of each file that parameters of a task name, by its identity."""
     texts = [value for value in parameters.values() if isinstance(value, str)]
     return {text: _known[text].content for text in texts if text in _known}
+
+
+def without_folders(text: str) -> str:
+    """Return a text, such as a command line, with the identity of each file that was read by path.
+
+    Only the paths with a folder are replaced, the longest first.
+    """
+    for path, identity in sorted(_read.items(), key=lambda item: -len(item[0])):
+        text = text.replace(path, identity)
+    return text
 
 
 def provide(contents: Mapping[str, bytes]) -> None:
@@ -127,6 +139,8 @@ def load(path: Any, info: ValidationInfo) -> Any:
             f"expected {place} in the current folder with the content {identity['digest']}; it "
             f"has another, {file.digest}"
         )
+    if str(path) != place.name:
+        _read[str(path)] = str(file)
     return _known.setdefault(str(file), file)
 
 

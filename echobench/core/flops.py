@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from echobench.core.layers import UnrolledLSTM
+from echobench.core.layers import Affine, Encode, UnrolledLSTM
 from echobench.core.outline import lstm_flops, product_flops, recurrent_flops
 
 ELEMENTWISE = (
@@ -100,9 +100,23 @@ def _flops(layer: Any, inputs: Sequence[_Entry], output: tuple[Any, ...]) -> int
     if type(layer).__name__ == "Matmul" and not _weights(layer):
         inner = math.prod(output[1:]) * x.shape[-1]
         return int(2 * inner * (1 + sum(entry.needs for entry in inputs)))
+    if type(layer).__name__ == "StopGradient":
+        raise UncountedError("how far the gradient goes before a StopGradient is not known")
+    if isinstance(layer, keras.layers.Layer) and not _known(layer):
+        raise UncountedError(
+            f"the operations inside the layer {type(layer).__name__} are not known"
+        )
     if type(layer).__name__ in PRODUCTS or (_weights(layer) and not isinstance(layer, ELEMENTWISE)):
         raise UncountedError(f"the operations of the layer {type(layer).__name__} are not known")
     return 0
+
+
+def _known(layer: Any) -> bool:
+    """Return whether a layer is one of Keras' own, or ours, and runs no code of somebody else's."""
+    kind = type(layer)
+    own = getattr(keras.layers, kind.__name__, None) is kind or kind in (Affine, Encode)
+    inner = keras.layers.Lambda | keras.layers.RNN | keras.layers.Wrapper
+    return own and not isinstance(layer, inner)
 
 
 def _einsum(layer: Any, x: _Entry) -> int:

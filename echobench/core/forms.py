@@ -28,7 +28,7 @@ class KerasForm(Form):
         super().__init__(coding, carry)
         self._inputs: list[Tensor] = []
         self._states: list[Tensor] = []
-        self._masked: Tensor = None
+        self._encoded: Tensor = None
         self._mask: Tensor = None
 
     def output_at_once(self, x: Tensor, steps: int) -> Tensor:
@@ -52,6 +52,17 @@ class KerasForm(Form):
         model = keras.Model(self._inputs, [y, *self._states])
         return Network(model, shape, [state.shape[-1] for state in self._states])
 
+    def skip_missing(self, x: Tensor) -> Tensor:
+        """Apply `keras.layers.Masking`, whose mask Keras' layers pass on, as `lstm` does."""
+        if x is None or x is not self._encoded:
+            raise NetworkError(
+                "form.skip_missing(x): expected what form.input returned, since only there the "
+                "missing tokens are known; call it before all layers"
+            )
+        masked = keras.layers.Masking(self.coding.missing)(x)
+        self._mask = masked._keras_mask
+        return masked
+
     def _enter(self, shape: tuple[int, ...], **options: Any) -> Tensor:
         """Return the network's only input."""
         if self._inputs:
@@ -59,14 +70,10 @@ class KerasForm(Form):
         self._inputs = [keras.Input(shape, **options)]
         return self._inputs[0]
 
-    def _mask_of(self, x: Tensor) -> Tensor:
-        """Return which steps of x are there, [samples, steps]; None if all are."""
-        return self._mask if x is self._masked else getattr(x, "_keras_mask", None)
-
     def _keras_lstm(self, x: Tensor, units: int, sequences: bool, repeat: int | None) -> Tensor:
         """Apply `keras.layers.LSTM`, after RepeatVector if `repeat` is given."""
         # Keras passes a mask on by itself, but not to a layer that has an initial state.
-        mask = self._mask_of(x)
+        mask = getattr(x, "_keras_mask", None)
         if repeat is not None:
             x = keras.layers.RepeatVector(repeat)(x)
         options = {} if mask is None else {"mask": mask}
@@ -99,17 +106,11 @@ class PlainForm(KerasForm):
     _batch: int | None = None
 
     def input(self, steps: int) -> Tensor:
-        return self._enter((steps, self.coding.width), batch_size=self._batch)
+        self._encoded = self._enter((steps, self.coding.width), batch_size=self._batch)
+        return self._encoded
 
     def tokens(self, steps: int) -> Tensor:
         return self._enter((steps,), batch_size=self._batch, dtype="int32")
-
-    def skip_missing(self, x: Tensor) -> Tensor:
-        """Apply `keras.layers.Masking`, and keep its mask for the layers that need it."""
-        layer = keras.layers.Masking(self.coding.missing)
-        self._mask = layer.compute_mask(x)
-        self._masked = layer(x)
-        return self._masked
 
     def steps_as_features(self, x: Tensor) -> Tensor:
         return keras.layers.Reshape((1, x.shape[1] * x.shape[2]))(x)
@@ -121,7 +122,11 @@ class PlainForm(KerasForm):
 
     def output_per_step(self, x: Tensor) -> Tensor:
         dense = keras.layers.Dense(self.coding.width, activation=self.coding.activation)
-        return keras.layers.TimeDistributed(dense)(x)
+        return keras.layers.TimeDistributed(dense)(_unmasked(x))
+
+    def network(self, y: Tensor) -> Network:
+        """Return the network that ends with y, without its mask: Keras' loss would apply it."""
+        return super().network(_unmasked(y))
 
 
 class _Lookup(NamedTuple):
@@ -163,7 +168,7 @@ class FusedForm(KerasForm):
 
     def input(self, steps: int) -> Tensor:
         tokens = self.tokens(steps)
-        encoded = Encode(self.coding)(tokens)
+        self._encoded = encoded = Encode(self.coding)(tokens)
         if self.coding.is_one_hot:
             self._lookup = _Lookup(encoded, tokens, self.coding.width)
         return encoded
@@ -172,10 +177,12 @@ class FusedForm(KerasForm):
         return self._enter((steps,), dtype="int32")
 
     def skip_missing(self, x: Tensor) -> Tensor:
-        """Keep which tokens are present for the layers that need it."""
-        self._mask = self._inputs[0] >= 0
-        self._masked = x
-        return x
+        """Mask as Keras does, by tokens; a lookup does without the masked input."""
+        masked = super().skip_missing(x)
+        masked._keras_mask = self._mask = self._inputs[0] >= 0
+        if self._lookup is not None:
+            self._lookup = self._lookup._replace(encoded=masked)
+        return masked
 
     def steps_as_features(self, x: Tensor) -> Tensor:
         """Join the steps; for a lookup each gets symbols of its own, all hot in a single step."""
@@ -203,7 +210,7 @@ class FusedForm(KerasForm):
             repeat=repeat,
             custom_gradient=self._custom_gradient,
         )
-        mask = self._mask_of(x) if repeat is None else None
+        mask = getattr(x, "_keras_mask", None) if repeat is None else None
         options = {} if mask is None else {"present": mask}
         y = self._recurrent(layer, lookup.tokens if lookup else x, units, **options)
         if mask is not None and sequences:
@@ -226,6 +233,11 @@ class FusedForm(KerasForm):
         self._logits = x
         self._softmax = super()._activated(x)
         return self._softmax
+
+
+def _unmasked(x: Tensor) -> Tensor:
+    """Return x without Keras' mask, by an operation: none passes a mask on."""
+    return x if getattr(x, "_keras_mask", None) is None else x * 1.0
 
 
 def takes_tokens(model: Any) -> bool:

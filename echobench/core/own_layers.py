@@ -12,17 +12,28 @@ from typing import Any
 import keras
 
 from echobench.core.experiment import INITIALIZERS, Shapes
-from echobench.core.layers import UnrolledLSTM
+from echobench.core.layers import Affine, UnrolledLSTM
 from echobench.errors import NetworkError
 
 SEED = "seed_generator_state"
 """Name of the variable of a layer that draws, or could."""
-KINDS = {
-    **{kind: kind for kind in INITIALIZERS},
-    "beta": "bias",
-    "scale": "gamma",
-}
-"""The kind of a variable by its name, where its layer keeps no initializer."""
+ATTRIBUTES = {
+    "recurrent_kernel": "recurrent", "reverse_embeddings": "embeddings",
+    "depthwise_kernel": "depthwise", "pointwise_kernel": "pointwise",
+}  # fmt: skip # one line reads better
+"""What Keras calls the initializers of variables with another name."""
+FORGETTING = {"bias": "lstm_bias", "gamma": "gamma"}
+"""The kind of an LSTM's bias whose forget gate is one, by that of the other gates."""
+UNNAMED: dict[Any, dict[str, str]] = {
+    keras.layers.AdditiveAttention: {"scale": "kernel"},
+    keras.layers.Attention: {"scale": "gamma", "concat_score_weight": "gamma"},
+    keras.layers.RMSNormalization: {"scale": "gamma"},
+    Affine: {"kernel": "kernel"},
+    UnrolledLSTM: {
+        "kernel": "kernel", "recurrent_kernel": "recurrent_kernel", "bias": "lstm_bias"
+    },
+}  # fmt: skip # one line reads better
+"""The kinds of the variables for which Keras' layers, and ours, keep no initializer."""
 
 
 def weight_shapes(model: Any) -> Shapes:
@@ -86,45 +97,51 @@ def _draws(layer: Any) -> bool:
 def _kind(variable: Any, layer: Any) -> str:
     """Return the kind of a variable's distribution, as `initial_weights` takes it."""
     name = variable.name
-    if name == "bias" and (isinstance(layer, UnrolledLSTM) or hasattr(layer, "unit_forget_bias")):
-        return "lstm_bias" if getattr(layer, "unit_forget_bias", True) else "bias"
-    attribute = (
-        f"{name.removesuffix('_kernel') if name == 'recurrent_kernel' else name}_initializer"
-    )
+    if name in UNNAMED.get(type(layer), {}):
+        return UNNAMED[type(layer)][name]
+    attribute = f"{_named(name, layer)}_initializer"
     initializer = getattr(layer, attribute, None)
-    if not isinstance(initializer, keras.initializers.Initializer):  # ours, or none is kept
-        if name in KINDS:
-            return KINDS[name]
+    where = f"layer {type(layer).__name__} {layer.name!r}"
+    if initializer is None:
         raise NetworkError(
-            f"layer {type(layer).__name__} {layer.name!r}: no initial values are known for its "
-            f"variable {name!r}; give the layer an attribute {attribute}, one of "
-            f"{_known()} of keras.initializers"
+            f"{where}: no initial values are known for its variable {name!r}; give the layer an "
+            f"attribute {attribute}, one of {_known()} of keras.initializers"
         )
-    described = type(initializer).__name__, initializer.get_config()
+    kind = _drawn(initializer)
+    if kind is not None and name == "bias" and getattr(layer, "unit_forget_bias", False):
+        kind = FORGETTING.get(kind)
+    if kind is None:
+        called = initializer if isinstance(initializer, type) else type(initializer)
+        raise NetworkError(
+            f"{where}: {attribute}={called.__name__} is not drawn alike on every backend; "
+            f"expected {_known()}"
+        )
+    return _einsum(layer) if kind == name == "kernel" else kind
+
+
+def _named(name: str, layer: Any) -> str:
+    """Return how the attribute starts that keeps a variable's initializer, as Keras names it."""
+    depthwise = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
+    if name == "kernel" and isinstance(layer, depthwise):
+        return "depthwise"
+    return ATTRIBUTES.get(name, name)
+
+
+def _drawn(initializer: Any) -> str | None:
+    """Return the kind that is drawn as one of Keras' initializers draws; None if none is."""
     for kind, (class_name, options) in INITIALIZERS.items():
-        if described[0] == class_name and options.items() <= described[1].items():
-            return _heads(layer) if kind == name == "kernel" else kind
-    raise NetworkError(
-        f"layer {type(layer).__name__} {layer.name!r}: {attribute}={described[0]} is not drawn "
-        f"alike on every backend; expected {_known()}"
-    )
+        if type(initializer) is getattr(keras.initializers, class_name):
+            return kind if options.items() <= initializer.get_config().items() else None
+    return None
 
 
-def _heads(layer: Any) -> str:
-    """Return the kind of a kernel: attention's have several axes of inputs, or of outputs."""
-    if not isinstance(layer, keras.layers.EinsumDense) or len(layer.kernel.shape) == 2:
+def _einsum(layer: Any) -> str:
+    """Return the kind of a kernel; that of an EinsumDense says which of its axes are inputs."""
+    if not isinstance(layer, keras.layers.EinsumDense):
         return "kernel"
-    entry, _, rest = layer.equation.partition(",")
+    rest = layer.equation.partition(",")[2]
     kernel, _, output = rest.partition("->")
-    inputs = [axis in entry for axis in kernel if axis in entry or axis in output]
-    if inputs == [True] + [False] * (len(kernel) - 1):
-        return "kernel_in"
-    if inputs == [True] * (len(kernel) - 1) + [False]:
-        return "kernel_out"
-    raise NetworkError(
-        f"layer EinsumDense {layer.name!r}: no initial values are known for a kernel of "
-        f"{layer.equation!r}; expected its inputs first, and one axis of inputs or of outputs"
-    )
+    return "kernel_" + "".join("o" if axis in output else "i" for axis in kernel)
 
 
 def _known() -> str:

@@ -164,7 +164,7 @@ def _run_once(
 ) -> list[dict[str, Any]]:
     started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
     provenance: dict[str, Any] = {
-        "command": [*map(privacy.redact, job.command)],
+        "command": [*map(privacy.redact_argument, job.command)],
         "machine": facts.machine_of(job.trial.device),
         "git": facts.git_state(),
     }

@@ -56,7 +56,7 @@ VALUES = {
     "__tuple__",
 }  # fmt: skip # one line reads better
 """Values in a configuration that are no objects of a class, and hold no code."""
-SAFE_MODULES = ("keras.constraints", "keras.initializers", "keras.regularizers", "keras.src.ops.")
+SAFE_MODULES = ("keras.constraints", "keras.initializers", "keras.regularizers", "keras.src.ops")
 """Modules whose classes all only compute; the last has what indexing and arithmetic make."""
 OTHER_CLASSES = {
     ("keras", "DTypePolicy"),
@@ -217,5 +217,5 @@ def _is_known(module: object, name: object) -> bool:
         return name in LAYERS
     if module is None:
         return name in VALUES
-    is_safe = module.startswith(SAFE_MODULES) and name != "function"
-    return (module, name) in OTHER_CLASSES or is_safe
+    is_safe = any(f"{module}.".startswith(f"{safe}.") for safe in SAFE_MODULES)
+    return (module, name) in OTHER_CLASSES or (is_safe and name != "function")

@@ -12,6 +12,7 @@ import platform
 import re
 from pathlib import Path
 
+from echobench.core.files import without_folders
 from echobench.machine import facts
 from echobench.plugin.files import FILE_PREFIX, file_of
 
@@ -22,10 +23,13 @@ ANONYMOUS = {"", "root", "user", "localhost"}
 SYSTEM = re.compile(r"/+(usr|bin|sbin|lib\w*|etc|proc|sys|dev)(/|$)")
 KEPT = re.compile(r"[\\/]((?:site-packages|dist-packages|lib[\\/]python[\d.]+)[\\/].*)$")
 PART = r"[^\s\\/'\"`<>|:;,()\[\]{}=]+"
-QUOTED = re.compile(r"""(?<=(['"]))(?:/|~/|[A-Za-z]:[\\/])[^'"\n]*(?=\1)""")
+QUOTED = re.compile(r"""(?<=(['"]))(?:/|~[\w.-]*/|[A-Za-z]:[\\/])(?:(?!\1).)*(?=\1)""")
+SELECTOR = re.compile(r"([^\s\[\]]+\[)(.*)(\])", re.DOTALL)
+VALUE = re.compile(r"(?<![^,])(\s*[\w-]+=)(.*?)(?=,\s*[\w-]+=|$)", re.DOTALL)
+WHOLE = re.compile(r"(--?[\w-]+=)?((?:/|~[\w.-]*/|\.\./|[A-Za-z]:[\\/]).*)", re.DOTALL)
 BARE = re.compile(
     rf"""(?:(?<![\w.~{REMOVED}/\\-])(?<!http:)(?<!https:)|(?<=\s-[ILR])|(?<=^-[ILR]))
-    (?:(?:/+{PART}/+|~/|(?:\.\./)+){PART}(?:/+{PART})*/*
+    (?:(?:/+{PART}/+|~[\w.-]*/|(?:\.\./)+){PART}(?:/+{PART})*/*
      |[A-Za-z]:[\\/]+{PART}(?:[\\/]+{PART})*[\\/]*)""",
     re.VERBOSE,
 )
@@ -39,10 +43,34 @@ def redact(text: str) -> str:
     text = text.encode("utf-8", "backslashreplace").decode()
     for folder, name in _known_folders():
         text = re.sub(rf"(?<![\w.]){re.escape(folder)}(?![\w.-])", name, text)
-    text = BARE.sub(_shortened, QUOTED.sub(_shortened, text))
+    for paths in (QUOTED, BARE):
+        text = paths.sub(lambda match: _shortened(match[0]), text)
     for name, placeholder in _people():
         text = re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w-])", placeholder, text)
     return text
+
+
+def redact_argument(text: str) -> str:
+    """Return an argument of the command line without folders.
+
+    A file that a task reads is given by its identity. Other values of a task's parameters that
+    look like paths, and an argument that is an absolute path, keep the name of the file alone,
+    whatever characters stand in their folders.
+    """
+    text = without_folders(text)
+    if selector := SELECTOR.fullmatch(text):
+        text = selector[1] + VALUE.sub(_without_folder, selector[2]) + selector[3]
+        return redact(text)
+    for folder, name in _known_folders():
+        text = re.sub(rf"(?<![\w.]){re.escape(folder)}(?![\w.-])", name, text)
+    if whole := WHOLE.fullmatch(text):
+        text = (whole[1] or "") + _shortened(whole[2])
+    return redact(text)
+
+
+def _without_folder(match: re.Match[str]) -> str:
+    folder, _, name = match[2].replace("\\", "/").rpartition("/")
+    return match[1] + (f"{REMOVED}/{name}" if folder else match[2])
 
 
 def redact_file(path: Path) -> None:
@@ -85,8 +113,7 @@ def _people() -> list[tuple[str, str]]:
     return [(name, holder) for name, holder in names.items() if name.lower() not in ANONYMOUS]
 
 
-def _shortened(match: re.Match[str]) -> str:
-    path = match[0]
+def _shortened(path: str) -> str:
     if SYSTEM.match(path):
         return path
     kept = KEPT.search(path)

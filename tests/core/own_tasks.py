@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from echobench import MISSING, EchoTask, Form, Network, OneHot, Recipe, hookimpl
+from echobench import MISSING, EchoTask, Form, Linear, Network, OneHot, Recipe, hookimpl
 
 
 class Small(EchoTask):
@@ -70,10 +70,9 @@ class Beside(Small):
         return form.network(form.output_per_step(x[:, -self.n_in :]))
 
 
-class Masks(Small):
-    """A mask and a state go on through layers of Keras' own and from LSTM to LSTM."""
+class Missing(Small):
+    """Rows with missing tokens."""
 
-    name = "masks"
     recipes: ClassVar = {"closed": Small.recipes["closed"].model_copy(update={"batch": 3})}
     has_missing = True
 
@@ -84,12 +83,47 @@ class Masks(Small):
     def supervised(self, row: Any) -> Any:
         return row[self.framing.inputs], row[self.framing.targets]
 
+
+class Masks(Missing):
+    """A mask and a state go on through layers of Keras' own and from LSTM to LSTM."""
+
+    name = "masks"
+
     def network(self, form: Form, units: int) -> Network:
         from keras import layers
 
         x = form.lstm(form.skip_missing(form.input(self.n_in)), units, sequences=True)
         x = form.lstm(layers.LayerNormalization()(x), units, sequences=True)
         return form.network(form.output_per_step(x))
+
+
+class KerasMasks(Missing):
+    """Layers of Keras' own take the mask; the input without it goes past them."""
+
+    name = "keras-masks"
+
+    def network(self, form: Form, units: int) -> Network:
+        from keras import layers
+
+        x = form.input(self.n_in)
+        masked = form.skip_missing(x)
+        y = layers.Bidirectional(layers.LSTM(units, return_sequences=True))(masked)
+        z = form.lstm(layers.Dense(units)(masked), units, sequences=True)
+        mean = layers.RepeatVector(self.n_in)(layers.GlobalAveragePooling1D()(z))
+        past = layers.GRU(units, return_sequences=True)(x)
+        joined = layers.Concatenate()([y, layers.GRU(units, return_sequences=True)(masked)])
+        x = layers.Dense(units)(layers.Concatenate()([joined, mean, past]))
+        return form.network(form.output_per_step(x))
+
+
+class Numbers(KerasMasks):
+    """Missing tokens of a coding that is not one-hot."""
+
+    name = "number-masks"
+
+    @property
+    def coding(self) -> Any:
+        return Linear(self.vocabulary)
 
 
 class Reversed(OneHot):
@@ -120,4 +154,4 @@ class Subclassed(Small):
 
 @hookimpl
 def echobench_tasks() -> list[type[EchoTask]]:
-    return [Recurrent, Transformer, Beside, Masks, Subclassed]
+    return [Recurrent, Transformer, Beside, Masks, KerasMasks, Numbers, Subclassed]

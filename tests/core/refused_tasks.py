@@ -37,6 +37,41 @@ def own(layers: Any) -> Any:
     return Scaled()
 
 
+def wide(layers: Any) -> Any:
+    """Return a layer whose variable has the name of one of Keras', and other values."""
+    from keras import initializers
+
+    class Wide(layers.Layer):  # type: ignore[misc] # Keras is untyped
+        def build(self, shape: Any) -> None:
+            wide = initializers.RandomNormal(0.0, 5.0)
+            self.kernel = self.add_weight(shape=(1,), initializer=wide, name="kernel")
+
+        def call(self, x: Any) -> Any:
+            return x * self.kernel
+
+    return Wide()
+
+
+def drawn(shape: Any, dtype: Any = None) -> Any:
+    from keras import ops
+
+    return ops.ones(shape, dtype)
+
+
+def embedded(self: EchoTask, form: Form, units: int) -> Network:
+    from keras import layers
+
+    x = form.skip_missing(layers.Embedding(100, units)(form.tokens(self.n_in)))
+    return form.network(form.output_per_step(x))
+
+
+def late(self: EchoTask, form: Form, units: int) -> Network:
+    from keras import layers
+
+    x = form.skip_missing(layers.Dense(units)(form.input(self.n_in)))
+    return form.network(form.output_per_step(x))
+
+
 NETWORKS = {
     "nothing": lambda self, form, units: None,
     "bare": lambda self, form, units: form.output_per_step(form.input(self.n_in)),
@@ -49,6 +84,13 @@ NETWORKS = {
     "stateful": through(lambda layers: layers.GRU(4, stateful=True, return_sequences=True)),
     "he": through(lambda layers: layers.Dense(4, kernel_initializer="he_normal")),
     "penalty": through(lambda layers: layers.Dense(4, kernel_regularizer="l2")),
+    "late-mask": late,
+    "embedded-mask": embedded,
+    "own-kernel": through(wide),
+    "function": through(lambda layers: layers.Dense(4, kernel_initializer=drawn)),
+    "lecun": through(
+        lambda layers: layers.LSTM(4, return_sequences=True, bias_initializer="lecun_normal")
+    ),
     "own-layer": through(own),
 }
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -25,10 +26,50 @@ NARROW = [
 ]
 WIDE = "regression[n_in=3,length=6,units=256]"
 
+UNCOUNTED = """
+import json, keras
+from echobench.core.flops import UncountedError, model_flops
+layers, ops = keras.layers, keras.ops
+
+def alike(q):
+    return ops.matmul(q, ops.transpose(q, (0, 2, 1)))
+
+class Alike(layers.Layer):
+    def compute_output_shape(self, shape):
+        return (*shape[:-1], shape[-2])
+    def call(self, q):
+        return alike(q)
+
+class Cell(layers.Layer):
+    state_size = output_size = 4
+    def call(self, x, states):
+        return states[0] * ops.sum(x), states
+
+inner = keras.Input((6, 4))
+found = {}
+for name, through in {
+    "Alike": Alike(), "TimeDistributed": layers.TimeDistributed(Alike()),
+    "Lambda": layers.Lambda(alike, output_shape=(6, 6)),
+    "Functional": keras.Model(inner, alike(inner)),
+    "RNN": layers.RNN(Cell()), "StopGradient": ops.stop_gradient, "counted": layers.Softmax(),
+}.items():
+    x = keras.Input((2, 6, 4) if name == "TimeDistributed" else (6, 4))
+    try:
+        y = layers.Dense(3)(through(layers.Dense(4)(x)))
+        found[name] = str(model_flops(keras.Model(x, y), 1))
+    except UncountedError as error:
+        found[name] = f"uncounted: {error}"
+print(json.dumps(found))
+"""
+
 
 def counted(backend: str, *selectors: str) -> dict[str, list[int]]:
+    return run(backend, "-m", "tests.probes.flops", *selectors)
+
+
+def run(backend: str, *arguments: str) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.probes.flops", *selectors],
+        [sys.executable, *arguments],
         cwd=ROOT,
         env={**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "-1"},
         capture_output=True,
@@ -81,3 +122,12 @@ def test_xla_counts_nearly_the_same_in_an_unrolled_program() -> None:
     # elementwise operations, which are few in a wide network.
     skipped = 2 * 2 * 64 * 256 * 4 * 256
     assert by_xla == pytest.approx(fused - skipped, rel=0.05)
+
+
+def test_what_runs_inside_an_unknown_layer_is_not_counted_as_nothing() -> None:
+    found = run("jax", "-c", UNCOUNTED)
+    products = 2 * 6 * (4 * 4 * 2 + 4 * 3 * 3)  # the first layer's input needs no gradient
+    assert found.pop("counted") == str(products)
+    for name, why in found.items():
+        assert why.startswith("uncounted: "), name
+        assert name in why or name == "TimeDistributed"

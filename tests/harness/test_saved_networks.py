@@ -139,6 +139,7 @@ CONFIGURATIONS: dict[str, Any] = {
     "a class outside the operations": layer("keras.src.utils.file_utils", "File"),
     "a type of TensorFlow": {"class_name": "__typespec__", "spec_name": "x", "config": []},
     "a bare lambda": LAMBDA["config"]["function"],
+    "a module whose name starts as a known one": layer("keras.initializersX.evil", "Zeros"),
     "an unknown class": layer("evil_module", "Layer"),
     "a registered name": {**layer("builtins", "Evil"), "registered_name": "evil>Evil"},
     "a module that is no text": {"module": ["os"], "class_name": "system", "config": {}},

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from echobench.core.files import load
 from echobench.harness.matrix import Matrix, Watcher
 from echobench.harness.observing import observed
 from echobench.harness.plan import Selection, plan
@@ -72,11 +73,42 @@ NAMED = "import socket\nsocket.gethostname = lambda: 'acme7host'\n"
         ("FileNotFoundError: '/srv/acme'", "FileNotFoundError: '…'"),
         ("http://a.b/c.d epoch 3/4, and/or 1/s /s", "http://a.b/c.d epoch 3/4, and/or 1/s /s"),
         ("results/x.jsonl", "results/x.jsonl"),
+        ("open ~bob/acme/x.py", "open …/x.py"),
+        ('FileNotFoundError: "/srv/O\'Brien/x.py"', 'FileNotFoundError: "…/x.py"'),
         ("a\udc80", "a\\udc80"),
     ],
 )
 def test_a_path_keeps_what_helps_and_no_more(text: str, told: str) -> None:
     assert redact(text) == told
+
+
+@pytest.mark.parametrize(
+    ("argument", "kept"),
+    [
+        ("pairs[path=/srv/Acme Inc/chat.jsonl]", "pairs[path=…/chat.jsonl]"),
+        ("pairs[path=Acme-GmbH/chat.jsonl,units=3]", "pairs[path=…/chat.jsonl,units=3]"),
+        ("--task=pairs[path=/srv/Acme (x), O'B=x/chat.jsonl]", "--task=pairs[path=…/chat.jsonl]"),
+        ("pairs[path=~bob/Acme/chat.jsonl]", "pairs[path=…/chat.jsonl]"),
+        ("pairs[path=/etc/acme/chat.jsonl]", "pairs[path=…/chat.jsonl]"),
+        ("--plugin=/srv/Acme Inc (old)/plugin.py", "--plugin=…/plugin.py"),
+        ("../Acme, Inc/plugin.py", "…/plugin.py"),
+        ("~bob/acme/plugin.py", "…/plugin.py"),
+        ("results/x.jsonl", "results/x.jsonl"),
+        ("whole[length=8,symbols=10]", "whole[length=8,symbols=10]"),
+    ],
+)  # fmt: skip # one line a case
+def test_an_argument_keeps_no_folder_whatever_it_is_called(argument: str, kept: str) -> None:
+    assert privacy.redact_argument(argument) == kept
+
+
+def test_a_file_of_data_is_told_by_name_and_digest(tmp_path: Path) -> None:
+    file = tmp_path / "acme, inc" / "chat.jsonl"
+    file.parent.mkdir()
+    file.write_text('["hello", "there"]\n')
+    identity = str(load(str(file)))
+    assert identity.startswith("chat.jsonl@")
+    kept = privacy.redact_argument(f"pairs[path={file},units=3]")
+    assert kept == f"pairs[path={identity},units=3]"
 
 
 @pytest.fixture
@@ -149,7 +181,7 @@ def test_nothing_tells_who_worked_where(zebulon: Path, monkeypatch: pytest.Monke
     (failed,) = (record for record in records if record.status == "failed")
     assert "in configure" in "\n".join(failed.log_tail)  # a traceback stays one
     assert "telling.py" in "\n".join(failed.log_tail)
-    assert str(failed.reason).startswith("FileNotFoundError: here/clients.db of ")
+    assert "FileNotFoundError: here/clients.db of " in str(failed.reason)
     log = (store.logs / f"{failed.key}.log").read_text(encoding="utf-8")
     assert "HOME=~\n" in log
     assert "user <user> on <host>\n" in log
