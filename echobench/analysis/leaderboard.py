@@ -162,8 +162,7 @@ def _why_left_out(record: Record) -> str | None:
             lacks_rehearsal(record)
         ),
         "certificates that were not judged": record.unjudged,
-        "fingerprints that were not compared": record.fingerprint is not None
-        and record.fingerprint.passed is None,
+        "fingerprints that were not compared": record.uncompared,
         "not possible there, or stopped from outside": record.status not in COUNTED
         and not crashed(record),
     }
