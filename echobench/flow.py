@@ -145,7 +145,8 @@ class Session:
 
     Attributes:
         keys: of the trials asked for so far.
-        failed: whether a trial failed, or trained something else than the reference.
+        failed: whether a trial failed, or trained something else than the reference, in this run or
+            in an earlier one that need not run again.
     """
 
     def __init__(
@@ -223,7 +224,7 @@ class Session:
             also: further statuses that count as done.
         """
         self._progress_log = ProgressLog(self.store.folder, self.machine, keys)
-        return self._progress_log.finished(also)
+        return self._progress_log.finished(also, compared=self.matrix.compares)
 
     def prepare(self) -> None:
         """Start the budget; check that records can be written, and the terminal to watch.
@@ -253,6 +254,7 @@ class Session:
         trials = [trial for trial in asked_for if trial.key not in done]
         if len(trials) < len(asked_for):
             say(f"{len(asked_for) - len(trials)} of {len(asked_for)} trials are done")
+            self._count_failed([key for trial in asked_for if (key := trial.key) in done])
             self._say_what_done_trials_lack(
                 [trial for trial in asked_for if done.get(trial.key) in COUNTED]
             )
@@ -279,6 +281,13 @@ class Session:
             )
             self.failed = True
         self.failed |= any(finished.values()) or any(others.values())
+
+    def _count_failed(self, done: Sequence[str]) -> None:
+        """Count trials that do not run, and whose last record failed, as failed: they are shown."""
+        failed = sum(self._progress_log.earlier.get(key, False) for key in done)
+        if failed:
+            say(f"{failed} of these failed, or are contradicted; --force runs them again")
+            self.failed = True
 
     def _say_what_done_trials_lack(self, done: list[Trial]) -> None:
         """Say which options act only while a trial runs, and so do nothing for these."""

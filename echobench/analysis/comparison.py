@@ -25,6 +25,7 @@ from echobench.analysis.pairs import (
 from echobench.analysis.sides import KEYS, OF_TRIAL, Side
 from echobench.analysis.statistics import ROUNDING, Estimate
 from echobench.errors import UnknownNameError, UsageError
+from echobench.store.rules import lacks_rehearsal
 from echobench.trial.record import Record
 
 USUAL = METRICS[:3]
@@ -103,7 +104,15 @@ class Framed:
     def of(cls, a: Side, b: Side, records: tuple[Sequence[Record], Sequence[Record]]) -> Framed:
         """Return the frames of two sides' records."""
         keys = [key for key in KEYS if key not in {*a.chosen, *b.chosen}]
-        sides = [*map(_frame, records)]
+        own = {_identity(record): record for record in records[0]}
+        others = [record for record in records[1] if own.get(_identity(record)) != record]
+        shared = len(records[1]) - len(others)
+        if not others:
+            raise UsageError(
+                f"compare: expected other trials in {b.text!r} than in {a.text!r}; all "
+                f"{shared} are A's too, and no trial is compared with itself"
+            )
+        sides = [*map(_frame, (records[0], others))]
         engines = _other_engines(*sides) if "engine" in keys and "backend" not in keys else None
         if engines is not None:
             keys.remove("engine")
@@ -134,13 +143,29 @@ class Framed:
             )
         )
         choices = [*([engines] if engines else []), *found.cautions]
-        return cls((a, b), ours, theirs, keys, [*run, "variant"], choices)
+        if shared:
+            choices.append(f"{shared} trials of B are A's too: none is compared with itself")
+        framed = cls((a, b), ours, theirs, keys, [*run, "variant"], choices)
+        choices += framed._open_choices()
+        return framed
 
     @property
     def paired(self) -> pd.DataFrame:
         """Return the trials of side A that have a partner."""
         partners = {*self.runs(self.theirs)}
         return self.ours[[run in partners for run in self.runs(self.ours)]]
+
+    def _open_choices(self) -> Iterator[str]:
+        """Yield what is compared of a side in each key that only the other one chooses."""
+        runs = {*self.runs(self.ours)} & {*self.runs(self.theirs)}
+        flats = (self.ours, self.theirs)
+        for number, name in enumerate("AB"):
+            side, other, flat = self.sides[number], self.sides[1 - number], flats[number]
+            used = flat[[run in runs for run in self.runs(flat)]]
+            for key in other.chosen:
+                values = self._values(used, key)
+                if key not in side.chosen and values not in ([], [other.chosen[key]]):
+                    yield f"{name} says no {key}: its {_listed(values)} is compared"
 
     def runs(self, flat: pd.DataFrame) -> list[tuple[Any, ...]]:
         """Return of each trial what its partner has too."""
@@ -154,11 +179,16 @@ class Framed:
 
     def require_pairs(self) -> None:
         """Raise UsageError if no trial of side A has a partner."""
+        if why := self.why_no_pairs():
+            raise UsageError(f"compare: {why}")
+
+    def why_no_pairs(self) -> str | None:
+        """Return why no trial of side A has a partner, and how to compare yet; None if one has."""
         if not self.paired.empty:
-            return
+            return None
         a, b = self.sides
-        raise UsageError(
-            f"compare: no trial of {a.text!r} has a partner in {b.text!r}, equal in "
+        return (
+            f"no trial of {a.text!r} has a partner in {b.text!r}, equal in "
             f"{', '.join(self.keys)}{self._why_apart()}"
         )
 
@@ -258,6 +288,11 @@ def _other_engines(ours: pd.DataFrame, theirs: pd.DataFrame) -> str | None:
     return f"{names[0]} against {names[1]}: the sides have no engine in common"
 
 
+def _identity(record: Record) -> tuple[str, str, str]:
+    """Return what only one run of one trial has."""
+    return record.key, record.machine_class, record.started_at
+
+
 def _listed(values: Sequence[str]) -> str:
     return " and ".join(value or "none" for value in values)
 
@@ -327,7 +362,7 @@ def as_tables(comparisons: Iterable[Comparison]) -> dict[str, list[dict[str, str
 
 
 def cautions(a: Sequence[Record], b: Sequence[Record]) -> list[str]:
-    """Return what else differs between two sides, beside what they choose.
+    """Return what else differs between two sides, and what was not checked of each.
 
     A backend's version, say, is compared where both sides have that backend.
     """
@@ -343,7 +378,20 @@ def cautions(a: Sequence[Record], b: Sequence[Record]) -> list[str]:
                 for side in (ours, theirs)
             )  # fmt: skip
             lines.append(f"different {name}: A has {a_has}, B {b_has}")
-    return lines
+    return [*lines, *_unchecked("A", a), *_unchecked("B", b)]
+
+
+def _unchecked(side: str, records: Sequence[Record]) -> Iterator[str]:
+    """Yield what was not checked of a side's trials, as often as it was not."""
+    kinds = {
+        "were not compared with a reference": [one.unchecked for one in records],
+        "lack the rehearsal of their warm-up, decay and clipping": [*map(lacks_rehearsal, records)],
+        "have a certificate that was not judged": [one.unjudged for one in records],
+        "have a fingerprint that was not compared": [one.uncompared for one in records],
+    }
+    for what, trials in kinds.items():
+        if any(trials):
+            yield f"{sum(trials)} of {len(trials)} trials of {side} {what}"
 
 
 def _conditions(records: Iterable[Record]) -> dict[str, dict[str, set[str]]]:

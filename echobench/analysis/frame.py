@@ -170,7 +170,7 @@ def _row(record: Record) -> tuple[Any, ...]:
         declaration(record),
         "; ".join(record.disturbances),
         record.recompiled or "",
-        record.parity is not None and record.parity.passed is None,
+        record.unchecked,
         record.unjudged,
         record.fingerprint is not None and record.fingerprint.passed is None,
         record.lasted,

@@ -19,7 +19,7 @@ from echobench.plugin.manager import Plugins
 from echobench.store import referee
 from echobench.store.reading import decoded, read_numbered
 from echobench.store.referee import Finding
-from echobench.store.rules import doubts
+from echobench.store.rules import doubts, lacks_rehearsal
 from echobench.trial.cell import Cell
 from echobench.trial.declared import Shortfall, declaration, shortfall
 from echobench.trial.record import COUNTED, Record, cells_of, latest
@@ -157,9 +157,12 @@ def _why_left_out(record: Record) -> str | None:
         "contradicted by the parity gate, the fingerprint, the judge or the clock": (
             record.contradiction is not None
         ),
+        "not compared with a reference": record.unchecked,
+        "their warm-up, decay and clipping not compared with the reference's": (
+            lacks_rehearsal(record)
+        ),
         "certificates that were not judged": record.unjudged,
-        "fingerprints that were not compared": record.fingerprint is not None
-        and record.fingerprint.passed is None,
+        "fingerprints that were not compared": record.uncompared,
         "not possible there, or stopped from outside": record.status not in COUNTED
         and not crashed(record),
     }

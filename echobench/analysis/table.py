@@ -307,10 +307,14 @@ def _group(rows: list[Row]) -> Group:
 def _rank(row: Row, by: str) -> tuple[float, ...] | None:
     """Return the key that rows are ranked by, smallest first; None for rows without a rank.
 
+    A cell with a trial that was not compared with a reference has none.
+
     By `TIME`, cells with a median come first, then those that reached the target more rarely,
     the more often the better, then the others by the time of their updates.
     """
     value, update = row.values[by], row.values[UPDATE]
+    if row.trials.unchecked.any():
+        return None
     if by == UPDATE:
         return None if update is None else (update,)
     if not trained(row.trials):

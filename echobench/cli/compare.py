@@ -69,6 +69,8 @@ def compare(
     framed = comparison.Framed.of(sides[0], sides[1], records)
     if not limits:
         framed.require_pairs()
+    elif why := framed.why_no_pairs():
+        say(f"careful: {why}")
     comparisons = comparison.compare(framed, list(metrics))
     cautions = [*comparison.cautions(*records), *framed.cautions()]
     say(*(f"careful: {line}" for line in cautions))

@@ -92,6 +92,11 @@ class Matrix:
             self.plugins, self.store, fingerprints=self.gate and self.checked
         )
 
+    @property
+    def compares(self) -> bool:
+        """Whether a trial is done only once it was compared with a reference."""
+        return self.gate and self.checked and self._references.installed
+
     def run(
         self, trials: Sequence[Trial], watcher: Watcher, progress_log: ProgressLog | None = None
     ) -> Iterator[Record]:

@@ -22,6 +22,7 @@ from echobench.plugin.catalog import Provided
 from echobench.plugin.manager import Plugins
 from echobench.store.folder import Store, replace_file
 from echobench.store.locks import FolderLocks
+from echobench.text import plain, say
 from echobench.trial.job import (
     PARITY_TOLERANCE,
     Job,
@@ -64,6 +65,11 @@ class References:
         self._planned: dict[str, dict[str, Trial]] = defaultdict(dict)
         self._rehearsed: set[str] = set()
         self._known: dict[str, _Kept | None] = {}
+
+    @property
+    def installed(self) -> bool:
+        """Whether there is a reference backend, and so something to compare trials with."""
+        return self._backend is not None
 
     def plan(self, trials: Iterable[Trial]) -> None:
         """Take note of trials, whose fingerprints are computed together, in one process."""
@@ -140,11 +146,21 @@ class References:
         kept = None if ours is None else self._known.get(self._shared(ours).key)
         if kept is None or not needs_rehearsal(trial.recipe):
             return None
+        losses = kept.squeezed or []
+        return Rehearsal(losses=losses, passed=self._has_passed(trial, losses))
+
+    def _has_passed(self, trial: Trial, losses: list[float]) -> float | None:
+        """Return what a cell passed its rehearsal with; None where it did not, or by other losses.
+
+        The reference's versions are no part of the file's name: its losses say for what it is.
+        """
         try:
-            passed = Rehearsal.model_validate_json(self._passed(trial).read_bytes()).passed
+            found = Rehearsal.model_validate_json(self._passed(trial).read_bytes())
         except (FileNotFoundError, ValidationError):
-            passed = None
-        return Rehearsal(losses=kept.squeezed or [], passed=passed)
+            return None
+        passed = found.passed
+        holds = passed is not None and 0 <= passed <= PARITY_TOLERANCE and found.losses == losses
+        return passed if holds else None
 
     def keep(self, job: Job, records: Iterable[Record]) -> None:
         """Keep that a job's cell has passed its rehearsal, if it did.
@@ -228,7 +244,7 @@ class References:
     ) -> _Kept | None:
         """Return what the reference finds, beside what is kept.
 
-        None, with the reason in the log, if it is nothing.
+        None, with the reason on stderr, if it is nothing.
         """
         assert self._backend is not None  # there is a trial on it
         log = self._store.logs / f"reference-{shared.key}.log"
@@ -240,6 +256,12 @@ class References:
             rehearsal=Rehearsal() if wanted else None,
         )
         losses, *results = launch.work(job, self._backend.value, log, report)
+        reason = next((one["reason"] for one in (losses, *results) if "reason" in one), None)
+        if reason is not None:
+            say(
+                f"reference {known.name} of {shared.label}: {plain(reason)}; its trials here are "
+                f"not compared with it, or not wholly: see {log}"
+            )
         if "losses" not in losses:
             return None
         taken = {

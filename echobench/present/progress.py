@@ -21,7 +21,7 @@ from echobench.present.terminal import line_of, side_by_side
 from echobench.text import percent, plain, say
 from echobench.trial.job import Look, Progress
 from echobench.trial.record import Record
-from echobench.trial.trial import Trial
+from echobench.trial.trial import FIRST_TUNING_SEED, Trial
 
 WAITING = "waiting"
 """The bar's key, instead of a trial's, while other processes run the rest."""
@@ -76,6 +76,8 @@ def result_message(record: Record) -> str:
         text = f"{name}: {record.status}" + (f", {record.reason}" if record.reason else trained)
     if record.contradiction is not None:
         text += f"; it does not count, {record.contradiction}"
+    if record.unchecked and record.seed < FIRST_TUNING_SEED:
+        text += "; not compared with a reference"
     log = record.log_tail if record.status == "failed" else []
     return "\n".join([plain(text), *(f"      | {plain(line)}" for line in log)])
 

@@ -14,6 +14,8 @@ from echobench.trial.record import Machine, Record
 class ProgressLog:
     """The keys of a folder's recorded trials; in `recorded`, which of the new ones failed.
 
+    `earlier` has the same of the records that `finished` read, of each trial the last.
+
     Reading resumes where it stopped, so that each line is read once, however often the log is
     updated. A line that is still incomplete waits for the next update. Damaged lines are
     skipped silently: the commands that print records report them. The folder need not exist;
@@ -25,22 +27,29 @@ class ProgressLog:
     ) -> None:
         self.folder = folder
         self.recorded: dict[str, bool] = {}
+        self.earlier: dict[str, bool] = {}
         self._machine = machine
         self._keys = keys
         self._offsets: dict[tuple[Path, int], int] = {}
         """Bytes read of each file. Its inode is part of the key, since files get replaced."""
 
-    def finished(self, also: Sequence[str] = ()) -> dict[str, str]:
+    def finished(self, also: Sequence[str] = (), *, compared: bool = False) -> dict[str, str]:
         """Read the folder for the first time; return the status of each trial that is done.
 
         Args:
             also: further statuses of trials that are done.
+            compared: whether a trial is done only if its last record was compared with a reference,
+                unless it diverged, as the reference may have.
         """
-        return {
-            record.key: record.status
-            for record in self._new_records()
-            if record.status in (*DONE, *also)
-        }
+        done: dict[str, str] = {}
+        for record in self._new_records():
+            self.earlier[record.key] = record.failed
+            if record.status not in (*DONE, *also):
+                continue
+            done[record.key] = record.status
+            if compared and record.unchecked and record.diverged_epoch is None:
+                del done[record.key]
+        return done
 
     def skip_existing(self) -> None:
         """Ignore the lines that exist now: only later ones count."""

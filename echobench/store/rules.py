@@ -118,11 +118,11 @@ def _unchecked(record: Record) -> Iterator[tuple[str, str]]:
     """Yield what was not checked when the trial ran; a search leaves the checks out."""
     if record.seed >= FIRST_TUNING_SEED:
         return
-    if record.parity is not None and record.parity.passed is None:
+    if record.unchecked:
         yield "parity", "not compared with a reference"
     if record.schema_version < 5 or record.status != "reached":
         return
-    if record.schema_version >= 6 and _lacks_rehearsal(record):
+    if lacks_rehearsal(record):
         yield "parity", "its warm-up, decay and clipping were not compared with the reference's"
     if record.judge is None or record.judge.failure is not None:
         yield "judge", "its certificate was not judged"
@@ -139,11 +139,15 @@ def _recompiled(record: Record) -> Iterator[tuple[str, str]]:
         yield "recompilations", f"expected at most the {trained:.3g} s of training"
 
 
-def _lacks_rehearsal(record: Record) -> bool:
-    """Return whether a trial passed the gate without the rehearsal that its recipe needs."""
+def lacks_rehearsal(record: Record) -> bool:
+    """Return whether a trial passed the gate without the rehearsal that its recipe needs.
+
+    Older records have none.
+    """
     parity, trial = record.parity, record.trial
     passed = parity is not None and parity.passed and parity.squeezed is None
-    return bool(passed) and not trial.quick and needs_rehearsal(trial.recipe)
+    due = record.schema_version >= 6 and not trial.quick
+    return bool(passed) and due and needs_rehearsal(trial.recipe)
 
 
 def _suite(record: Record) -> Iterator[tuple[str, str]]:
@@ -441,8 +445,18 @@ def _parity(record: Record) -> Iterator[tuple[str, str]]:
         if record.status in {"reached", "missed"}:
             yield "parity", "expected the parity gate's verdict; it is empty"
         return
+    figures = (parity.largest_difference, parity.squeezed, parity.tolerance)
+    if any(figure is not None and not 0 <= figure < math.inf for figure in figures):
+        yield "parity", "expected differences and a tolerance of 0 or more"
     if parity.passed is None:
+        differ = parity.largest_difference is not None and (
+            parity.largest_difference > PARITY_TOLERANCE
+        )
+        if differ or parity.squeezed is not None or parity.failure is not None:
+            yield "parity", "expected the verdict on the differences that it has; it is empty"
         return
+    if not parity.reference:
+        yield "parity", "expected the reference with which it was compared; there is none"
     known = parity.updates in {PARITY_UPDATES, 2 * PARITY_UPDATES}
     if not known or parity.tolerance != PARITY_TOLERANCE:
         told = f"expected {PARITY_UPDATES} updates within the suite's {PARITY_TOLERANCE:g}"

@@ -18,8 +18,8 @@ from echobench.testing.checks import CheckResult, FaultError, Say
 from echobench.trial.job import PARITY_TOLERANCE, SQUEEZED
 from echobench.trial.record import LOSS_TOLERANCE
 from echobench.trial.trial import QUICK_EPOCHS, Trial
-from echobench.worker.probes import ENGINE_EPOCHS, SHORT_EPOCHS
-from echobench.worker.recompiling import compiles_again
+from echobench.worker.probes import ENGINE_EPOCHS, NEW_LENGTHS, SHORT_EPOCHS
+from echobench.worker.recompiling import compiles_again, compiles_always, fixed_s
 
 MOST_WORK = 5e9
 """Multiplications of a quick run up to which a task is checked by default."""
@@ -263,7 +263,17 @@ def _dispatch(measured: dict[str, Any]) -> str:
 
 
 def _recompilation(again: Sequence[Sequence[float]]) -> str:
-    """Check that dispatches of other lengths take no longer for the first time than later."""
+    """Check that dispatches of other lengths take no longer for the first time than later.
+
+    Nor may each take long whatever its length: it compiles then, or makes ready, every time.
+    """
+    (long, *_, short), (longest, *_, shortest) = again, NEW_LENGTHS
+    fixed = fixed_s(long, short, longest // shortest)
+    if compiles_always(fixed, short):
+        raise FaultError(
+            f"every dispatch takes {fixed:.2g} s of processor time, however few its epochs",
+            "compile once, in `trainer`, and not in each call of `train`",
+        )
     compiled = [times for times in again if compiles_again(*times)]
     found = (
         f"{len(compiled)} of {len(again)} lengths of a dispatch take longer for the first time, by "

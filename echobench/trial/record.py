@@ -548,6 +548,17 @@ class Record(JsonLine, kw_only=True):
         return Fingerprint(epoch=first.epoch, loss=first.loss, accuracy=first.accuracy)
 
     @property
+    def unchecked(self) -> bool:
+        """Whether the parity gate compared it with no reference, or not wholly."""
+        return self.parity is not None and self.parity.passed is None
+
+    @property
+    def uncompared(self) -> bool:
+        """Whether it has a fingerprint that was not compared, and is no smoke run."""
+        taken = self.fingerprint
+        return taken is not None and taken.passed is None and not self.trial.quick
+
+    @property
     def unjudged(self) -> bool:
         """Whether it has a certificate and no judgement, though this version judges such trials."""
         certified = self.status == "reached" and self.trial.is_judged and not self.trial.quick

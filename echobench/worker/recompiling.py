@@ -62,6 +62,23 @@ def compiles_again(first_s: float, second_s: float) -> bool:
     return first_s - second_s > max(LEAST_S, TIMES * second_s)
 
 
+def fixed_s(long: Sequence[float], short: Sequence[float], times: int) -> float:
+    """Return the processor seconds of a dispatch that its epochs do not take.
+
+    Args:
+        long: those of several dispatches of one length, of which the least counts.
+        short: the same of fewer epochs.
+        times: how many times as many epochs the long ones have.
+    """
+    epochs_of_short = max(0.0, (min(long) - min(short)) / (times - 1))
+    return min(short) - epochs_of_short
+
+
+def compiles_always(fixed: float, short: Sequence[float]) -> bool:
+    """Return whether each dispatch compiles, by what its epochs do not take (`fixed_s`)."""
+    return fixed > max(LEAST_S, TIMES * (min(short) - fixed))
+
+
 def _processor_s(train: Callable[[int], Any], length: int) -> float:
     start = time.process_time()
     train(length)

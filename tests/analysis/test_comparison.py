@@ -20,7 +20,7 @@ from echobench.analysis.sides import Side
 from echobench.errors import UsageError
 from echobench.plugin.manager import Plugins
 from echobench.store.folder import Store
-from echobench.trial.record import Parity, Record
+from echobench.trial.record import Fingerprint, Parity, Record
 from tests.records import changed, record
 
 PAIRS = 8
@@ -358,3 +358,16 @@ def test_sides_without_a_pair_are_given_the_command_that_has_some(tmp_path: Path
     kept = [one for one in ours if one.engine == "fused"]
     (found,) = compared((named[0], named[1]), kept, theirs)
     assert found.verdict.ratio.n == 6
+
+
+def test_what_was_not_checked_is_said_of_each_side() -> None:
+    a = trials("jax", 1.0)
+    b = [
+        changed(one, parity=Parity(passed=None), fingerprint=Fingerprint(epoch=1, loss=1.0))
+        for one in trials("torch", 1.0)
+    ]
+    assert cautions(a, a) == []
+    assert cautions(a, [*b[:2], *a[2:]])[-2:] == [
+        "2 of 8 trials of B were not compared with a reference",
+        "2 of 8 trials of B have a fingerprint that was not compared",
+    ]

@@ -55,7 +55,8 @@ def with_some(
 
 
 def framed(a: list[Record], b: list[Record]) -> Framed:
-    return Framed.of(Side("old", Path(), {}), Side("new", Path(), {}), (a, b))
+    later = [changed(one, started_at="2026-01-02T00:00:00.000+00:00") for one in b]
+    return Framed.of(Side("old", Path(), {}), Side("new", Path(), {}), (a, later))
 
 
 def judged(limit: str, a: list[Record], b: list[Record]) -> tuple[int, list[str]]:

@@ -118,6 +118,19 @@ def test_what_was_not_measured_to_be_ranked_is_left_out(
     assert (made.refused, made.fields, made.left_out) == ([], {}, {reason: 1})
 
 
+def test_what_the_gate_did_not_compare_is_left_out(plugins: Plugins, tmp_path: Path) -> None:
+    rehearsed, unrehearsed, unchecked = (by_new_rule(record) for record in contest()[:3])
+    rehearsed["parity"]["squeezed"] = 1e-7
+    unchecked["parity"] = {"passed": None}
+    made = board([written(tmp_path, rehearsed, unrehearsed, unchecked)], plugins)
+    assert made.refused == []
+    assert made.left_out == {
+        "not compared with a reference": 1,
+        "their warm-up, decay and clipping not compared with the reference's": 1,
+    }
+    assert len(made.lines) == 1
+
+
 def contest() -> list[dict[str, Any]]:
     """Return the committed trials of the open `partial`, ten seeds on four backends."""
     (file,) = (RESULTS / "open").glob("*.jsonl")
@@ -175,7 +188,7 @@ def test_rows_by_the_old_rule_stand_apart_and_doubts_are_told(
 ) -> None:
     told = real(plugins)
     strict = by_new_rule(run_again(told, plugins, 0, 2.0))
-    strict["parity"] = {"passed": None}
+    strict["clock_share"] = None
     made = board([written(tmp_path, told, strict)], plugins)
     assert made.refused == []
     notes = {
@@ -183,7 +196,7 @@ def test_rows_by_the_old_rule_stand_apart_and_doubts_are_told(
     }
     assert notes == {
         "certified by the old rule": [["certified by the old rule"]],
-        "fewer than 3 in 1,000 wrong": [["not compared with a reference"]],
+        "fewer than 3 in 1,000 wrong": [["its clock was not compared with a control"]],
     }
 
 

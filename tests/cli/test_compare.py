@@ -84,7 +84,11 @@ def altered(path: Path, **changes: object) -> None:
     (source,) = (RESULTS / "repeats").glob("records-*.jsonl")
     records = [json.loads(line) for line in source.read_text().splitlines()]
     kept = [
-        {**record, **(changes if record["task"] == "partial" else {})}
+        {
+            **record,
+            "started_at": "2026-11-30T00:00:00.000+00:00",
+            **(changes if record["task"] == "partial" else {}),
+        }
         for record in records
         if record["trial"].get("repeat", 0) == 0
     ]
@@ -137,6 +141,30 @@ def test_sides_without_a_pair_are_undecided_only_where_there_is_a_limit(
     assert len(told) == 2  # two tasks
     assert any("wall_s: B has no trial of it; B ran it on another, " in line for line in told)
     assert any(line.startswith("careful: only B has ") for line in done.stderr.splitlines())
+
+
+def test_no_trial_is_compared_with_itself(echobench: Command) -> None:
+    limit = ("--fail-if", "seconds_per_update>+10%")
+    for more in ((), limit):
+        done = echobench("compare", OLD, OLD, *more)
+        assert done.returncode == 2, done.stderr
+        assert "no trial is compared with itself" in done.stderr
+    done = echobench("compare", "engine=fused", MATRIX[1], *MATRIX, *limit)
+    lines = [line for line in done.stderr.splitlines() if line.startswith("careful: ")]
+    assert any("are A's too: none is compared with itself" in line for line in lines)
+    assert "careful: B says no engine: its fit is compared" in lines
+
+
+def test_a_limit_says_which_command_compares_sides_without_pairs(echobench: Command) -> None:
+    where = ("--results", str(RESULTS / "open"))
+    hint = "to compare these: echobench compare "
+    done = echobench("compare", "engine=fused", "engine=native", *where)
+    assert hint in done.stderr, done.stderr
+    limited = echobench(
+        "compare", "engine=fused", "engine=native", *where, "--fail-if", "wall_s>+10%"
+    )
+    assert limited.returncode == 4
+    assert hint in limited.stderr
 
 
 def test_bad_sides_are_one_line_and_exit_code_2(echobench: Command) -> None:

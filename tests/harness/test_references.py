@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from echobench import flow
+from echobench.flow import Request
 from echobench.harness import launch
 from echobench.harness.matrix import Matrix, Watcher
 from echobench.harness.plan import Selection, plan
@@ -163,3 +166,59 @@ def test_versions_are_looked_up_once_however_many_trials_are_planned(
     references.plan(trials)
     assert len({ours.seed for ours in map(references.of, trials) if ours is not None}) == 50
     assert asked == ["jax"]
+
+
+def test_a_reference_that_gives_nothing_is_said_and_its_trial_runs_again(
+    tmp_path: Path, plugins: Plugins, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    work = launch.work
+    monkeypatch.setattr(
+        launch,
+        "work",
+        lambda job, *more: (
+            [{"status": "failed", "reason": "worker died by SIGKILL"}] * job.results
+            if job.kind == "reference"
+            else work(job, *more)
+        ),
+    )
+    request = Request(tasks=["whole"], backends=["jax"], threads=1, max_epochs=2, results=tmp_path)
+    flow.execute(request, ["echobench"])
+    said = capsys.readouterr().err
+    assert "reference jax fit of whole: worker died by SIGKILL" in said
+    assert "reference-" in said  # the log
+    assert "after 2 epochs; not compared with a reference" in said
+    monkeypatch.setattr(launch, "work", work)
+    (again,) = flow.run(request)
+    assert again.parity is not None
+    assert again.parity.passed
+    assert "trials are done" not in capsys.readouterr().err
+    refused = again.to_dict()
+    refused["parity"] |= {"largest_difference": 0.5, "passed": False}
+    Store(tmp_path).append(Record.from_dict(refused))
+    assert flow.execute(request, ["echobench"]).failed
+    assert "1 of these failed, or are contradicted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "change", [{"losses": [4.0, 2.0]}, {"passed": -1.0}, {"passed": 0.5}, {"passed": None}]
+)
+def test_a_kept_rehearsal_holds_for_the_losses_it_was_compared_with(
+    change: dict[str, Any], records: list[Record], folder: Path, plugins: Plugins, tmp_path: Path
+) -> None:
+    assert records  # the folder has the rehearsal
+    shutil.copytree(folder / "reference", tmp_path / "reference")
+    selection = Selection(
+        tasks=[TASK], backends=["jax"], divisions=["open"], threads=1, seeds=2, max_epochs=12
+    )
+    (trial, _) = plan(selection, plugins)
+    references = References(plugins, Store(tmp_path))
+    with FolderLocks(tmp_path) as locks:
+        references.get(trial, locks, lambda: None)
+    kept = references.rehearsal(trial)
+    assert kept is not None
+    assert kept.passed is not None
+    (path,) = (tmp_path / "reference" / "rehearsals").glob("*.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    again = references.rehearsal(trial)
+    assert again is not None
+    assert (again.losses, again.passed) == (kept.losses, None)

@@ -12,10 +12,11 @@ import pytest
 
 from echobench.analysis import frame, table
 from echobench.analysis.statistics import MANY_PAIRS, ratio
+from echobench.present.page.cells import best
 from echobench.present.sentences import verdicts
-from echobench.trial.record import Record
+from echobench.trial.record import Parity, Record
 from tests.analysis.test_table import with_backend
-from tests.records import RESULTS, missed, reached
+from tests.records import RESULTS, changed, missed, reached
 
 
 def said(records: list[Record], clock: str = "train") -> list[str]:
@@ -52,6 +53,17 @@ def test_a_winner_is_named_and_by_how_much() -> None:
     )
     (line,) = said([*seeds("slow", 3.1), *seeds("quick", 1.0)], "wall") or [""]
     assert "nothing to compare" in line  # these have no wall times
+
+
+def test_who_was_not_compared_with_a_reference_never_wins() -> None:
+    first, *others = seeds("quick", 1.0)
+    unchecked = [changed(first, parity=Parity(passed=None)), *others]
+    group, *_ = table.grouped([*seeds("slow", 3.1), *unchecked])
+    assert [row.line["backend"] for row in group.order] == ["slow"]
+    (line,) = said([*seeds("slow", 3.1), *unchecked])
+    assert "nothing to compare" in line
+    flats = {name: frame.frame(of) for name, of in (("s", seeds("s", 3.1)), ("q", unchecked))}
+    assert best(flats).name == "s"
 
 
 def test_no_difference_is_not_a_winner() -> None:

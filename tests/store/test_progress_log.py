@@ -91,3 +91,18 @@ def test_a_file_that_was_written_anew_is_read_anew(tmp_path: Path) -> None:
     beside.write_text("".join(lines))
     beside.replace(file)
     assert progress_log.update().keys() == {"key-0", "key-1", "key-2"}
+
+
+def test_a_trial_that_no_reference_gated_is_not_done_where_there_is_one(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    unchecked = Parity(passed=None)
+    for seed, parity in enumerate([Parity(passed=True), unchecked, unchecked]):
+        store.append(changed(reached(seed, 1.0), parity=parity))
+    store.append(changed(reached(0, 1.0), parity=unchecked))  # the last one counts
+    store.append(changed(reached(1, 1.0), parity=Parity(passed=True)))
+    store.append(changed(reached(3, 1.0), parity=unchecked, diverged_epoch=4))
+    store.append(changed(reached(4, 1.0), parity=Parity(passed=False)))
+    log = ProgressLog(tmp_path)
+    assert set(log.finished(compared=True)) == {"key-1", "key-3", "key-4"}
+    assert [key for key, failed in log.earlier.items() if failed] == ["key-4"]
+    assert len(ProgressLog(tmp_path).finished()) == 5

@@ -174,6 +174,10 @@ FORGERIES: list[tuple[Callable[[Told], None], str, str]] = [
     (lambda r: r.update(parity=None), "parity", "it is empty"),
     (lambda r: r["parity"].update(squeezed=1e-3), "parity", "passed is not what"),
     (lambda r: r["parity"].update(failure="killed"), "parity", "passed is not what"),
+    (lambda r: r["parity"].update(largest_difference=-3.0), "parity", "of 0 or more"),
+    (lambda r: r["parity"].update(squeezed=-7.0), "parity", "of 0 or more"),
+    (lambda r: r["parity"].update(reference=None), "parity", "expected the reference"),
+    (lambda r: r["parity"].update(largest_difference=0.5, passed=None), "parity", "is empty"),
     (
         lambda r: r.update(recompilations={"times": 1, "seconds": 1e6}, schema_version=6),
         "recompilations",

@@ -13,6 +13,7 @@ import pytest
 
 from echobench.errors import UsageError
 from echobench.testing import CheckResult, assert_backend, check_backend, checks
+from echobench.testing.backends import _recompilation
 from tests.attacks import cheats
 from tests.cli.test_cli import WRONG_BACKEND
 from tests.conftest import Command
@@ -133,6 +134,13 @@ def test_work_that_is_not_done_on_the_clock_is_found(
     assert failures(results) >= FOUND_OUT[name]
     assert bool(failures(results)) == bool(FOUND_OUT[name])
     assert all(results[failed].advice for failed in failures(results))
+
+
+def test_a_backend_that_compiles_in_every_dispatch_is_found() -> None:
+    with pytest.raises(checks.FaultError, match=r"every dispatch takes 1\.9 s") as error:
+        _recompilation([[1.94, 1.93], [1.80, 1.87], [1.92, 1.94]])  # measured
+    assert "not in each call of `train`" in error.value.advice
+    assert "0 of 3 lengths" in _recompilation([[0.4, 0.4], [0.2, 0.2], [0.1, 0.1]])
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from echobench.store.folder import Store
 from echobench.store.rules import doubts
 from echobench.trial.job import JobOptions
 from echobench.trial.record import Record
-from echobench.worker.recompiling import recompilations
+from echobench.worker.recompiling import compiles_always, fixed_s, recompilations
 
 FILE = Path(__file__).parents[1] / "probes" / "recompiling.py"
 
@@ -80,3 +80,21 @@ def test_record_table_and_referee_say_that_a_trial_compiled_again(tmp_path: Path
 def noted(record: Record) -> str:
     (line,) = table.summary([record])
     return str(line.get("note", ""))
+
+
+@pytest.mark.parametrize(
+    ("long", "short", "fixed", "always"),
+    [
+        ([1.94, 1.93], [1.92, 1.94], 1.917, True),  # measured: jitted in each call of `train`
+        ([0.0011, 0.0012], [0.0004, 0.0005], 0.0002, False),  # measured: flax
+        ([1.5, 0.4], [1.4, 0.1], 0.0, False),  # compiled for each length, the first time
+        ([8.0, 8.2], [2.3, 2.3], 0.4, False),  # long epochs, and some work to make ready
+        ([0.2, 0.2], [0.2, 0.2], 0.2, False),  # too short to be a compilation
+    ],
+)
+def test_what_a_dispatch_takes_beside_its_work(
+    long: list[float], short: list[float], fixed: float, always: bool
+) -> None:
+    found = fixed_s(long, short, 4)
+    assert found == pytest.approx(fixed, abs=1e-3)
+    assert compiles_always(found, short) is always

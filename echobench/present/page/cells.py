@@ -147,7 +147,11 @@ class Best(NamedTuple):
 def best(
     cells: Mapping[str, pd.DataFrame], metric: str = pairs.TIME_TO_TARGET, clock: str = "train"
 ) -> Best:
-    """Return the fastest cell; `cells` are records as frames, by the cell's name."""
+    """Return the fastest cell; `cells` are records as frames, by the cell's name.
+
+    One with a trial that was not compared with a reference takes no part.
+    """
+    cells = {name: flat for name, flat in cells.items() if not flat.unchecked.any()}
     order: dict[str, tuple[float, ...]] = {}
     reached = False
     for name, flat in cells.items():
