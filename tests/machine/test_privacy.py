@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
-from echobench.core.files import load
+from echobench.core.files import DataFile
 from echobench.harness.matrix import Matrix, Watcher
 from echobench.harness.observing import observed
 from echobench.harness.plan import Selection, plan
@@ -105,7 +106,7 @@ def test_a_file_of_data_is_told_by_name_and_digest(tmp_path: Path) -> None:
     file = tmp_path / "acme, inc" / "chat.jsonl"
     file.parent.mkdir()
     file.write_text('["hello", "there"]\n')
-    identity = str(load(str(file)))
+    identity = str(TypeAdapter(DataFile).validate_python(str(file)))
     assert identity.startswith("chat.jsonl@")
     kept = privacy.redact_argument(f"pairs[path={file},units=3]")
     assert kept == f"pairs[path={identity},units=3]"
