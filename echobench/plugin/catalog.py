@@ -106,7 +106,8 @@ class Provided(Generic[T]):
             PluginError: the code raised something, and be it SystemExit.
         """
         try:
-            return function(self.value)
+            with interrupts.not_swallowed():
+                return function(self.value)
         except BaseException as error:
             interrupts.pass_on(error)
             if isinstance(error, (EchobenchError, ValidationError)):
