@@ -229,6 +229,19 @@ def test_a_job_that_is_always_lost_is_a_failed_trial(tmp_path: Path, echobench: 
     assert done.stderr.count("failed, lost 4 times with its machine: gone") == 2
 
 
+def test_trials_that_never_ran_are_counted(tmp_path: Path, echobench: Command) -> None:
+    text = EXECUTOR.replace("        self.jobs.append(job)", "        raise _NotStartedError")
+    text = f"from echobench.harness.matrix import _NotStartedError\n{text}"  # as if time were up
+    (tmp_path / "own.py").write_text(text)
+    done = echobench(*RUN_IT)
+    assert done.returncode == 1
+    assert (
+        "2 of 2 trials were not run: executor 'odd' ended without their records; the same command "
+        "runs them\n" in done.stderr
+    )
+    assert not [*Store.read(tmp_path / "results" / "quick")]
+
+
 def test_an_executor_says_what_it_needs(tmp_path: Path, echobench: Command) -> None:
     text = EXECUTOR.replace("    local = True\n", "    local = True\n    queue: str\n")
     (tmp_path / "own.py").write_text(text)
