@@ -15,10 +15,9 @@ from echobench.harness import validation
 from echobench.plugin.failures import described, located, one_line, place_of
 from echobench.plugin.interfaces import Connection, Executor, Site
 from echobench.store import referee
-from echobench.store.reading import decoded
 from echobench.text import say
 from echobench.trial.job import Job, Progress
-from echobench.trial.record import Record
+from echobench.trial.record import SCHEMA_VERSION, Record
 from echobench.trial.trial import Trial
 
 R = TypeVar("R")
@@ -131,12 +130,13 @@ class Contained:
             self._fail("records", expected, record)
         try:
             read = Record.from_dict(Record.to_dict(record))
-            decoded(read.to_json().encode())
+            read.to_json()
         except BaseException as error:  # its fields may be of any kind
             interrupts.pass_on(error)
             why = f"one that no results folder takes: {one_line(error)}"
             self._fail("records", expected, why, is_words=True)
-        fields, known = _flat(read.to_dict()), _flat(validation.known_of(trial))
+        known = {**validation.known_of(trial), "schema_version": SCHEMA_VERSION}
+        fields, known = _flat({name: getattr(read, name) for name in known}), _flat(known)
         differing = {name: fields.get(name) for name in known if fields.get(name) != known[name]}
         if differing:
             told = [f"{name}={value!r}" for name, value in differing.items()]
