@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from echobench import interrupts
-from echobench.core.backend import why_missing
 from echobench.errors import UnknownNameError, UsageError
 from echobench.harness.matrix import Matrix
 from echobench.harness.observing import observed
@@ -394,7 +393,7 @@ def make_executor(selector: str, address: str | None, plugins: Plugins) -> Execu
     for key in values:
         if key not in kind.model_fields:
             raise UnknownNameError(f"parameter of executor {name!r}:", key, kind.model_fields)
-    missing = provided.call(lambda one: why_missing(one.requires, one.extra))
+    missing = provided.why_missing()
     if missing is not None:
         raise UsageError(f"--executor {name}: {missing}")
     incomplete = why_incomplete("--executor", name, kind, values)
@@ -414,7 +413,7 @@ def find_observers(names: Sequence[str], plugins: Plugins) -> list[Observer]:
     """
     observers = {name: plugins.observers[name] for name in names}
     for name, observer in observers.items():
-        missing = observer.call(lambda one: why_missing(one.requires, one.extra))
+        missing = observer.why_missing()
         if missing is not None:
             raise UsageError(f"--observe {name}: {missing}")
     return [observer.value for observer in observers.values()]

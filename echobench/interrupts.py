@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+EXIT_CODE = 130
 AGAIN_S = 0.05
 """Delay before an interrupt that Python dropped is sent again."""
 
@@ -28,13 +29,15 @@ class _State:
     Attributes:
         shields: number of `shielded` blocks entered.
         pending: whether a signal arrived in one of them.
-        signalled: whether a signal has arrived at all.
+        signals: how many have arrived.
+        before_call: how many had arrived as the plugin's code began that runs; None outside.
         work_so_far: what the message of an interrupt says about finished work.
     """
 
     shields = 0
     pending = False
-    signalled = False
+    signals = 0
+    before_call: int | None = None
     work_so_far = "nothing was begun"
 
 
@@ -62,10 +65,14 @@ def ignore() -> None:
 
 
 def _handle(number: int, frame: object) -> None:
-    _State.signalled = True
+    _State.signals += 1
     if _State.shields:
         _State.pending = True
     elif not _is_unwinding():
+        if _State.before_call is not None and _State.signals > _State.before_call + 1:
+            # The code has swallowed the first, and would this one. Workers end with this process.
+            os.write(2, f"{message()}\n".encode())
+            os._exit(EXIT_CODE)
         raise Interrupt
 
 
@@ -76,6 +83,7 @@ def _resend_dropped(arguments: UnraisableHookArgs) -> None:
     thousands of such callbacks.
     """
     if isinstance(arguments.exc_value, KeyboardInterrupt):
+        _State.signals -= 1  # it is the same one
         threading.Timer(AGAIN_S, os.kill, (os.getpid(), signal.SIGINT)).start()
     else:
         sys.__unraisablehook__(arguments)
@@ -102,6 +110,21 @@ def shielded() -> Iterator[None]:
             raise Interrupt
 
 
+@contextmanager
+def not_swallowed() -> Iterator[None]:
+    """Raise an interrupt after the block if it arrives in it, and the block's code swallows it.
+
+    A second one ends the process at once, for code that swallows it need not return.
+    """
+    outer, _State.before_call = _State.before_call, _State.signals
+    try:
+        yield
+        if _State.signals > _State.before_call and not _State.shields:
+            raise Interrupt
+    finally:
+        _State.before_call = outer
+
+
 def pass_on(error: BaseException) -> None:
     """Raise an interrupt if an exception is a signal's, or was raised while handling one."""
     if _is_signals(error):
@@ -117,7 +140,7 @@ def _is_signals(error: BaseException) -> bool:
         cause = cause.__context__
     # A library may take ours and raise another in its place, as Ray does.
     is_ours = signal.getsignal(signal.SIGINT) is _handle
-    return isinstance(error, KeyboardInterrupt) and (_State.signalled or not is_ours)
+    return isinstance(error, KeyboardInterrupt) and (_State.signals > 0 or not is_ours)
 
 
 def postpone() -> None:

@@ -20,6 +20,7 @@ import pandas as pd
 from echobench.errors import UsageError
 from echobench.machine import parallel
 from echobench.machine.calibration import assessed
+from echobench.plugin.files import option_of
 from echobench.plugin.manager import Plugins
 from echobench.store.reading import Complaints, decoded, read_lines, record_files
 from echobench.store.referee import moved, why_open
@@ -32,7 +33,7 @@ CELL = ["task", "backend", "engine", "division", "device"]
 JUDGED = ("judged_wrong", "judged_sequences")
 OWN = ("key", "epochs", "updates", "wall_to_target_s", *JUDGED)
 """Fields of the record that the frame holds beside those of the table."""
-TOLD = ("cell", "machine", "again", "attempts", "declared", "disturbances", "recompiled")
+TOLD = ("cell", "machine", "again", "attempts", "declared", "disturbances", "recompiled", "plugin")
 DOUBTS = ("unchecked", "unjudged", "uncompared", "lasted", "disturbed", "counts", "never")
 """What the frame says of a record beside its fields: see `frame`."""
 OBJECTS = ("cell", "declared")
@@ -67,6 +68,7 @@ def frame(records: Records) -> pd.DataFrame:
     - `disturbances`: what disturbed the trial, as it shows by itself; empty for none. The function
       of this name adds what its cell shows;
     - `recompiled`: that it compiled again while it trained, in words; empty if it did not;
+    - `plugin`: the options that load its plugins; empty if they are installed;
     - `unchecked` (by the parity gate), `unjudged`, `uncompared` (by its fingerprint), `lasted`,
       `disturbed`: what the table doubts. `disturbed` is what the trial shows by itself;
     - `counts`: whether the trial is one of n: it trained, or crashed by itself;
@@ -170,6 +172,7 @@ def _row(record: Record) -> tuple[Any, ...]:
         declaration(record),
         "; ".join(record.disturbances),
         record.recompiled or "",
+        option_of(record.trial.plugins),
         record.unchecked,
         record.unjudged,
         record.fingerprint is not None and record.fingerprint.passed is None,

@@ -42,9 +42,6 @@ from echobench.errors import EchobenchError, PluginError, UsageError
 from echobench.plugin.failures import fault_of_plugin, message_of, module_of, one_line
 from echobench.text import say
 
-INTERRUPTED = 130
-
-
 LIBRARIES = ("click", "typer")
 """They raise Exit for whoever calls them."""
 _CLICK_EXCEPTION = typer.BadParameter.__mro__[2]
@@ -171,8 +168,8 @@ def main() -> None:
         interrupts.ignore()
     except KeyboardInterrupt:
         interrupts.ignore()  # from here on a second one changes nothing
-        code = INTERRUPTED
-    if code == INTERRUPTED:
+        code = interrupts.EXIT_CODE
+    if code == interrupts.EXIT_CODE:
         say(interrupts.message())
     for failure in output.failures():
         say(f"echobench: {failure}")

@@ -18,7 +18,6 @@ def list_plugins(
     """List the installed plugins, and why some cannot be used."""
     from rich.table import Table
 
-    from echobench.core.backend import why_missing
     from echobench.plugin.catalog import Provided
     from echobench.plugin.manager import Plugins
     from echobench.present.terminal import line_of
@@ -43,7 +42,7 @@ def list_plugins(
     for kind, provided in others.items():
         for name, other in sorted(provided.items()):
             try:
-                missing = other.call(lambda value: why_missing(value.requires, value.extra))
+                missing = other.why_missing()
             except PluginError as error:
                 missing = str(error)
             about = missing or _summary(other.value)

@@ -44,6 +44,7 @@ def predict(
 ) -> None:
     """Time saved networks on each backend, and check that all predict the same."""
     from echobench.harness import predicting
+    from echobench.harness.asking import left_out
     from echobench.harness.saved_networks import networks_at, read_network
     from echobench.machine.cores import most_threads
     from echobench.plugin.manager import Plugins
@@ -57,7 +58,11 @@ def predict(
         timeout_s=options.seconds_of("--timeout", timeout),
         batches=list(dict.fromkeys(batch or predicting.BATCHES)),
     )
-    able = [name for name, b in sorted(plugins.backends.items()) if b.value.uses_keras]
+    able = []
+    for name, provided in sorted(plugins.backends.items()):
+        with left_out():
+            if provided.ask("uses_keras", bool):
+                able.append(name)
     names = list(dict.fromkeys(backend or able))
     backends = [plugins.backends[name] for name in names]
     paths = dict.fromkeys(path for named in model for path in networks_at(named))

@@ -8,6 +8,7 @@ from typing import Annotated
 from echobench import interrupts
 from echobench.cli import options
 from echobench.cli.options import argument, flag, option
+from echobench.errors import UsageError
 from echobench.output import make_console
 
 
@@ -54,6 +55,7 @@ def study(
         plan_study,
     )
     from echobench.machine.cores import most_threads
+    from echobench.plugin.failures import message_of
     from echobench.present.table import written
     from echobench.present.terminal import drawn, line_of
     from echobench.trial.record import latest
@@ -72,13 +74,19 @@ def study(
     )
     provided = session.plugins.studies[name]
     asked = provided.value
-    limit = "--timeout" if timeout is not None else f"{provided.what}: timeout"
+    limit_s = None if timeout is None else options.seconds_of("--timeout", timeout)
+    try:
+        backends = backend or [session.plugins.backends[asked.backend].value.name]
+        if limit_s is None:
+            limit_s = options.seconds_of("timeout", asked.timeout)
+    except UsageError as error:
+        raise provided.fault(message_of(error)) from error
     selection = Selection(
-        backends=backend or [asked.backend],
+        backends=backends,
         seeds=asked.seeds if seeds is None else seeds,
         threads=most_threads(smt) if threads is None else threads,
         smt=smt,
-        timeout_s=options.seconds_of(limit, asked.timeout if timeout is None else timeout),
+        timeout_s=limit_s,
         environment=options.variables_of(env),
     )
     planned = provided.call(lambda _: plan_study(asked, selection, session.plugins))

@@ -86,11 +86,18 @@ def why_missing(requires: Sequence[str], extra: str | None) -> str | None:
 
     The `extra` of echobench installs them, if there is one.
     """
-    missing = [name for name in requires if importlib.util.find_spec(name) is None]
+    missing = [name for name in requires if not _is_installed(name)]
     if not missing:
         return None
     package = f"'echobench[{extra}]'" if extra else " ".join(missing)
     return f"{', '.join(missing)} not installed; run: pip install {package}"
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # a package above it
+        return False
 
 
 class Backend(ABC):
@@ -131,7 +138,7 @@ class Backend(ABC):
         """Return the version of each required module and of NumPy, without importing them."""
         installed = {}
         for requirement in (*self.requires, *(["keras"] if self.uses_keras else []), "numpy"):
-            if importlib.util.find_spec(requirement) is not None:
+            if _is_installed(requirement):
                 installed[requirement] = module_version(requirement)
         return installed
 

@@ -33,7 +33,7 @@ from echobench.trial.selectors import (
     parsed,
     why_incomplete,
 )
-from echobench.trial.trial import DIVISIONS
+from echobench.trial.trial import DIVISIONS, ENGINES
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def asked_tasks(
     tasks = []
     for name in sorted(plugins.tasks):
         for division in divisions:
-            with _left_out():
+            with left_out():
                 tasks.append(AskedTask.of(name, division, plugins))
     if not tasks:
         raise UsageError("--task: expected a task that can run; received none")
@@ -131,20 +131,35 @@ class AskedBackend:
     @classmethod
     def of(cls, provided: Provided[Backend], device: str, threads: int) -> AskedBackend:
         """Ask the plugin, once for all cells; what a run asks later, it answers now."""
+        for flag in ("trains", "reference", "uses_keras", "custom_gradient"):
+            provided.ask(flag, bool)
+        provided.requires()
+        provided.ask("extra", str | None)
+        provided.ask("lstm_options", dict[str, Any])
         provided.ask("why_unavailable", str | None)
         provided.ask("why_no_training", str | None)
         provided.ask("keras_backend", str)
         engines = provided.ask("engines", Sequence[str])
-        if not engines:
-            raise provided.fault("expected `engines` to name one at least; received none")
+        if not engines or not {*engines} <= {*ENGINES}:
+            raise provided.refused("engines", f"some of {', '.join(ENGINES)}", engines)
         return cls(
             provided,
             engines,
             provided.ask("versions", dict[str, str]),
-            frozenset(provided.ask("environment", dict[str, str], device, threads))
-            | frozenset(provided.ask("cache_environment", dict[str, str], "folder")),
+            _variables(provided, "environment", device, threads)
+            | _variables(provided, "cache_environment", "folder"),
             provided.digest(),
         )
+
+
+def _variables(provided: Provided[Backend], method: str, *arguments: object) -> frozenset[str]:
+    """Return the names of the variables that a method gives, which a process can be given."""
+    environment: dict[str, str] = provided.ask(method, dict[str, str], *arguments)
+    for name, value in environment.items():
+        if not name or "=" in name or "\0" in name + value:
+            expected = "variables that a process can have, without = in a name and without NUL"
+            raise provided.refused(method, expected, {name: value})
+    return frozenset(environment)
 
 
 def asked_backends(
@@ -155,14 +170,14 @@ def asked_backends(
         return [AskedBackend.of(plugins.backends[name], device, threads) for name in names]
     backends = []
     for _, provided in sorted(plugins.backends.items()):
-        with _left_out():
+        with left_out():
             if provided.ask("trains", bool):
                 backends.append(AskedBackend.of(provided, device, threads))
     return backends
 
 
 @contextmanager
-def _left_out() -> Iterator[None]:
+def left_out() -> Iterator[None]:
     """Say that something is left out which nobody named and which cannot run."""
     try:
         yield

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 from echobench import interrupts
 from echobench.errors import EchobenchError, JobLostError, StorageError
@@ -248,7 +247,7 @@ def _executed(
     with connected(executor, first, site) as connection:
         if not executor.local:
             interrupts.catch()  # a cluster's library may have set handlers of its own
-        under_way: dict[Any, _UnderWay] = {}
+        under_way: dict[int, _UnderWay] = {}
 
         def start(job: _UnderWay) -> None:
             with contextlib.suppress(_NotStartedError):
@@ -268,10 +267,10 @@ def _executed(
                     if following is None:
                         break
                     start(_UnderWay(following))
-                for handle in connection.ended(list(under_way), WAIT_S):
-                    ended = under_way.pop(handle)
+                for number in connection.ended(WAIT_S):
+                    ended = under_way.pop(number)
                     try:
-                        records = ended.records(connection, handle)
+                        records = ended.records(connection, number)
                     except _NotStartedError:
                         continue
                     if records is None:
@@ -282,8 +281,8 @@ def _executed(
                         yield ended.job, records
         finally:
             over.set()
-            for handle in under_way:
-                connection.cancel(handle)
+            for number in under_way:
+                connection.cancel(number)
 
 
 @dataclass
@@ -293,10 +292,10 @@ class _UnderWay:
     job: Job
     losses: list[str] = field(default_factory=list)
 
-    def records(self, connection: Contained, handle: Any) -> list[Record] | None:
+    def records(self, connection: Contained, number: int) -> list[Record] | None:
         """Return the job's records; None where it was lost and is to start again."""
         try:
-            records = connection.records(handle)
+            records = connection.records(number)
         except JobLostError as lost:
             self.losses.append(str(lost))
             return None if len(self.losses) <= MOST_LOSSES else self._given_up()

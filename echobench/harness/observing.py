@@ -32,7 +32,8 @@ def observed(watcher: Watcher, observers: Sequence[Observer], results: Path) -> 
     def call_each(call: Callable[[Observer], None]) -> None:
         for observer in list(working):
             try:
-                call(observer)
+                with interrupts.not_swallowed():
+                    call(observer)
             except BaseException as error:
                 interrupts.pass_on(error)
                 # Not remove(): it compares, and an observer's __eq__ is its own code.

@@ -18,6 +18,7 @@ from echobench.core.spelling import Token
 from echobench.core.versions import module_version
 from echobench.errors import EchobenchError, StorageError, UsageError
 from echobench.harness import launch, validation
+from echobench.harness.asking import left_out
 from echobench.harness.plan import check_device
 from echobench.harness.saved_networks import SavedNetwork
 from echobench.machine.cores import check_threads
@@ -194,12 +195,14 @@ def echo_backend(plugins: Plugins) -> Provided[Backend]:
     Raises:
         UsageError: no backend can run saved networks.
     """
-    able = [
-        provided
-        for provided in plugins.backends.values()
-        if provided.value.why_no_prediction() is None
-        and provided.call(lambda b: b.why_unavailable()) is None
-    ]
+    able = []
+    for provided in plugins.backends.values():
+        with left_out():
+            reasons = (
+                provided.ask(name, str | None) for name in ("why_no_prediction", "why_unavailable")
+            )
+            if not any(reason is not None for reason in reasons):
+                able.append(provided)
     if not able:
         raise UsageError("no backend is installed that runs saved networks; see: echobench list")
     return min(able, key=lambda provided: (provided.value.trains, provided.value.name))

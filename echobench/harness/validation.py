@@ -98,15 +98,20 @@ def validated(kind: type[AnyLine], known: dict[str, Any], result: dict[str, Any]
         return kind.from_dict({**known, **base, **_failure(reason)})
 
 
-def record(trial: Trial, result: dict[str, Any]) -> Record:
-    """Return the record of a trial's result; it failed if the result cannot be true."""
+def known_of(trial: Trial) -> dict[str, Any]:
+    """Return the fields that every record of a trial has, whatever its result is."""
     plugins = [*map(privacy.redact_plugin, trial.plugins)]
-    known: dict[str, Any] = {
+    return {
         "task": trial.label,
         "key": trial.key,
         "trial": StoredTrial.of(trial.model_copy(update={"plugins": plugins})),
         **trial.model_dump(include={"backend", "engine", "division", "device", "seed"}),
     }
+
+
+def record(trial: Trial, result: dict[str, Any]) -> Record:
+    """Return the record of a trial's result; it failed if the result cannot be true."""
+    known = known_of(trial)
     made = validated(Record, known, result)
     wrong = referee.why_impossible(made)
     if wrong is not None:

@@ -13,6 +13,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from echobench import interrupts
+from echobench.core.backend import why_missing
 from echobench.core.task import EchoTask, Recipe, Task
 from echobench.errors import EchobenchError, PluginError, UnknownNameError
 from echobench.plugin.failures import described, located, place_of
@@ -106,7 +107,8 @@ class Provided(Generic[T]):
             PluginError: the code raised something, and be it SystemExit.
         """
         try:
-            return function(self.value)
+            with interrupts.not_swallowed():
+                return function(self.value)
         except BaseException as error:
             interrupts.pass_on(error)
             if isinstance(error, (EchobenchError, ValidationError)):
@@ -138,6 +140,28 @@ class Provided(Generic[T]):
             f"{place_of(owner, name)}expected `{name}` to give {_words(kind)}; received "
             f"{described(answer)}"
         )
+
+    def refused(self, name: str, expected: str, answer: object) -> PluginError:
+        """Return the error for an attribute, or what a method of the value returns."""
+        return self.fault(
+            f"{place_of(self.value, name)}expected `{name}` to give {expected}; received "
+            f"{described(answer)}"
+        )
+
+    def requires(self) -> Sequence[str]:
+        """Return the modules that must be installed.
+
+        Raises:
+            PluginError: these are no names of modules.
+        """
+        names: Sequence[str] = self.ask("requires", Sequence[str])
+        if not all(part.isidentifier() for name in names for part in name.split(".")):
+            raise self.refused("requires", "names of modules, such as ('jax',)", names)
+        return names
+
+    def why_missing(self) -> str | None:
+        """Return which of the modules that it requires are not installed; None if all are."""
+        return why_missing(self.requires(), self.ask("extra", str | None))
 
     def digest(self) -> str:
         """Return the digest of the plugin's sources.

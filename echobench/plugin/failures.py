@@ -64,16 +64,17 @@ def described(value: object) -> str:
         return f"a value whose __repr__ raises an exception: {one_line(error)}"
 
 
-def located(error: BaseException, module: str, value: object = None) -> str:
+def located(error: BaseException, module: str, value: object = None, member: str = "") -> str:
     """Return an exception in one line, after the place in the plugin's own code that raised it.
 
     Args:
         error: what the plugin raised.
         module: the plugin's module.
         value: what was called, whose class stands in where none of the plugin's code ran.
+        member: name of its method, which stands in where it is the plugin's.
     """
     top = module.partition(".")[0]
-    place = place_of(value)
+    place = place_of(value, member)
     for frame, line in traceback.walk_tb(error.__traceback__):
         name = module_of(frame)
         if top and name.partition(".")[0] == top:

@@ -37,7 +37,7 @@ def file_of(plugin: str) -> Path | None:
 
 def option_of(plugins: Iterable[str]) -> str:
     """Return the options that load these plugins, each after a space; none for installed ones."""
-    files = filter(None, map(file_of, plugins))
+    files = dict.fromkeys(filter(None, map(file_of, plugins)))
     return "".join(f" --plugin {shlex.quote(str(file))}" for file in files)
 
 

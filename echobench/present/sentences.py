@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from collections import Counter
@@ -116,6 +117,7 @@ def _command(rows: Sequence[Row], seeds: int, results: Path | None) -> str:
     def every(name: str) -> list[str]:
         return list(dict.fromkeys(str(getattr(cell, name)) for cell in cells))
 
+    options = itertools.chain.from_iterable(row.trials.plugin.astype(str) for row in rows)
     usual = BUDGET * cells[0].recipe.epochs
     default = QUICK_BOUND if cells[0].quick else BOUND
     words = ["echobench", "run"]
@@ -129,8 +131,9 @@ def _command(rows: Sequence[Row], seeds: int, results: Path | None) -> str:
         "--bound": [] if cells[0].bound in {0.0, default} else every("bound")[:1],
         "--env": [f"{name}={value}" for name, value in cells[0].environment],
         "--seeds": [str(seeds)],
+        "--plugin": shlex.split("".join(dict.fromkeys(options)))[1::2],
         "--results": [] if results is None else [str(results)],
     }.items():
-        words += [word for value in values for word in (option, value)]
+        words += [word for value in dict.fromkeys(values) for word in (option, value)]
     words += [f"--{name}" for name in ("quick", "cache", "smt") if getattr(cells[0], name)]
     return shlex.join(words)

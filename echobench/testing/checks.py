@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from echobench.core.backend import Backend
 from echobench.core.task import Recipe
 from echobench.errors import DataError
 from echobench.harness import launch
+from echobench.harness.asking import left_out
 from echobench.harness.matrix import Matrix, Watcher
 from echobench.harness.plan import Selection, plan
 from echobench.machine.cores import most_threads
@@ -35,12 +37,16 @@ _LIST_IMPORTS = """
 import contextlib, json, sys
 from echobench.plugin.manager import Plugins
 
+def imported():
+    return {name.partition(".")[0] for name in sys.modules}
+
 plugin, task = sys.argv[1:]
+own = imported()
 plugins = Plugins.named([plugin])
 if task:
     with contextlib.suppress(Exception):  # the other checks report what it raises
         plugins.tasks[task].value().framing
-print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+print(json.dumps(sorted(imported() - own)))
 """
 
 
@@ -152,8 +158,8 @@ def no_progress(_: str) -> None:
 def check_imports(plugin: str, plugins: Plugins, task: str = "") -> str:
     """Check that loading a plugin in a fresh process imports no framework.
 
-    The frameworks are those that the backends among `plugins` require. A task is instantiated
-    and framed as well, as every plan does.
+    The frameworks are those that the backends among `plugins` require, but for what echobench
+    imports itself. A task is instantiated and framed as well, as every plan does.
     """
     command = [sys.executable, "-P", "-c", _LIST_IMPORTS, plugin, task]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -163,7 +169,10 @@ def check_imports(plugin: str, plugins: Plugins, task: str = "") -> str:
             f"it cannot be loaded in a fresh process: {last}",
             "it must load by itself, whatever other modules did before",
         )
-    frameworks = {"keras"}.union(*(p.value.requires for p in plugins.backends.values()))
+    frameworks = {"keras"}
+    for provided in plugins.backends.values():
+        with contextlib.nullcontext() if provided.plugin == plugin else left_out():
+            frameworks.update(name.partition(".")[0] for name in provided.requires())
     imported = sorted(frameworks & set(json.loads(done.stdout.splitlines()[-1])))
     if imported:
         raise FaultError(
@@ -175,13 +184,14 @@ def check_imports(plugin: str, plugins: Plugins, task: str = "") -> str:
 
 
 def usable_backends(plugins: Plugins, *, training: bool = True) -> list[Backend]:
-    """Return the Keras backends that are installed, the reference first."""
-    usable = [
-        backend
-        for backend in (provided.value for _, provided in sorted(plugins.backends.items()))
-        if backend.uses_keras and backend.why_unavailable() is None
-        if backend.trains or not training
-    ]
+    """Return the Keras backends that are installed, the reference first; leave broken ones out."""
+    usable: list[Backend] = []
+    for _, provided in sorted(plugins.backends.items()):
+        with left_out():
+            is_fit = provided.ask("trains", bool) or not training
+            reason = provided.ask("why_unavailable", str | None)
+            if is_fit and provided.ask("uses_keras", bool) and reason is None:
+                usable.append(provided.value)
     return sorted(usable, key=lambda backend: not backend.reference)
 
 

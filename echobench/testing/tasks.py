@@ -126,11 +126,13 @@ def _chosen(names: Sequence[str], plugins: Plugins) -> list[Backend]:
     """Return the named backends, or all that are installed."""
     if not names:
         return checks.usable_backends(plugins, training=False)
-    chosen = [plugins.backends[name].value for name in dict.fromkeys(names)]
-    for backend in chosen:
-        missing = backend.why_unavailable()
+    chosen = []
+    for name in dict.fromkeys(names):
+        provided = plugins.backends[name]
+        missing = provided.ask("why_unavailable", str | None)
         if missing is not None:
-            raise UsageError(f"--backend {backend.name}: {missing}")
+            raise UsageError(f"--backend {name}: {missing}")
+        chosen.append(provided.value)
     return chosen
 
 

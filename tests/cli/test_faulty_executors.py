@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +15,18 @@ from tests.conftest import Command
 
 EXECUTOR = """
 from contextlib import contextmanager
+import msgspec
 from echobench import Connection, Executor, JobLostError, hookimpl
+
+class Handle:
+    def __hash__(self):
+        raise OSError('a hash')
+
+class Same:
+    def __hash__(self):
+        return 1
+    def __eq__(self, other):
+        raise OSError('no other')
 
 class Here(Connection):
     def __init__(self, site):
@@ -43,6 +58,14 @@ RUN = "        return self.site.run_here(self.jobs[handle])"
 OTHER = """        records = self.site.run_here(self.jobs[handle])
         self.first = self.first or records
         return self.first"""
+CHANGED = """        (one,) = self.site.run_here(self.jobs[handle])
+        if one.seed:
+            {}
+        return [one]"""
+HERE = (
+    "expected `records` to give the record of each trial, here one of whole numpy fused closed "
+    "seed 1"
+)
 SWALLOWS = """        try:
             yield Here(site)
         except BaseException:
@@ -59,7 +82,7 @@ FAULTS = {
         "expected `connect` to give a Connection in its context; received [<",
     ),
     "no yield": (
-        {"        yield Here(site)": "        if False: yield"}, "class Odd",
+        {"        yield Here(site)": "        if False: yield"}, "    @contextmanager",
         "RuntimeError: generator didn't yield",
     ),
     "no room": (
@@ -84,8 +107,68 @@ FAULTS = {
     ),
     "records of another trial": (
         {RUN: OTHER}, "    def records",
-        "expected `records` to give the record of each trial, here one of whole numpy fused closed "
-        "seed 1; received one of whole numpy fused closed, seed 0",
+        f"{HERE}; received one with key='",
+    ),
+    "two yields": (
+        {"        yield Here(site)": "        yield Here(site)\n        yield Here(site)"},
+        "    @contextmanager", "RuntimeError: generator didn't stop",
+    ),
+    "a handle without a hash": (
+        {"return len(self.jobs) - 1": "return [1]"}, "    def start",
+        "expected `start` to give a hashable handle; received [1]",
+    ),
+    "a handle that cannot be hashed": (
+        {"return len(self.jobs) - 1": "return Handle()"}, "        raise OSError('a hash')",
+        "OSError: a hash",
+    ),
+    "a handle that cannot be compared": (
+        {"return len(self.jobs) - 1": "return Same()", "return 1": "return 2"},
+        "        raise OSError('no other')", "OSError: no other",
+    ),
+    "a list for a handle": (
+        {"return handles": "return [[1]]"}, "    def ended",
+        "expected `ended` to give handles of jobs under way, each once; received [1]",
+    ),
+    "a tampered record": (
+        {RUN: CHANGED.format("one.seed, one.backend, one.status = 77, 'jax', 'reached'")},
+        "    def records", f"{HERE}; received one with backend='jax', seed=77; earlier",
+    ),
+    "another trial under the same key": (
+        {RUN: CHANGED.format("one.trial = msgspec.structs.replace(one.trial, threads=9)")},
+        "    def records", f"{HERE}; received one with trial.threads=9; earlier",
+    ),
+    "a record that cannot be true": (
+        {RUN: CHANGED.format("one.status, one.reason = 'reached', None")},
+        "    def records", f"{HERE}; received one that cannot be true: ",
+    ),
+    "no trial": (
+        {RUN: CHANGED.format("one.trial = None")}, "    def records",
+        f"{HERE}; received one that no results folder takes: ValidationError: Expected `object`, "
+        "got `null` - at `$.trial`",
+    ),
+    "no provenance": (
+        {RUN: CHANGED.format("one.provenance = None")}, "    def records",
+        f"{HERE}; received one that no results folder takes: ValidationError: ",
+    ),
+    "an odd reason": (
+        {RUN: CHANGED.format("one.reason = object()")}, "    def records",
+        f"{HERE}; received one that no results folder takes: TypeError: Encoding objects of type "
+        "object is unsupported",
+    ),
+    "a NaN": (
+        {RUN: CHANGED.format("one.accuracy = float('nan')")}, "    def records",
+        f"{HERE}; received one that no results folder takes: ValidationError: Expected a finite "
+        "number - at `$.accuracy`",
+    ),
+    "no job": (
+        {"        self.jobs.append(job)": "        self.site.run_here(None)"},
+        "        self.site.run_here(None)",
+        "TypeError: expected `run_here` to be given Job; received None",
+    ),
+    "no progress": (
+        {"        self.jobs.append(job)": "        self.site.progressed(job.trial, 'x')"},
+        "        self.site.progressed(",
+        "TypeError: expected `progressed` to be given Trial, Progress; received Trial(",
     ),
     "what it swallows": (
         {RUN: "        return None", "        yield Here(site)": SWALLOWS}, "    def records",
@@ -115,7 +198,7 @@ def test_an_executor_with_a_fault_ends_the_run_with_one_line(
     assert "Traceback" not in done.stderr
     # What ended before the fault is recorded, once, as the trial that it was.
     kept = [record.seed for record in Store.read(tmp_path / "results" / "quick")]
-    assert kept == ([0] if fault == "records of another trial" else [])
+    assert kept == {"two yields": [0, 1]}.get(fault, [0] if HERE in reason else [])
 
 
 def test_an_executor_without_room_runs_one_job_at_a_time(
@@ -133,8 +216,8 @@ def test_what_it_raises_while_it_cancels_hides_nothing(tmp_path: Path, echobench
     done = echobench(*RUN_IT)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-2:] == [
-        "executor 'odd': own.py, line 18: OSError: no cancel",
-        "echobench: executor 'odd': own.py, line 14: KeyError: 'node'; earlier records are kept, "
+        "executor 'odd': own.py, line 29: OSError: no cancel",
+        "echobench: executor 'odd': own.py, line 25: KeyError: 'node'; earlier records are kept, "
         "and the same command resumes",
     ]
 
@@ -146,6 +229,19 @@ def test_a_job_that_is_always_lost_is_a_failed_trial(tmp_path: Path, echobench: 
     assert done.stderr.count("failed, lost 4 times with its machine: gone") == 2
 
 
+def test_trials_that_never_ran_are_counted(tmp_path: Path, echobench: Command) -> None:
+    text = EXECUTOR.replace("        self.jobs.append(job)", "        raise _NotStartedError")
+    text = f"from echobench.harness.matrix import _NotStartedError\n{text}"  # as if time were up
+    (tmp_path / "own.py").write_text(text)
+    done = echobench(*RUN_IT)
+    assert done.returncode == 1
+    assert (
+        "2 of 2 trials were not run: executor 'odd' ended without their records; the same command "
+        "runs them\n" in done.stderr
+    )
+    assert not [*Store.read(tmp_path / "results" / "quick")]
+
+
 def test_an_executor_says_what_it_needs(tmp_path: Path, echobench: Command) -> None:
     text = EXECUTOR.replace("    local = True\n", "    local = True\n    queue: str\n")
     (tmp_path / "own.py").write_text(text)
@@ -154,3 +250,42 @@ def test_an_executor_says_what_it_needs(tmp_path: Path, echobench: Command) -> N
         2,
         "echobench: executor odd needs queue; write --executor 'odd[queue=...]' --plugin own.py\n",
     )
+
+
+SLEEPS = """        import time
+        try:
+            (self.site.folder / "ready").touch()
+            time.sleep(60)
+        except BaseException:
+            pass
+        return []"""
+FOREVER = """        import time
+        while True:
+            try:
+                (self.site.folder / "ready").touch()
+                time.sleep(60)
+            except BaseException:
+                pass"""
+
+
+@pytest.mark.parametrize("code", [SLEEPS, FOREVER])
+def test_an_executor_that_swallows_an_interrupt_does_not_outlive_the_second(
+    code: str, tmp_path: Path, echobench: Command
+) -> None:
+    (tmp_path / "own.py").write_text(EXECUTOR.replace("        return handles", code))
+    ready = tmp_path / "results" / "quick" / "ready"
+    with subprocess.Popen(
+        [sys.executable, "-m", "echobench", *RUN_IT], cwd=tmp_path, stderr=subprocess.PIPE,
+        text=True,
+    ) as running:  # fmt: skip # one line reads better
+        try:
+            for _ in range(2 if code is FOREVER else 1):
+                while not ready.exists() and running.poll() is None:
+                    time.sleep(0.05)
+                ready.unlink(missing_ok=True)
+                running.send_signal(signal.SIGINT)
+            _, told = running.communicate(timeout=60)
+        finally:
+            running.kill()
+    assert running.returncode == 130
+    assert told.splitlines()[-1].startswith("interrupted: finished trials are recorded")

@@ -189,9 +189,38 @@ class Engines(Own):
     name = "engines"
     engines = "fit"
 
+class OddEngine(Own):
+    name = "odd-engine"
+    engines = ("native", "odd")
+
+class Trains(Own):
+    name = "trains"
+    trains = "no"
+
+class OneModule(Own):
+    name = "one-module"
+    requires = "numpy"
+
+class NoModules(Own):
+    name = "no-modules"
+    requires = None
+
+class NoModule(Own):
+    name = "no-module"
+    requires = ("numpy", "num py")
+
+class Variable(Own):
+    name = "variable"
+    def environment(self, device, threads): return {"A=B": "1"}
+
+class Cached(Own):
+    name = "cached"
+    def cache_environment(self, folder): return {"A": "x\\0y"}
+
 @hookimpl
 def echobench_backends():
-    return [Own(), Versions(), Environment(), Why(), Engines()]
+    return [Own(), Versions(), Environment(), Why(), Engines(), OddEngine(), Trains(), OneModule(),
+            NoModules(), NoModule(), Variable(), Cached()]
 """
 )
 WHY_BACKEND = {
@@ -199,6 +228,32 @@ WHY_BACKEND = {
     "environment": ("    def environment(self, device, threads): raise", "OSError: no driver"),
     "why": ("    def why_un", "expected `why_unavailable` to give str | None; received 5"),
     "engines": ("class Engines", "expected `engines` to give Sequence[str]; received 'fit'"),
+    "odd-engine": (
+        "class OddEngine",
+        "expected `engines` to give some of fused, fit, native, compiled; "
+        "received ('native', 'odd')",
+    ),
+    "trains": ("class Trains", "expected `trains` to give bool; received 'no'"),
+    "one-module": (
+        "class OneModule",
+        "expected `requires` to give Sequence[str]; received 'numpy'",
+    ),
+    "no-modules": ("class NoModules", "expected `requires` to give Sequence[str]; received None"),
+    "no-module": (
+        "class NoModule(",
+        "expected `requires` to give names of modules, such as ('jax',); "
+        "received ('numpy', 'num py')",
+    ),
+    "variable": (
+        '    def environment(self, device, threads): return {"A=B"',
+        "expected `environment` to give variables that a process can have, without = in a name and "
+        "without NUL; received {'A=B': '1'}",
+    ),
+    "cached": (
+        "    def cache_environment",
+        "expected `cache_environment` to give variables that a process "
+        "can have, without = in a name and without NUL; received {'A': 'x\\x00y'}",
+    ),
 }
 
 
@@ -304,70 +359,3 @@ def test_no_installed_plugin_that_is_broken_harms_a_command(
         assert any(one.startswith(f"{start}{line_of(text, part)}: {reason}") for one in told)
     assert any("'empty' of empty" in one and "it provides nothing" in one for one in told)
     assert "https:" not in done.stderr
-
-
-STUDY = """
-from echobench import Study, Variant, hookimpl
-
-@hookimpl
-def echobench_studies():
-    rows = [Variant(label="good", task="whole"), Variant(label="lost", task="whloe")]
-    return [Study(name="ask", question="?", variants=rows, backend="jax")]
-"""
-
-
-def test_a_study_of_an_unknown_task_is_named_with_its_row(
-    tmp_path: Path, echobench: Command
-) -> None:
-    (tmp_path / "own.py").write_text(STUDY)
-    done = echobench("study", "ask", "--plugin", "own.py")
-    assert (done.returncode, done.stderr) == (
-        2,
-        f"echobench: {OWN}study 'ask': variant 'lost': unknown task 'whloe'; did you mean 'whole'?"
-        "\n",
-    )
-    assert not (tmp_path / "results").exists()
-
-
-def test_an_exception_that_nothing_contains_is_one_line(tmp_path: Path, echobench: Command) -> None:
-    text = STUDY.replace("Study(name", "Asked(name").replace('"whloe"', '"whole"')
-    text += "\nclass Asked(Study):\n    @property\n    def axes(self):\n        return 1 / 0\n"
-    (tmp_path / "own.py").write_text(text)
-    done = echobench("study", "ask", "--table", "--plugin", "own.py")
-    assert (done.returncode, done.stderr) == (
-        2, "echobench: plugin own.py, line 12: ZeroDivisionError: division by zero\n"
-    )  # fmt: skip # one line reads better
-
-
-OBSERVER = """
-from echobench import Observer, hookimpl
-
-class Raising(Observer):
-    name = "raising"
-    def trial_started(self, trial, results):
-        raise OSError("no server")
-
-class Taking(Observer):
-    name = "taking"
-    def trial_started(self, trial):
-        pass
-
-@hookimpl
-def echobench_observers():
-    return [Raising(), Taking()]
-"""
-
-
-def test_an_observer_that_raises_is_named_with_its_line(tmp_path: Path, echobench: Command) -> None:
-    (tmp_path / "own.py").write_text(OBSERVER)
-    done = echobench(
-        "run", "--plugin", "own.py", "--backend", "numpy", "--task", "whole", "--quick",
-        "--threads", "1", "--observe", "raising", "--observe", "taking",
-    )  # fmt: skip # two lines read better
-    left_out = [line for line in done.stderr.splitlines() if "is left out" in line]
-    assert left_out == [
-        "observer 'raising' is left out from here on: own.py, line 7: OSError: no server",
-        "observer 'taking' is left out from here on: own.py, line 9: TypeError: "
-        "Taking.trial_started() takes 2 positional arguments but 3 were given",
-    ]
-    assert len([*tmp_path.rglob("*.jsonl")]) == 1  # the trial is recorded

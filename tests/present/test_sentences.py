@@ -92,6 +92,19 @@ def test_the_command_asks_for_the_bound_of_the_records(bound: float, asked: list
     assert [words[i + 1] for i, word in enumerate(words) if word == "--bound"] == asked
 
 
+def test_the_command_names_the_plugins_that_are_files() -> None:
+    rows = [*seeds("a", 1.0, 3), *seeds("b", 9.0, 3)]
+    for record in rows:
+        plugins = ["whole", "file:my own.py", *(["file:b.py"] if record.backend == "b" else [])]
+        record.trial = msgspec.structs.replace(record.trial, plugins=[*plugins, *plugins])
+    (line,) = said(rows)
+    words = shlex.split(line.partition("enough with: ")[2])
+    files = [words[i + 1] for i, word in enumerate(words) if word == "--plugin"]
+    assert files == ["my own.py", "b.py"]
+    (line,) = said([*seeds("a", 1.0, 3), *seeds("b", 9.0, 3)])
+    assert "--plugin" not in line
+
+
 def test_a_miss_counts_as_its_bound_and_says_so() -> None:
     never = with_backend("never", *(missed(s, 50.0) for s in range(8)))
     (line,) = said([*seeds("a", 1.0), *never])

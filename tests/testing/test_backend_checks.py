@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from echobench.errors import UsageError
+from echobench.plugin.manager import Plugins
 from echobench.testing import CheckResult, assert_backend, check_backend, checks
 from echobench.testing.backends import _recompilation
 from tests.attacks import cheats
@@ -223,3 +224,64 @@ def test_the_assertion_lists_the_failures(tmp_path: Path) -> None:
         assert_backend("odd", tasks=[SMALL], plugins=[path])
     with pytest.raises(UsageError, match="did you mean 'jax'"):
         assert_backend("jaxx")
+
+
+OTHERS = """
+from echobench import NativeBackend, hookimpl
+from echobench_plugins.backends.jax import Jax
+
+class Own(NativeBackend):
+    name = "own"
+    requires = ("numpy",)
+    keras_backend = "jax"
+    def environment(self, device, threads): return {}
+    def configure(self, device, threads): pass
+    def devices(self): return ["cpu"]
+    def trainer(self, program, chunk): pass
+    def predictor(self, program): pass
+    def facts(self): return {}
+
+class Unready(Jax):
+    name = "unready"
+    reference = False
+    def why_unavailable(self): raise OSError("no driver")
+
+class Nothing(Own):
+    name = "nothing"
+    requires = None
+
+@hookimpl
+def echobench_backends():
+    return [Own(), Unready()]
+"""
+
+
+def test_what_echobench_imports_itself_is_no_framework(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OTHERS)
+    plugins = Plugins([tmp_path / "own.py"])
+    for plugin, task in (plugins.backends["own"].plugin, ""), ("whole", "whole"):
+        assert checks.check_imports(plugin, plugins, task) == "loading it imports no framework"
+    (tmp_path / "own.py").write_text(f"import jax\n{OTHERS}")
+    found = checks.run_check(
+        "imports", lambda: checks.check_imports(plugins.backends["own"].plugin, plugins)
+    )
+    assert (found.status, found.found) == ("failed", "loading it imports jax, jaxlib")
+
+
+def test_a_broken_backend_fails_no_check_of_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = OTHERS.replace("Unready()]", "Unready(), Nothing()]")
+    (tmp_path / "broken.py").write_text(text)
+    plugins = Plugins([tmp_path / "broken.py"])
+    assert checks.check_imports("whole", plugins, "whole") == "loading it imports no framework"
+    assert next(backend.name for backend in checks.usable_backends(plugins)) == "jax"
+    told = capsys.readouterr().err
+    assert "backend 'nothing': broken.py, line " in told
+    assert "expected `requires` to give Sequence[str]; received None" in told
+    assert "backend 'unready': broken.py, line 19: OSError: no driver" in told
+    # The check of its own plugin blames it.
+    own = plugins.backends["nothing"].plugin
+    found = checks.run_check("imports", lambda: checks.check_imports(own, plugins))
+    assert found.status == "failed"
+    assert "backend 'nothing': broken.py, line " in found.found
