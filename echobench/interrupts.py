@@ -116,10 +116,14 @@ def not_swallowed() -> Iterator[None]:
 
     A second one ends the process at once, for code that swallows it need not return.
     """
-    outer, _State.before_call = _State.before_call, _State.signals
+    if threading.current_thread() is not threading.main_thread():
+        yield  # no other thread has a signal's exception raised in it
+        return
+    before = _State.signals
+    outer, _State.before_call = _State.before_call, before
     try:
         yield
-        if _State.signals > _State.before_call and not _State.shields:
+        if _State.signals > before and not _State.shields:
             raise Interrupt
     finally:
         _State.before_call = outer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -49,7 +50,7 @@ MARKUP = 'b\'{"event": "progress", "phase": "[/bold]"}\\n\''
 
 FAULTS = [
     ("raise RuntimeError('bad luck')", "RuntimeError: bad luck"),
-    ("raise ValueError('x' * 10**6)", f"ValueError: {'x' * 488} [...]"),
+    ("raise ValueError('x' * 10**6)", f"ValueError: {'x' * 450}"),
     ("raise KeyboardInterrupt", "the worker was ended by SIGINT"),
     ("sys.exit(4)", "the worker ended with exit code 4 and no result"),
     ("os._exit(0)", "the worker ended with exit code 0 and no result"),
@@ -87,7 +88,10 @@ FAULTS = [
 @pytest.mark.parametrize(("fault", "reason"), FAULTS)
 def test_a_fault_is_a_failed_record(fault: str, reason: str, tmp_path: Path) -> None:
     record = run(tmp_path, fault)
-    assert (record.status, (record.reason or "")[: len(reason)]) == ("failed", reason)
+    place, _, said = (record.reason or "").partition(": ")
+    if re.fullmatch(r"plugin faulty\.py, line \d+", place) is None:  # no line of it ran
+        said = record.reason or ""
+    assert (record.status, said[: len(reason)]) == ("failed", reason)
     assert record.accuracy is None
 
 
@@ -171,7 +175,7 @@ def test_more_memory_than_allowed_is_a_failed_record(tmp_path: Path) -> None:
 def test_a_worker_is_what_the_system_ends_first(tmp_path: Path) -> None:
     ours = int(OOM_SCORE.read_text())
     record = run(tmp_path, f"raise RuntimeError(open({str(OOM_SCORE)!r}).read())")
-    assert record.reason == "RuntimeError: 1000"
+    assert (record.reason or "").endswith(": RuntimeError: 1000")
     assert int(OOM_SCORE.read_text()) == ours
 
 

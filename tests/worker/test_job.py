@@ -27,7 +27,7 @@ def test_keras_comes_without_what_else_is_installed(
 ) -> None:
     fault = f"import keras; raise ValueError([n for n in {OPTIONAL} if sys.modules.get(n)])"
     record = run(tmp_path, fault, uses_keras=True, keras=keras, requires=requires)
-    assert record.reason == f"ValueError: {comes}"
+    assert (record.reason or "").endswith(f": ValueError: {comes}")
     for name in ("jax", "matplotlib", "pandas"):  # Keras would find them
         assert importlib.util.find_spec(name) is not None
 
