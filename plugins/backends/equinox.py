@@ -1,8 +1,8 @@
 """Equinox without Keras: modules of one sample under `jax.vmap`, filtered transformations, optax.
 
 What somebody who knows Equinox writes for speed: an LSTM as a module, since `eqx.nn.LSTMCell`
-projects the input within each step, its kernels as Keras has them, [inputs, outputs]: under
-`jax.vmap` those of `eqx.nn.Linear`, [outputs, inputs], make an update of `whole` a third longer.
+projects the input within each step, its kernels as Keras has them, [inputs, outputs], where
+`eqx.nn.Linear` has [outputs, inputs].
 One-hot tokens are looked up and the inputs of all steps projected at once; short sequences are
 unrolled, long ones a `lax.scan`; `lax.fori_loop` runs over epochs in one `eqx.filter_jit` with
 donated buffers. Adam's epsilon is scaled (`NativeProgram.adam_epsilon`), so that the updates are
