@@ -195,9 +195,9 @@ def test_a_task_that_breaks_is_a_row_and_the_matrix_goes_on(
     )
     assert done.returncode == 1
     assert {row["task"]: (row["status"], row["reason"]) for row in rows("--quick")} == {
-        "at-build": ("failed", "ZeroDivisionError: no network today"),
-        "at-sampling": ("failed", "OSError: the data are gone"),
-        "mid-training": ("failed", "RuntimeError: tired of drawing"),
+        "at-build": ("failed", "plugin broken.py, line 17: ZeroDivisionError: no network today"),
+        "at-sampling": ("failed", "plugin broken.py, line 10: OSError: the data are gone"),
+        "mid-training": ("failed", "plugin broken.py, line 27: RuntimeError: tired of drawing"),
         "out-of-range": (
             "failed",
             "sample gives tokens from 1 to 100; expected 0 to 99; see: echobench check task "
