@@ -128,7 +128,7 @@ def test_a_test_set_that_is_trained_on_and_says_it_is_not_is_refused_when_planne
     lying = tmp_path / "lying.py"
     head = "from __future__ import annotations\n"
     lying.write_text(text.replace(head, f"{head}from echobench.core.sequences import stream\n", 1))
-    selection = Selection(tasks=[f"lines[path={folder / 'words.txt'}]"], backends=["tiny"])
+    selection = Selection(tasks=[f"lines[path={folder / 'words.txt'}]"], backends=["knowing"])
     with pytest.raises(UsageError, match=r"lying.py, line \d+: 1 of the 1 rows of the test set"):
         plan(selection, Plugins([lying]))
 

@@ -209,4 +209,4 @@ def test_what_befalls_the_process_befalls_each_trial(
 ) -> None:
     records = two_trials(tmp_path, fault)
     assert [(record.seed, record.status) for record in records] == [(0, "failed"), (1, "failed")]
-    assert {record.reason for record in records} == {reason}
+    assert all((record.reason or "").endswith(reason) for record in records)
