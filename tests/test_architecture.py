@@ -31,13 +31,12 @@ def watch(module, name):
     setattr(module, name, call)
 
 from echobench.cli import app
-from echobench.harness import plan
-from echobench.store import referee
+from echobench.harness import plan, validation
 
 # Here a trial is planned, its worker started, its result made a record, its line synced.
 watch(plan, "_trial")
 watch(subprocess, "Popen")
-watch(referee, "why_impossible")
+watch(validation, "validated")
 watch(os, "fsync")
 try:
     app(sys.argv[1:])
@@ -45,7 +44,7 @@ except SystemExit as end:
     assert not end.code, end.code
 with open("worker") as file:
     trained = file.read().splitlines()
-stages = (calls["_trial"], calls["Popen"], trained, calls["why_impossible"], calls["fsync"])
+stages = (calls["_trial"], calls["Popen"], trained, calls["validated"], calls["fsync"])
 print("FILES", *(file for stage in stages for file in stage), sep="\n")
 """
 IN_THE_WORKER = """
