@@ -287,11 +287,29 @@ class JaxPeerTrainer(CompiledLoop, Trainer):
         run: the compiled function of `epochs_on_the_device`.
         program: the experiment.
         chunk: the most epochs of a call.
+        adam: what `optimizer` returns.
+        load: makes parameters of Keras' weights.
     """
 
-    def __init__(self, run: Any, program: NativeProgram, chunk: int) -> None:
+    def __init__(
+        self,
+        run: Any,
+        program: NativeProgram,
+        chunk: int,
+        adam: Any,
+        load: Callable[[list[Floats]], Any],
+    ) -> None:
         super().__init__(run, chunk)
         self.program = program
+        self._adam, self._load = adam, load
+
+    def reset(self, weights: list[Floats]) -> None:
+        import jax
+        import jax.numpy as jnp
+
+        # jnp.array copies: the buffers are donated, the caller's weights are not.
+        parameters = jax.tree.map(jnp.array, self._load(weights))
+        self.learner = (parameters, self._adam.init(parameters))
 
     def execution(self) -> dict[str, Any]:
         steps = [layer.steps for layer in self.program.layers if isinstance(layer, LSTMLayer)]

@@ -2,11 +2,10 @@
 
 What somebody who knows Equinox writes for speed: an LSTM as a module, since `eqx.nn.LSTMCell`
 projects the input within each step, its kernels as Keras has them, [inputs, outputs], where
-`eqx.nn.Linear` has [outputs, inputs].
-One-hot tokens are looked up and the inputs of all steps projected at once; short sequences are
-unrolled, long ones a `lax.scan`; `lax.fori_loop` runs over epochs in one `eqx.filter_jit` with
-donated buffers. Adam's epsilon is scaled (`NativeProgram.adam_epsilon`), so that the updates are
-those of Keras' Adam.
+`eqx.nn.Linear` has [outputs, inputs]. One-hot tokens are looked up and the inputs of all steps
+projected at once; short sequences are unrolled, long ones a `lax.scan`; `lax.fori_loop` runs over
+epochs in one `eqx.filter_jit` with donated buffers. Adam's epsilon is scaled
+(`NativeProgram.adam_epsilon`), so that the updates are those of Keras' Adam.
 """
 
 from __future__ import annotations
@@ -87,18 +86,13 @@ class _EquinoxTrainer(JaxPeerTrainer):
 
         # A Python number would be static, and each count of epochs a program of its own.
         super().__init__(
-            lambda learner, rows, count: run((rows, np.int32(count)), learner), program, chunk
+            lambda learner, rows, count: run((rows, np.int32(count)), learner),
+            program,
+            chunk,
+            adam,
+            network.module,
         )
         self._network = network
-        self._adam = adam
-
-    def reset(self, weights: list[Floats]) -> None:
-        import jax
-        import jax.numpy as jnp
-
-        # jnp.array copies: the buffers are donated, the caller's weights are not.
-        module = jax.tree.map(jnp.array, self._network.module(weights))
-        self.learner = (module, self._adam.init(module))
 
     def weights(self) -> list[Floats]:
         return self._network.weights(self.learner[0])

@@ -75,16 +75,7 @@ class _FlaxTrainer(JaxPeerTrainer):
             return (optax.apply_updates(variables, updates), state), after, loss, accuracy
 
         run = jax.jit(epochs_on_the_device(network, chunk, update), donate_argnums=0)
-        super().__init__(run, program, chunk)
-        self._adam = adam
-
-    def reset(self, weights: list[Floats]) -> None:
-        import jax
-        import jax.numpy as jnp
-
-        # jnp.array copies: the buffers are donated, the caller's weights are not.
-        variables = jax.tree.map(jnp.array, _variables(self.program, weights))
-        self.learner = (variables, self._adam.init(variables))
+        super().__init__(run, program, chunk, adam, lambda weights: _variables(program, weights))
 
     def weights(self) -> list[Floats]:
         return _weights(self.program, self.learner[0])

@@ -71,16 +71,7 @@ class _JaxPlainTrainer(JaxPeerTrainer):
             return (optax.apply_updates(layers, updates), state), after, loss, accuracy
 
         run = jax.jit(epochs_on_the_device(network, chunk, update), donate_argnums=0)
-        super().__init__(run, program, chunk)
-        self._adam = adam
-
-    def reset(self, weights: list[Floats]) -> None:
-        import jax
-        import jax.numpy as jnp
-
-        # jnp.array copies: the buffers are donated, the caller's weights are not.
-        layers = jax.tree.map(jnp.array, _layers(self.program, weights))
-        self.learner = (layers, self._adam.init(layers))
+        super().__init__(run, program, chunk, adam, lambda weights: _layers(program, weights))
 
     def weights(self) -> list[Floats]:
         return [np.asarray(weight) for layer in self.learner[0] for weight in layer]
