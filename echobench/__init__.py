@@ -51,8 +51,9 @@ if TYPE_CHECKING:
         UnsupportedError,
         UsageError,
     )
-    from echobench.flow import Request, run
+    from echobench.flow import run
     from echobench.harness.remote import run_packed_job, unpack_records
+    from echobench.harness.request import Request
     from echobench.plugin.interfaces import Connection, Executor, Observer, Site, Study, Variant
     from echobench.text import file_name, plain, say
     from echobench.trial.job import Job, Progress
@@ -123,7 +124,7 @@ __all__ = [
 ]
 
 _NAMES = {
-    "flow": "Request run",
+    "flow": "run",
     "core.task": "EchoTask Recipe Task",
     "core.sequences": "MISSING Floats Framing Integers Stream to_supervised uniform_sequences",
     "core.file_task": "FileTask",
@@ -136,6 +137,7 @@ _NAMES = {
     "core.outline": "LSTMLayer NativeProgram OutputLayer",
     "plugin.interfaces": "Connection Executor Observer Site Study Variant",
     "trial.job": "Job Progress",
+    "harness.request": "Request",
     "harness.remote": "run_packed_job unpack_records",
     "trial.trial": "Trial",
     "trial.record": "Record",

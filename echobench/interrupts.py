@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,10 @@ class _State:
     pending = False
     signals = 0
     before_call: int | None = None
-    work_so_far = "nothing was begun"
+    work_so_far: Callable[[], str] = staticmethod(lambda: "nothing was begun")
+
+
+_thread = threading.local()
 
 
 def catch() -> None:
@@ -107,7 +110,8 @@ def shielded() -> Iterator[None]:
         _State.shields -= 1
         if _State.pending and not _State.shields:
             _State.pending = False
-            raise Interrupt
+            if not _is_unwinding():
+                raise Interrupt
 
 
 @contextmanager
@@ -116,7 +120,7 @@ def not_swallowed() -> Iterator[None]:
 
     A second one ends the process at once, for code that swallows it need not return.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if not is_main_thread():
         yield  # no other thread has a signal's exception raised in it
         return
     before = _State.signals
@@ -148,18 +152,45 @@ def _is_signals(error: BaseException) -> bool:
 
 
 def postpone() -> None:
-    """Raise the interrupt that is being handled at the end of the next shielded block instead."""
-    _State.pending = True
+    """Raise the interrupt that is being handled at the end of the next shielded block instead.
+
+    In another thread than the main one this does nothing: the main thread has its own already.
+    """
+    if is_main_thread():
+        _State.pending = True
 
 
 @contextmanager
-def on_interrupt_say(work_so_far: str) -> Iterator[None]:
-    """If the block is interrupted, say this about the work finished so far."""
-    before, _State.work_so_far = _State.work_so_far, work_so_far
+def stopped_by(event: threading.Event) -> Iterator[None]:
+    """Have `check` interrupt this thread once the event is set: no signal reaches it."""
+    outer, _thread.event = getattr(_thread, "event", None), event
+    try:
+        yield
+    finally:
+        _thread.event = outer
+
+
+def check() -> None:
+    """Raise an interrupt if this thread is to stop: see `stopped_by`."""
+    event = getattr(_thread, "event", None)
+    if event is not None and event.is_set():
+        raise Interrupt
+
+
+def is_main_thread() -> bool:
+    """Return whether this is the thread in which signals are handled."""
+    return threading.current_thread() is threading.main_thread()
+
+
+@contextmanager
+def on_interrupt_say(work_so_far: str | Callable[[], str]) -> Iterator[None]:
+    """If the block is interrupted, say this about the finished work; a function is called then."""
+    said = (lambda: work_so_far) if isinstance(work_so_far, str) else work_so_far
+    before, _State.work_so_far = _State.work_so_far, staticmethod(said)
     yield
     _State.work_so_far = before  # not after an interrupt: the message is printed at the very end
 
 
 def message() -> str:
     """Return the message of an interrupt."""
-    return f"interrupted: {_State.work_so_far}"
+    return f"interrupted: {_State.work_so_far()}"

@@ -55,6 +55,21 @@ def percent(share: float) -> str:
     return f"{text}%" if share < 1 else f"{share * 100:.4g}%"
 
 
+def duration(seconds: float) -> str:
+    """Return about how long something takes: `45 s`, `64 min`, `1.7 h`, `13 h`, `3 days`."""
+    for unit, size, most in (("s", 1, 99.5), ("min", 60, 99.5), ("h", 3600, 47.5)):
+        number = seconds / size
+        if number < most:
+            digits = 1 if unit == "h" and number < 9.95 else 0
+            return f"{number:.{digits}f}".removesuffix(".0") + f" {unit}"
+    return f"{seconds / 86400:,.0f} days"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: `1 trial`, `1,200 trials`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def spreadsheet(text: str) -> str:
     """Return text for a cell of CSV: one line, with an apostrophe before what may be a formula."""
     return FORMULA.sub(r"\1\2'", plain(text))

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import settings
 
+from echobench.analysis import costs
+from echobench.harness import estimate
 from echobench.machine.cores import SCOPE
 from echobench.plugin.manager import Plugins
 
@@ -24,10 +28,29 @@ settings.load_profile("untimed")
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
+def pytest_configure() -> None:
+    """Let the commands that tests start take SIGHUP, also where `nohup` has it ignored.
+
+    A process hands on that it ignores a signal; one that it handles is the default again.
+    """
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda number, frame: None)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with what takes longest, so that no core is left with it at the end."""
     if not config.pluginmanager.hasplugin("randomly"):
         items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def pytest_exception_interact(call: pytest.CallInfo[object]) -> None:
+    """End the processes that a failed test holds: their remains would fail tests after it."""
+    assert call.excinfo is not None
+    for entry in call.excinfo.traceback:
+        for held in entry.frame.f_locals.values():
+            if isinstance(held, subprocess.Popen) and held.poll() is None:
+                with held:  # closes its pipes, too
+                    held.kill()
 
 
 @pytest.fixture(scope="session")
@@ -48,18 +71,27 @@ import sys
 
 for name, value in {variables!r}.items():
     os.environ.setdefault(name, value)
+if {optimized!r} not in sys.path:
+    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 if "COVERAGE_PROCESS_CONFIG" in os.environ:
     import coverage
 
     coverage.process_startup()
-if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow" and {folder!r} in sys.path:
+if os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow" and {beside!r} not in sys.path:
     sys.modules["tensorflow"] = None
+if {without!r} in sys.path:
+    sys.modules["jax"] = None
 """
 
 
 @pytest.fixture(scope="session", autouse=True)
 def compiled(shared: Path) -> None:
-    """Let JAX keep what it compiles from process to process: the same program, sooner.
+    """Let every process start and compile sooner; what it computes stays the same.
+
+    JAX keeps what it compiles from process to process, and XLA does not optimize, which takes
+    longer than the small programs of tests run for. On other backends TensorFlow is hidden from
+    Keras, as where it is not installed: Keras imports it whenever a network is saved or loaded,
+    which takes seconds.
 
     A worker inherits next to nothing, but Python runs `sitecustomize` wherever it starts.
     What sets such a variable itself keeps its own, as `--cache` does. Under `make coverage`
@@ -74,19 +106,38 @@ def compiled(shared: Path) -> None:
     if "COVERAGE_PROCESS_CONFIG" in os.environ:
         variables["COVERAGE_PROCESS_CONFIG"] = os.environ["COVERAGE_PROCESS_CONFIG"]
     site = shared / "site"
-    (site / "alone").mkdir(parents=True, exist_ok=True)
-    text = SITE.format(variables=variables, folder=str(site / "alone"))
+    switches = {name: str(site / name) for name in ("beside", "optimized", "without")}
+    for folder in switches.values():
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    text = SITE.format(variables=variables, **switches)
     written_at_once(site / "sitecustomize.py", text)
     os.environ["PYTHONPATH"] = paths(site, os.environ.get("PYTHONPATH", ""))
 
 
-@pytest.fixture
-def alone(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hide TensorFlow from Keras on other backends, as where it is not installed.
+@pytest.fixture(scope="module")
+def optimized(compiled: None, shared: Path) -> Iterator[None]:
+    """Let XLA optimize, for tests in which it matters how long a program runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = shared / "site" / "optimized"
+        patch.setenv("PYTHONPATH", paths(folder, os.environ["PYTHONPATH"]))
+        yield
 
-    Keras looks for it whenever a network is saved or loaded, which takes seconds.
+
+@pytest.fixture
+def tensorflow_beside(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let Keras on other backends see TensorFlow, as where all backends are installed."""
+    monkeypatch.setenv("PYTHONPATH", paths(shared / "site" / "beside", os.environ["PYTHONPATH"]))
+
+
+@pytest.fixture
+def knowing(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a test's plugins import `tests.soak.quick`, and hide JAX, as where it is not installed.
+
+    Then nothing is the reference: trials of a backend without a framework take a moment, for
+    tests of what is around a trial.
     """
-    monkeypatch.setenv("PYTHONPATH", paths(shared / "site" / "alone", os.environ["PYTHONPATH"]))
+    folders = (shared / "site" / "without", Path(__file__).parents[1])
+    monkeypatch.setenv("PYTHONPATH", paths(*folders, os.environ["PYTHONPATH"]))
 
 
 def paths(*each: Path | str) -> str:
@@ -128,7 +179,7 @@ def echobench(tmp_path: Path, references: Path) -> Command:
 
     def run(*arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
         kept = tmp_path / "results" / ("quick" if "--quick" in arguments else "") / "reference"
-        if arguments[0] == "run" and "--dry-run" not in arguments:
+        if arguments[0] == "run" and not {"--dry-run", "--list"} & {*arguments}:
             copied(references, kept)
         done = started(*arguments, timeout=timeout)
         if kept.is_dir():
@@ -158,3 +209,10 @@ def rows(echobench: Command) -> Callable[..., list[dict[str, Any]]]:
         return list(json.loads(done.stdout))
 
     return read
+
+
+@pytest.fixture
+def without_asides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what the committed records' jobs took beside their trials: records here say it."""
+    known = msgspec.structs.replace(costs.shipped(), asides={})
+    monkeypatch.setattr(estimate, "shipped", lambda: known)

@@ -18,6 +18,8 @@ from echobench.trial.record import SCHEMA_VERSION, Prediction, Provenance, Recor
 from echobench.trial.trial import BOUND, trial_key
 
 RESULTS = Path(__file__).parents[1] / "results"
+EARLIER = Path(__file__).parent / "data"
+"""Records of version 3: of four backends on a machine with two cores, each trial in a process."""
 
 
 def real(plugins: Plugins) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 
 from echobench.plugin.scaffold import KINDS, rendered
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("optimized")]
 
 DOCS = Path(__file__).parent.parent / "docs"
 GUIDES = sorted(DOCS.glob("writing-*.md"))

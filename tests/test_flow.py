@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import echobench
+from echobench import flow
 from tests.soak.harness import PLUGIN, Harness
 
 
@@ -43,6 +46,24 @@ def test_run_returns_the_records_and_resumes(
     printed = capsys.readouterr()
     assert printed.out == ""
     assert "2 of 2 trials are done" in printed.err
+    assert len(re.findall(r"^2 trials in \d+ s.* \(.*\d s expected\)$", printed.err, re.M)) == 2
+    ahead = flow.look_ahead(echobench.Request(**tiny), ["echobench.run"])
+    assert ahead.total == "nothing to run: 2 of 2 trials are done"
+    ahead = flow.look_ahead(echobench.Request(**{**tiny, "seeds": 3}), ["echobench.run"])
+    assert ahead.total.startswith("1 trial, ")
+
+
+def test_what_comes_is_foreseen_within_what_is_left_of_the_budget(tiny: dict[str, Any]) -> None:
+    echobench.run(**tiny)
+    request = echobench.Request(**{**tiny, "seeds": 5, "forks": 5}, budget_s=3600.0)
+    session = flow.Session(request, ["echobench.run"])
+    trials = next(session.rounds(request))
+    done = session.done(None)
+    assert session.outlook(trials, done).estimate.begun == 3
+    session.prepare()
+    assert session.outlook(trials, done).estimate.begun == 3
+    session.matrix.deadline = time.monotonic()  # as after a round that took all of it
+    assert session.outlook(trials, done).estimate.begun == 1
 
 
 @pytest.mark.parametrize(

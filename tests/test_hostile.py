@@ -17,8 +17,12 @@ from markdown_it import MarkdownIt
 from msgspec.structs import replace
 
 from echobench import cli, interrupts
+from echobench.analysis.costs import History
 from echobench.analysis.leaderboard import board
+from echobench.harness.estimate import Estimator
+from echobench.harness.forecast import Forecast
 from echobench.harness.plan import Selection, plan
+from echobench.harness.sharing import by_process
 from echobench.plugin.manager import Plugins
 from echobench.present import progress, site, table
 from echobench.present.benchmarks import document
@@ -191,9 +195,12 @@ def test_what_is_shown_while_trials_run(
         monkeypatch.setenv("FORCE_COLOR", "1")
         monkeypatch.setenv("TERM", "xterm-256color")
     (trial, *_) = plan(Selection(tasks=["whole"], backends=["jax"]), plugins)
-    with progress.watcher(len(SHORT), curves=curves) as watcher:
-        for seed, text in enumerate(SHORT):
-            said = trial.model_copy(update={"label": text, "seed": seed})
+    texts = [
+        trial.model_copy(update={"label": text, "seed": seed}) for seed, text in enumerate(SHORT)
+    ]
+    forecast = Forecast(Estimator(History(), None), by_process(texts))
+    with progress.watcher(forecast, curves=curves) as watcher:
+        for seed, (text, said) in enumerate(zip(SHORT, texts, strict=True)):
             watcher.started(seed, [said])
             watcher.progressed(said, Progress.model_construct(phase=text))
             watcher.finished(said, spoken(text, seed))

@@ -26,6 +26,8 @@ except KeyboardInterrupt:
         raise OSError
     except OSError:
         os.kill(os.getpid(), signal.SIGINT)
+        with interrupts.shielded():
+            os.kill(os.getpid(), signal.SIGINT)
         print("in order")
 print("asked once")
 """

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
-import statistics
 from pathlib import Path
 
-import pytest
-
 from echobench.plugin.manager import Plugins
-from echobench.store.folder import Store
 from tests.conftest import Command
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 USAGE = (ROOT / "docs" / "usage.md").read_text()
-RESULTS = (ROOT / "results" / "README.md").read_text()
 GUIDE = (ROOT / "docs" / "writing-a-task.md").read_text()
 
 
@@ -78,30 +72,6 @@ def test_the_page_of_tasks_names_all_that_are_installed(plugins: Plugins) -> Non
     assert set(re.findall(r"^echobench study (\S+)", page, re.MULTILINE)) == {*plugins.studies}
 
 
-@pytest.mark.parametrize(("folder", "columns"), [("open", 80), ("speed", 90)])
-def test_the_tables_of_the_results_are_those_of_the_committed_records(
-    folder: str, columns: int, echobench: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", str(columns))
-    command = f"COLUMNS={columns} echobench table --results results/{folder}"
-    (shown,) = re.findall(rf"`{command}`:\n\n```\n(.*?)```", RESULTS, re.DOTALL)
-    done = echobench("table", "--results", str(ROOT / "results" / folder))
-    assert done.returncode == 0
-    lines = [line.rstrip() for line in done.stdout.splitlines()]
-    assert "\n".join(lines).strip("\n") == shown.strip("\n")
-
-
-def test_the_table_of_the_readme_is_that_of_the_committed_records() -> None:
-    printed = re.findall(r"```\n(.*?)```", RESULTS, re.DOTALL)[0].splitlines()
-    command = "`echobench table --results results/open` prints, among more:"
-    _, _, rest = README.partition(command)
-    shown = rest.partition("```\n")[2].partition("```")[0].splitlines()
-    left_out = shown.index("...")
-    assert left_out == 10  # a header, a line and eight cells
-    assert shown[:left_out] == printed[:left_out]
-    assert shown[left_out + 1 :] == printed[left_out - len(shown) + 1 :]
-
-
 def test_the_words_are_explained_before_they_are_used() -> None:
     before, _, words = README.partition("## Words")
     section = words.partition("\n## ")[0].strip().splitlines()
@@ -111,68 +81,6 @@ def test_the_words_are_explained_before_they_are_used() -> None:
         if word not in {"Task", "Backend"}:  # plain English there
             assert not re.search(rf"\b{word.lower()}s?\b", before)
     assert "*The tutorial*" in before
-
-
-def test_the_figures_in_its_sentences_are_those_of_the_committed_records(
-    echobench: Command,
-) -> None:
-    def median(folder: str, field: str, task: str, backend: str, engine: str) -> str:
-        values = [
-            value
-            for record in Store.read(ROOT / "results" / folder)
-            if (record.task, record.backend, record.engine) == (task, backend, engine)
-            and (value := getattr(record, field)) is not None
-        ]
-        return f"{statistics.median(values) * (1e3 if field == 'seconds_per_update' else 1):.2g}"
-
-    def update(backend: str, engine: str) -> str:
-        return median("speed", "seconds_per_update", "partial", backend, engine)
-
-    def target(folder: str, task: str, backend: str = "jax", engine: str = "fused") -> str:
-        return median(folder, "time_to_target_s", task, backend, engine)
-
-    def start(backend: str, engine: str) -> str:
-        return median("open", "wall_to_target_s", "whole", backend, engine)
-
-    hits = [
-        record
-        for record in Store.read(ROOT / "results" / "closed")
-        if record.task == "partial" and record.status == "reached"
-    ]
-    lost = sum(not record.lasted for record in hits)
-    study = echobench(
-        *("study", "representation", "--table", "--format", "json"),
-        *("--results", str(ROOT / "results" / "studies" / "representation")),
-    )
-    updates = {
-        row["variant"]: int(row["updates to target"].replace(",", ""))
-        for row in json.loads(study.stdout)
-        if row["updates to target"]
-    }
-    whole, partial = (
-        round(updates[f"{task}, linear, tuned"] / updates[f"{task}, one-hot, tuned"])
-        for task in ("whole", "partial")
-    )
-    said = " ".join(README.split())
-    fused, fit = (
-        [update(backend, engine) for backend in ("jax", "tensorflow", "torch")]
-        for engine in ("fused", "fit")
-    )
-    for sentence in (
-        "takes {} ms on JAX, {} ms on TensorFlow and {} ms on torch;".format(*fused),
-        "driven by `model.fit`, {}, {} and {} ms.".format(*fit),
-        f"takes {update('flax', 'native')} ms (`flax`) and "
-        f"{update('torch-native', 'native')} ms (`torch-native`).",
-        f"takes JAX {target('closed', 'partial')} s of training with the tutorial's recipe for "
-        f"`partial`, and {target('open', 'partial')} s with the open one; "
-        f"`whole` takes {target('closed', 'whole')} and {target('open', 'whole')} s.",
-        f"loop on TensorFlow `whole` takes {target('closed', 'whole', 'tensorflow', 'fit')} s.",
-        f"`torch-native` takes {start('torch-native', 'native')} s, since it compiles nothing; "
-        f"JAX {start('jax', 'fused')} s.",
-        f"{lost} of {len(hits)} certified trials of `partial` had an error again",
-        f"take {whole} times (`whole`) and {partial} times (`partial`) as many updates",
-    ):
-        assert sentence in said
 
 
 def test_every_link_between_pages_leads_somewhere() -> None:

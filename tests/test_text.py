@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from echobench.text import file_name, markdown, percent, plain, say, spreadsheet
+from echobench.text import counted, file_name, markdown, percent, plain, say, spreadsheet
 from tests.hostile import BROKEN, KINDS, SPOKEN, STEERING
 
 ALL = [*SPOKEN, *BROKEN]
@@ -114,3 +114,10 @@ def test_the_list_has_what_it_says() -> None:
 )  # fmt: skip # each beside its text
 def test_only_what_is_all_is_100_percent(share: float, text: str) -> None:
     assert percent(share) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(0, "0 trials"), (1, "1 trial"), (2, "2 trials"), (1200, "1,200 trials")]
+)
+def test_a_number_has_its_noun(number: int, said: str) -> None:
+    assert counted(number, "trial") == said

@@ -22,6 +22,7 @@ from echobench.analysis.pairs import (
     judge,
     pair,
 )
+from echobench.analysis.places import remarks
 from echobench.analysis.sides import KEYS, OF_TRIAL, Side
 from echobench.analysis.statistics import ROUNDING, Estimate
 from echobench.errors import UnknownNameError, UsageError
@@ -35,7 +36,9 @@ PRECISION = ("matmul_precision", "tf32", "precision")
 """Facts of a backend's execution that tell its precision."""
 NAMED = ("backend", "engine", "division")
 """Of `KEYS`, those that name a cell beside its task."""
-VARIED = ("device", "threads", "smt", "devices", "bound", "environment", "machine")
+VARIED = (
+    "device", "threads", "smt", "side_by_side", "devices", "bound", "environment", "machine",
+)  # fmt: skip # one line reads better
 """The rest of what makes a cell, of `KEYS`: named where it differs within a comparison."""
 KNOWN = {
     *KEYS, "label", "parameters", "recipe", "certify", "test_set", "versions", "execution",
@@ -72,9 +75,11 @@ class Comparison:
         adverb = "fewer" if self.metric == "updates_to_target" else "faster"
         better = f"{side} {verdict.times} {adverb}"
         if verdict.decision is Decision.FEW:
-            return (
-                f"not shown, by the median {better}" if abs(value - 1) > ROUNDING else "not shown"
-            )
+            few = f"too few {verdict.lacks} to say"
+            if abs(value - 1) <= ROUNDING:
+                return few
+            ratio = "infinite" if math.isinf(verdict.advantage.value or 0.0) else verdict.times
+            return f"{few}; median ratio {ratio} ({side} {adverb})"
         return f"{better} {verdict.advantage.interval}"
 
 
@@ -89,7 +94,7 @@ class Framed:
         keys: of `KEYS`, those that neither side chooses; without `engine` where each side has
             another engine, and just one for each of its tasks.
         run: their columns, in which the two trials of a pair are equal; and `variant`, by which
-            several cells of a side that go by the same names are told apart.
+            several cells of a side that go by the same names are kept apart.
         choices: what is to be said of the cells that were chosen to be compared.
     """
 
@@ -175,7 +180,9 @@ class Framed:
         """Return what is to be said of how the sides were paired."""
         lone, count = len(self.ours) - len(self.paired), len(self.ours)
         unpaired = f"{lone} of {count} trials of A have no partner in B"
-        return [*self.choices, *([unpaired] if lone else [])]
+        apart = [f"A: {line}" for line in remarks(self.ours)]
+        apart += [f"B: {line}" for line in remarks(self.theirs)]
+        return [*self.choices, *([unpaired] if lone else []), *apart]
 
     def require_pairs(self) -> None:
         """Raise UsageError if no trial of side A has a partner."""
@@ -261,8 +268,8 @@ def compare(framed: Framed, metrics: Sequence[str] = USUAL) -> list[Comparison]:
     comparisons = []
     for metric in metrics:
         groups = []
-        for (task, name), flat in cells(framed.paired):
-            pairs = pair(flat, framed.theirs, metric, run=framed.run)
+        for (task, name), flat in cells(framed.ours):
+            pairs = pair(flat, framed.partners(flat), metric, run=framed.run)
             if len(pairs.ratios):
                 groups.append(pairs)
                 comparisons.append(Comparison(task, name, metric, judge(pairs)))
@@ -300,7 +307,7 @@ def _listed(values: Sequence[str]) -> str:
 def _frame(records: Sequence[Record]) -> pd.DataFrame:
     """Return records as a frame, with columns for those of `KEYS` that it lacks."""
     flat = frame(records)
-    missing = ("threads", "smt", "devices", "bound")
+    missing = ("threads", "smt", "side_by_side", "devices", "bound")
     columns = {key: [str(getattr(cell, key)) for cell in flat.cell] for key in missing}
     return flat.assign(
         **columns,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from echobench.analysis.pairs import hits_and_misses
+from echobench.analysis.pairs import TIME_TO_TARGET, has, hits_and_misses
 from echobench.analysis.statistics import Floats
 from echobench.trial.record import Record
 
@@ -41,8 +42,10 @@ def learning(records: Sequence[Record], axis: str) -> Learning | None:
 
     Between two evaluations a seed has the accuracy of the earlier one. A certified seed keeps
     its last accuracy. The curve begins where every seed has been evaluated, and ends where the
-    first uncertified seed does.
+    first uncertified seed does. Over seconds there are no first trials that are set apart.
     """
+    if axis == "seconds" and not all(record.is_first for record in records):
+        records = [*itertools.compress(records, has(records, TIME_TO_TARGET))]
     points = [(record.status == "reached", *_points(record, axis)) for record in records]
     seeds = [(done, at, accuracy) for done, at, accuracy in points if len(at)]
     if not seeds:
@@ -113,9 +116,10 @@ def arrival(flat: pd.DataFrame, clock: str = "train") -> Arrival:
 def phases(records: Sequence[Record]) -> dict[str, float] | None:
     """Return the mean seconds of each of `PHASES`; together they are the mean wall time.
 
-    None where no record has phases. Time that an older record does not attribute is `other`.
+    Of processes that trained several seeds in turn, the first trials count: later ones have no
+    start. None where no record has phases. Time that an older record does not attribute is `other`.
     """
-    whole = [record for record in records if record.wall_s is not None]
+    whole = [record for record in records if record.wall_s is not None and record.is_first]
     if not whole:
         return None
     sums = dict.fromkeys(PHASES, 0.0)

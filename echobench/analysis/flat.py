@@ -18,7 +18,10 @@ DIGITS = 16
 """Of the digest of a cell."""
 CELL_FIELDS = tuple(n for n in Cell.__struct_fields__ if n not in (*TABLE_FIELDS, "label"))
 """Fields of a cell that the documented ones lack."""
-FLAT_FIELDS = (*TABLE_FIELDS, *CELL_FIELDS, "cell", "machine", "disturbances", "key")
+FLAT_FIELDS = (
+    *TABLE_FIELDS, *CELL_FIELDS, "wall_to_target_s", "cell", "machine", "process",
+    "place", "disturbances", "key",
+)  # fmt: skip # it reads better
 """Fields of the flat table: the documented ones stand first."""
 
 
@@ -30,13 +33,18 @@ def flat_table(records: Records) -> pd.DataFrame:
     """
     found = frame(records)
     cells = found.cell.cat
-    told = {name: _by_category(found, cells.categories, _reader(name)) for name in CELL_FIELDS}
+    columns = {name: _by_category(found, cells.categories, _reader(name)) for name in CELL_FIELDS}
     more = {
         "cell": _by_category(found, cells.categories, digest),
-        "disturbances": disturbances(found).astype(object).replace("", None).astype("category"),
+        "process": _without_empty(found.process),
+        "disturbances": _without_empty(disturbances(found)),
     }
-    flat = found.assign(**told, **more)[list(FLAT_FIELDS)]
+    flat = found.assign(**columns, **more)[list(FLAT_FIELDS)]
     return flat.sort_values([*CELL, "seed"], kind="stable")
+
+
+def _without_empty(texts: pd.Series[Any]) -> pd.Series[Any]:
+    return texts.astype(object).replace("", None).astype("category")
 
 
 def digest(cell: Cell) -> str:

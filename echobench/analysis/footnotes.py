@@ -6,7 +6,6 @@ an update. How far it is known, a bootstrap over seeds says (`leads`).
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import combinations, pairwise
@@ -15,19 +14,39 @@ from typing import NamedTuple, cast
 import numpy as np
 import pandas as pd
 
+from echobench.analysis import places
 from echobench.analysis.frame import CELL, Records, frame
-from echobench.analysis.pairs import MARGIN, RUN, judge, pair, trained
+from echobench.analysis.pairs import (
+    MARGIN,
+    RUN,
+    SECONDS_PER_UPDATE,
+    TIME_TO_TARGET,
+    has,
+    judge,
+    measured,
+    pair,
+    trained,
+    values,
+)
+from echobench.analysis.places import shares_processes
+from echobench.analysis.resampling import linked, numbered, weights
+from echobench.analysis.resampling import medians as drawn_medians
 from echobench.analysis.statistics import (
     BOOTSTRAP_SEED,
     FEWEST_PAIRS,
+    FEWEST_PROCESSES,
     Estimate,
     Floats,
+    clustered,
+    observed,
     widened_tail,
 )
 from echobench.store.rules import OLD_RULE, unusual
 from echobench.trial.cell import Cell
 from echobench.trial.declared import Shortfall, shortfall
 
+TIMES = {TIME_TO_TARGET: " to the target", SECONDS_PER_UPDATE: " of an update"}
+"""The times of a cell that have an interval of processes, and what they are called."""
 FEW = 5
 """How many cells a note lists."""
 MOST = 3
@@ -39,10 +58,12 @@ PLAIN = {OLD_RULE: "certified by the old rule, which did not count attempts"}
 CERTIFIED = ("bound", "test_set")
 """Conditions that matter only where there is a certificate."""
 SHARED = (
-    "device", "threads", "smt", "recipe", "source", "task_source", "bound", "test_set",
-    "environment",
+    "device", "threads", "smt", "side_by_side", "recipe", "source", "task_source", "bound",
+    "test_set", "environment",
 )  # fmt: skip # one line reads better
 """Fields in which the cells of a variant are equal."""
+COURSE = ("compile_s", "seconds_per_update")
+"""Fields of the record that make a `Course`."""
 Cells = dict[str, list[pd.DataFrame]]
 """The records of cells that differ in backend and engine only, by these two."""
 
@@ -62,21 +83,65 @@ class Lead(NamedTuple):
     names: tuple[str, ...]
 
 
-def footnotes(records: Records) -> list[str]:
+def footnotes(records: Records, clock: str = "train") -> list[str]:
     """Return notes on each variant of a task that several backends or engines learnt."""
-    found = {name: _whole(cells) for name, cells in variants(frame(records)).items()}
+    flat = frame(records)
+    found = {name: _whole(cells) for name, cells in variants(flat).items()}
     firsts = {name: who_is_first(cells) for name, cells in found.items()}
-    told = [f"{name}, compiling counted: {first}" for name, first in firsts.items() if first]
+    lines = [f"{name}, compiling counted: {first}" for name, first in firsts.items() if first]
     agree = {name: agreement(cells) for name, cells in found.items()}
-    told += [f"{name}: {text}" for name, text in agree.items() if text]
+    lines += [f"{name}: {text}" for name, text in agree.items() if text]
     several = [name for name, cells in found.items() if sum(map(trained, cells.values())) > 1]
     few = [name for name in several if not firsts[name] and not agree[name]]
     if few:
-        told.append(
+        lines.append(
             f"{', '.join(few)}: too few trials to say who is first, or whether updates to target "
-            f"differ; of two cells {FEWEST_PAIRS} seeds can say it, of more a few more"
+            f"differ; {FEWEST_PAIRS} seeds can say it of two cells, a few more of several"
         )
-    return told
+    return [*lines, *of_times(flat, clock)]
+
+
+def of_times(records: Records, clock: str = "train") -> list[str]:
+    """Return notes on the times of cells: which have no interval, which leave out first trials."""
+    flat = frame(records)
+    return [*_without_interval(flat, clock), *places.remarks(flat)]
+
+
+def _without_interval(flat: pd.DataFrame, clock: str) -> list[str]:
+    """Return a note on the cells whose times have no interval, since few processes made many."""
+    found: dict[tuple[int, int, str], set[str]] = defaultdict(set)
+    for (cell, _), trials in flat[flat.counts].groupby(["cell", "machine"], observed=True):
+        there = [metric for metric in TIMES if trials[metric].notna().any()]
+        few = [too_few_processes(trials, metric, clock) for metric in there]
+        for metric, one in zip(there, few, strict=True):
+            if one is not None:
+                words = TIMES[metric] if len({*few}) > 1 else ""
+                found[(*one, words)].add(str(cell))
+    return [
+        f"{listed(sorted(names))}: times{words} of {number} process{'' if number == 1 else 'es'} "
+        f"have no interval, which takes {takes}"
+        for (number, takes, words), names in sorted(found.items())
+    ]
+
+
+def too_few_processes(
+    trials: pd.DataFrame, metric: str = TIME_TO_TARGET, clock: str = "train"
+) -> tuple[int, int] | None:
+    """Return how many processes made a cell's times, and how many an interval takes.
+
+    None where its times have one, where it has none, or where there are too few trials. Where one
+    trial of each process has the times (the first, with its start; the later of two where first
+    trials are set apart), it takes as many as of trials that stand alone. Trials count that are
+    observations of the median: no failure without a time, and no miss before it.
+    """
+    if not shares_processes(trials) or len(trials) < FEWEST_PAIRS:
+        return None
+    timed = trials[has(trials, metric, clock)]
+    taken, spent = measured(timed, metric, clock)
+    processes = numbered(timed.process.astype(str))[observed(taken, spent)]
+    number = len(np.unique(processes))
+    takes = FEWEST_PROCESSES if clustered(processes) else FEWEST_PAIRS
+    return (number, takes) if 0 < number < takes else None
 
 
 def _whole(cells: Cells) -> dict[str, pd.DataFrame]:
@@ -103,17 +168,17 @@ def agreement(cells: Mapping[str, pd.DataFrame]) -> str | None:
     if all(verdict.within_margin for verdict in each):
         widest = _widest(verdict.ratio for verdict in each)
         return f"updates to target differ by less than {MARGIN:.0%} {widest.interval}"
-    told = [(a, b, judge(pairs, contests=len(found))) for a, b, pairs in found]
+    judged = [(a, b, judge(pairs, contests=len(found))) for a, b, pairs in found]
     apart = [
         f"{a if one.advantage is one.ratio else b} takes {one.times} fewer than "
         f"{b if one.advantage is one.ratio else a} {one.advantage.interval}"
-        for a, b, one in told
+        for a, b, one in judged
         if one.has_winner
     ]
     if apart:
         more = f"; {len(apart) - MOST} more differ" if len(apart) > MOST else ""
         return f"updates to target differ: {'; '.join(apart[:MOST])}{more}"
-    known = [one.ratio for _, _, one in told if one.ratio.low is not None]
+    known = [one.ratio for _, _, one in judged if one.ratio.low is not None]
     if not known:
         return None
     few = len(found) - len(known)
@@ -160,12 +225,12 @@ def conditions(records: Records, shown: Collection[str] = ()) -> list[str]:
     certified = set(flat.cell[flat.status == "reached"])
     found: dict[str, list[str]] = defaultdict(list)
     for cell in cells:
-        for name, told in {**unusual(cell), **_test_set(cell)}.items():
+        for name, value in {**unusual(cell), **_test_set(cell)}.items():
             if name not in shown and (name not in CERTIFIED or cell in certified):
-                found[PLAIN.get(told, told)].append(str(cell))
+                found[PLAIN.get(value, value)].append(str(cell))
     return [
-        f"{'all cells' if len(names) == len(cells) else _listed(sorted(set(names)))}: {told}"
-        for told, names in sorted(found.items())
+        f"{'all cells' if len(names) == len(cells) else listed(sorted(set(names)))}: {condition}"
+        for condition, names in sorted(found.items())
     ]
 
 
@@ -176,7 +241,8 @@ def _test_set(cell: Cell) -> dict[str, str]:
     return {"test_set": f"certificates say: {cell.certificate}, and nothing of others"}
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
     more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
     return ", ".join(names[:FEW]) + more
 
@@ -210,7 +276,7 @@ def absent(records: Records) -> list[str]:
 def who_is_first(cells: Mapping[str, pd.DataFrame]) -> str:
     """Return in words who is first, and up to how many updates; empty with too few trials.
 
-    A number of updates is told as far as it is known; beyond what was run, that is said.
+    A number of updates is given as far as it is known; beyond what was run, that is said.
     """
     found = leads(cells)
     if not found:
@@ -247,21 +313,27 @@ def leads(cells: Mapping[str, pd.DataFrame]) -> list[Lead]:
 
     None with too few trials of a cell, or without two that have both times.
 
+    Where the first trials of some cell are set apart, each has the updates of later ones alone.
     Runs (seeds) are resampled, those of all cells together, and each resample has its
-    `break_even`. From `start` on the named cells are first in more resamples than an interval
-    leaves out at one end.
+    `break_even`. Where a process has made several runs, processes are resampled, then runs in them,
+    and there are `FEWEST_PROCESSES` at least. From `start` on the named cells are first in more
+    resamples than an interval leaves out at one end.
     """
-    flats = {name: there for name, flat in cells.items() if len(there := _measured(flat))}
-    fewest_trials = min(map(len, flats.values()), default=0)
+    later = any(places.set_apart(flat).any() for flat in cells.values())
+    flats = {name: there for name, flat in cells.items() if len(there := _measured(flat, later))}
+    fewest_trials = min((int(f.seconds_per_update.count()) for f in flats.values()), default=0)
     if len(flats) < 2 or fewest_trials < FEWEST_PAIRS:
         return []
     runs = sorted(set().union(*(flat.index for flat in flats.values())))
-    values = np.stack([flat.reindex(runs).to_numpy(float) for flat in flats.values()])
-    rng = np.random.default_rng(BOOTSTRAP_SEED)
-    drawn = rng.integers(len(runs), size=(DRAWS, len(runs)))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "All-NaN slice")  # a draw without a trial of a cell
-        medians = np.nanmedian(values[:, drawn], axis=2).swapaxes(0, 1)
+    whole = [flat.reindex(runs) for flat in flats.values()]
+    processes = linked(*(flat.process.fillna("").tolist() for flat in whole))
+    number = len(np.unique(processes))
+    if clustered(processes) and number < FEWEST_PROCESSES:
+        return []
+    drawn = weights(processes, DRAWS, np.random.default_rng(BOOTSTRAP_SEED))
+    medians = np.stack(
+        [[drawn_medians(flat[name], drawn) for name in COURSE] for flat in whole]
+    ).transpose(2, 0, 1)
     starts: dict[str, list[float]] = {name: [] for name in flats}
     ends: dict[str, list[float]] = {name: [] for name in flats}
     draws = [draw for draw in medians if not np.isnan(draw).any()]
@@ -272,7 +344,7 @@ def leads(cells: Mapping[str, pd.DataFrame]) -> list[Lead]:
             ends[line.name].append(end)
     at = np.unique([start for some in starts.values() for start in some])
     shares = {name: _held(at, starts[name], ends[name]) / len(draws) for name in flats}
-    tail = widened_tail(fewest_trials)
+    tail = widened_tail(min(fewest_trials, number))
     found: list[Lead] = []
     for place, start in enumerate(at):
         names = tuple(name for name in sorted(flats) if shares[name][place] > tail)
@@ -287,11 +359,17 @@ def _held(at: Floats, starts: Sequence[float], ends: Sequence[float]) -> Floats:
     return np.asarray(begun - over, float)
 
 
-def _measured(flat: pd.DataFrame) -> pd.DataFrame:
-    """Return the compile time and the time of an update of each run of a cell that has both."""
-    there = flat[[*RUN, "compile_s", "seconds_per_update"]].dropna()
-    there = there.astype({"machine": str, "again": str}).drop_duplicates([*RUN], keep="last")
-    return there.set_index([*RUN]).astype(float)
+def _measured(flat: pd.DataFrame, later: bool) -> pd.DataFrame:
+    """Return the compile time and the time of an update of each run of a cell, and its process.
+
+    Runs after the first of a process have no compile time; all others have both times, but those of
+    `later` updates alone, where the first ones of some cell are set apart.
+    """
+    timed = flat.seconds_per_update.notna() & (flat.compile_s.notna() | (flat.place > 0))
+    there = flat[[*RUN, "process"]].astype({"machine": str, "again": str, "process": str})
+    update = flat.seconds_per_update.where((flat.place > 0) | (not later))
+    there = there.assign(compile_s=values(flat, "compile_s"), seconds_per_update=update)[timed]
+    return there.drop_duplicates([*RUN], keep="last").set_index([*RUN])
 
 
 def break_even(courses: Sequence[Course]) -> list[tuple[float, Course]]:
@@ -341,7 +419,7 @@ def variants(flat: pd.DataFrame) -> dict[str, Cells]:
 def course(name: str, groups: Sequence[pd.DataFrame]) -> Course | None:
     """Return the course of a cell: medians over its trials; None where one is missing."""
     flat = pd.concat(groups)
-    compile_s, seconds_per_update = flat.compile_s.median(), flat.seconds_per_update.median()
+    compile_s, seconds_per_update = (values(flat, name).median() for name in COURSE)
     if pd.isna(compile_s) or pd.isna(seconds_per_update):
         return None
     return Course(name, compile_s, seconds_per_update)

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
+from echobench.analysis.places import set_apart
 from echobench.errors import UsageError
 from echobench.machine import parallel
 from echobench.machine.calibration import assessed
@@ -33,7 +34,10 @@ CELL = ["task", "backend", "engine", "division", "device"]
 JUDGED = ("judged_wrong", "judged_sequences")
 OWN = ("key", "epochs", "updates", "wall_to_target_s", *JUDGED)
 """Fields of the record that the frame holds beside those of the table."""
-TOLD = ("cell", "machine", "again", "attempts", "declared", "disturbances", "recompiled", "plugin")
+TOLD = (
+    "cell", "machine", "again", "attempts", "declared", "disturbances", "recompiled", "plugin",
+    "process", "place", "cache",
+)  # fmt: skip # one line would be too long
 DOUBTS = ("unchecked", "unjudged", "uncompared", "lasted", "disturbed", "counts", "never")
 """What the frame says of a record beside its fields: see `frame`."""
 OBJECTS = ("cell", "declared")
@@ -68,7 +72,12 @@ def frame(records: Records) -> pd.DataFrame:
     - `disturbances`: what disturbed the trial, as it shows by itself; empty for none. The function
       of this name adds what its cell shows;
     - `recompiled`: that it compiled again while it trained, in words; empty if it did not;
+    - `cache`: whether it had compiled programs that were kept before, in words; empty where none
+      are kept;
     - `plugin`: the options that load its plugins; empty if they are installed;
+    - `wall_s` is empty after the first trial of a process, which has no start of its own;
+    - `process`: the id of the process that trained it, empty where it had one to itself, unnamed;
+      `place`: how many trials that process had trained before;
     - `unchecked` (by the parity gate), `unjudged`, `uncompared` (by its fingerprint), `lasted`,
       `disturbed`: what the table doubts. `disturbed` is what the trial shows by itself;
     - `counts`: whether the trial is one of n: it trained, or crashed by itself;
@@ -86,7 +95,8 @@ def frame(records: Records) -> pd.DataFrame:
 def _frame(records: Iterable[Record]) -> pd.DataFrame:
     names = (*TABLE_FIELDS, *OWN, *TOLD, *DOUBTS)
     columns = list(zip(*map(_row, records), strict=True)) or [()] * len(names)
-    return pd.DataFrame({n: _column(n, c) for n, c in zip(names, columns, strict=True)})
+    flat = pd.DataFrame({n: _column(n, c) for n, c in zip(names, columns, strict=True)})
+    return flat.assign(wall_s=flat.wall_s.where(flat.place == 0))
 
 
 def _rejoined(flat: pd.DataFrame) -> pd.DataFrame:
@@ -109,9 +119,9 @@ def load(folder: Path) -> pd.DataFrame:
     files = record_files(folder)
     frames = []
     with Complaints() as complaints:
-        for part, told, left_out in parallel.map_files(_load, files, files):
+        for part, messages, left_out in parallel.map_files(_load, files, files):
             frames.append(part)
-            complaints.add(told, left_out)
+            complaints.add(messages, left_out)
     return _rejoined(_joined(frames))
 
 
@@ -134,11 +144,11 @@ def disturbances(flat: pd.DataFrame) -> pd.Series[Any]:
     Its own training shows it, or it was slower than the other trials of its cell on the same
     class of machine: one that is slowed all the time is as steady as any.
     """
-    told = [
+    messages = [
         "; ".join(filter(None, (shown, slow)))
         for shown, slow in zip(flat.disturbances, map(_slow, _slowness(flat)), strict=True)
     ]
-    return pd.Series(told, index=flat.index, dtype="category")
+    return pd.Series(messages, index=flat.index, dtype="category")
 
 
 def _slow(times: float) -> str:
@@ -147,22 +157,24 @@ def _slow(times: float) -> str:
 
 def _slowness(flat: pd.DataFrame) -> pd.Series[float]:
     """Return the time of an update over the median of the trial's cell, if enough have one."""
-    alike = flat.groupby(["cell", "machine"], sort=False, observed=True).seconds_per_update
+    # First trials that differ from the later ones are compared with other first ones.
+    kinds = [flat.cell, flat.machine, set_apart(flat)]
+    alike = flat.seconds_per_update.groupby(kinds, sort=False, observed=True)
     found = flat.seconds_per_update / alike.transform("median")
     return found.where(alike.transform("count") >= FEWEST_ALIKE)
 
 
 def _load(path: Path) -> tuple[pd.DataFrame, list[str], Complaints]:
     """Return the frame of a file, what of it to name as damaged, and what was left out."""
-    told: list[str] = []
-    complaints = Complaints(told.append)
-    return _frame(read_lines(path, decoded, complaints)), told, complaints
+    messages: list[str] = []
+    complaints = Complaints(messages.append)
+    return _frame(read_lines(path, decoded, complaints)), messages, complaints
 
 
 def _row(record: Record) -> tuple[Any, ...]:
     record = assessed(record)
     repeat, attempts = record.trial.repeat, record.provenance.attempts or ()
-    has_crashed = crashed(record)
+    has_crashed, process = crashed(record), record.provenance.process
     return (
         *(_without_figures(record) if record.contradiction else _fields(record)),
         record.cell,
@@ -173,6 +185,9 @@ def _row(record: Record) -> tuple[Any, ...]:
         "; ".join(record.disturbances),
         record.recompiled or "",
         option_of(record.trial.plugins),
+        process_of(record),
+        0 if process is None else process.place,
+        _of_cache(record),
         record.unchecked,
         record.unjudged,
         record.fingerprint is not None and record.fingerprint.passed is None,
@@ -183,6 +198,15 @@ def _row(record: Record) -> tuple[Any, ...]:
     )
 
 
+def process_of(record: Record) -> str:
+    """Return the id of the process that trained a trial; empty where it had one to itself."""
+    process = record.provenance.process
+    if process is not None:
+        return process.id
+    # Older replicates of one process began at the same time.
+    return f"replicates {record.started_at}" if record.is_replicate else ""
+
+
 def crashed(record: Record) -> bool:
     """Return whether a trial failed by itself, and not by what somebody else did to it."""
     others = (record.reason or "").startswith(NOT_ITS_OWN)
@@ -191,6 +215,15 @@ def crashed(record: Record) -> bool:
 
 def _diverged(record: Record) -> bool:
     return record.diverged_epoch is not None and record.counts and record.status != "reached"
+
+
+def _of_cache(record: Record) -> str:
+    if not record.trial.cache:
+        return ""
+    kept = record.provenance.cache or {}
+    # The folder is a backend's: another cell's programs are found there, and of no use.
+    used = kept.get("found") and not kept.get("added")
+    return "kept programs used" if used else "compiled programs kept"
 
 
 def _without_figures(record: Record) -> list[Any]:
@@ -208,6 +241,8 @@ def _column(name: str, values: Sequence[Any]) -> Any:
         return np.array(values, bool)
     if name in FLOATS:
         return np.array(values, float)
+    if name == "place":
+        return np.array(values, np.int64)
     if name in INTEGERS or name in JUDGED:
         try:
             return pd.array(values, dtype="Int64")

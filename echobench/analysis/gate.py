@@ -16,8 +16,19 @@ import numpy as np
 import pandas as pd
 
 from echobench.analysis.comparison import Comparison, Framed, cells
-from echobench.analysis.pairs import METRICS, measured, pair
-from echobench.analysis.statistics import fewest, ratio
+from echobench.analysis.pairs import (
+    METRICS,
+    Outcome,
+    Outcomes,
+    Pairs,
+    has,
+    judge,
+    measured,
+    outcomes,
+    paired,
+)
+from echobench.analysis.resampling import numbered
+from echobench.analysis.statistics import clustered
 from echobench.errors import UsageError
 
 NEVER_RAN = ("unsupported",)
@@ -77,39 +88,46 @@ class _CellPairs:
     Attributes:
         without: the cell's trials of side A that lack the metric.
         theirs: the cell's trials of side B.
-        lost: trials of side B without the metric, where the partner in A has it; a row of a trial
-            that has no record has the status `no record`.
-        ratios: of all other pairs.
+        lost: the status and the reason of trials of side B without the metric, where the partner in
+            A has it; of a trial that has no record the status is `no record`.
+        pairs: all others.
+        worst: all pairs, if the lost trials were infinitely slow.
         elsewhere: machines on which B ran the cell.
     """
 
     without: pd.DataFrame
     theirs: pd.DataFrame
     lost: list[tuple[str, str]]
-    ratios: Any
+    pairs: Pairs
+    worst: Pairs
     elsewhere: list[str]
 
     @classmethod
     def of(cls, framed: Framed, ours: pd.DataFrame, metric: str) -> _CellPairs:
         theirs = framed.partners(ours)
         keys, their_keys = framed.runs(ours), framed.runs(theirs)
-        has = ~np.isnan(measured(ours, metric)[0])
-        valued = dict(zip(their_keys, ~np.isnan(measured(theirs, metric)[0]), strict=True))
         rows = dict(zip(their_keys, theirs.itertuples(), strict=True))
         declared = [*theirs.declared.unique()] if {"seed", "again"} <= {*framed.run} else []
-        lost, kept = [], []
-        for key, trial, is_measured in zip(keys, ours.itertuples(), has, strict=True):
-            if not is_measured or valued.get(key):
-                kept.append(trial.Index)
-            elif key in rows:
-                lost.append((str(rows[key].status), _text(rows[key].reason)))
+        sides = [outcomes(flat, metric, run=framed.run) for flat in (ours, theirs)]
+        lost: dict[tuple[Any, ...], tuple[str, str]] = {}
+        for key, trial in zip(keys, ours.itertuples(), strict=True):
+            outcome, other = (side.get(key) for side in sides)
+            if outcome is None or np.isnan(outcome.taken):
+                continue
+            if other is not None:
+                if np.isnan(other.taken) and outcome.turn.compares(other.turn):
+                    lost[key] = (str(rows[key].status), _text(rows[key].reason))
+            elif key in rows:  # another trial of its process has the metric
+                continue
             elif any(one.includes(trial.seed, trial.repeat) for one in declared):
-                lost.append(("no record", ""))
+                lost[key] = ("no record", "")
+        kept = {key: outcome for key, outcome in sides[0].items() if key not in lost}
         return cls(
-            without=ours[~has],
+            without=ours[np.isnan(measured(ours, metric)[0]) & has(ours, metric)],
             theirs=theirs,
-            lost=lost,
-            ratios=pair(ours.loc[kept], theirs, metric, run=framed.run).ratios,
+            lost=[*lost.values()],
+            pairs=paired(kept, sides[1]),
+            worst=paired(sides[0], {**sides[1], **_infinite(lost, *sides)}),
             elsewhere=sorted({*map(str, framed.partners(ours, anywhere=True).machine)}),
         )
 
@@ -118,11 +136,13 @@ class _CellPairs:
         if self.theirs.empty:
             on = f"; B ran it on {' and '.join(self.elsewhere)}" if self.elsewhere else ""
             return f"B has no trial of it{on}"
-        told = [f"{len(self.ratios)} pairs, too few for an interval, which takes {fewest()}"]
+        missing = [judge(self.pairs).too_few]
+        if self.pairs.apart:
+            missing.append(f"{self.pairs.apart} more have the first trial of a process")
         without = [(str(row.status), _text(row.reason)) for row in self.without.itertuples()]
-        told += [f"A: {_counted(without)}"] if without else []
-        told += [f"B: {_counted(self.lost)}"] if self.lost else []
-        return "; ".join(told)
+        missing += [f"A: {_counted(without)}"] if without else []
+        missing += [f"B: {_counted(self.lost)}"] if self.lost else []
+        return "; ".join(missing)
 
     def why_open(self) -> str | None:
         """Return why the upper end of the interval is unknown; None where it is known.
@@ -132,11 +152,26 @@ class _CellPairs:
         """
         if not self.lost:
             return None
-        worst = ratio([*self.ratios, *([np.inf] * len(self.lost))])
-        if worst.high != np.inf:
+        high = judge(self.worst).ratio.high
+        if high is not None and np.isfinite(high):
             return None
-        whole = len(self.ratios) + len(self.lost)
-        return f"B has no figure in {len(self.lost)} of {whole} pairs: {_counted(self.lost)}"
+        lost, whole = len(self.lost), len(self.worst.ratios)
+        return f"B has no figure in {lost} of {whole} pairs: {_counted(self.lost)}"
+
+
+def _infinite(lost: Iterable[tuple[Any, ...]], ours: Outcomes, theirs: Outcomes) -> Outcomes:
+    """Return the outcomes of side B's lost trials, if they were infinitely slow.
+
+    A process that is lost loses all its trials at once. One without a record names no process: its
+    partner's says which belong together; where A has a process for each, all may be of one.
+    """
+    alone = not _shares(ours) and _shares(theirs)
+    unknown = Outcome(np.nan, np.nan, "without a record" if alone else "")
+    return {key: theirs.get(key, unknown)._replace(taken=np.nan, spent=np.inf) for key in lost}
+
+
+def _shares(side: Outcomes) -> bool:
+    return clustered(numbered(outcome.process for outcome in side.values()))
 
 
 def _text(reason: Any) -> str:

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from echobench.analysis.frame import crashed, frame
-from echobench.analysis.pairs import Decision, Verdict, hits_and_misses, judge, pair
-from echobench.analysis.statistics import FEWEST_PAIRS, Estimate, censored_median, times
+from echobench.analysis.pairs import SECONDS_PER_UPDATE, Decision, Verdict, judge, median, pair
+from echobench.analysis.statistics import Estimate, times
 from echobench.plugin.manager import Plugins
 from echobench.store import referee
 from echobench.store.reading import decoded, read_numbered
@@ -40,6 +40,7 @@ class Field(NamedTuple):
     device: str
     threads: int
     smt: bool
+    side_by_side: int
     source: str
     certificate: str
     environment: str = ""
@@ -97,11 +98,11 @@ class Standing:
         if ratio.value is None:
             return "no pair says which is faster"
         if self.against.decision is Decision.FEW:
-            return f"tied: {ratio.n} of {FEWEST_PAIRS} pairs that an interval needs"
+            return f"tied: {self.against.too_few}"
         if ratio.value == np.inf:
             return "never arrives"
-        told = f"{times(ratio.value)}x the time {ratio.interval}"
-        return told if self.against.has_winner else f"tied: {told}"
+        text = f"{times(ratio.value)}x the time {ratio.interval}"
+        return text if self.against.has_winner else f"tied: {text}"
 
 
 @dataclass
@@ -174,8 +175,8 @@ def _fields(records: Sequence[Record]) -> dict[Field, list[Standing]]:
     for record, cell in zip(records, cells_of(records), strict=True):
         source = f"{cell.source} {cell.task_source}".strip()
         conditions = (
-            cell.label, cell.device, cell.threads, cell.smt, source, cell.certificate,
-            cell.variables,
+            cell.label, cell.device, cell.threads, cell.smt, cell.side_by_side, source,
+            cell.certificate, cell.variables,
         )  # fmt: skip # it reads better
         shared = Field(cell.division, record.machine_class, *conditions)
         cells[shared][cell].append(record)
@@ -189,8 +190,6 @@ def row_of(records: Sequence[Record], cell: Cell, machine: str = "") -> Leaderbo
     """Return the row of a cell's records, of each trial the latest."""
     records = sorted(records, key=lambda record: record.seed)
     trials = frame(records)
-    seconds = trials.seconds_per_update.dropna()
-    hits, misses = hits_and_misses(trials)
     versions = records[0].trial.versions  # the framework first; a cell has them sorted
     return LeaderboardRow(
         backend=cell.backend,
@@ -199,8 +198,8 @@ def row_of(records: Sequence[Record], cell: Cell, machine: str = "") -> Leaderbo
         records=records,
         trials=trials,
         reached=int((trials.status == "reached").sum()),
-        target=censored_median(hits, misses),
-        update_s=float(seconds.median()) if len(seconds) else None,
+        target=median(trials),
+        update_s=median(trials, SECONDS_PER_UPDATE).value,
         digest=hashlib.sha256(f"{cell.text}\n{machine}".encode()).hexdigest()[:16],
         missing=shortfall((declaration(r), r.seed, r.trial.repeat) for r in records),
         notes=_notes(records),
@@ -209,10 +208,10 @@ def row_of(records: Sequence[Record], cell: Cell, machine: str = "") -> Leaderbo
 
 def _notes(records: Sequence[Record]) -> list[str]:
     """Return what the referee doubts, each with the number of records."""
-    counts = Counter(told for record in records for _, told in doubts(record))
+    counts = Counter(doubt for record in records for _, doubt in doubts(record))
     return [
-        told if count == len(records) else f"{told} ({count} of {len(records)})"
-        for told, count in counts.most_common()
+        doubt if count == len(records) else f"{doubt} ({count} of {len(records)})"
+        for doubt, count in counts.most_common()
     ]
 
 

@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from echobench.analysis.pairs import MARGIN, Decision, Pairs, judge
+from echobench.analysis.frame import frame
+from echobench.analysis.pairs import MARGIN, SECONDS_PER_UPDATE, Decision, Pairs, judge, values
+from echobench.analysis.resampling import linked
 from echobench.analysis.statistics import FEWEST_PAIRS
 from echobench.trial.record import Record
 
@@ -20,8 +22,17 @@ STEEP = 0.5
 1 is as fast as the size."""
 Curve = Mapping[int, float]
 """Median seconds of an update, by size."""
-Runs = Mapping[tuple[int, int], float]
-"""Seconds of an update, by seed and repeat."""
+
+
+class Run(NamedTuple):
+    """A trial's seconds of an update, and the process that trained it: empty for one of its own."""
+
+    seconds: float
+    process: str = ""
+
+
+Runs = Mapping[tuple[int, int], Run]
+"""The runs of a size, by seed and repeat."""
 Line = Mapping[int, Runs]
 """The runs of a line, by size."""
 Axes = Mapping[str, Mapping[str, Line]]
@@ -41,18 +52,21 @@ def measured(measurements: Iterable[tuple[Mapping[str, int], Record]]) -> Axes:
     """Return the seconds of an update by axis, line (`line_names`), size and run.
 
     Each record comes with its sizes by axis. Those without a time of an update, or that failed
-    the parity gate, are left out.
+    the parity gate, are left out, and so are first trials that are set apart.
     """
     measurements = list(measurements)
-    names = line_names([record for _, record in measurements])
-    found: dict[str, dict[str, dict[int, dict[tuple[int, int], float]]]] = {}
-    for (sizes, record), name in zip(measurements, names, strict=True):
-        seconds = record.seconds_per_update
-        if seconds is None or record.contradiction:
+    records = [record for _, record in measurements]
+    flat = frame(records)
+    runs_of = zip(values(flat, SECONDS_PER_UPDATE), flat.process, strict=True)
+    found: dict[str, dict[str, dict[int, dict[tuple[int, int], Run]]]] = {}
+    for (sizes, record), name, run in zip(
+        measurements, line_names(records), map(Run._make, runs_of), strict=True
+    ):
+        if math.isnan(run.seconds):
             continue
         for axis, size in sizes.items():
             runs = found.setdefault(axis, {}).setdefault(name, {}).setdefault(size, {})
-            runs[record.seed, record.trial.repeat] = seconds
+            runs[record.seed, record.trial.repeat] = run
     return {
         axis: {name: dict(sorted(by_size.items())) for name, by_size in sorted(lines.items())}
         for axis, lines in found.items()
@@ -61,7 +75,7 @@ def measured(measurements: Iterable[tuple[Mapping[str, int], Record]]) -> Axes:
 
 def curve(line: Line) -> dict[int, float]:
     """Return the median seconds of an update of a line, by size."""
-    return {size: median(line[size].values()) for size in line}
+    return {size: _middle(line[size]) for size in line}
 
 
 def curves(axes: Axes) -> dict[str, dict[str, dict[int, float]]]:
@@ -74,18 +88,21 @@ def curves(axes: Axes) -> dict[str, dict[str, dict[int, float]]]:
 def line_names(records: list[Record]) -> list[str]:
     """Return the name of each record's line: its backend, and in what else the lines differ."""
     parts = [
-        (record.engine, f"{record.trial.threads} threads", record.machine_class)
+        (
+            record.engine,
+            f"{record.trial.threads} threads",
+            f"{record.trial.side_by_side} side by side",
+            record.machine_class,
+        )
         for record in records
     ]
-    seen: dict[str, list[set[str]]] = defaultdict(lambda: [set(), set(), set()])
-    for record, told in zip(records, parts, strict=True):
-        for kinds, part in zip(seen[record.backend], told, strict=True):
+    seen: dict[str, list[set[str]]] = defaultdict(lambda: [set() for _ in parts[0]])
+    for record, own in zip(records, parts, strict=True):
+        for kinds, part in zip(seen[record.backend], own, strict=True):
             kinds.add(part)
     return [
-        " ".join(
-            [r.backend, *(p for p, k in zip(told, seen[r.backend], strict=True) if len(k) > 1)]
-        )
-        for r, told in zip(records, parts, strict=True)
+        " ".join([r.backend, *(p for p, k in zip(own, seen[r.backend], strict=True) if len(k) > 1)])
+        for r, own in zip(records, parts, strict=True)
     ]
 
 
@@ -112,14 +129,20 @@ def crossings(lines: Mapping[str, Line]) -> list[Crossing]:
 
 def _faster(a: str, b: str, ours: Runs, theirs: Runs) -> str | None:
     """Return which of two lines is faster at a size; by its medians where there are few pairs."""
-    first, second = median(ours.values()), median(theirs.values())
+    first, second = _middle(ours), _middle(theirs)
     if min(first, second) >= (1 - MARGIN) * max(first, second):
         return None
     both = sorted(ours.keys() & theirs.keys())
     if len(both) >= FEWEST_PAIRS:
-        verdict = judge(Pairs(np.array([theirs[run] / ours[run] for run in both])))
+        ratios = np.array([theirs[run].seconds / ours[run].seconds for run in both])
+        processes = linked(*([side[run].process for run in both] for side in (ours, theirs)))
+        verdict = judge(Pairs(ratios, processes=processes))
         return {Decision.FIRST: a, Decision.SECOND: b}.get(verdict.decision)
     return a if first < second else b
+
+
+def _middle(runs: Runs) -> float:
+    return median(run.seconds for run in runs.values())
 
 
 def bend(line: Curve) -> int | None:

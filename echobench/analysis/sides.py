@@ -11,11 +11,11 @@ from typing import Any
 
 from echobench.errors import UsageError
 from echobench.plugin.manager import Plugins
-from echobench.store.folder import Store
+from echobench.store.folder import Store, smoke_runs_only
 from echobench.store.referee import sorted_out
 from echobench.trial.record import Record, latest
 
-OF_TRIAL = ("threads", "smt", "devices", "bound", "repeat", "environment")
+OF_TRIAL = ("threads", "smt", "side_by_side", "devices", "bound", "repeat", "environment")
 """Of `KEYS`, fields of the trial."""
 KEYS = ("task", "backend", "engine", "division", "device", *OF_TRIAL, "seed", "machine")
 """What a side can choose; the two trials of a pair are equal in all that neither side chooses."""
@@ -46,6 +46,11 @@ class Side:
                 f"of {', '.join(KEYS)}; received {text!r}"
             )
         folder = Path(path) if path else default
+        if not folder.exists() and not path:
+            raise UsageError(
+                f"--results: expected a folder of records; received {str(folder)!r}, which is not "
+                "there"
+            )
         if not folder.exists():
             raise UsageError(
                 f"compare: expected a folder or file of records, or a side such as backend=jax; "
@@ -69,7 +74,10 @@ class Side:
         Raises:
             UsageError: there are none, or they are of several machines that the side names as one.
         """
-        everything, _ = sorted_out(latest(Store.read(self.path)), plugins)
+        recorded = latest(Store.read(self.path))
+        if not recorded and (smoke := smoke_runs_only(self.path)):
+            raise UsageError(f"compare: {smoke}, and they measure nothing to compare")
+        everything, _ = sorted_out(recorded, plugins)
         records = [
             record
             for record in everything

@@ -15,18 +15,20 @@ from typing import NamedTuple, cast
 import pandas as pd
 
 from echobench.analysis.frame import CELL, Records, disturbances, frame
-from echobench.analysis.pairs import TIME_TO_TARGET, hits_and_misses, trained
-from echobench.analysis.statistics import Estimate, Floats, censored_median
+from echobench.analysis.pairs import TIME_TO_TARGET, hits_and_misses, median, trained
+from echobench.analysis.statistics import Estimate, Floats
 from echobench.analysis.twins import labels
 from echobench.core.target import exact_interval
 from echobench.errors import UnknownNameError
-from echobench.text import percent
+from echobench.text import counted, percent
 from echobench.trial.cell import Cell
 
 GROUP_BY = ("task", "division")
-GROUPS = (*CELL, "devices", "threads", "smt", "units", "bound", "environment", "machine")
+GROUPS = (
+    *CELL, "devices", "threads", "smt", "side_by_side", "units", "bound", "environment", "machine",
+)  # fmt: skip # one line reads better
 """Columns that rows can be grouped by."""
-APART = ("division", "bound", "environment", "machine")
+APART = ("division", "side_by_side", "bound", "environment", "machine")
 """Columns that every grouping keeps apart."""
 TIME, UPDATE = "time to target", "ms/update"
 """Columns that decide which row is best: the second if no row of the group has the first."""
@@ -119,13 +121,13 @@ def _row(cell: Cell, machine: str, flat: pd.DataFrame, clock: str) -> Row:
     counted = flat[flat.counts]
     reached = int((flat.status == "reached").sum())
     known = {n: hits_and_misses(counted, column.field, clock) for n, column in COLUMNS.items()}
-    medians = {name: censored_median(*values) for name, values in known.items()}
+    medians = {n: median(counted, column.field, clock) for n, column in COLUMNS.items()}
     units = str(cell.recipe.units)
     return Row(
         line={
             **{name: str(first[name]) for name in CELL[:4]},
             "units": units,
-            "success": f"{reached}/{len(counted)}",
+            "success": "" if cell.quick else f"{reached}/{len(counted)}",
             **{name: _text(medians[name], known[name][0], COLUMNS[name]) for name in COLUMNS},
             **({"error bound": f"exact, of {cell.screen:,}"} if cell.test_set and reached else {}),
             JUDGED: _judged(flat, cell),
@@ -145,6 +147,7 @@ def _row(cell: Cell, machine: str, flat: pd.DataFrame, clock: str) -> Row:
             "devices": str(cell.devices),
             "threads": str(cell.threads),
             "smt": str(cell.smt),
+            "side_by_side": str(cell.side_by_side),
             "units": units,
             "bound": _bound(cell),
             "environment": cell.variables,
@@ -203,38 +206,45 @@ def _text(found: Estimate, known: Floats, column: Column) -> str:
 
 
 def _note(flat: pd.DataFrame, cell: Cell) -> str:
-    """Return the reasons, each with the number of trials, most frequent first, then doubts."""
-    missed = flat[flat.status != "reached"]
+    """Return the reasons, each with the number of trials, most frequent first, then doubts.
+
+    A smoke run is to end, not to reach the target, and nothing else is checked of it.
+    """
+    missed = flat[~flat.status.isin(["reached", "missed"] if cell.quick else ["reached"])]
     reasons = Counter(
         # How far a miss or a timeout got differs by seed, and is in the record.
         status if status in {"missed", "timeout"} or pd.isna(reason) else reason or status
         for status, reason in zip(missed.status, missed.reason, strict=True)
     )
-    doubts = {
-        **{str(again): n for again, n in flat.attempts.value_counts().items() if again},
-        "parity unchecked": flat.unchecked.sum(),
-        "not judged": flat.unjudged.sum(),
-        "smoke run: not checked" if cell.quick else "fingerprint not compared": (
-            flat.uncompared.sum()
-        ),
-        "100% did not last": ((flat.status == "reached") & ~flat.lasted).sum(),
-        "compiled programs kept": len(flat) if cell.cache else 0,
-        "above the measured matrix rate": flat.limit_reason.notna().sum(),
-    }
-    noted = [*reasons.most_common(), *((doubt, n) for doubt, n in doubts.items() if n)]
-    notes = [f"{note} ({count}x)" if count > 1 else note for note, count in noted]
+    attempts, caches = (Counter(filter(None, texts)) for texts in (flat.attempts, flat.cache))
+    doubts = [*attempts.most_common(), ("parity unchecked", flat.unchecked.sum())]
+    if not cell.quick:
+        doubts += [
+            ("not judged", flat.unjudged.sum()),
+            ("fingerprint not compared", flat.uncompared.sum()),
+            ("100% did not last", ((flat.status == "reached") & ~flat.lasted).sum()),
+            *((text, n if len(caches) > 1 else 1) for text, n in sorted(caches.items())),
+            ("above the measured matrix rate", flat.limit_reason.notna().sum()),
+        ]
+    notes = [_repeated(text, int(n)) for text, n in (*reasons.most_common(), *doubts) if n]
+    if cell.quick:
+        return "; ".join([*notes, "smoke run"])
     again = [text for text in flat.recompiled if text]
-    notes += [f"{again[0]} ({len(again)}x)" if len(again) > 1 else again[0]] if again else []
+    notes += [_repeated(again[0], len(again))] if again else []
     return "; ".join([*notes, *_disturbance(flat)])
+
+
+def _repeated(text: str, trials: int) -> str:
+    return f"{text} ({counted(trials, 'trial')})" if trials > 1 else text
 
 
 def _disturbance(flat: pd.DataFrame) -> list[str]:
     """Return how many trials were disturbed, and what the first one was disturbed by first."""
-    told = [text for text in disturbances(flat) if text]
-    if not told:
+    noted = [text for text in disturbances(flat) if text]
+    if not noted:
         return []
-    many = f" ({len(told)}x)" if len(told) > 1 else ""
-    return [f"disturbed{many}: {textwrap.shorten(told[0].partition('; ')[0], LONGEST)}"]
+    shown = textwrap.shorten(noted[0].partition("; ")[0], LONGEST)
+    return [f"{_repeated('disturbed', len(noted))}: {shown}"]
 
 
 class Group(NamedTuple):
@@ -259,8 +269,9 @@ def grouped(
 ) -> list[Group]:
     """Return the summary's rows in groups that share the columns of `group_by`.
 
-    Divisions, bounds of the certificate, variables handed to workers and classes of machines are
-    always apart, and so are seeds that were trained together (replicates), which share a clock.
+    Divisions, numbers of jobs side by side, bounds of the certificate, variables handed to workers
+    and classes of machines are always apart, and so are seeds that were trained together
+    (replicates), which share a clock.
     Each group is sorted by the column `sort`, with `-` before it the largest first, missing values
     last; by names by default.
 
@@ -307,13 +318,13 @@ def _group(rows: list[Row]) -> Group:
 def _rank(row: Row, by: str) -> tuple[float, ...] | None:
     """Return the key that rows are ranked by, smallest first; None for rows without a rank.
 
-    A cell with a trial that was not compared with a reference has none.
+    A cell with a trial that was not compared with a reference has none, nor has a smoke run.
 
     By `TIME`, cells with a median come first, then those that reached the target more rarely,
     the more often the better, then the others by the time of their updates.
     """
     value, update = row.values[by], row.values[UPDATE]
-    if row.trials.unchecked.any():
+    if row.cell.quick or row.trials.unchecked.any():
         return None
     if by == UPDATE:
         return None if update is None else (update,)

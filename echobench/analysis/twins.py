@@ -93,15 +93,17 @@ def alike(records: Records) -> list[str]:
     """Return in what rows differ that have the same names."""
     flat = frame(records)
     several = flat.machine.nunique() > 1
-    told = []
+    lines = []
     for rows in twins(flat):
         where = f" on {rows[0].machine}" if several else ""
-        told.append(f"{rows[0].cell}{where}: {len(rows)} rows, {_differing(rows)}")
-    return sorted(told)
+        lines.append(f"{rows[0].cell}{where}: {len(rows)} rows, {_differing(rows)}")
+    return sorted(lines)
 
 
 def _looks(cell: Cell) -> tuple[Any, ...]:
-    columns = (cell.device, cell.devices, cell.threads, cell.smt, cell.bound)
+    columns = (
+        cell.device, cell.devices, cell.threads, cell.smt, cell.side_by_side, cell.bound,
+    )  # fmt: skip # it reads better
     return (str(cell), *columns, short_text(dict(cell.environment)))
 
 
@@ -112,8 +114,8 @@ def _order(row: Twin) -> tuple[bool, Any, str]:
 
 def _labelled(rows: Sequence[Twin]) -> list[Twin]:
     numbers = [f"{number} of {len(rows)}" for number in range(1, len(rows) + 1)]
-    told = _times([row.first for row in rows]) or numbers
-    return [row._replace(label=label) for row, label in zip(rows, told, strict=True)]
+    texts = _times([row.first for row in rows]) or numbers
+    return [row._replace(label=label) for row, label in zip(rows, texts, strict=True)]
 
 
 def _times(times: Sequence[pd.Timestamp]) -> list[str] | None:
@@ -122,9 +124,9 @@ def _times(times: Sequence[pd.Timestamp]) -> list[str] | None:
         return None
     forms = FORMS if len({time.year for time in times}) == 1 else FORMS[1:]
     for form in forms:
-        told = [time.strftime(form) for time in times]
-        if len({*told}) == len(told):
-            return told
+        texts = [time.strftime(form) for time in times]
+        if len({*texts}) == len(texts):
+            return texts
     return None
 
 
@@ -134,13 +136,13 @@ def _differing(rows: Sequence[Twin]) -> str:
     in_turn = _times([row.first for row in rows]) is not None and all(
         before.last < after.first for before, after in pairwise(rows)
     )
-    told = []
+    changes = []
     for name in names[:MOST]:
         values = shown(name, [one[name] for one in leaves])
         course = _course(rows, values) if in_turn else ", ".join(dict.fromkeys(values))
-        told.append(f"{'the ' * in_turn}{words(name)}{' changed' * in_turn} ({course})")
+        changes.append(f"{'the ' * in_turn}{words(name)}{' changed' * in_turn} ({course})")
     more = [f"{len(names) - MOST} more"] if len(names) > MOST else []
-    listed = [*told, *more]
+    listed = [*changes, *more]
     text = " and ".join([", ".join(listed[:-1]), listed[-1]]) if len(listed) > 1 else listed[0]
     return f"since {text}" if in_turn else f"of different {text}"
 

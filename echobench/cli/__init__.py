@@ -1,9 +1,9 @@
 """The command line: one file a verb; options in, exit code out, no logic.
 
-Exit codes: 0 success (a missed target is a result), 1 a trial failed or could not be recorded, or
-output could not be written, 2 wrong usage, 3 a regression found by `compare --fail-if`, 4 one that
-it cannot decide, 130 interrupted. A reader that stops reading (`| head`) and a closed stream
-(`>&-`) change none.
+Exit codes: 0 success (a missed target is a result), 1 a trial failed or could not be recorded, a
+check found a fault, or output could not be written, 2 wrong usage, 3 a regression found by `compare
+--fail-if`, 4 one that it cannot decide, 130 interrupted. A reader that stops reading (`| head`) and
+a closed stream (`>&-`) change none.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from echobench.cli.options import PluginFiles, RecordPaths, files_of, needs, option
-from echobench.text import say
+from echobench.text import counted, say
 
 
 def leaderboard(
@@ -28,7 +28,8 @@ def leaderboard(
     site.write(ranked, output)
     rows = sum(map(len, ranked.fields.values()))
     refused = len({finding.where for finding in ranked.refused})
-    say(f"{output / 'index.html'}: {rows} rows of {ranked.records} records, {refused} refused")
+    rows_of = f"{counted(rows, 'row')} of {counted(ranked.records, 'record')}"
+    say(f"{output / 'index.html'}: {rows_of}, {refused} refused")
     if not rows:
         say("no record can be shown: the site says why, and has no table")
         raise typer.Exit(1)

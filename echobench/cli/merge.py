@@ -9,7 +9,7 @@ import typer
 
 from echobench.cli.options import PluginFiles, RecordPaths, option
 from echobench.errors import UsageError
-from echobench.text import say
+from echobench.text import counted, say
 
 
 def merge(
@@ -37,7 +37,7 @@ def merge(
     known = merged.read - merged.new
     say(
         f"{into}: {merged.new:,} new records; {known:,} were there already, or twice; "
-        f"{len(merged.written):,} files written, {merged.removed:,} replaced"
+        f"{counted(len(merged.written), 'file')} written, {merged.removed:,} replaced"
     )
     if merged.left_out.counts or merged.conflicts:
         raise typer.Exit(1)

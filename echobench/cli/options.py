@@ -101,9 +101,18 @@ Threads = Annotated[
     int | None,
     option(
         "N",
-        "Threads of each worker, each on a core of its own (default: one for each core; of a "
-        "quota of the processor's time as many as its whole cores)",
+        "Threads of each worker, each on a core of its own (default: one for each core, shared "
+        "out among jobs at once; of a quota of the processor's time as many as its whole cores)",
         "--threads",
+    ),
+]
+Jobs = Annotated[
+    int | None,
+    option(
+        "N",
+        "Jobs to have under way at once, on this machine each on cores of its own; recorded, and "
+        "apart in every table (default: 1; with --executor the executor's)",
+        "--jobs",
     ),
 ]
 Smt = Annotated[
@@ -111,7 +120,7 @@ Smt = Annotated[
     flag("--smt", "Let each hyperthread of a core take a thread, instead of one thread a core"),
 ]
 Timeout = Annotated[
-    str, option("TIME", "Stop a worker after this long, e.g. 90s, 10m or 2h", "--timeout")
+    str, option("TIME", "Stop a trial after this long, e.g. 90s, 10m or 2h", "--timeout")
 ]
 MemoryLimit = Annotated[
     str | None,
@@ -167,6 +176,20 @@ def seconds_of(name: str, text: str) -> float:
     if not value:
         raise UsageError(f"{name}: expected a time such as 90s, 10m or 2h; received {text!r}")
     return value
+
+
+def threads_of(threads: int | None, smt: bool, executor: str, jobs: int | None) -> int:
+    """Return `--threads`: by default this machine's cores, shared out among its jobs at once."""
+    from echobench.machine.cores import most_threads
+    from echobench.plugin.interfaces import LOCAL
+    from echobench.trial.selectors import parsed
+
+    if threads is not None:
+        return threads
+    name, values = parsed("--executor", executor)
+    given = values.get("jobs", "1") if jobs is None else str(jobs)
+    at_once = int(given) if name == LOCAL and given.isdecimal() else 1
+    return max(1, most_threads(smt) // max(1, at_once))
 
 
 def memory_limit_of(text: str | None) -> int | None:

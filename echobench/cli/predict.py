@@ -44,7 +44,7 @@ def predict(
 ) -> None:
     """Time saved networks on each backend, and check that all predict the same."""
     from echobench.harness import predicting
-    from echobench.harness.asking import left_out
+    from echobench.harness.asking import check_backends, left_out
     from echobench.harness.saved_networks import networks_at, read_network
     from echobench.machine.cores import most_threads
     from echobench.plugin.manager import Plugins
@@ -63,6 +63,7 @@ def predict(
         with left_out():
             if provided.ask("uses_keras", bool):
                 able.append(name)
+    check_backends(backend or [], plugins, "why_no_prediction", "why_unavailable")
     names = list(dict.fromkeys(backend or able))
     backends = [plugins.backends[name] for name in names]
     paths = dict.fromkeys(path for named in model for path in networks_at(named))

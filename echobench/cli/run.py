@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
+import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from echobench.cli import options
 from echobench.cli.options import flag, option
 from echobench.errors import UsageError
+from echobench.output import make_console
+from echobench.text import say
+
+if TYPE_CHECKING:
+    from echobench.harness.outlook import Outlook
+
+LONG_S = 3600.0
+"""A run that takes longer is begun on a terminal only once the user agrees."""
 
 
 def run(
@@ -45,6 +58,14 @@ def run(
     repeats: Annotated[
         int, option("N", "How often to run each cell and seed, to compare a cell with itself")
     ] = 1,
+    forks: Annotated[
+        int | None,
+        option(
+            "F",
+            "Deal the seeds of each cell over F processes, each of which trains its seeds in turn "
+            "(default: 5, or one a seed if there are fewer)",
+        ),
+    ] = None,
     replicates: Annotated[
         int,
         option(
@@ -59,6 +80,7 @@ def run(
     ] = 1,
     threads: options.Threads = None,
     smt: options.Smt = False,
+    jobs: options.Jobs = None,
     executor: options.ExecutorName = "local",
     address: options.Address = None,
     max_epochs: Annotated[
@@ -112,19 +134,39 @@ def run(
     tell_host: Annotated[bool, flag("--tell-host", "Record the names of host and user")] = False,
     quick: Annotated[bool, flag("--quick", "Smoke run of a few epochs, recorded apart")] = False,
     dry_run: Annotated[
-        bool, flag("--dry-run", "Print the trials that would run, and run none")
+        bool,
+        flag("--dry-run", "Print what would run and how long it would take, and run nothing"),
+    ] = False,
+    listed: Annotated[
+        bool,
+        flag(
+            "--list",
+            "Print each trial, those that are done and then those that would run, in the order in "
+            "which they start, and run nothing",
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool, flag("--json", "With --dry-run or --list: print JSON, for scripts")
+    ] = False,
+    yes: Annotated[
+        bool,
+        flag("--yes", "Do not ask, on a terminal, before a run of more than an hour"),
     ] = False,
     force: Annotated[bool, flag("--force", "Run recorded trials again")] = False,
 ) -> None:
     """Train, certify and record trials; the same command again resumes."""
     from echobench import flow
-    from echobench.machine.cores import most_threads
+    from echobench.harness.request import Request
 
+    if as_json and not (dry_run or listed):
+        raise UsageError(
+            "--json: expected --dry-run or --list beside it; for records see: echobench table"
+        )
     auto = seeds == "auto"
     if not auto and not re.fullmatch(r"-?\d+", seeds):
         raise UsageError(f"--seeds: expected a number or auto; received {seeds!r}")
     count = 1 if auto else int(seeds)
-    request = flow.Request(
+    request = Request(
         tasks=task or [],
         backends=backend or [],
         engines=engine or [],
@@ -132,10 +174,11 @@ def run(
         seeds=max(count, replicates) if count > 0 else count,  # what is refused stays as it was
         auto=auto,
         repeats=repeats,
+        forks=forks,
         replicates=replicates,
         device=device,
         devices=devices,
-        threads=most_threads(smt) if threads is None else threads,
+        threads=options.threads_of(threads, smt, executor, jobs),
         smt=smt,
         max_epochs=max_epochs,
         bound=bound,
@@ -147,6 +190,7 @@ def run(
         results=results,
         plugin_files=plugin or [],
         executor=executor,
+        jobs=jobs,
         address=address,
         observers=observe or [],
         watch=watch,
@@ -157,5 +201,39 @@ def run(
         retries=options.retries_of(retries),
         budget_s=None if budget is None else options.seconds_of("--budget", budget),
     )
-    if flow.execute(request, options.command_line(), dry_run=dry_run, table=True).failed:
+    command = options.command_line()
+    if dry_run or listed:
+        _print_outlook(flow.look_ahead(request, command), listed=listed, as_json=as_json)
+        return
+    agrees = (lambda outlook: True) if yes else partial(_agrees, command)
+    if flow.execute(request, command, agrees=agrees, table=True).failed:
         raise typer.Exit(1)
+
+
+def _print_outlook(outlook: Outlook, *, listed: bool, as_json: bool) -> None:
+    """Print what is ahead of a run: each trial if `listed`, else a table; or the same as JSON."""
+    if as_json:
+        print(json.dumps(outlook.listed() if listed else outlook.to_dict(), indent=2))
+    elif listed:
+        for trial, status in outlook.in_order():
+            say(f"{'done' if status is not None else 'run '}  {trial.name}", to=sys.stdout)
+    else:
+        from echobench.present.outlook import outlook_table
+
+        console = make_console()
+        for part in outlook_table(outlook, console.width):
+            console.print(part)
+
+
+def _agrees(command: Sequence[str], outlook: Outlook) -> bool:
+    """Ask on a terminal before a run that takes more than an hour; elsewhere return True."""
+    if outlook.longest_s <= LONG_S or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return True
+    say(outlook.total)
+    if outlook.at_limits is not None:
+        say(outlook.at_limits)
+    print("Begin? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() in {"y", "yes"}:
+        return True
+    say(f"nothing was run; this runs it: {shlex.join([*command, '--yes'])}")
+    return False

@@ -22,6 +22,7 @@ def study(
     ] = None,
     threads: options.Threads = None,
     smt: options.Smt = False,
+    jobs: options.Jobs = None,
     executor: options.ExecutorName = "local",
     address: options.Address = None,
     env: options.Variables = None,
@@ -47,6 +48,7 @@ def study(
     from echobench import flow
     from echobench.analysis.scaling import measured, remarks
     from echobench.harness.plan import Selection
+    from echobench.harness.request import Options
     from echobench.harness.studies import (
         DISPENSABLE,
         answers,
@@ -54,17 +56,17 @@ def study(
         measurements,
         plan_study,
     )
-    from echobench.machine.cores import most_threads
     from echobench.plugin.failures import message_of
     from echobench.present.table import written
     from echobench.present.terminal import drawn, line_of
     from echobench.trial.record import latest
 
     session = flow.Session(
-        flow.Options(
+        Options(
             results=results or Path("results") / "studies" / name,
             plugin_files=plugin or [],
             executor=executor,
+            jobs=jobs,
             address=address,
             observers=observe or [],
             memory_limit=options.memory_limit_of(memory_limit),
@@ -84,11 +86,14 @@ def study(
     selection = Selection(
         backends=backends,
         seeds=asked.seeds if seeds is None else seeds,
-        threads=most_threads(smt) if threads is None else threads,
+        threads=options.threads_of(threads, smt, executor, jobs),
         smt=smt,
+        side_by_side=session.side_by_side,
         timeout_s=limit_s,
         environment=options.variables_of(env),
     )
+    if not table_only:
+        selection = session.usable(selection)
     planned = provided.call(lambda _: plan_study(asked, selection, session.plugins))
     if table_only:
         found = latest(session.store.load())
@@ -99,8 +104,9 @@ def study(
         session.prepare()
         # A trial out of time would be so again: in a study that is an answer.
         done = session.done(session.keys, also=("timeout",))
-        with interrupts.on_interrupt_say(flow.RESUMES):
-            session.make(trials, done)
+        with interrupts.on_interrupt_say(session.so_far):
+            left = session.make(trials, done)
+        session.say_what_is_left(left)
         found = list({record.key: record for record in session.records()}.values())
     rows = answers(planned, found)
     if form != "table":

@@ -98,7 +98,7 @@ def table(
         elif groups:
             notes = [
                 *tables.legend(groups, names or GROUP_BY),
-                *footnotes(records),
+                *footnotes(records, clock),
                 *alike(records),
                 *chosen(everything, tables.shown(groups)),
                 *absent(frame.only(latest, options.filters(division=division))),
@@ -112,16 +112,11 @@ def table(
 
 def _nothing(results: Path, *, quick: bool) -> str:
     """Say that there are no records, and whether there are smoke runs."""
-    from echobench.analysis import frame
-    from echobench.store.folder import Store
+    from echobench.store.folder import smoke_runs_only
 
-    there = 0 if quick else len(frame.latest(frame.load(Store(results, quick=True).folder)))
-    if not there:
-        runs = "smoke runs" if quick else "records"
-        return f"no {runs} in {results}; make some with: echobench run{' --quick' * quick}"
-    counted = "1 smoke run" if there == 1 else f"{there} smoke runs"
-    shows = "shows it" if there == 1 else "shows them"
-    return f"no records in {results} but {counted}; echobench table --quick {shows}"
+    runs = "smoke runs" if quick else "records"
+    nothing = f"no {runs} in {results}; make some with: echobench run{' --quick' * quick}"
+    return nothing if quick else smoke_runs_only(results) or nothing
 
 
 def _show(

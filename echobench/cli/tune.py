@@ -65,6 +65,7 @@ def tune(
     from echobench import flow
     from echobench.harness import tuning
     from echobench.harness.plan import Selection
+    from echobench.harness.request import Options
     from echobench.machine.cores import most_threads
     from echobench.plugin.manager import Plugins
     from echobench.present import progress
@@ -90,7 +91,7 @@ def tune(
     )
     fixed = pairs("--fix", fix or [], "FIELD=VALUE")
     search = tuning.plan_search(task, fixed, selection, plugins)
-    how = flow.Options(
+    how = Options(
         results=results or Path("results") / "tune" / file_name(search.name),
         memory_limit=options.memory_limit_of(memory_limit),
         retries=options.retries_of(retries),
@@ -138,16 +139,16 @@ def _print(search: Search, tried: list[Candidate], form: options.Format) -> None
         console = make_console()
         console.print(drawn(lines, console.width, ("candidate",), ("seeds",)))
     counted = Counter(one.status for one in tried)
-    told = ", ".join(f"{number} {status}" for status, number in counted.most_common())
-    print(f"{len(tried)} candidates{f': {told}' if told else ''}")
+    statuses = ", ".join(f"{number} {status}" for status, number in counted.most_common())
+    print(f"{len(tried)} candidates{f': {statuses}' if statuses else ''}")
     found = best(tried)
     if found is None:
         print("none reached the target with its median seed; a longer --budget or --timeout may")
         return
     first = next((one for one in tried if one.recipe == search.recipe), found)
-    told = f"{seconds_text(found.objective)} over {len(found.seeds)} tuning seeds"
+    origin = f"{seconds_text(found.objective)} over {len(found.seeds)} tuning seeds"
     if found != first:
-        told += f"; at the start {seconds_text(first.objective) or first.status}"
+        origin += f"; at the start {seconds_text(first.objective) or first.status}"
     trial = search.trials[0]
     given = (f"--env {shlex.quote(f'{n}={v}')} " for n, v in trial.environment.items())
     print(
@@ -155,7 +156,7 @@ def _print(search: Search, tried: list[Candidate], form: options.Format) -> None
         f"--division {search.division} --seeds {len(search.trials)} {''.join(given)}"
         f"--task '{search.label(found.recipe)}'{option_of(trial.plugins)}"
     )
-    print(f"\n{toml(search.name, found, told)}")
+    print(f"\n{toml(search.name, found, origin)}")
 
 
 def toml(name: str, candidate: Candidate, comment: str) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from echobench.cli.options import AsJson, PluginFiles, RecordPaths, files_of, flag
-from echobench.text import plain, say
+from echobench.text import counted, plain, say
 
 
 def validate(
@@ -38,7 +38,9 @@ def validate(
             print(plain(text + also))
     errors = sum(finding.severity == "error" for finding in findings)
     say(*complaints.summary()[-1:])
-    say(f"{count} records, {errors} errors, {len(findings) - errors} warnings")
+    warnings = len(findings) - errors
+    parts = (count, "record"), (errors, "error"), (warnings, "warning")
+    say(", ".join(counted(number, noun) for number, noun in parts))
     if errors:
         raise typer.Exit(1)
 

@@ -170,6 +170,13 @@ class Backend(ABC):
         """
         return {}
 
+    def smoke_environment(self) -> dict[str, str]:
+        """Return environment variables with which programs compile fast, however slow they run.
+
+        Called only for smoke runs (`--quick`), which measure nothing; empty by default.
+        """
+        return {}
+
     @abstractmethod
     def configure(self, device: str, threads: int) -> None:
         """Set threads and precision; called in the worker before the first tensor exists."""

@@ -152,13 +152,28 @@ def plain_model(task: Task, recipe: Recipe, weights: list[Floats]) -> Any:
     Raises:
         ValueError: the weights are not those of the task's network.
     """
-    from echobench.core.forms import PlainForm
+    model = untrained_model(task, recipe)
+    assign(model, weights)
+    return model
+
+
+def untrained_model(task: Task, recipe: Recipe) -> Any:
+    """Return a network as `Experiment.plain_model` does, whose weights mean nothing yet."""
+    from echobench.core.forms import PlainForm, undrawn
 
     form = PlainForm(task.coding, carry=carries(task, recipe))
-    model = build_network(task, form, recipe.units).model
+    with undrawn():
+        return build_network(task, form, recipe.units).model
+
+
+def assign(model: Any, weights: list[Floats]) -> None:
+    """Give a model of a task's network these weights.
+
+    Raises:
+        ValueError: they are not those of the task's network.
+    """
     for variable, value in zip(model.trainable_variables, weights, strict=True):
         variable.assign(value)
-    return model
 
 
 def _by_batch(index: Any, batches: int) -> Any:

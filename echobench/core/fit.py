@@ -14,7 +14,7 @@ import numpy as np
 
 from echobench.core.coding import Coding, Tensor
 from echobench.core.experiment import BETA_1, BETA_2, EPSILON, Experiment, build_network
-from echobench.core.forms import PlainForm, takes_tokens
+from echobench.core.forms import PlainForm, takes_tokens, undrawn
 from echobench.core.own_layers import layers_within
 from echobench.core.rows import check_supervised
 from echobench.core.sequences import Floats, Integers
@@ -89,10 +89,22 @@ class FitTrainer:
         self._lstm_options = lstm_options
         self._batch = self._recipe.batch * self._recipe.sequences
         self._is_checked = False
+        self._optimizer: Any = None
         form = StatefulForm(self._task.coding, self._batch, self._recipe.stateful, **lstm_options)
-        self._model = build_network(self._task, form, self._recipe.units).model
+        with undrawn():
+            self._model = build_network(self._task, form, self._recipe.units).model
 
     def reset(self, weights: list[Floats]) -> None:
+        # Compiled once: Keras forgets its program where a model is compiled again.
+        self._optimizer = self._optimizer or self._compiled()
+        for variable, value in zip(self._optimizer.variables, self._unused, strict=True):
+            variable.assign(value)
+        for variable, value in zip(self._model.trainable_variables, weights, strict=True):
+            variable.assign(value)
+        self._reset_states()
+
+    def _compiled(self) -> Any:
+        """Compile the model; return its optimizer, and keep that one's variables as they are."""
         optimizer = keras.optimizers.Adam(
             schedule(self._recipe),
             beta_1=BETA_1,
@@ -101,15 +113,15 @@ class FitTrainer:
             global_clipnorm=self._recipe.clip or None,
         )
         _update_densely(optimizer, self._model)
-        for variable, value in zip(self._model.trainable_variables, weights, strict=True):
-            variable.assign(value)
-        self._reset_states()
         # Missing targets weigh nothing: the mean is over the others.
         self._model.compile(
             loss=self._task.coding.loss(reduction="mean_with_sample_weight"),
             optimizer=optimizer,
             weighted_metrics=[self._task.coding.accuracy()],
         )
+        optimizer.build(self._model.trainable_variables)
+        self._unused = [keras.ops.convert_to_numpy(v).copy() for v in optimizer.variables]
+        return optimizer
 
     def train(self, rows: Integers) -> tuple[Floats, Floats]:
         """Train an epoch on each of rows; return losses and accuracies, each [epochs, 1]."""

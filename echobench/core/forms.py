@@ -7,7 +7,10 @@ state in compiled steps on JAX. The tutorial's form, with stateful layers, is in
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any, NamedTuple
+from unittest import mock
 
 import keras
 import numpy as np
@@ -19,6 +22,36 @@ from echobench.errors import NetworkError
 
 LONGEST_UNROLLED = 64
 """The most steps for which the fused engines unroll an LSTM."""
+
+
+DRAWING = (
+    keras.initializers.Orthogonal,
+    keras.initializers.RandomNormal,
+    keras.initializers.RandomUniform,
+    keras.initializers.TruncatedNormal,
+    keras.initializers.VarianceScaling,
+)
+"""Keras' initializers that draw; those for sigmoid and relu derive from them."""
+
+
+@contextlib.contextmanager
+def undrawn() -> Iterator[None]:
+    """Let trainable weights that Keras would draw begin as zeros: all of them are assigned later.
+
+    Drawing them takes a second and more of compiling on JAX. What a layer draws that is no
+    trainable weight is drawn: nobody assigns it.
+    """
+    add_weight = keras.layers.Layer.add_weight
+
+    def adds_zeros(layer: Any, *given: Any, **options: Any) -> Any:
+        asked = {**dict(zip(("shape", "initializer", "dtype"), given, strict=False)), **options}
+        initializer = keras.initializers.get(asked.get("initializer") or "glorot_uniform")
+        if asked.get("trainable", True) and isinstance(initializer, DRAWING):
+            asked["initializer"] = zeros
+        return add_weight(layer, **asked)
+
+    with mock.patch.object(keras.layers.Layer, "add_weight", adds_zeros):
+        yield
 
 
 class KerasForm(Form):

@@ -24,7 +24,7 @@ from echobench.core.experiment import (
     build_network,
 )
 from echobench.core.flops import UncountedError, model_flops
-from echobench.core.forms import FusedForm
+from echobench.core.forms import FusedForm, undrawn
 from echobench.core.layers import UnrolledLSTM
 from echobench.core.own_layers import weight_shapes
 from echobench.core.sequences import Floats
@@ -34,7 +34,7 @@ ValueAndGrad = Callable[[Callable[..., Any], list[Tensor]], tuple[Any, list[Tens
 """Takes f and parameters; returns (f(parameters), gradient), where f returns (loss, aux)."""
 
 MOST_UNROLLED = 7
-"""The most updates of an epoch that are compiled as one block, one after the other."""
+"""The most updates of an epoch that are compiled as one block, one after the other, by default."""
 
 
 class Learner(NamedTuple):
@@ -49,21 +49,33 @@ class Learner(NamedTuple):
 class Program(Experiment):
     """An experiment whose network, loss and optimizer are written in Keras.
 
-    For `custom_gradient` see `Backend`.
+    Args:
+        task: what is learnt.
+        recipe: how.
+        custom_gradient: see `Backend`.
+        unrolled: the most updates of an epoch that are compiled as one block.
 
     Attributes:
         rounds: number of equal blocks that an epoch is divided into: one, or one for each
-            batch if the batches are too many to compile one after the other.
+            batch if the batches are more than `unrolled`.
         network: the network in `FusedForm`.
     """
 
-    def __init__(self, task: Task, recipe: Recipe, *, custom_gradient: bool = True) -> None:
+    def __init__(
+        self,
+        task: Task,
+        recipe: Recipe,
+        *,
+        custom_gradient: bool = True,
+        unrolled: int = MOST_UNROLLED,
+    ) -> None:
         super().__init__(task, recipe)
-        self.rounds = 1 if self.batches <= MOST_UNROLLED else self.batches
+        self.rounds = 1 if self.batches <= unrolled else self.batches
         form = FusedForm(
             task.coding, self.carries, task.has_missing, custom_gradient=custom_gradient
         )
-        self.network: Network = build_network(task, form, recipe.units)
+        with undrawn():
+            self.network: Network = build_network(task, form, recipe.units)
         self._shapes = weight_shapes(self.network.model)
         self._flops: int | None = None
         self._uncounted: str | None = None

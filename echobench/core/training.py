@@ -27,6 +27,8 @@ SHORTEST_STOP_S = 0.05
 SETTLING_S = 0.5
 """Before a trial is given up at its deadline, this long is waited for word of its stops."""
 PHASES = ("import", "build", "compile", "first_update", "train", "eval", "sustain", "other")
+ONCE = ("import", "build", "compile")
+"""Phases that a process has once, however many trials it trains in turn."""
 """The phases of a trial, whose seconds add up to its wall time."""
 
 

@@ -1,6 +1,7 @@
 """`--seeds auto`: as many seeds as it takes to tell cells apart, by a rule fixed beforehand.
 
-`pairs.settled` has the rule; this module plans the trials up to each look.
+`pairs.settled` has the rule; this module plans the trials up to each look. A look adds processes of
+`SEEDS_A_PROCESS` seeds to each cell.
 """
 
 from __future__ import annotations
@@ -15,17 +16,19 @@ import pandas as pd
 
 from echobench.analysis.frame import frame
 from echobench.analysis.pairs import (
+    LEAST_SPREAD,
+    LOOKS,
     MARGIN,
     RIVALS,
     TIME_TO_TARGET,
     Decision,
-    looks,
     pair,
     settled,
 )
-from echobench.analysis.statistics import ERROR
+from echobench.analysis.statistics import ERROR, clustered
 from echobench.errors import UsageError
 from echobench.harness.plan import Selection, plan
+from echobench.harness.sharing import SEEDS_A_PROCESS, Dealing
 from echobench.plugin.manager import Plugins
 from echobench.trial.cell import Cell
 from echobench.trial.record import Record
@@ -40,6 +43,7 @@ class Contest(NamedTuple):
         first, second: the cells, as backend and engine.
         decision: None while the rule needs more seeds.
         pairs: how many pairs of their trials say something.
+        processes: how many processes of each made them; None if each pair has its own.
     """
 
     task: str
@@ -47,6 +51,7 @@ class Contest(NamedTuple):
     second: str
     decision: Decision | None
     pairs: int
+    processes: int | None = None
 
     def __str__(self) -> str:
         """Return the contest in words."""
@@ -56,7 +61,8 @@ class Contest(NamedTuple):
             Decision.ALIKE: f"{self.first} and {self.second} are within {MARGIN:.0%}",
             None: f"{self.first}, {self.second}: open",
         }
-        return f"{self.task}: {words[self.decision]} ({self.pairs} pairs)"
+        of = "" if self.processes is None else f" of {self.processes} processes"
+        return f"{self.task}: {words[self.decision]} ({self.pairs} pairs{of})"
 
 
 def rule(contests: int) -> dict[str, Any]:
@@ -64,28 +70,42 @@ def rule(contests: int) -> dict[str, Any]:
     return {
         "rule": "auto: until each pair of cells has a winner or is alike, or the budget is spent",
         "contests": contests,
-        "looks": looks(contests),
+        "looks": [processes * SEEDS_A_PROCESS for processes in LOOKS],
+        "processes": [*LOOKS],
         "metric": TIME_TO_TARGET,
         "error": ERROR,
         "margin": MARGIN,
-        "test": "exact sign test of paired ratios, the error divided by the numbers of looks and "
-        "of pairs of cells",
+        "test": "of each process the median logarithm of the paired ratios; Student's interval of "
+        f"their mean, for a winner with a standard deviation of {LEAST_SPREAD:g} at least, and "
+        "from as many processes on as Wilcoxon's exact signed-rank test takes, its interval; "
+        "the error divided by the numbers of looks and of pairs of cells",
     }
+
+
+def dealing(selection: Selection, look: int) -> Dealing:
+    """Return how the seeds up to a look are dealt: to each process as many."""
+    processes = LOOKS[look]
+    return Dealing(selection.first_seed, processes * SEEDS_A_PROCESS, processes)
 
 
 def planned(selection: Selection, plugins: Plugins) -> int:
     """Return how many pairs of cells a plan has to tell apart.
 
     Raises:
-        UsageError: none.
+        UsageError: none; or the number of processes is chosen too.
     """
+    if selection.forks is not None:
+        raise UsageError(
+            "--seeds auto: expected no --forks, since the rule says how many processes there are; "
+            f"received --forks {selection.forks}"
+        )
     cells: dict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
     for trial in plan(selection, plugins):
         cells[trial.label, trial.division].add((trial.backend, trial.engine))
     number = sum(math.comb(len(rivals), 2) for rivals in cells.values())
     if not number:
         raise UsageError(
-            "--seeds auto: expected two backends or engines of a task, to be told apart; received "
+            "--seeds auto: expected two backends or engines of a task, to compare; received "
             "one; name a number of seeds"
         )
     return number
@@ -106,7 +126,7 @@ def rounds(
         UsageError: no task has two cells.
     """
     number = planned(selection, plugins)
-    for look in looks(number):
+    for look in rule(number)["looks"]:
         yield plan(selection.model_copy(update={"seeds": look}), plugins)
         results = contests(records, number)
         for contest in results:
@@ -138,6 +158,13 @@ def contests(records: Iterable[Record], planned: int = 1) -> list[Contest]:
     ]
     number = max(planned, len(found))
     return [
-        Contest(name, a, b, settled(pairs, number), len(pairs.ratios))
+        Contest(
+            name,
+            a,
+            b,
+            settled(pairs, number),
+            len(pairs.ratios),
+            len(pairs.by_process) if clustered(pairs.processes) else None,
+        )
         for name, a, b, pairs in found
     ]

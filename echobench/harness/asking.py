@@ -7,9 +7,9 @@ meant.
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,6 +142,7 @@ class AskedBackend:
         engines = provided.ask("engines", Sequence[str])
         if not engines or not {*engines} <= {*ENGINES}:
             raise provided.refused("engines", f"some of {', '.join(ENGINES)}", engines)
+        _variables(provided, "smoke_environment")
         return cls(
             provided,
             engines,
@@ -162,21 +163,83 @@ def _variables(provided: Provided[Backend], method: str, *arguments: object) -> 
     return frozenset(environment)
 
 
+def why_not_here(provided: Provided[Backend], *reasons: str) -> str | None:
+    """Return why a backend cannot train on this machine, and how to install it; None if it can.
+
+    Args:
+        provided: the backend.
+        reasons: its methods that say so, if it is not for training.
+    """
+    provided.requires()  # looked at first: what is none would be named as not installed
+    for method in reasons or ("why_no_training", "why_unavailable"):
+        if (why := provided.ask(method, str | None)) is not None:
+            return str(why)
+    return None
+
+
+def check_backends(names: Iterable[str], plugins: Plugins, *reasons: str) -> None:
+    """Raise UsageError where a backend that is named cannot run here; see `why_not_here`."""
+    for name in names:
+        why = why_not_here(plugins.backends[name], *reasons)
+        if why is not None:
+            raise UsageError(f"--backend {name}: it cannot run here: {why}")
+
+
+def left_out_here(plugins: Plugins) -> dict[str, str]:
+    """Return the installed backends that cannot train on this machine, each with the reason.
+
+    Those that only predict are none of them: nobody expects them to train.
+
+    Raises:
+        UsageError: there is no other.
+    """
+    reasons: dict[str, str] = {}
+    able = 0
+    for name, provided in sorted(plugins.backends.items()):
+        with contextlib.suppress(UsageError):  # its plugin is at fault: the plan says so
+            if provided.ask("trains", bool):
+                why = why_not_here(provided)
+                able += why is None
+                reasons |= {} if why is None else {name: why}
+    if reasons and not able:
+        raise UsageError(f"--backend: expected one that can run here; {in_one_line(reasons)}")
+    return reasons
+
+
+def in_one_line(reasons: Mapping[str, str]) -> str:
+    """Return in words which backends cannot run here, and why."""
+    return f"not run here: {'; '.join(f'{name} ({why})' for name, why in reasons.items())}"
+
+
 def asked_backends(
-    names: Sequence[str], device: str, threads: int, plugins: Plugins
+    names: Sequence[str],
+    device: str,
+    threads: int,
+    plugins: Plugins,
+    without: Sequence[str] = (),
 ) -> list[AskedBackend]:
-    """Return the backends that are asked for; of all, those that can plan; see `asked_tasks`."""
+    """Return the backends that are asked for; of all, those that can plan; see `asked_tasks`.
+
+    Args:
+        names: of those that are asked for; none for all.
+        device: of the trials.
+        threads: of the trials.
+        plugins: where they come from.
+        without: those of all that are left out.
+    """
     if names:
         return [AskedBackend.of(plugins.backends[name], device, threads) for name in names]
     backends = []
     for _, provided in sorted(plugins.backends.items()):
         with left_out():
             if provided.ask("trains", bool):
-                backends.append(AskedBackend.of(provided, device, threads))
+                asked = AskedBackend.of(provided, device, threads)  # or it says what is wrong
+                if provided.value.name not in without:
+                    backends.append(asked)
     return backends
 
 
-@contextmanager
+@contextlib.contextmanager
 def left_out() -> Iterator[None]:
     """Say that something is left out which nobody named and which cannot run."""
     try:

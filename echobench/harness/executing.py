@@ -103,16 +103,22 @@ class Contained:
         return numbers
 
     def records(self, number: int) -> list[Record]:
-        """Return the records of a job that has ended, which are those of its trials."""
+        """Return the records of a job that has ended: of its trials, or of the first in turn.
+
+        There are none where it came to its turn after the budget was spent.
+        """
         handle, job = self._jobs.pop(number)
         records = self._call("records", handle)
         if not isinstance(records, list | tuple):
             self._fail("records", "a list of records", records)
         names = [f"one of {t.name}" for t in job.trials]
-        if len(records) != len(names):
-            expected = f"{len(names)} record{'s' * (len(names) > 1)}, {', '.join(names)}"
+        fewest = 1 if job.in_turn else len(names)
+        is_late = not records and job.begin_by is not None
+        if not is_late and not fewest <= len(records) <= len(names):
+            least = "1 to " if fewest < len(names) else ""
+            expected = f"{least}{len(names)} record{'s' * (len(names) > 1)}, {', '.join(names)}"
             self._fail("records", expected, f"{len(records)} records", is_words=True)
-        return [*map(self._checked, records, job.trials)]
+        return [self._checked(*pair) for pair in zip(records, job.trials, strict=False)]
 
     def cancel(self, number: int) -> None:
         """End a job; what the executor's code raises is printed, since others are to end too."""
@@ -139,8 +145,8 @@ class Contained:
         fields, known = _flat({name: getattr(read, name) for name in known}), _flat(known)
         differing = {name: fields.get(name) for name in known if fields.get(name) != known[name]}
         if differing:
-            told = [f"{name}={value!r}" for name, value in differing.items()]
-            given = f"one with {', '.join(told[:MOST_NAMED])}"
+            differences = [f"{name}={value!r}" for name, value in differing.items()]
+            given = f"one with {', '.join(differences[:MOST_NAMED])}"
             self._fail("records", expected, given, is_words=True)
         wrong = referee.why_impossible(read)
         if wrong is not None:
@@ -179,7 +185,7 @@ def _flat(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Code:
-    """An executor's code, told from ours that it calls."""
+    """An executor's code, as distinct from ours that it calls."""
 
     def __init__(self, executor: Executor) -> None:
         self._name = f"executor {type(executor).name!r}"

@@ -14,7 +14,7 @@ from echobench.harness.validation import one_line
 from echobench.plugin.manager import Plugins
 from echobench.trial.cell import StoredTrial
 from echobench.trial.job import Job, Judged, Progress, Report
-from echobench.trial.record import Judgement, Record
+from echobench.trial.record import INTERRUPTED, Judgement, Record
 
 LIMIT_S = 300.0
 """Seconds that the judge may take for each certificate."""
@@ -50,7 +50,7 @@ def judge(
     if not present:
         return
     for number in present:  # until it has answered
-        records[number].judge = Judgement(by=by, failure="interrupted")
+        records[number].judge = Judgement(by=by, failure=INTERRUPTED)
     report(Progress(phase="judge"))
     asked = Job(
         kind="judge",

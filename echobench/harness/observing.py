@@ -24,10 +24,10 @@ def observed(watcher: Watcher, observers: Sequence[Observer], results: Path) -> 
     An observer that raises is named on stderr and not called again; the trial goes on.
     """
     working = list(observers)
-    jobs: dict[str, Sequence[Trial]] = {}
-    """The trials of each job that runs, by the key of the first, which tells the progress."""
+    groups: dict[str, Sequence[Trial]] = {}
+    """The trials that begin with each one that runs, by its key: itself, or all replicates."""
     epochs: dict[str, int] = {}
-    """How far each of these is."""
+    """How far each of those that have begun is."""
 
     def call_each(call: Callable[[Observer], None]) -> None:
         for observer in list(working):
@@ -41,31 +41,37 @@ def observed(watcher: Watcher, observers: Sequence[Observer], results: Path) -> 
                 why = located(error, type(observer).__module__, observer)
                 say(f"observer {_name_of(observer)} is left out from here on: {why}")
 
-    def start(trials: Sequence[Trial]) -> None:
-        epochs.pop(trials[0].key, None)
-        for trial in trials:
-            call_each(partial(_start, trial=trial, results=results))
+    def start(trial: Trial) -> None:
+        epochs[trial.key] = 0
+        for each in groups[trial.key]:
+            call_each(partial(_start, trial=each, results=results))
 
     def started(number: int, trials: Sequence[Trial]) -> None:
         watcher.started(number, trials)
-        jobs[trials[0].key] = trials
-        start(trials)
+        first = trials[0]
+        together = bool(first.replicates)
+        groups.update({first.key: trials} if together else {t.key: [t] for t in trials})
+        if first.key not in epochs:  # a retry begins with its progress,
+            start(first)  # and so do those after it in turn
 
     def progressed(trial: Trial, progress: Progress) -> None:
         watcher.progressed(trial, progress)
-        if trial.key not in jobs:
+        if trial.key not in groups:
             return  # a late message of a trial that is finished
         # Of a cluster only the latest message arrives: the one that it begins again may be lost.
         is_earlier = progress.phase == "train" and progress.epoch < epochs.get(trial.key, 0)
-        if progress.begins_again or is_earlier:
-            start(jobs[trial.key])
+        if progress.begins_again or is_earlier or trial.key not in epochs:
+            start(trial)
         if progress.phase == "train":
             epochs[trial.key] = progress.epoch
         call_each(lambda observer: observer.trial_progressed(trial, progress))
 
     def finished(trial: Trial, record: Record) -> None:
         watcher.finished(trial, record)
-        jobs.pop(trial.key, None)
+        if trial.key in groups and trial.key not in epochs:
+            start(trial)
+        groups.pop(trial.key, None)
+        epochs.pop(trial.key, None)
         call_each(lambda observer: observer.trial_finished(trial, record))
 
     try:

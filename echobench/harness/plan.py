@@ -38,14 +38,18 @@ class Selection(BaseModel):
     Attributes:
         tasks: NAME or NAME[key=value,...], keys of the task's parameters and of its recipe.
         backends: names of backends.
+        without: names of backends that are left out where all are meant.
         engines: names of engines; empty for each backend's usual one.
         divisions: `closed`, `open` or both.
         seeds: number of seeds of each cell, from `first_seed` on.
         first_seed: 0, or `FIRST_TUNING_SEED` in a search.
         repeats: runs of each cell and seed.
+        forks: processes over which the seeds of a cell are dealt; None for the usual number.
         device: `cpu` or `gpu`.
         threads: of a worker.
         smt: whether each hyperthread of a core takes one of them.
+        side_by_side: jobs under way at once on this machine; a session sets it to what its executor
+            does (`Options.jobs`).
         max_epochs: budget of a trial; ten times its recipe's epochs.
         bound: of the sequence error rate that a certificate excludes; None for the usual one.
         timeout_s: limit of a trial, in seconds.
@@ -58,14 +62,17 @@ class Selection(BaseModel):
 
     tasks: list[str] = []
     backends: list[str] = []
+    without: list[str] = []
     engines: list[str] = []
     divisions: list[str] = ["closed"]
     seeds: int = 1
     first_seed: int = 0
     repeats: int = 1
+    forks: int | None = None
     device: str = "cpu"
     threads: int = 1
     smt: bool = False
+    side_by_side: int = 1
     max_epochs: int | None = None
     bound: float | None = None
     timeout_s: float = 600.0
@@ -89,7 +96,7 @@ def plan(selection: Selection, plugins: Plugins) -> list[Trial]:
     for division in selection.divisions:
         _among("division", division, DIVISIONS)
     check_device(selection.device)
-    for option in ("seeds", "repeats", "devices", "threads", "max_epochs"):
+    for option in ("seeds", "repeats", "forks", "devices", "threads", "max_epochs"):
         number = getattr(selection, option)
         if number is not None and number < 1:
             name = option.replace("_", "-")
@@ -107,12 +114,18 @@ def plan(selection: Selection, plugins: Plugins) -> list[Trial]:
     check_variables(selection.environment)
     if selection.replicates < 0 or selection.replicates == 1:
         raise UsageError(f"--replicates: expected 2 or more; received {selection.replicates}")
+    if selection.replicates and selection.forks is not None:
+        raise UsageError("--replicates and --forks: expected one of them")
     if selection.replicates and selection.cache:
         raise UsageError("--replicates and --cache: expected one of them")
     if selection.replicates and selection.devices > 1:
         raise UsageError("--devices and --replicates: expected one of them")
     backends = asked_backends(
-        _unique(selection.backends), selection.device, selection.threads, plugins
+        _unique(selection.backends),
+        selection.device,
+        selection.threads,
+        plugins,
+        selection.without,
     )
     tasks = asked_tasks(selection.tasks, _unique(selection.divisions), plugins)
     cells = [
@@ -189,6 +202,7 @@ def _trial(
         replicates=selection.replicates,
         devices=selection.devices,
         smt=selection.smt,
+        side_by_side=selection.side_by_side,
         environment=dict(sorted(selection.environment.items())),
         versions={"echobench": module_version("echobench"), **backend.versions},
         source=asked.source,

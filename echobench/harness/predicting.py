@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -131,7 +130,7 @@ def predict(
                     store.append(prediction)
                 except KeyboardInterrupt:
                     # A worker may have started that nothing refers to yet.
-                    launch.kill_children(os.getpid())
+                    launch.end_strays()
                     raise
                 except OSError as error:
                     raise StorageError(
@@ -270,6 +269,7 @@ def _trial_on(
             "device": setting.device,
             "threads": setting.threads,
             "smt": False,
+            "side_by_side": 1,
             "timeout_s": setting.timeout_s,
             "environment": {},  # of who trained the network: nobody here asked for them
             "plugins": sorted({task.plugin, provided.plugin}),

@@ -23,8 +23,10 @@ from echobench import interrupts
 from echobench.harness.worker_output import LineSplitter, log_tail, parse_events, shorten_log
 from echobench.machine import facts, privacy, stops
 from echobench.plugin.failures import one_line
-from echobench.trial.job import Failure, Job, Progress, Report, Result
+from echobench.trial.job import LEAVES, Failure, Job, Progress, Report, Result
 
+MODULE = "echobench.worker"
+"""What a worker runs; its process is known by it."""
 GRACE_S = 10.0
 """Seconds that a worker has, past its limit or its last result, to end by itself."""
 GUARD_S = 5.0
@@ -49,6 +51,7 @@ class Ending:
         death: how it ended by itself, in words.
         code: its exit code; negative where a signal ended it.
         dropped: events that were too long to be kept.
+        leaves: whether it said that it takes no further turn.
     """
 
     answers: list[Result | Failure] = field(default_factory=list)
@@ -58,6 +61,7 @@ class Ending:
     death: str = ""
     code: int = 0
     dropped: int = 0
+    leaves: bool = False
 
 
 def run_worker(
@@ -101,9 +105,8 @@ def run_worker(
                 # Left open: the guard takes its closing for our death.
                 worker.stdin.write(job.model_dump_json().encode() + b"\n")
                 worker.stdin.flush()
-            limits = _Limits(home, began, began + job.limit_s + GRACE_S, job.memory_limit)
-            limits.reason = f"still running {GRACE_S:g} s past its limit of {job.limit_s:g} s"
-            _attend(worker, receiving, output, limits, ending, job.results, report)
+            limits = _Limits(home, began, job.turn_limit_s, job.memory_limit)
+            _attend(worker, receiving, output, limits, ending, job, report)
         finally:
             _end_tree(worker, home)
             with contextlib.suppress(BrokenPipeError):
@@ -122,7 +125,9 @@ class _Limits:
 
     Attributes:
         home: the worker's own folder.
-        began: when it was started.
+        began: when its turn began: it was started, or had reported the result before.
+        turn_s: how long it may take for its next result.
+        until: the end of that, and of the grace.
         status, reason: of a worker that is killed at `until`.
         pauses: when this process was stopped itself, since `until` was set.
         answered: whether the worker has reported all that it had to.
@@ -130,12 +135,23 @@ class _Limits:
 
     home: str
     began: float
-    until: float
+    turn_s: float
     memory: int | None
+    until: float = field(init=False)
     status: Literal["failed", "timeout"] = "timeout"
     reason: str = ""
     pauses: list[stops.Interval] = field(default_factory=list)
     answered: bool = False
+
+    def __post_init__(self) -> None:
+        self.until = self.began + self.turn_s + GRACE_S
+        self.reason = f"still running {GRACE_S:g} s past its limit of {self.turn_s:g} s"
+
+    def begin_turn(self) -> None:
+        """Give the worker its time for the next result, from now on."""
+        self.began = time.monotonic()
+        self.pauses.clear()
+        self.__post_init__()
 
     def verdict(self, now: float) -> tuple[Literal["failed", "timeout"], str] | None:
         """Return status and reason of a worker whose time is over; None if it is not.
@@ -171,9 +187,16 @@ class _Limits:
 def _start(
     sending: int, home: str, output: int, env: dict[str, str], cores: list[int] | None
 ) -> subprocess.Popen[bytes]:
-    module = [sys.executable, "-m", "echobench.worker"]
     return subprocess.Popen(
-        [*module, str(sending), repr(time.monotonic()), home, *map(str, cores or [])],
+        [
+            sys.executable,
+            "-m",
+            MODULE,
+            str(sending),
+            repr(time.monotonic()),
+            home,
+            *map(str, cores or []),
+        ],
         stdin=subprocess.PIPE,
         stdout=output,
         stderr=subprocess.STDOUT,
@@ -189,7 +212,7 @@ def _attend(
     output: int,
     limits: _Limits,
     ending: Ending,
-    results: int,
+    job: Job,
     report: Report,
 ) -> None:
     """Listen to a worker until it ends or a limit ends it."""
@@ -198,7 +221,7 @@ def _attend(
     tick, heard_s = last + TICK_S, 0.0
     with selectors.DefaultSelector() as selector:
         selector.register(receiving, selectors.EVENT_READ)
-        while len(ending.answers) <= results:  # more are not believed, however many come
+        while len(ending.answers) <= job.results:  # more are not believed, however many come
             # What the worker has said comes before any clock: it may have lain in the pipe for
             # as long as this process was stopped.
             left, said = max(0.0, tick - now), []
@@ -208,6 +231,7 @@ def _attend(
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     worker.wait(left)
                     break
+            interrupts.check()
             now = time.monotonic()
             heard_s += min(now - last, LONGEST_TURN_S)
             if now - last > LONGEST_TURN_S:
@@ -220,13 +244,18 @@ def _attend(
                     limits.leave_grace("it closed its pipe, without a result", answered=False)
                 for event in parse_events(lines.feed(chunk)):
                     if isinstance(event, Progress):
+                        if event.phase == LEAVES:
+                            ending.leaves = True
+                            limits.leave_grace("it left trials to another", answered=True)
                         report(event)
                         continue
                     ending.answers.append(event)
                     ending.heard_s.append(heard_s)
                     heard_s = 0.0
-                    if isinstance(event, Failure) or len(ending.answers) >= results:
+                    if isinstance(event, Failure) or len(ending.answers) >= job.results:
                         limits.leave_grace("its result", answered=True)
+                    elif job.in_turn:
+                        limits.begin_turn()
             ending.killed = limits.verdict(now)
             if ending.killed is None and now >= tick:
                 tick = now + TICK_S

@@ -1,23 +1,26 @@
-"""What trials are compared with: first losses and fingerprints, computed once on the reference.
+"""What trials are compared with: first losses and fingerprints of the reference.
 
-And the rehearsals that cells have passed.
+A plugin may ship those of its tasks; others are computed once, those of all planned cells of a task
+in one worker. And the rehearsals that cells have passed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from echobench.core.backend import Backend
-from echobench.core.training import TakenFingerprint
-from echobench.harness import launch
+from echobench.harness import launch, shipped
 from echobench.harness.sharing import POLL_S
+from echobench.harness.shipped import Kept, Shipped, read, shipped_key
 from echobench.plugin.catalog import Provided
 from echobench.plugin.manager import Plugins
 from echobench.store.folder import Store, replace_file
@@ -36,19 +39,6 @@ from echobench.trial.record import Record
 from echobench.trial.trial import BOUND, Trial
 
 
-class _Kept(BaseModel):
-    """A file of `reference/`: the first losses, and fingerprints by `_run`.
-
-    A fingerprint is None where the reference has none to compare with: its loss is not finite.
-    Those of the squeezed recipe are None where no trial needed them, empty if not finite.
-    """
-
-    name: str
-    losses: list[float]
-    squeezed: list[float] | None = None
-    fingerprints: dict[str, TakenFingerprint | None] = {}
-
-
 class References:
     """The references of trials, kept beside the records in `reference/KEY.json`.
 
@@ -56,15 +46,31 @@ class References:
         plugins: where the reference backend is.
         store: keeps the references beside its records.
         fingerprints: whether trials are compared by their fingerprints too.
+        shipped: whether what plugins ship is used.
     """
 
-    def __init__(self, plugins: Plugins, store: Store, *, fingerprints: bool = True) -> None:
+    def __init__(
+        self,
+        plugins: Plugins,
+        store: Store,
+        *,
+        fingerprints: bool = True,
+        shipped: bool = True,
+    ) -> None:
         self._plugins = plugins
         self._store = store
         self._fingerprints = fingerprints
+        self._uses_shipped = shipped
+        self._cells: dict[str, Trial] = {}
         self._planned: dict[str, dict[str, Trial]] = defaultdict(dict)
         self._rehearsed: set[str] = set()
-        self._known: dict[str, _Kept | None] = {}
+        self._passes: dict[Path, Rehearsal] = {}
+        """The rehearsals that cells have passed in this run, by the file that keeps each."""
+        self._known: dict[str, Kept | None] = {}
+        self._tried: set[str] = set()
+        self._files: dict[Path | None, dict[str, Shipped]] = {}
+        self.spent: dict[str, float] = {}
+        """How many seconds workers have computed in this run, `reference_s`; empty if none has."""
 
     @property
     def installed(self) -> bool:
@@ -72,12 +78,16 @@ class References:
         return self._backend is not None
 
     def plan(self, trials: Iterable[Trial]) -> None:
-        """Take note of trials, whose fingerprints are computed together, in one process."""
-        for trial in trials if self._fingerprints else ():
-            ours = None if trial.quick else self.of(trial)
-            if ours is not None:
-                key = self._shared(ours).key
-                self._planned[key].setdefault(_run(ours), ours)
+        """Take note of trials: what they are compared with is computed together."""
+        for trial in trials:
+            ours = self.of(trial)
+            if ours is None:
+                return
+            shared = self._shared(ours)
+            key = shared.key
+            self._cells.setdefault(key, shared)
+            if self._fingerprints and not trial.quick:
+                self._planned[key].setdefault(run_of(ours), ours)
                 if needs_rehearsal(trial.recipe):
                     self._rehearsed.add(key)
 
@@ -133,9 +143,21 @@ class References:
         shared = self._shared(ours)
         kept = self._known.get(shared.key)
         if shared.key not in self._known or (kept is not None and self._lacks(shared, kept)):
-            kept = self._read_or_compute(shared, locks, computing, report)
-            self._known[shared.key] = kept
+            kept = self._known[shared.key] = self._looked_up(shared)
+            if self._is_wanted(shared):
+                computing()
+                kept = self._computed(shared, locks, report)
         return None if kept is None else Reference(name=kept.name, losses=kept.losses)
+
+    def kept(self, trial: Trial) -> tuple[Trial, Kept] | None:
+        """Return the trial that stands for a trial's cell on the reference, and what is known.
+
+        None before `get` has returned something of this cell.
+        """
+        ours = self.of(trial)
+        shared = None if ours is None else self._shared(ours)
+        kept = None if shared is None else self._known.get(shared.key)
+        return None if shared is None or kept is None else (shared, kept)
 
     def rehearsal(self, trial: Trial) -> Rehearsal | None:
         """Return the rehearsal of a trial's cell, of which `get` has returned the reference.
@@ -154,9 +176,10 @@ class References:
 
         The reference's versions are no part of the file's name: its losses say for what it is.
         """
+        path = self._passed(trial)
         try:
-            found = Rehearsal.model_validate_json(self._passed(trial).read_bytes())
-        except (FileNotFoundError, ValidationError):
+            found = self._passes.get(path) or Rehearsal.model_validate_json(path.read_bytes())
+        except (FileNotFoundError, NotADirectoryError, ValidationError):
             return None
         passed = found.passed
         holds = passed is not None and 0 <= passed <= PARITY_TOLERANCE and found.losses == losses
@@ -165,17 +188,19 @@ class References:
     def keep(self, job: Job, records: Iterable[Record]) -> None:
         """Keep that a job's cell has passed its rehearsal, if it did.
 
-        Raises:
-            OSError: it cannot be written.
+        That it cannot be written costs no record: it is said, and the next run rehearses again.
         """
         if job.rehearsal is None or job.rehearsal.passed is not None:
             return
         found = next((r.parity.squeezed for r in records if r.parity is not None), None)
         if found is not None and found <= PARITY_TOLERANCE:
             path = self._passed(job.trial)
-            path.parent.mkdir(parents=True, exist_ok=True)
             passed = job.rehearsal.model_copy(update={"passed": found})
-            replace_file(path, passed.model_dump_json() + "\n")
+            self._passes[path] = passed
+            try:
+                replace_file(path, passed.model_dump_json() + "\n")
+            except OSError as error:
+                say(f"{path}: the rehearsal is not kept: {error.strerror}")
 
     def _passed(self, trial: Trial) -> Path:
         """Return the file of a cell's rehearsal, whatever its recipe was squeezed from."""
@@ -189,7 +214,7 @@ class References:
         if ours is None or taken is None:
             return
         kept = self._known.get(self._shared(ours).key)
-        theirs = None if kept is None else kept.fingerprints.get(_run(ours))
+        theirs = None if kept is None else kept.fingerprints.get(run_of(ours))
         if kept is not None and theirs is not None and theirs.epoch == taken.epoch:
             record.fingerprint = taken.beside(kept.name, theirs.loss, theirs.accuracy)
 
@@ -198,83 +223,140 @@ class References:
         ours = self.of(trial)
         return None if ours is None else self._path(self._shared(ours))
 
-    def _missing(self, shared: Trial, kept: _Kept | None) -> list[Trial]:
+    def lacks(self, trial: Trial) -> bool:
+        """Return whether a worker must compute something that a trial is compared with."""
+        ours = self.of(trial)
+        return ours is not None and self._is_wanted(self._shared(ours))
+
+    def has_rehearsed(self, trial: Trial) -> bool:
+        """Return whether a trial's cell needs no rehearsal, or has passed one."""
+        return not needs_rehearsal(trial.recipe) or self._passed(trial).exists()
+
+    def _missing(self, shared: Trial, kept: Kept | None) -> list[Trial]:
         """Return the planned trials whose fingerprints are not kept."""
         known = {} if kept is None else kept.fingerprints
         planned = self._planned[shared.key].items()
         return [trial for run, trial in planned if run not in known]
 
-    def _lacks(self, shared: Trial, kept: _Kept) -> bool:
+    def _is_wanted(self, shared: Trial) -> bool:
+        kept = self._looked_up(shared)
+        return kept is None or self._lacks(shared, kept)
+
+    def _lacks(self, shared: Trial, kept: Kept) -> bool:
         """Return whether something that planned trials are compared with is not kept."""
         unrehearsed = shared.key in self._rehearsed and kept.squeezed is None
         return unrehearsed or bool(self._missing(shared, kept))
 
-    def _read_or_compute(
-        self, shared: Trial, locks: FolderLocks, computing: Callable[[], None], report: Report
-    ) -> _Kept | None:
-        path, lock = self._path(shared), f"reference {shared.key}"
-        kept = _read(path)
-        if kept is None or self._lacks(shared, kept):
-            computing()
-            while not locks.acquire([lock]):
-                time.sleep(POLL_S)
-            try:
-                kept = _read(path)  # another process may have computed it meanwhile
-                missing = self._missing(shared, kept)
-                if kept is None or self._lacks(shared, kept):
-                    found = self._compute(shared, missing, kept, report)
-                    if found is not None:
-                        replace_file(path, found.model_dump_json() + "\n")
-                    kept = found or kept  # losses that are known still gate
-                    if kept is not None:
-                        for trial in missing:  # not tried again in this run
-                            kept.fingerprints.setdefault(_run(trial), None)
-                        if shared.key in self._rehearsed:
-                            kept.squeezed = kept.squeezed or []
-            finally:
-                locks.release([lock])
+    def _looked_up(self, shared: Trial) -> Kept | None:
+        """Return what is kept of a cell, or shipped where this is more."""
+        kept = read(self._path(shared))
+        if kept is not None and not self._lacks(shared, kept):
+            return kept
+        brought = self._brought(shared) if self._uses_shipped else None
+        if kept is None or (brought is not None and not self._lacks(shared, brought)):
+            return brought
         return kept
 
-    def _compute(
-        self,
-        shared: Trial,
-        trials: Sequence[Trial],
-        kept: _Kept | None,
-        report: Report,
-    ) -> _Kept | None:
-        """Return what the reference finds, beside what is kept.
+    def _brought(self, shared: Trial) -> Kept | None:
+        """Return what the task's plugin ships of a cell."""
+        path = shipped.path_of(self._plugins.tasks[shared.task])
+        if path not in self._files:
+            self._files[path] = shipped.read_shipped(path)
+        found = self._files[path].get(shipped_key(shared))
+        # A stranger's may be of another program than the one that is the reference here.
+        return found if found is not None and found.name == _name(shared) else None
 
-        None, with the reason on stderr, if it is nothing.
+    def _computed(self, shared: Trial, locks: FolderLocks, report: Report) -> Kept | None:
+        """Compute what a cell lacks, and with it what others of its task do."""
+        while not locks.acquire([_lock(shared)]):
+            time.sleep(POLL_S)
+        held = [shared]
+        try:
+            # Another process may have computed it meanwhile.
+            self._known[shared.key] = self._looked_up(shared)
+            if self._is_wanted(shared):
+                for other in self._companions(shared):
+                    if locks.acquire([_lock(other)]):
+                        held.append(other)
+                        self._tried.add(other.key)
+                self._compute([cell for cell in held if self._is_wanted(cell)], report)
+            return self._give_up(shared)
+        finally:
+            locks.release(map(_lock, held))
+
+    def _companions(self, shared: Trial) -> list[Trial]:
+        """Return the planned cells of the same task, of which nothing is known and none failed."""
+        return [
+            other
+            for key, other in self._cells.items()
+            if (other.task, other.plugins) == (shared.task, shared.plugins)
+            and not (key == shared.key or key in self._known or key in self._tried)
+        ]
+
+    def _give_up(self, shared: Trial) -> Kept | None:
+        """Return what is known of a cell; what it lacks is not tried again in this run."""
+        kept = self._known[shared.key]
+        if kept is None:
+            return None
+        # Losses that are known still gate. A copy: what is shipped or kept says nothing of this.
+        lacking = dict.fromkeys(map(run_of, self._missing(shared, kept)))
+        changes: dict[str, Any] = {"fingerprints": {**kept.fingerprints, **lacking}}
+        if shared.key in self._rehearsed:
+            changes["squeezed"] = kept.squeezed or []
+        self._known[shared.key] = kept.model_copy(update=changes)
+        return self._known[shared.key]
+
+    def _compute(self, cells: Sequence[Trial], report: Report) -> None:
+        """Add to what is kept of cells what the reference finds in one worker, if it finds it.
+
+        The reason why not is said of the first cell alone: the others have a turn of their own.
         """
-        assert self._backend is not None  # there is a trial on it
-        log = self._store.logs / f"reference-{shared.key}.log"
-        known = kept or _Kept(name=f"{shared.backend} {shared.engine}", losses=[])
-        wanted = shared.key in self._rehearsed and known.squeezed is None
+        assert self._backend is not None  # there are trials on it
+        first = cells[0]
+        log = self._store.logs / f"reference-{first.key}.log"
+        asked = {}
+        rehearsed = False
+        for cell in cells:
+            kept = self._looked_up(cell)
+            asked[cell.key] = self._missing(cell, kept) or [cell]
+            rehearsed |= cell.key in self._rehearsed and (kept is None or kept.squeezed is None)
         job = Job(
             kind="reference",
-            trials=[*trials] or [shared],
-            rehearsal=Rehearsal() if wanted else None,
+            trials=[trial for trials in asked.values() for trial in trials],
+            rehearsal=Rehearsal() if rehearsed else None,
         )
-        losses, *results = launch.work(job, self._backend.value, log, report)
-        reason = next((one["reason"] for one in (losses, *results) if "reason" in one), None)
-        if reason is not None:
-            say(
-                f"reference {known.name} of {shared.label}: {plain(reason)}; its trials here are "
-                f"not compared with it, or not wholly: see {log}"
-            )
+        results = iter(launch.work(job, self._backend.value, log, report, spent=self.spent))
+        for cell in cells:
+            losses, *taken = itertools.islice(results, 1 + len(asked[cell.key]))
+            reason = next((one["reason"] for one in (losses, *taken) if "reason" in one), None)
+            if reason is not None and cell is first:
+                say(
+                    f"reference {_name(cell)} of {cell.label}: {plain(reason)}; its trials here "
+                    f"are not compared with it, or not wholly: see {log}"
+                )
+            kept = self._joined(cell, losses, zip(asked[cell.key], taken, strict=True))
+            if kept is not None:
+                replace_file(self._path(cell), kept.model_dump_json() + "\n")
+                self._known[cell.key] = kept
+
+    def _joined(
+        self, cell: Trial, losses: dict[str, Any], taken: Iterable[tuple[Trial, dict[str, Any]]]
+    ) -> Kept | None:
+        """Return what a worker found, beside what is kept of the cell; None without losses."""
         if "losses" not in losses:
             return None
-        taken = {
-            _run(trial): result.get("fingerprint")
-            for trial, result in zip(trials, results[: len(trials)], strict=True)
-            if "fingerprint" in result
+        known = self._looked_up(cell) or Kept(name=_name(cell), losses=[])
+        fingerprints = {
+            run_of(trial): result["fingerprint"]
+            for trial, result in taken
+            if trial is not cell and "fingerprint" in result
         }
         with contextlib.suppress(ValidationError):
-            return _Kept(
+            return Kept(
                 name=known.name,
                 losses=losses["losses"],
                 squeezed=losses.get("squeezed", known.squeezed),
-                fingerprints={**known.fingerprints, **taken},
+                fingerprints={**known.fingerprints, **fingerprints},
             )
         return None
 
@@ -295,18 +377,20 @@ class References:
 
     def _shared(self, ours: Trial) -> Trial:
         """Return the trial that stands for all of the same reference."""
-        return ours.model_copy(update={"seed": 0, "repeat": 0, "max_epochs": 1, "bound": BOUND})
+        return ours.model_copy(
+            update={"seed": 0, "repeat": 0, "max_epochs": 1, "bound": BOUND, "side_by_side": 1}
+        )
 
 
-def _run(trial: Trial) -> str:
+def run_of(trial: Trial) -> str:
     """Return what tells the fingerprints of one reference apart; a short budget ends sooner."""
     last = min(trial.max_epochs, trial.recipe.evaluate_every)
     return f"seed {trial.seed}, {last} epochs"
 
 
-def _read(path: Path) -> _Kept | None:
-    """Return the reference in a file; None where it is missing or damaged, to be computed again."""
-    try:
-        return _Kept.model_validate_json(path.read_bytes())
-    except (FileNotFoundError, ValidationError):
-        return None
+def _name(shared: Trial) -> str:
+    return f"{shared.backend} {shared.engine}"
+
+
+def _lock(shared: Trial) -> str:
+    return f"reference {shared.key}"

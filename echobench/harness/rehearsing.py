@@ -2,7 +2,8 @@
 
 The gate's own updates are the first of a trial, all in its warm-up. A rehearsal shows the rest of
 the schedule, and clipping. It is a program of its own, which takes as long to compile as the
-trial's, so it runs in a worker of its own, after the trial, and is no part of its times.
+trial's, so it runs in a worker of its own and is no part of its times: before the trial, so that
+who interrupts it loses no training.
 """
 
 from __future__ import annotations
@@ -25,38 +26,43 @@ Run = Callable[[Job, Backend, Path], list[dict[str, Any]]]
 
 
 def rehearse(
-    job: Job, backend: Backend, records: Sequence[Record], log: Path, run: Run, report: Report
-) -> None:
-    """Add to each record that has passed the gate what the rehearsal of its cell found.
+    job: Job, backend: Backend, log: Path, run: Run, report: Report
+) -> dict[str, Any] | None:
+    """Return what the rehearsal of a job's cell finds: a `difference`, or the `reason` for none.
+
+    None where it needs none, or there is nothing to compare it with.
 
     Args:
-        job: the job of the records.
+        job: the job, before its trials are trained.
         backend: the trials' backend.
-        records: of the job's trials; they are changed.
         log: file for what the rehearsal prints.
         run: runs its worker.
         report: called with progress.
     """
+    if job.rehearsal is None:
+        return None
+    if job.rehearsal.passed is not None:
+        return {"difference": job.rehearsal.passed}
+    if not job.rehearsal.losses:
+        return None
+    report(Progress(phase="rehearsal"))
+    try:
+        return _answer(job, backend, job.rehearsal.losses, log, run)
+    except OSError:  # a full disk, say; the trial is trained all the same, and not done
+        return None
+
+
+def add(answer: dict[str, Any] | None, job: Job, records: Sequence[Record]) -> None:
+    """Add to each record that has passed the gate what the rehearsal of its cell found."""
     for record in records:
         if record.parity is not None:  # a worker may claim what it likes
             record.parity.squeezed = record.parity.failure = None
     passed = [r.parity for r in records if r.parity is not None and r.parity.passed]
-    if job.rehearsal is None or not passed:
-        return
-    for parity in passed:  # until it has answered
-        parity.passed = None
-    if job.rehearsal.passed is not None:
-        answer: dict[str, Any] = {"difference": job.rehearsal.passed}
-    elif job.rehearsal.losses:
-        report(Progress(phase="rehearsal"))
-        try:
-            answer = _answer(job, backend, job.rehearsal.losses, log, run)
-        except OSError:  # a full disk, say; what was trained is kept all the same
-            return
-    else:
-        return
-    for parity in passed:
-        _judge(parity, answer)
+    for parity in passed if job.rehearsal is not None else ():
+        if answer is None:
+            parity.passed = None
+        else:
+            _judge(parity, answer)
 
 
 def _answer(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,16 @@ from pydantic import BaseModel
 
 from echobench.core.backend import Backend
 from echobench.core.versions import module_version
-from echobench.errors import EchobenchError, StorageError
+from echobench.errors import EchobenchError
 from echobench.harness import launch
+from echobench.harness.here import NotStartedError
 from echobench.machine.cores import why_too_many
 from echobench.plugin.files import FILE_PREFIX
 from echobench.plugin.manager import Plugins
 from echobench.store.folder import replace_file
 from echobench.store.reading import decoded
-from echobench.trial.job import Job, Report
+from echobench.text import say
+from echobench.trial.job import Job, Progress, Report
 from echobench.trial.record import Record
 from echobench.trial.trial import Trial
 
@@ -34,7 +38,8 @@ def run_packed_job(text: str, report: Report, about: dict[str, Any]) -> str:
     """Run a job that came from another machine as JSON, on cores of its own here.
 
     It needs nothing of the machine that it came from: plugins that are files come with it,
-    and the networks that it saves go back with its records.
+    and the networks that it saves go back with its records. Once its `begin_by` has passed, by this
+    machine's clock, no trial of it begins; one that has begun goes on.
 
     Args:
         text: `Job.model_dump_json()`.
@@ -49,6 +54,15 @@ def run_packed_job(text: str, report: Report, about: dict[str, Any]) -> str:
             this process may not use a core for each of their threads.
     """
     job = Job.model_validate_json(text)
+    budget_s = _left_s(job)
+    if budget_s is not None and budget_s < 0:
+        return _Packed(records=[]).model_dump_json()
+
+    def reported(progress: Progress) -> None:
+        report(progress)
+        if progress.waits and (_left_s(job) or 0.0) < 0:
+            raise NotStartedError
+
     with tempfile.TemporaryDirectory(prefix="echobench-node-") as name:
         folder = Path(name)
         files = _written_plugins(job, folder)
@@ -67,37 +81,50 @@ def run_packed_job(text: str, report: Report, about: dict[str, Any]) -> str:
                 "save_models": models,
                 "about": {**job.about, "executor": about},
                 "cores": None,
+                "budget_s": budget_s,
             }
         )
-        records = launch.run_job(here, backend, folder / "log", report)
+        try:
+            records = launch.run_job(here, backend, folder / "log", reported)
+        except NotStartedError:
+            records = []
         saved = models.glob("*") if models is not None and models.is_dir() else ()
         networks = {path.name: base64.b64encode(path.read_bytes()).decode() for path in saved}
         lines = [record.to_json() for record in records]
         return _Packed(records=lines, files=networks).model_dump_json()
 
 
+def _left_s(job: Job) -> float | None:
+    """Return for how long a job may begin trials; None where it has no budget.
+
+    Where this machine's clock is behind, that is no more than when the job was handed over.
+    """
+    if job.begin_by is None or job.budget_s is None:
+        return job.budget_s
+    return min(job.budget_s, job.begin_by - time.time())
+
+
 def unpack_records(job: Job, text: str) -> list[Record]:
     """Return the records of a job that ran elsewhere; save its networks where it asks for them.
+
+    A network that cannot be saved costs no record: it is said.
 
     Args:
         job: the job as it was started here.
         text: what `run_packed_job` returned.
-
-    Raises:
-        StorageError: a network cannot be saved.
     """
     packed = _Packed.model_validate_json(text)
     for model in filter(None, map(job.model_path, job.trials)):
-        for path in (model, model.with_suffix(".json")):
-            if path.name not in packed.files:
-                continue
-            try:
-                replace_file(path, base64.b64decode(packed.files[path.name]))
-            except OSError as error:
-                raise StorageError(
-                    f"stopped at {job.trial.name}: {error.strerror} ({path}); earlier records "
-                    "are kept, and the same command resumes"
-                ) from error
+        description = model.with_suffix(".json")
+        try:
+            # As a worker does: no earlier network's result may stand beside this one.
+            for path in (description, model):
+                if path.name in packed.files:
+                    replace_file(path, base64.b64decode(packed.files[path.name]))
+        except OSError as error:
+            say(f"{model}: the network is not saved: {error.strerror}")
+            with contextlib.suppress(OSError):
+                description.unlink()
     return [decoded(line.encode()) for line in packed.records]
 
 

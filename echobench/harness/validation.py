@@ -14,6 +14,7 @@ import msgspec
 
 from echobench.machine import calibration, privacy
 from echobench.store import referee
+from echobench.store.rules import MOST_SOONER, has_pace
 from echobench.text import plain, shortened
 from echobench.trial.cell import StoredTrial
 from echobench.trial.record import AnyLine, Rates, Record
@@ -25,7 +26,10 @@ HEARD = "heard_s"
 """Field of a result: how long the parent waited for it, by its own clock."""
 SLOWEST, SLACK_S = 0.5, 3.0
 """A worker's clock runs slow if it shows less than this share of what the parent's shows, and so
-many seconds less; between the two lies a calibration, a fifth of a second."""
+many seconds less for each process that shares a core: between the two lies a calibration, a
+fifth of a second of a whole core."""
+CALIBRATION_S = 0.5
+"""Seconds of a calibration, at most, on a core of its own."""
 OURS = {
     "provenance", "started_at", "schema_version", "disturbances", "judge", "limit_reason"
 }  # fmt: skip # one line reads better
@@ -44,7 +48,7 @@ def one_line(text: str) -> str:
 
 
 def split_result(
-    fields: dict[str, Any], lived_s: float = math.inf
+    fields: dict[str, Any], lived_s: float = math.inf, crowd: float = 1.0
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Split a worker's result into fields of a record and provenance.
 
@@ -53,6 +57,7 @@ def split_result(
     Args:
         fields: the result, with `HEARD` where it is a trial's.
         lived_s: seconds that the worker lived, measured by the parent.
+        crowd: processes that ran or waited for each core of the machine; 1 for no more than cores.
     """
     measured: dict[str, Any] = {"calibration": {}, "path": {}}
     try:
@@ -73,10 +78,50 @@ def split_result(
     if isinstance(wall, float | int) and wall > lived_s:
         why = f"wall_s: expected at most the {lived_s:.3g} s that it lived; received {wall:.3g}"
         return _failure(f"the worker's result cannot be true ({why})"), measured
-    if isinstance(wall, float | int) and wall < min(SLOWEST * heard_s, heard_s - SLACK_S):
-        why = f"wall_s: {wall:.3g} s by its clock, {heard_s:.3g} s by ours"
-        return _failure(f"the worker's result cannot be true ({why})"), measured
-    return rest, measured
+    slow = why_slow(wall, heard_s, 0, crowd) if isinstance(wall, float | int) else None
+    return (rest if slow is None else _failure(slow)), measured
+
+
+def why_slow(wall_s: float, heard_s: float, place: int, crowd: float = 1.0) -> str | None:
+    """Return that a worker's clock runs slow, in words; None if it does not.
+
+    Args:
+        wall_s: seconds of a trial by the worker's clock, or of all trials of a process so far.
+        heard_s: how long the parent waited for them.
+        place: how many trials the process had trained before; each ends with a calibration.
+        crowd: see `split_result`.
+    """
+    slack_s = (SLACK_S + CALIBRATION_S * place) * crowd
+    if wall_s >= min(SLOWEST * heard_s, heard_s - slack_s):
+        return None
+    clocks = f"wall_s: {wall_s:.3g} s by its clock, {heard_s:.3g} s by ours"
+    return f"the worker's result cannot be true ({clocks})"
+
+
+def pace_s(fields: dict[str, Any]) -> float | None:
+    """Return the time of an update of a result, if it is that of steady training."""
+    update_s, evaluations = fields.get("seconds_per_update"), fields.get("evaluations")
+    recompilations = fields.get("recompilations")
+    recompiled = recompilations.get("times", 0) if isinstance(recompilations, dict) else 0
+    if not isinstance(update_s, float) or not isinstance(evaluations, list):
+        return None
+    return update_s if has_pace(len(evaluations), recompiled) else None
+
+
+def why_sooner(update_s: Any, first_s: float | None) -> str | None:
+    """Return that a trial's updates took far less than those of the first of its process.
+
+    None if they did not, or one of them has no time of an update.
+    """
+    if first_s is None or not (isinstance(update_s, float) and update_s > 0):
+        return None
+    if first_s <= MOST_SOONER * update_s:
+        return None
+    clocks = (
+        f"an update took 1/{first_s / update_s:.0f} of the time that it took in the first trial of "
+        "its process: the rest was done off the clock"
+    )
+    return f"the worker's result cannot be true ({clocks})"
 
 
 def validated(kind: type[AnyLine], known: dict[str, Any], result: dict[str, Any]) -> AnyLine:

@@ -236,8 +236,8 @@ def _stopped(record: Record) -> list[str]:
     A few evaluations, or one long dispatch, would not show it.
     """
     messages = []
-    told = record.execution.get("stopped_s")  # a worker's own word: it may be anything
-    phases = told if isinstance(told, dict) else {}
+    intervals = record.execution.get("stopped_s")  # a worker's own word: it may be anything
+    phases = intervals if isinstance(intervals, dict) else {}
     trained = [record.first_update_s, record.train_s]
     trained_s = sum(seconds or 0.0 for seconds in trained)
     training_s = sum(_seconds(phases.get(name)) for name in ("first_update", "train"))

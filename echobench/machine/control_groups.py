@@ -117,11 +117,11 @@ def _memory(system: Path) -> Iterator[tuple[int, int]]:
             with contextlib.suppress(OSError, ValueError):  # ValueError: the limit is `max`
                 most = int((folder / limit).read_text())
                 held = int((folder / use).read_text())
-                told = re.search(
+                inactive = re.search(
                     rf"^{dropped} (\d+)$", (folder / "memory.stat").read_text(), re.MULTILINE
                 )
                 if most < NO_LIMIT:
-                    yield most, held - (int(told[1]) if told else 0)
+                    yield most, held - (int(inactive[1]) if inactive else 0)
 
 
 def _folders(system: Path, controller: str) -> list[Path]:
@@ -142,7 +142,7 @@ def _hierarchy(system: Path, controller: str) -> list[Path]:
     usual = _Mount("/", f"/sys/fs/cgroup/{controller}")
     root, point = _mount(system, controller) or usual
     top = system / point.strip("/")
-    # What a container is told may lie outside of what it sees, where its own group is on top.
+    # A container's group may lie outside of what it sees, where its own group is on top.
     root = root.rstrip("/") + "/"
     below = group.removeprefix(root) if group.startswith(root) and ".." not in group else ""
     folder = top / below.strip("/")

@@ -22,7 +22,7 @@ from echobench.machine import facts
 SCOPE = "ECHOBENCH_SCOPE"
 """A variable for tests: jobs with another value of it have other locks, and are not waited for."""
 MAX_RETRY_S = 0.2
-TELL_S = 1.0
+SAY_S = 1.0
 """Seconds between two calls that say that cores are waited for."""
 
 
@@ -61,11 +61,19 @@ def most_threads(smt: bool = False) -> int:
     return _limits(smt)[0]
 
 
-def check_threads(threads: int, smt: bool = False) -> None:
-    """Raise UsageError if this process has not a core for each of so many threads."""
+def check_threads(threads: int, smt: bool = False, jobs: int = 1) -> None:
+    """Raise UsageError if this process has not a core for each thread of so many jobs at once."""
     lacking = why_too_many(threads, smt)
     if lacking is not None:
         raise UsageError(f"--threads: {lacking}")
+    most, limit = _limits(smt)
+    if threads * jobs > most:
+        each = "1 thread" if threads == 1 else f"{threads} threads"
+        fewer = "" if threads == 1 else ", or fewer --threads"
+        raise UsageError(
+            f"--jobs: expected at most {most // threads} of {each} each, {most} in all, {limit}; "
+            f"received {jobs}; use fewer{fewer}"
+        )
 
 
 def why_too_many(threads: int, smt: bool = False) -> str | None:
@@ -127,7 +135,7 @@ def _wait(
     threads: int, smt: bool, waiting: Callable[[], None], locks: contextlib.ExitStack
 ) -> list[int]:
     """Lock cores until `locks` closes; return their numbers."""
-    told = time.monotonic()  # two that begin together meet for a moment
+    said = time.monotonic()  # two that begin together meet for a moment
     line = _Line([], threads, smt)
     with contextlib.ExitStack() as place:
         while True:
@@ -141,8 +149,8 @@ def _wait(
                 if len(taken) == threads:
                     locks.push(tried.pop_all())
                     return taken
-            if time.monotonic() - told > TELL_S:
-                told = time.monotonic()
+            if time.monotonic() - said > SAY_S:
+                said = time.monotonic()
                 waiting()
             time.sleep(MAX_RETRY_S * random.random())
 

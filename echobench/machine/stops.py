@@ -27,11 +27,11 @@ NAME = ".stopped"
 class StopLog:
     """What the guard writes down.
 
-    Its parent, the guard, is told when the worker is stopped and continued by signals. Whatever
+    Its parent, the guard, hears when the worker is stopped and continued by signals. Whatever
     stops both shows in the guard's own clock, once its wait for a core is taken off.
 
     The guard may be stopped alone, too. Two facts show that: it was continued by a signal, and
-    was told nothing of its worker, which no signal has stopped then; or the worker used more of
+    heard nothing of its worker, which no signal has stopped then; or the worker used more of
     the processor meanwhile than it could have before the stop. Where neither is so, the stop
     counts as the worker's. One that waits for a GPU, or for a process of its own, uses no
     processor: if something other than a signal stops the guard alone, its stop is noted as the
@@ -41,13 +41,13 @@ class StopLog:
     def __init__(self, home: str, worker: int) -> None:
         self._path, self._worker = Path(home, NAME), worker
         self._stops: list[Interval] = []
-        self._is_stopped = self._was_stopped = self._told = False
+        self._is_stopped = self._was_stopped = self._noted = False
         self._last, self._waited_s = time.monotonic(), _waited_s()
         self._used_s = _used_s(worker)
 
-    def tell(self, stopped: bool) -> None:
+    def note(self, stopped: bool) -> None:
         """Note that a signal has stopped or continued the worker, since the last beat."""
-        self._is_stopped, self._told = stopped, True
+        self._is_stopped, self._noted = stopped, True
 
     def beat(self, continued: bool = False) -> None:
         """Account for the time since the last call; call it at least every `BEAT_S`.
@@ -62,13 +62,13 @@ class StopLog:
         ran = used_s - self._used_s > most_s
         self._waited_s, self._used_s = waited_s, used_s
         was_stopped, self._was_stopped = self._was_stopped, self._is_stopped
-        told, self._told = self._told, False
+        noted, self._noted = self._noted, False
         late = now - before > here_s + LEAST_S
         if late and ran:
             return
         if was_stopped:
             self._add(before, now)
-        elif late and (told or not continued):
+        elif late and (noted or not continued):
             self._add(before + here_s, now)
 
     def _add(self, start: float, end: float) -> None:

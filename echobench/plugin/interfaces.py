@@ -25,7 +25,8 @@ class Site:
     """The run that an executor serves.
 
     Attributes:
-        run_here: runs a job on this machine and returns the record of each trial.
+        run_here: runs a job on this machine and returns the record of each trial; also in threads
+            of the executor, where it raises KeyboardInterrupt once the run ends.
         progressed: called with a trial and its progress.
         folder: the results folder, for files of the executor's own.
     """
@@ -40,7 +41,8 @@ class Executor(FrozenModel, ABC):
 
     It changes neither what a worker does nor what a record means. The harness keeps as many
     jobs under way as there is room for, starts lost jobs again, and cancels the rest at the
-    end.
+    end. `--jobs` and `--address` set the fields `jobs` and `address` of an executor that has them;
+    the records of a `local` one say `jobs` as the number under way at once (`Trial.side_by_side`).
 
     Attributes:
         name: what `--executor` takes.
@@ -54,6 +56,12 @@ class Executor(FrozenModel, ABC):
     requires: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str | None] = None
     local: ClassVar[bool] = False
+
+    @property
+    def side_by_side(self) -> int | None:
+        """How many jobs run at once, as far as that is known before it connects."""
+        jobs = getattr(self, "jobs", 1)
+        return (jobs if isinstance(jobs, int) else 1) if self.local else None
 
     @abstractmethod
     def connect(self, job: Job, site: Site) -> AbstractContextManager[Connection]:
@@ -84,6 +92,9 @@ class Connection(ABC):
     @abstractmethod
     def records(self, handle: Any) -> list[Record]:
         """Return the records of a job that has ended, in the order of its trials.
+
+        A job of several trials in turn may end with the first few; the rest is started as another.
+        One that could not begin before its `begin_by` has none.
 
         A job that another machine ran as text (`run_packed_job`) is unpacked by
         `unpack_records`.

@@ -205,13 +205,13 @@ class Plugins:
     def _check_reference(self, references: Sequence[Backend]) -> None:
         """Refuse a second reference: with it, a backend could judge itself."""
         if len(references) > 1:
-            told = " and ".join(
+            claims = " and ".join(
                 f"{name!r} of {one.plugin!r} of {one.distribution}"
                 for name, one in self.backends.items()
                 if any(one.value is reference for reference in references)
             )
             raise PluginError(
-                f"two backends say that they are the reference: {told}; only one judges the "
+                f"two backends say that they are the reference: {claims}; only one judges the "
                 "others, so uninstall one or take `reference` from it"
             )
 

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+import pandas as pd
 
 from echobench.analysis.frame import CELL, disturbed, frame
-from echobench.analysis.pairs import hits_and_misses
-from echobench.analysis.statistics import censored_median
+from echobench.analysis.pairs import has, median, values
+from echobench.analysis.places import remarks
 from echobench.errors import UsageError
 from echobench.text import file_name, plain
 from echobench.trial.cell import Cell, differences
@@ -46,7 +47,8 @@ def document(records: Sequence[Record], metric: str) -> tuple[dict[str, Any], li
     """Return the file's content, and a warning for each cell in which trials lack the metric.
 
     A benchmark is a cell, and a round is one of its trials; pytest-benchmark's own `Stats`
-    computes the statistics over the rounds.
+    computes the statistics over the rounds. First trials that are set apart are no rounds, of which
+    a warning says so.
     """
     from pytest_benchmark import __version__
     from pytest_benchmark.stats import Stats
@@ -57,13 +59,15 @@ def document(records: Sequence[Record], metric: str) -> tuple[dict[str, Any], li
     benchmarks, warnings = [], []
     for cell, (name, parameter) in _names(cells).items():
         members = sorted(cells[cell], key=lambda record: (record.seed, record.started_at))
-        values = [value for r in members if (value := _value(r, metric)) is not None]
-        if len(values) < len(members):
-            warnings.append(f"{name}: {metric} of {len(values)} of {len(members)} trials")
-        if not values:
+        flat = frame(members)
+        rounds, count = values(flat, metric).dropna().tolist(), int(has(flat, metric).sum())
+        if len(rounds) < count:
+            warnings.append(f"{name}: {metric} of {len(rounds)} of {count} trials")
+        warnings += remarks(flat)
+        if not rounds:
             continue
         stats = Stats()
-        for value in values:
+        for value in rounds:
             stats.update(value)
         first = members[0]
         benchmarks.append(
@@ -117,8 +121,8 @@ def extra_info(records: Sequence[Record]) -> dict[str, Any]:
     """
     flat = frame(records)
     counted = flat[flat.counts]
-    target = censored_median(*hits_and_misses(flat))
-    medians = {name: _median(flat[name]) for name in MEDIANS}
+    target = median(flat)
+    medians = {name: _median(values(flat, name)) for name in MEDIANS}
     checkouts = [record.provenance.git for record in records]
     return {
         "success": f"{int((flat.status == 'reached').sum())}/{len(counted)}",
@@ -133,14 +137,8 @@ def extra_info(records: Sequence[Record]) -> dict[str, Any]:
     }
 
 
-def _median(column: Any) -> float | None:
-    values = column.dropna().astype(float)
-    return None if values.empty else float(values.median())
-
-
-def _value(record: Record, metric: str) -> float | None:
-    value: float | None = None if record.contradiction else getattr(record, metric)
-    return value
+def _median(column: pd.Series[float]) -> float | None:
+    return None if column.isna().all() else float(column.median())
 
 
 def _names(cells: Mapping[Cell, Sequence[Record]]) -> dict[Cell, tuple[str, str | None]]:
@@ -168,7 +166,7 @@ def _machine_info(records: Sequence[Record]) -> dict[str, Any]:
     same = {k: v for k, v in facts[0].items() if all(other.get(k) == v for other in facts)}
     hosts = {record.provenance.host for record in records}
     system, _, release = (same.get("system") or "").partition(" ")
-    told = {
+    described = {
         "node": hosts.pop() if len(hosts) == 1 else None,
         "processor": same.get("cpu"),
         "machine": same.get("architecture"),
@@ -179,7 +177,7 @@ def _machine_info(records: Sequence[Record]) -> dict[str, Any]:
         "gpus": same.get("gpus"),
     }
     cpu = {"brand_raw": same.get("cpu"), "count": same.get("cores")}
-    return {**{k: v for k, v in told.items() if v is not None}, "cpu": cpu}
+    return {**{k: v for k, v in described.items() if v is not None}, "cpu": cpu}
 
 
 def _commit_info(record: Record) -> dict[str, Any]:

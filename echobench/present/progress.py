@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -15,10 +15,11 @@ from rich.progress import Progress as Bars
 from rich.table import Column
 from rich.text import Text
 
+from echobench.harness.forecast import Forecast
 from echobench.harness.matrix import Watcher
 from echobench.output import make_console
 from echobench.present.terminal import line_of, side_by_side
-from echobench.text import percent, plain, say
+from echobench.text import counted, duration, percent, plain, say
 from echobench.trial.job import Look, Progress
 from echobench.trial.record import Record
 from echobench.trial.trial import FIRST_TUNING_SEED, Trial
@@ -28,34 +29,61 @@ WAITING = "waiting"
 BLOCKS = " ▁▂▃▄▅▆▇█"
 HIGHEST, LOWEST = 8, 2
 """Lines of the curve."""
-OTHER_LINES = 11
+OTHER_LINES = 12
 """Lines of the picture beside the curve's."""
-WIDE = 140
-"""Columns from which on there is room for a bar beside name and state."""
+WIDE = 100
+"""Columns from which on there is room for a bar beside a name."""
 BAR = 24
 """Columns of the bar."""
 BESIDE = 12
-"""Columns of a line without a bar beside name and state: a spinner, a time, three gaps."""
+"""Columns beside a name: a spinner, a time, gaps."""
+INDENT = "  "
+"""Before what a trial does, below its name."""
+LINES_S = 60.0
+"""Least seconds between two plain lines about the whole."""
+PHASES = {
+    "import": "importing the framework",
+    "build": "building the network",
+    "compile": "compiling",
+    "reference": "checking against the tutorial's program",
+    "rehearsal": "rehearsing the schedule",
+    "judge": "judging the certificate",
+}
+"""What a job does, in a user's words, by the phase of its progress."""
+OF_A_JOB = frozenset({"reference", "rehearsal", "judge"})
+"""Phases that are none of a single trial, but of all that share a process."""
 AXIS = 6
 """Columns left of the curve."""
 
 
 @contextmanager
-def watcher(total: int | None, *, curves: bool = False) -> Iterator[Watcher]:
-    """Show `total` trials on stderr as they run, with `curves` and sample echoes if wanted.
+def watcher(forecast: Forecast | None, *, curves: bool = False) -> Iterator[Watcher]:
+    """Show trials on stderr as they run, with `curves` and sample echoes if wanted.
 
-    A search has no fixed number (None), and prints its own results.
+    A search has no fixed number of trials, and so no forecast (None); it prints its own results.
     """
     console = make_console(stderr=True)
-    if curves and total is not None:
-        with _curves(console, total) as shown:
+    if curves and forecast is not None:
+        with _curves(console, forecast) as shown:
             yield shown
     elif console.is_interactive:
-        with _bars(console, total) as shown:
+        with _bars(console, forecast) as shown:
             yield shown
     else:
-        progressed = _waits_in_lines()
-        yield Watcher(progressed=progressed) if total is None else _lines(total, progressed)
+        yield _lines(forecast)
+
+
+def phase_text(phase: str) -> str:
+    """Return what a job does, in a user's words."""
+    return PHASES.get(phase, plain(phase))
+
+
+def whole_text(forecast: Forecast) -> str:
+    """Return how much of a plan is done, and how long the rest takes as far as that is known."""
+    trials = "trial" if forecast.total == 1 else "trials"
+    left_s, about = forecast.left_s(), "about" if forecast.is_known else "more than"
+    left = f", {about} {duration(left_s)} left" if left_s else ""
+    return f"{forecast.done}/{forecast.total} {trials}{left}"
 
 
 def result_message(record: Record) -> str:
@@ -64,7 +92,12 @@ def result_message(record: Record) -> str:
     # What was not measured is left out: replicates have no time of their own.
     seconds, epochs = record.time_to_target_s, record.epochs
     trained = "" if epochs is None else f" after {epochs:,} epochs"
-    if record.status == "reached":
+    contradiction = record.contradiction
+    if record.trial.quick and contradiction is not None:
+        return plain(f"{name}: failed, {contradiction}")
+    if record.trial.quick and record.status in ("reached", "missed"):
+        text = f"{name}: ran {counted(epochs or 0, 'epoch')}"
+    elif record.status == "reached":
         spent = "" if seconds is None else f"{seconds:.3g} s of training, "
         trial, epochs = record.trial, record.epochs_to_target or epochs
         several = f"{trial.screen:,} test sequences" if trial.screen > 1 else "only test sequence"
@@ -74,93 +107,150 @@ def result_message(record: Record) -> str:
         text = f"{name}: missed, accuracy {percent(record.accuracy)}{trained}"
     else:
         text = f"{name}: {record.status}" + (f", {record.reason}" if record.reason else trained)
-    if record.contradiction is not None:
-        text += f"; it does not count, {record.contradiction}"
+    if contradiction is not None:
+        text += f"; it does not count, {contradiction}"
     if record.unchecked and record.seed < FIRST_TUNING_SEED:
         text += "; not compared with a reference"
     log = record.log_tail if record.status == "failed" else []
     return "\n".join([plain(text), *(f"      | {plain(line)}" for line in log)])
 
 
+class _Names:
+    """What the display calls trials, and the jobs that they are part of.
+
+    Args:
+        total: how many trials the plan has; None for a search, which has no fixed number.
+    """
+
+    def __init__(self, total: int | None) -> None:
+        self._total = total
+        self._trials: dict[str, str] = {}
+        self._jobs: dict[str, str] = {}
+
+    def start(self, number: int, trials: Sequence[Trial]) -> str:
+        """Take the trials of a job, the first with its number in the plan; return its name."""
+        for place, trial in enumerate(trials, start=number + 1):
+            name = f"{trial.task} seed {trial.seed}"
+            if self._total is not None:
+                name = f"[{place}/{self._total}] {trial.name}"
+            self._trials[trial.key] = plain(name)
+        job = self._trials[trials[0].key]
+        if len(trials) > 1:
+            job = plain(f"{trials[0].name} and {len(trials) - 1} more")
+            if self._total is not None:
+                job = f"[{number + 1}-{number + len(trials)}/{self._total}] {job}"
+        self._jobs.update({trial.key: job for trial in trials})
+        return job
+
+    def of(self, trial: Trial, progress: Progress | None = None) -> str:
+        """Return the name of a trial, or of its job where that is in a phase as a whole."""
+        whole = progress is not None and (progress.waits or progress.phase in OF_A_JOB)
+        names = self._jobs if whole else self._trials
+        return names.get(trial.key, plain(trial.name))
+
+
 def _waiting_message(count: int) -> str:
-    trials = "1 trial" if count == 1 else f"{count} trials"
-    return f"waiting for {trials} that other processes run in this folder"
+    return f"waiting for {counted(count, 'trial')} that other processes run in this folder"
 
 
-def _waits_in_lines() -> Callable[[Trial, Progress], None]:
-    """Return a function that says once of each job that it waits."""
+def _lines(forecast: Forecast | None) -> Watcher:
+    names = _Names(None if forecast is None else forecast.total)
     phases: dict[str, str] = {}
 
     def progressed(trial: Trial, progress: Progress) -> None:
         if progress.waits and phases.get(trial.key) != progress.phase:
-            say(f"    {plain(progress.phase)}")
+            say(f"    {names.of(trial, progress)}: {progress.phase}")
         phases[trial.key] = progress.phase
 
-    return progressed
+    if forecast is None:
+        return Watcher(progressed=progressed)
+    total, said = forecast.total, forecast.clock()
 
-
-def _lines(total: int, progressed: Callable[[Trial, Progress], None]) -> Watcher:
     def started(number: int, trials: Sequence[Trial]) -> None:
-        say(f"[{number + 1}/{total}] {trials[0].name} ...")
+        say(f"{names.start(number, trials)} ...")
+
+    def progressing(trial: Trial, progress: Progress) -> None:
+        forecast.progress(trial, progress)
+        progressed(trial, progress)
 
     def finished(trial: Trial, record: Record) -> None:
+        nonlocal said
+        forecast.finish(record)
         say(*f"    {result_message(record)}".split("\n"))
+        if forecast.clock() - said >= LINES_S and forecast.done < total:
+            said = forecast.clock()
+            say(whole_text(forecast))
 
     def waiting(count: int) -> None:
         if count:
             say(_waiting_message(count))
 
-    return Watcher(started, progressed, finished, waiting)
+    return Watcher(started, progressing, finished, waiting)
 
 
 @contextmanager
-def _bars(console: Console, total: int | None) -> Iterator[Watcher]:
+def _bars(console: Console, forecast: Forecast | None) -> Iterator[Watcher]:
     columns = [
         SpinnerColumn(),
-        TextColumn("{task.description}", markup=False, table_column=_one_line()),
+        # Nothing is cut off: what is too long is continued below.
+        TextColumn("{task.description}", markup=False, table_column=Column(overflow="fold")),
         BarColumn(bar_width=BAR),
-        TextColumn("{task.fields[state]}", markup=False, table_column=_one_line()),
-        TimeElapsedColumn(),
+        TimeElapsedColumn(table_column=Column(no_wrap=True)),
     ]
-    beside = BESIDE + BAR + 1
     if console.width < WIDE:
         del columns[2]
-        beside = BESIDE
     with Bars(*columns, console=console, transient=True) as bars:
         shown: dict[str, TaskID] = {}
-        rooms: dict[str, int] = {}
-        """Columns for the state of each trial shown."""
+        """The bars of trials in their processes; those of a process share one."""
+        names = _Names(None if forecast is None else forecast.total)
+        whole = None
+        if forecast is not None:
+            whole = bars.add_task(whole_text(forecast), total=forecast.total)
+
+        def show_whole() -> None:
+            if forecast is not None and whole is not None:
+                bars.update(whole, description=whole_text(forecast), completed=forecast.done)
+
+        def remove_bar(trial: Trial) -> None:
+            if (bar := shown.get(trial.key)) is None:
+                return
+            bars.remove_task(bar)
+            for key in [key for key, shared in shown.items() if shared == bar]:
+                del shown[key]
 
         def started(number: int, trials: Sequence[Trial]) -> None:
-            trial = trials[0]
-            counted = "" if total is None else f"[{number + 1}/{total}] "
-            name = f"{trial.task} seed {trial.seed}" if total is None else trial.name
-            rooms[trial.key] = console.width - cell_len(counted + name) - beside
-            shown[trial.key] = bars.add_task(
-                plain(counted + name), total=trial.max_epochs, state="starting"
-            )
+            for trial in trials:  # a process that ended without a record has left them
+                remove_bar(trial)
+            bar = bars.add_task("", total=trials[0].max_epochs)
+            shown.update({trial.key: bar for trial in trials})
+            names.start(number, trials)
+            bars.update(bar, description=f"{names.of(trials[0])}\n{INDENT}starting")
 
         def progressed(trial: Trial, progress: Progress) -> None:
-            state = _state(trial, progress, rooms[trial.key])
-            bars.update(shown[trial.key], completed=progress.epoch, state=state)
+            if trial.key not in shown:
+                return  # a late message of a process that has ended
+            state = _state(trial, progress, console.width - BESIDE - len(INDENT))
+            name = names.of(trial, progress)
+            description = f"{name}\n{INDENT}{state}"
+            bars.update(shown[trial.key], completed=progress.epoch, description=description)
+            if forecast is not None:
+                forecast.progress(trial, progress)
+            show_whole()
 
         def finished(trial: Trial, record: Record) -> None:
-            if trial.key in shown:  # replicates share the bar of the first
-                bars.remove_task(shown.pop(trial.key))
-            if total is not None:
+            remove_bar(trial)  # its process has ended; the rest of the job is another's
+            if forecast is not None:
+                forecast.finish(record)
                 _print_result(console, record)
+            show_whole()
 
         def waiting(count: int) -> None:
             if WAITING in shown:
                 bars.remove_task(shown.pop(WAITING))
             if count:
-                shown[WAITING] = bars.add_task(_waiting_message(count), total=None, state="")
+                shown[WAITING] = bars.add_task(_waiting_message(count), total=None)
 
         yield Watcher(started, progressed, finished, waiting)
-
-
-def _one_line() -> Column:
-    return Column(no_wrap=True, overflow="ellipsis")
 
 
 def _print_result(console: Console, record: Record) -> None:
@@ -172,7 +262,7 @@ def _print_result(console: Console, record: Record) -> None:
 def _state(trial: Trial, progress: Progress, room: int) -> str:
     """Return how far a trial is: as much as there is room for, the epoch first."""
     if progress.phase != "train":
-        return plain(progress.phase)
+        return phase_text(progress.phase)
     state = f"epoch {progress.epoch:,}/{trial.max_epochs:,}"
     more = [f", accuracy {percent(progress.accuracy)}"] if progress.accuracy else []
     if progress.seconds_per_epoch:
@@ -188,6 +278,8 @@ class Picture:
 
     name: str = ""
     phase: str = ""
+    whole: str = ""
+    """How much of the plan is done."""
     looks: list[tuple[int, Look]] = field(default_factory=list)
     """Evaluations so far, each with its epoch."""
     began: float = 0.0
@@ -196,7 +288,10 @@ class Picture:
     def drawn(self, width: int, height: int) -> RenderableType:
         """Return the picture for a terminal of `width` columns and `height` lines."""
         spent = time.monotonic() - self.began
-        head = line_of(f"{self.name}: {self.phase}, {spent:.0f} s", "bold")
+        head = Group(
+            *([line_of(self.whole)] if self.whole else []),
+            line_of(f"{self.name}: {self.phase}, {spent:.0f} s", "bold"),
+        )
         if not self.looks:
             return head
         lines = max(LOWEST, min(HIGHEST, height - OTHER_LINES))
@@ -238,27 +333,42 @@ def curve(points: Sequence[tuple[int, float]], width: int, height: int) -> Text:
 
 
 @contextmanager
-def _curves(console: Console, total: int) -> Iterator[Watcher]:
+def _curves(console: Console, forecast: Forecast) -> Iterator[Watcher]:
     """Show the running trial's picture; a finished trial's picture stays above."""
     picture = Picture()
+    names = _Names(forecast.total)
 
     def started(number: int, trials: Sequence[Trial]) -> None:
         nonlocal picture
-        name = f"[{number + 1}/{total}] {trials[0].name}"
-        picture = Picture(name, "starting", began=time.monotonic())
+        names.start(number, trials)
+        picture = begun(names.of(trials[0]))
+
+    def begun(name: str) -> Picture:
+        return Picture(name, "starting", whole_text(forecast), began=time.monotonic())
 
     def progressed(trial: Trial, progress: Progress) -> None:
+        nonlocal picture
+        forecast.progress(trial, progress)
+        name = names.of(trial, progress)
+        if name != picture.name:  # the next in turn, or the job
+            leave_picture()
+            picture = begun(name)
         if progress.begins_again:
             picture.looks = []
         if progress.look is not None:
             picture.looks.append((progress.epoch, progress.look))
-        picture.phase = f"epoch {progress.epoch:,}" if progress.epoch else progress.phase
+        epoch = f"epoch {progress.epoch:,}" if progress.epoch else phase_text(progress.phase)
+        picture.phase, picture.whole = epoch, whole_text(forecast)
 
-    def finished(trial: Trial, record: Record) -> None:
-        picture.phase = record.status
+    def leave_picture() -> None:
         if picture.looks:
             console.print(picture.drawn(console.width, HIGHEST + OTHER_LINES), highlight=False)
             picture.looks = []  # of replicates only the first is watched
+
+    def finished(trial: Trial, record: Record) -> None:
+        forecast.finish(record)
+        picture.phase, picture.whole = record.status, ""
+        leave_picture()
         _print_result(console, record)
 
     def waiting(count: int) -> None:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from echobench.analysis.footnotes import TIMES, too_few_processes
 from echobench.analysis.pairs import (
     EACH,
     MARGIN,
@@ -18,8 +19,8 @@ from echobench.analysis.pairs import (
     judge,
     pair,
 )
-from echobench.analysis.statistics import FEWEST_PAIRS
 from echobench.analysis.table import TIME, Group, Row
+from echobench.present.further import Further, further
 from echobench.trial.trial import BOUND, BUDGET, QUICK_BOUND
 
 CLOCK_WORDS = {
@@ -40,21 +41,24 @@ def verdicts(
 ) -> list[str]:
     """Return a sentence for each group: the verdict on its best row and the next.
 
-    Where there are too few pairs it names the command that makes enough in the folder `results`.
+    Where there are too few pairs it names the command that makes enough in the folder `results`,
+    but none of replicates, since the command trains one seed at a time.
     Several intervals have a line that says how often they hold.
     """
-    machines, bounds = (
-        {row.place[name] for group in groups for row in group.rows} for name in ("machine", "bound")
+    machines, bounds, jobs = (
+        {row.place[name] for group in groups for row in group.rows}
+        for name in ("machine", "bound", "side_by_side")
     )
     sentences: list[str] = []
     alone: dict[str, list[str]] = {}
     for group in groups:
         place = group.rows[0].place
         tasks = list(dict.fromkeys(row.place["task"] for row in group.rows))
-        told = [place["division"]]
-        told += [f"bound {place['bound']}"] if len(bounds) > 1 else []
-        told += [place["machine"]] if len(machines) > 1 else []
-        conditions = f"({', '.join(told)})"
+        parts = [place["division"]]
+        parts += [f"bound {place['bound']}"] if len(bounds) > 1 else []
+        parts += [f"{place['side_by_side']} side by side"] if len(jobs) > 1 else []
+        parts += [place["machine"]] if len(machines) > 1 else []
+        conditions = f"({', '.join(parts)})"
         if len(group.order) > 1:
             where = f"on {tasks[0]} {conditions}" if len(tasks) == 1 else conditions
             sentences.append(_sentence(group, where, clock, results))
@@ -66,7 +70,8 @@ def verdicts(
         f"nothing to compare with on {', '.join(dict.fromkeys(tasks))} {conditions}"
         for conditions, tasks in alone.items()
     ]
-    return sentences
+    lone = (row for group in groups if len(group.order) < 2 for row in group.rows)
+    return [*sentences, *(text for row in lone if (text := _for_an_interval(row, clock, results)))]
 
 
 def _sentence(group: Group, where: str, clock: str, results: Path | None) -> str:
@@ -75,13 +80,14 @@ def _sentence(group: Group, where: str, clock: str, results: Path | None) -> str
     a, b = (names[id(row)] for row in rows)
     metric = TIME_TO_TARGET if group.by == TIME else SECONDS_PER_UPDATE
     verdict = judge(pair(rows[0].trials, rows[1].trials, metric, clock))
-    n = verdict.ratio.n
     if verdict.decision is Decision.FEW:
-        command = _command(rows, verdict.silent + FEWEST_PAIRS, results)
-        return (
-            f"{a} or {b} {where}: {n} pair{'' if n == 1 else 's'}, too few to say; enough with: "
-            f"{command}"
-        )
+        few = f"{a} or {b} {where}: {verdict.how_many}, too few to say"
+        if any(row.cell.replicates for row in rows):
+            return few
+        asked = further(rows, metric, clock)
+        more = "" if asked.forks is None else f" {_in_words(asked)}"
+        command = _command(rows, asked, results)
+        return f"{few}; enough with{more}: {command}"
     if verdict.decision is Decision.ALIKE:
         return f"{a} and {b} differ by less than {MARGIN:.0%} {where} {verdict.ratio.interval}"
     if not verdict.has_winner:
@@ -111,7 +117,31 @@ def _names(rows: Sequence[Row]) -> list[str]:
     return names
 
 
-def _command(rows: Sequence[Row], seeds: int, results: Path | None) -> str:
+def _in_words(asked: Further) -> str:
+    """Return in words which trials add processes, and why no others do."""
+    count = asked.new
+    if asked.forks is not None and asked.forks < asked.seeds:
+        new = f"{count} more seeds, two in each process"
+    elif count == 1:
+        new = "1 more seed in a process of its own"
+    else:
+        new = f"{count} more seeds, each in a process of its own"
+    return f"{new} (trials that are done stay in theirs)"
+
+
+def _for_an_interval(row: Row, clock: str, results: Path | None) -> str:
+    """Return what gives a row that is compared with none an interval; empty if it has one."""
+    counted = row.trials[row.trials.counts]
+    lacking = [name for name in TIMES if too_few_processes(counted, name, clock) is not None]
+    if row.cell.replicates or not lacking:
+        return ""
+    asked = max((further([row], name, clock) for name in lacking), key=lambda one: one.seeds)
+    command = _command([row], asked, results)
+    return f"{row.cell}: an interval of its times with {_in_words(asked)}: {command}"
+
+
+def _command(rows: Sequence[Row], asked: Further, results: Path | None) -> str:
+    """Return the command that runs the seeds that are asked for, of some rows."""
     cells = [row.cell for row in rows]
 
     def every(name: str) -> list[str]:
@@ -125,12 +155,14 @@ def _command(rows: Sequence[Row], seeds: int, results: Path | None) -> str:
         "--task": every("label"),
         **{f"--{name}": every(name) for name in ("backend", "engine", "division")},
         "--threads": every("threads")[:1],
+        "--jobs": [count for count in every("side_by_side")[:1] if count != "1"],
         "--devices": [count for count in every("devices")[:1] if count != "1"],
         "--device": [device for device in every("device")[:1] if device != "cpu"],
         "--max-epochs": [] if cells[0].max_epochs == usual else every("max_epochs")[:1],
         "--bound": [] if cells[0].bound in {0.0, default} else every("bound")[:1],
         "--env": [f"{name}={value}" for name, value in cells[0].environment],
-        "--seeds": [str(seeds)],
+        "--seeds": [str(asked.seeds)],
+        "--forks": [] if asked.forks is None else [str(asked.forks)],
         "--plugin": shlex.split("".join(dict.fromkeys(options)))[1::2],
         "--results": [] if results is None else [str(results)],
     }.items():

@@ -33,6 +33,7 @@ PIECE = 25_000
 """Rows that one process formats at a time."""
 FIRST_RUN = "first run"
 """Column that tells rows of the same names apart."""
+SMOKE = "smoke runs: none of these figures is a measurement"
 MAX_CANDIDATES = 5
 """Best candidates in the table of a search; the starting recipe is always added."""
 
@@ -82,17 +83,21 @@ def shown(groups: Sequence[Group]) -> list[str]:
     """Return the conditions of cells that a column tells in full."""
     cells = [row.cell for group in groups for row in group.rows]
     whole = all(short_text(dict(cell.environment)) == cell.variables for cell in cells)
-    return ["environment"] if whole and len({cell.variables for cell in cells}) > 1 else []
+    fields = ["side_by_side"] if len({cell.side_by_side for cell in cells}) > 1 else []
+    return fields + (
+        ["environment"] if whole and len({cell.variables for cell in cells}) > 1 else []
+    )
 
 
 def legend(groups: Sequence[Group], group_by: Sequence[str] = GROUP_BY) -> list[str]:
-    """Return a line that explains the mark, if a row has one."""
+    """Return what is said of smoke runs, and a line that explains the mark, if a row has one."""
+    lines = [SMOKE] if any(row.cell.quick for group in groups for row in group.rows) else []
     decides = [by for by in (TIME, UPDATE) if any(g.best and g.by == by for g in groups)]
     if not decides:
-        return []
+        return lines
     fast = " and where nobody reached it, by ".join(decides)
     same = ", ".join(dict.fromkeys([*group_by, "division"]))
-    return [f"{MARK}best of those with the same {same}, by {fast}"]
+    return [*lines, f"{MARK}best of those with the same {same}, by {fast}"]
 
 
 def ordered(

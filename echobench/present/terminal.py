@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 from rich import box
@@ -59,21 +60,21 @@ def drawn(
             hidden.append(name)
     below = [f"not shown for lack of room: {', '.join(reversed(hidden))}"] if hidden else []
     if fits(gap=2):
-        return _table(rows, shown, names, below, gap=2)
+        return _table(rows, width, shown, names, below, gap=2)
     if not fits(gap=1) and len(lines) > 1:
         named = [name for name in (*names[1:], "note") if name in shown]
         shared = [name for name in named if len({line[name] for line in lines}) == 1]
         shown = [name for name in shown if name not in shared]
         if shared:
             below.append(f"in all rows: {', '.join(f'{n} {lines[0][n]}' for n in shared)}")
-    if not fits(gap=1):
-        rows = [_broken(line, names) for line in lines]
     if not fits(gap=1) and "note" in shown:
         shown.remove("note")
         named = [name for name in names if name in shown]
         below += [f"{_joined(line, named)}: {line['note']}" for line in lines if line["note"]]
+    if not fits(gap=1):
+        rows = [_broken(line, names) for line in lines]
     if fits(gap=1):
-        return _table(rows, shown, names, below, gap=1)
+        return _table(rows, width, shown, names, below, gap=1)
     return _paragraphs(lines, names, hidden, below[: bool(hidden)])
 
 
@@ -106,15 +107,24 @@ def _joined(line: Mapping[str, str], names: Sequence[str]) -> str:
 
 
 def _table(
-    lines: Lines, shown: Sequence[str], names: Sequence[str], below: Sequence[str], gap: int
+    lines: Lines,
+    width: int,
+    shown: Sequence[str],
+    names: Sequence[str],
+    below: Sequence[str],
+    gap: int,
 ) -> RenderableType:
     table = Table(header_style="bold", box=box.SIMPLE_HEAD, padding=(0, gap - 1, 0, 0))
+    widths = {name: _width(lines, name) for name in shown}
+    headers = _headers(widths, width - 2 - gap * len(shown))
     for name in shown:
+        # Only sentences are left for rich to wrap: of a column that it has made too narrow it
+        # restores the smallest width, and cuts the rows off at the terminal's.
         table.add_column(
-            Text(name),
+            Text(headers[name]),
             justify="left" if name in {*names, *NAMES, *WRAPPED} else "right",
-            no_wrap=name in names,
-            min_width=None if name in WRAPPED else _width(lines, name),
+            no_wrap=name not in WRAPPED,
+            min_width=None if name in WRAPPED else widths[name],
         )
     figures = {*shown} - {*names, *WRAPPED}
     for line in lines:
@@ -127,10 +137,29 @@ def _table(
     return Group(table, *(Text(text, style="dim italic") for text in below))
 
 
+def _headers(widths: Mapping[str, int], room: int) -> dict[str, str]:
+    """Return the headers of columns of these widths, in as few lines as there is room for."""
+    for most in (1, 2):
+        headers = {name: _wrapped(name, width, most) for name, width in widths.items()}
+        longest = {n: max(map(cell_len, text.split("\n"))) for n, text in headers.items()}
+        if sum(max(widths[name], longest[name]) for name in widths) <= room:
+            return headers
+    return {name: _wrapped(name, width, len(name)) for name, width in widths.items()}
+
+
+def _wrapped(name: str, width: int, most: int) -> str:
+    """Return a header in at most so many lines, as narrow as that can be, down to a width."""
+    while len(lines := textwrap.wrap(name, width, break_long_words=False)) > most:
+        width += 1
+    return "\n".join(lines)
+
+
 def _paragraphs(
     lines: Lines, names: Sequence[str], hidden: Sequence[str], below: Sequence[str]
 ) -> RenderableType:
     parts: list[RenderableType] = []
+    if names and names[0] not in NAMES:  # it says what the lines are of, such as a metric
+        parts.append(Text(names[0], style="bold underline"))
     for line in lines:
         named = [name for name in names if line.get(name)]
         parts.append(Text(_joined(line, named), style="bold"))

@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple, TypeVar
 import msgspec
 
 from echobench.core.training import PHASES
-from echobench.store.rules import started_at, updates_per_epoch
+from echobench.store.rules import MOST_SOONER, has_pace, started_at, updates_per_epoch
 from echobench.trial.cell import Cell
 from echobench.trial.declared import Declaration, declaration, shortfall
 from echobench.trial.record import LOSS_TOLERANCE, Machine, Record
@@ -42,7 +42,7 @@ MOST_UPDATES = 500
 POINTS = 3
 """Evaluations in which two trainings of one cell must agree to the last bit to be the same."""
 
-Told = tuple[str, Severity, str, str]
+Found = tuple[str, Severity, str, str]
 """Where, severity, subject and message of a finding."""
 Member = TypeVar("Member")
 
@@ -80,6 +80,18 @@ class Training(NamedTuple):
     source: Origin
 
 
+class Turn(NamedTuple):
+    """A trial as one of its process."""
+
+    place: int
+    cell: Cell
+    start: datetime | None
+    seconds_per_update: float | None
+    has_pace: bool
+    is_smoke: bool
+    source: Origin
+
+
 @dataclass
 class Crosscheck:
     """Takes records one by one; then says which contradict each other."""
@@ -87,6 +99,7 @@ class Crosscheck:
     _times: dict[bytes, list[Origin]] = field(default_factory=lambda: defaultdict(list))
     _intervals: dict[Hashable, list[Interval]] = field(default_factory=lambda: defaultdict(list))
     _prints: dict[Hashable, list[Training]] = field(default_factory=lambda: defaultdict(list))
+    _turns: dict[str, list[Turn]] = field(default_factory=lambda: defaultdict(list))
     _rows: dict[tuple[Cell, str], dict[str, list[tuple[Declaration, int, int]]]] = field(
         default_factory=dict
     )
@@ -100,15 +113,18 @@ class Crosscheck:
             self._times[digest].append(source)
         self._add_interval(path, record, source)
         self._add_fingerprint(record, source)
+        self._add_turn(record, source)
         row = self._rows.setdefault((record.planned_cell, record.machine_class), {})
         trial = (declaration(record), record.seed, record.trial.repeat)
         row.setdefault(where, []).append(trial)
 
-    def findings(self) -> Iterator[Told]:
+    def findings(self) -> Iterator[Found]:
         """Yield what contradicts what, and the seeds that were declared and are not there."""
         yield from self._copies()
         for intervals in self._intervals.values():
             yield from _overlaps(_in_turn(intervals))
+        for turns in self._turns.values():
+            yield from _of_one_process(turns)
         for prints in self._prints.values():
             yield from _unlike(prints)
             yield from _renumbered(prints)
@@ -117,7 +133,7 @@ class Crosscheck:
             if missing:
                 yield next(iter(trials)), "warning", "seeds", f"{cell}: {missing}"
 
-    def _copies(self) -> Iterator[Told]:
+    def _copies(self) -> Iterator[Found]:
         said: set[str] = set()
         for sources in self._times.values():
             if len({source.run for source in sources}) < 2:
@@ -131,13 +147,28 @@ class Crosscheck:
 
     def _add_interval(self, path: Path, record: Record, source: Origin) -> None:
         start, cores = started_at(record), record.execution.get("affinity")
-        told = record.provenance
-        alone = told.executor is None and not record.is_replicate
+        provenance = record.provenance
+        alone = provenance.executor is None and not record.is_replicate
         if alone and start and record.wall_s and isinstance(cores, list):
             end = start + timedelta(seconds=record.wall_s)
-            machine = (told.machine or Machine(), told.host)
+            machine = (provenance.machine or Machine(), provenance.host)
             interval = Interval(start, end, tuple(cores), source, path)
             self._intervals[machine].append(interval)
+
+    def _add_turn(self, record: Record, source: Origin) -> None:
+        process = record.provenance.process
+        if process is not None and not record.is_replicate:
+            self._turns[process.id].append(
+                Turn(
+                    process.place,
+                    record.planned_cell,
+                    started_at(record),
+                    record.seconds_per_update,
+                    has_pace(len(record.evaluations), _recompiled(record)),
+                    record.trial.quick,
+                    source,
+                )
+            )
 
     def _add_fingerprint(self, record: Record, source: Origin) -> None:
         if not record.evaluations or record.contradiction:
@@ -196,7 +227,7 @@ def _in_turn(intervals: Iterable[Interval]) -> list[Interval]:
     return sorted(found, key=attrgetter("start"))
 
 
-def _overlaps(intervals: Sequence[Interval]) -> Iterator[Told]:
+def _overlaps(intervals: Sequence[Interval]) -> Iterator[Found]:
     """Yield trials that had a core while another trial of that machine had it.
 
     One process runs one trial at a time, and writes one file. Two files may be of two machines
@@ -210,17 +241,55 @@ def _overlaps(intervals: Sequence[Interval]) -> Iterator[Told]:
             if one.start >= before.end - slack:
                 continue
             sure = one.path == before.path and not MERGED.fullmatch(one.path.name)
-            for told, other in ((one, before), (before, one)) if sure else ((one, before),):
-                if told.source.where not in said:
-                    said.add(told.source.where)
+            for each, other in ((one, before), (before, one)) if sure else ((one, before),):
+                if each.source.where not in said:
+                    said.add(each.source.where)
                     message = f"had its cores at the same time as {other.source.name}"
-                    yield told.source.where, "error" if sure else "warning", "overlap", message
+                    yield each.source.where, "error" if sure else "warning", "overlap", message
         for core in one.cores:
             if core not in last or one.end > last[core].end:
                 last[core] = one
 
 
-def _unlike(prints: Sequence[Training]) -> Iterator[Told]:
+def _of_one_process(turns: Sequence[Turn]) -> Iterator[Found]:
+    """Yield trials that one process cannot have trained in turn, as they say.
+
+    One that is there twice, in a merged folder, is the same trial; one that is not there may have
+    been left out.
+    """
+    turns = sorted({turn.source.run: turn for turn in turns}.values(), key=attrgetter("place"))
+    first = turns[0]
+    for before, one in pairwise(turns):
+        why = None
+        if one.place == before.place:
+            why = f"has the place in its process of {before.source.name}"
+        elif one.cell != first.cell and not one.is_smoke:
+            why = f"was trained by the process of {first.source.name}, another cell's"
+        elif one.start is not None and before.start is not None and one.start < before.start:
+            why = f"began before {before.source.name}, which its process trained before it"
+        elif (
+            first.place == 0
+            and first.has_pace
+            and one.cell == first.cell
+            and one.seconds_per_update is not None
+            and MOST_SOONER * one.seconds_per_update < (first.seconds_per_update or 0.0)
+        ):
+            times = (first.seconds_per_update or 0.0) / one.seconds_per_update
+            why = (
+                f"made an update {times:.3g} times as fast as {first.source.name}, the first of "
+                "its process: the rest was done off the clock"
+            )
+        if why is not None:
+            yield one.source.where, "error", "process", why
+    if first.place:
+        yield first.source.where, "warning", "process", "the first trial of its process is not here"
+
+
+def _recompiled(record: Record) -> int:
+    return 0 if record.recompilations is None else record.recompilations.times
+
+
+def _unlike(prints: Sequence[Training]) -> Iterator[Found]:
     """Yield trials of one seed whose first evaluations are not those of one training."""
     ordered = sorted(prints, key=attrgetter("loss"))
     known = any(
@@ -238,18 +307,18 @@ def _unlike(prints: Sequence[Training]) -> Iterator[Told]:
                 trainings.append([one])
         for one in _minority(trainings):
             other = next(p for p in same if abs(p.loss - one.loss) > LOSS_TOLERANCE * one.loss)
-            told = (
+            message = (
                 f"seed {seed} has a loss of {one.loss:.6g} early in training, and "
                 f"{other.loss:.6g} in {other.source.name}: not one training"
             )
             if not known:
-                told += "; or rounding grows that fast"
+                message += "; or rounding grows that fast"
             elif really := next((p for p in _near(ordered, one) if p.seed != seed), None):
-                told += f"; it is that of seed {really.seed}"
-            yield one.source.where, "error" if known else "warning", "fingerprint", told
+                message += f"; it is that of seed {really.seed}"
+            yield one.source.where, "error" if known else "warning", "fingerprint", message
 
 
-def _renumbered(prints: Sequence[Training]) -> Iterator[Told]:
+def _renumbered(prints: Sequence[Training]) -> Iterator[Found]:
     """Yield trials that have another seed, and are one training to the last bit."""
     by_bits: dict[tuple[float | None, ...], dict[int, list[Training]]] = defaultdict(
         lambda: defaultdict(list)
@@ -259,8 +328,8 @@ def _renumbered(prints: Sequence[Training]) -> Iterator[Told]:
     for by_seed in by_bits.values():
         for one in _minority([*by_seed.values()]):
             other = next(found[0] for seed, found in by_seed.items() if seed != one.seed)
-            told = f"seed {one.seed} learnt to the last bit as seed {other.seed}"
-            yield one.source.where, "error", "fingerprint", f"{told} of {other.source.name}"
+            message = f"seed {one.seed} learnt to the last bit as seed {other.seed}"
+            yield one.source.where, "error", "fingerprint", f"{message} of {other.source.name}"
 
 
 def _near(ordered: Sequence[Training], one: Training) -> Iterator[Training]:

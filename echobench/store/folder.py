@@ -17,8 +17,8 @@ from echobench import interrupts
 from echobench.errors import StorageError, UsageError
 from echobench.store.locks import fcntl
 from echobench.store.reading import PREDICTIONS, Complaints, decoded, read_lines, record_files
-from echobench.text import say
-from echobench.trial.record import Machine, Prediction, Record
+from echobench.text import counted, say
+from echobench.trial.record import Machine, Prediction, Record, latest
 
 DONE = ("reached", "missed", "unsupported")
 """Statuses that the same trial would have again, so that it need not run again."""
@@ -78,31 +78,37 @@ class Store:
             self._written.clear()
             say(f"{self.folder}: the records of this run so far are gone from here; it goes on")
 
-    def append(self, record: Record | Prediction) -> None:
-        """Append a record as one line, which is on disk when this returns.
+    def append(self, *records: Record | Prediction) -> None:
+        """Append records of one kind, a line each, which are on disk when this returns.
 
-        Records of predictions go into another file. An interrupt waits for the line.
+        Records of predictions go into another file. An interrupt waits for the lines.
 
         Raises:
-            StorageError: the file cannot be written; the message says where the line was saved.
+            StorageError: the file cannot be written; the message says where the lines that it did
+                not take were saved.
         """
-        prefix = PREDICTIONS if isinstance(record, Prediction) else RECORDS
+        if not records:
+            return
+        prefix = PREDICTIONS if isinstance(records[0], Prediction) else RECORDS
         # Validated again: a NaN, which code may put into a record, would be written as null.
-        line = type(record).from_dict(record.to_dict()).to_json()
+        lines = [type(record).from_dict(record.to_dict()).to_json() for record in records]
         with interrupts.shielded():
             path = self._file(prefix)
             self._report_removal()
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                append_line(path, line)
-                self._written.add(path)
+                while lines:
+                    append_line(path, lines[0])
+                    self._written.add(path)
+                    lines.pop(0)
             except OSError as error:
-                kept = rescue(path, line)
+                kept = rescue(path, "\n".join(lines))
+                one = len(lines) == 1
+                last = "the last record is" if one else f"the last {len(lines)} records are"
                 where = (
-                    f"the last record is kept in {kept}: mv it to {self.folder} once that can "
-                    "be written"
+                    f"{last} kept in {kept}: mv it to {self.folder} once that can be written"
                     if kept
-                    else "the last record is printed above, since nothing takes it"
+                    else f"{last} printed above, since nothing takes {'it' if one else 'them'}"
                 )
                 raise StorageError(f"{error.strerror} ({path}); {where}") from error
 
@@ -132,6 +138,17 @@ class Store:
     def done(self, machine: Machine, also: Sequence[str] = ()) -> dict[str, Record]:
         """Return the trials that need not run again on this machine; `also` has more statuses."""
         return {r.key: r for r in self.of(machine) if r.status in (*DONE, *also)}
+
+
+def smoke_runs_only(folder: Path) -> str:
+    """Return in words that a folder without records has smoke runs; empty if it has none."""
+    count = len(latest(Store(folder, quick=True).load())) if folder.is_dir() else 0
+    if not count:
+        return ""
+    shows = "shows it" if count == 1 else "shows them"
+    return (
+        f"no records in {folder} but {counted(count, 'smoke run')}; echobench table --quick {shows}"
+    )
 
 
 def _records(path: Path) -> Iterator[Record]:
@@ -199,23 +216,23 @@ def replace_file(path: Path, content: str | bytes) -> None:
         raise
 
 
-def rescue(path: Path, line: str) -> Path | None:
-    """Write a line that its file did not take to a file in the temporary folder; return that file.
+def rescue(path: Path, lines: str) -> Path | None:
+    """Write lines that their file did not take to a file in the temporary folder; return that file.
 
-    Its name lets it be moved into the folder of `path`. If it cannot be written either, the line
-    is printed on stderr, and None returned.
+    Its name lets it be moved into the folder of `path`. If it cannot be written either, they
+    are printed on stderr, and None returned.
     """
     rescued = None
     try:
         file, name = tempfile.mkstemp(prefix=f"{path.stem}-rescued-", suffix=path.suffix)
         os.close(file)
         rescued = Path(name)
-        append_line(rescued, line)
+        append_line(rescued, lines)
     except OSError:
         if rescued is not None:
             with contextlib.suppress(OSError):
                 rescued.unlink()  # empty
-        print(line, file=sys.stderr, flush=True)
+        print(lines, file=sys.stderr, flush=True)
         return None
     return rescued
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 
 from echobench.errors import DamagedError
@@ -28,28 +28,45 @@ class ProgressLog:
         self.folder = folder
         self.recorded: dict[str, bool] = {}
         self.earlier: dict[str, bool] = {}
+        self._compared = False
         self._machine = machine
         self._keys = keys
         self._offsets: dict[tuple[Path, int], int] = {}
         """Bytes read of each file. Its inode is part of the key, since files get replaced."""
 
-    def finished(self, also: Sequence[str] = (), *, compared: bool = False) -> dict[str, str]:
+    def finished(
+        self,
+        also: Sequence[str] = (),
+        *,
+        compared: bool = False,
+        seen: Callable[[Record], None] = lambda record: None,
+    ) -> dict[str, str]:
         """Read the folder for the first time; return the status of each trial that is done.
 
         Args:
             also: further statuses of trials that are done.
             compared: whether a trial is done only if its last record was compared with a reference,
-                unless it diverged, as the reference may have.
+                unless it diverged, as the reference may have, and no interrupt ended its judge;
+                later ones, too.
+            seen: called with each record of the machine, whatever its trial.
         """
+        self._compared = compared
         done: dict[str, str] = {}
         for record in self._new_records():
+            seen(record)
+            if not self._is_asked_for(record):
+                continue
             self.earlier[record.key] = record.failed
             if record.status not in (*DONE, *also):
                 continue
             done[record.key] = record.status
-            if compared and record.unchecked and record.diverged_epoch is None:
+            if compared and (record.lacks_reference or _is_interrupted(record)):
                 del done[record.key]
         return done
+
+    def is_failed(self, record: Record) -> bool:
+        """Return whether a new record's trial failed, or lacks the reference that it needs."""
+        return record.failed or (self._compared and record.lacks_reference)
 
     def skip_existing(self) -> None:
         """Ignore the lines that exist now: only later ones count."""
@@ -59,8 +76,9 @@ class ProgressLog:
 
     def update(self) -> dict[str, bool]:
         """Read the lines added since; return `recorded`."""
-        for record in self._new_records():
-            self.recorded[record.key] = record.failed
+        for record in filter(self._is_asked_for, self._new_records()):
+            if not (self._compared and _is_interrupted(record)):  # such a trial runs again
+                self.recorded[record.key] = self.is_failed(record)
         return self.recorded
 
     def _files(self) -> list[Path]:
@@ -73,9 +91,11 @@ class ProgressLog:
                     record = decoded(line)
                 except DamagedError:
                     continue
-                counts = self._machine is None or record.machine_class == self._machine.kind
-                if counts and (self._keys is None or record.key in self._keys):
+                if self._machine is None or record.machine_class == self._machine.kind:
                     yield record
+
+    def _is_asked_for(self, record: Record) -> bool:
+        return self._keys is None or record.key in self._keys
 
     def _new_lines(self, path: Path) -> Iterator[bytes]:
         try:
@@ -96,3 +116,8 @@ class ProgressLog:
                     yield line
         except OSError:
             return  # removed or unreadable: the commands that print records report it
+
+
+def _is_interrupted(record: Record) -> bool:
+    """Return whether an interrupt ended the judge of a trial's certificate."""
+    return record.judge is not None and record.judge.is_interrupted

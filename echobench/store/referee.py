@@ -103,8 +103,8 @@ def validate(
         for line, record in read_numbered(path, decoded, complain):
             count += 1
             where = f"{path}:{line.number}"
-            told = [*faults(record, plugins), *_twice(line)]
-            for fault in told:
+            of_this = [*faults(record, plugins), *_twice(line)]
+            for fault in of_this:
                 if fault[0] == "warning":
                     at = warned.setdefault(fault, len(found))
                     if at < len(found):
@@ -126,9 +126,9 @@ def validate(
             if runs[record.key, machine] == 2:
                 message = "the same trial was run before; the table takes the later one"
                 found.append(Finding(where, "warning", "repeated", message))
-            if not any(severity == "error" for severity, *_ in told):
+            if not any(severity == "error" for severity, *_ in of_this):
                 together.add(path, where, record)
-    found += [Finding(*told) for told in together.findings()]
+    found += [Finding(*each) for each in together.findings()]
     found += [
         Finding(str(path), "error", "damaged", f"{more:,} more lines like these")
         for path, more in damage.unnamed()
@@ -140,12 +140,12 @@ def faults(record: Record, plugins: Plugins) -> list[Fault]:
     """Return what is wrong with a record on its own, or unchecked."""
     unlike = list(trial_matches(record))
     if any(about == "trial" for about, _ in unlike):
-        return [("error", *told) for told in unlike]  # the other rules read the trial
-    broken = [*unlike, *(told for rule in RULES for told in rule(record))]
+        return [("error", *violation) for violation in unlike]  # the other rules read the trial
+    broken = [*unlike, *(violation for rule in RULES for violation in rule(record))]
     return [
-        *(("error", *told) for told in broken),
+        *(("error", *violation) for violation in broken),
         *_by_task(record, plugins),
-        *(("warning", *told) for told in doubts(record)),
+        *(("warning", *doubt) for doubt in doubts(record)),
     ]
 
 
@@ -153,10 +153,10 @@ def _twice(line: Line) -> list[Fault]:
     """Return the names that occur more than once in an object of a line."""
     found: list[Fault] = []
 
-    def pairs(told: list[tuple[str, Any]]) -> None:
-        if len(dict(told)) == len(told):
+    def pairs(members: list[tuple[str, Any]]) -> None:
+        if len(dict(members)) == len(members):
             return
-        counts = Counter(name for name, _ in told)
+        counts = Counter(name for name, _ in members)
         message = "is there twice in one object; readers differ"
         found.extend(("error", name, message) for name, count in counts.items() if count > 1)
 
@@ -166,7 +166,7 @@ def _twice(line: Line) -> list[Fault]:
 
 def why_impossible(record: Record) -> str | None:
     """Return why a record that was just made cannot be true; None if it can."""
-    found = next((told for rule in FRESH for told in rule(record)), None)
+    found = next((violation for rule in FRESH for violation in rule(record)), None)
     return None if found is None else ": ".join(found)
 
 
@@ -190,8 +190,10 @@ def _by_installed_task(record: Record, plugins: Plugins) -> Iterator[Fault]:
         return
     batches, samples = updates_per_epoch(record), expected.task.framing.samples
     if batches and batches * record.trial.recipe.batch != samples:
-        told = f"expected {samples / record.trial.recipe.batch:g} an epoch; there are {batches:g}"
-        yield "error", "updates", told
+        message = (
+            f"expected {samples / record.trial.recipe.batch:g} an epoch; there are {batches:g}"
+        )
+        yield "error", "updates", message
     known = _labels(record.planned_cell, plugins)
     if record.trial.label not in known:
         yield "error", "label", f"expected {known[0]}, by its parameters and recipe"
@@ -205,8 +207,8 @@ def _by_installed_task(record: Record, plugins: Plugins) -> Iterator[Fault]:
     if asked and asked != _asked(record.planned_cell, record.seed, plugins):
         yield "error", "samples", f"are not those that seed {record.seed} asks for"
     elif any(map(wrong_tokens, record.samples)) and _shows_test_row(record, expected.task):
-        told = "an answer is wrong, of a sequence that the certificate says came out right"
-        yield "error", "samples", told
+        message = "an answer is wrong, of a sequence that the certificate says came out right"
+        yield "error", "samples", message
 
 
 @functools.lru_cache(CACHED)
@@ -226,8 +228,8 @@ def _unlike_test_set(trial: StoredTrial, task: Task) -> str | None:
     kind = "trained on" if task.is_test_trained_on else "held out"
     if (trial.test_set, trial.screen) == (kind, len(rows)):
         return None
-    told = f"received {trial.screen:,}, {trial.test_set or 'drawn'}"
-    return f"expected the task's {len(rows):,} sequences, {kind}; {told}"
+    received = f"received {trial.screen:,}, {trial.test_set or 'drawn'}"
+    return f"expected the task's {len(rows):,} sequences, {kind}; {received}"
 
 
 @functools.lru_cache(CACHED)
@@ -237,8 +239,8 @@ def _expectations(cell: Cell, plugins: Plugins) -> Expectations:
         unchecked = "its recipe is" if closed else "its operations are"
         broken = (b.reason for b in plugins.broken if b.plugin == cell.task)
         why = next((f"has a broken plugin ({reason})" for reason in broken), "is not installed")
-        told = f"task {cell.task!r} {why}: {unchecked} unchecked"
-        return Expectations([("warning", "division" if closed else "task", told)])
+        message = f"task {cell.task!r} {why}: {unchecked} unchecked"
+        return Expectations([("warning", "division" if closed else "task", message)])
     try:
         task = recorded_task(plugins.tasks[cell.task].value, dict(cell.parameters))
     except ValidationError as error:
@@ -246,10 +248,10 @@ def _expectations(cell: Cell, plugins: Plugins) -> Expectations:
         if lacking is not None:
             return Expectations([("warning", "task", f"unchecked, without its data: {lacking}")])
         if names_path(error):
-            told = "parameters: expected a file's name and its digest; a record names no path"
-            return Expectations([("error", "trial", told)])
-        told = f"its parameters are none of task {cell.task!r}"
-        return Expectations([("error" if closed else "warning", "trial", told)])
+            message = "parameters: expected a file's name and its digest; a record names no path"
+            return Expectations([("error", "trial", message)])
+        message = f"its parameters are none of task {cell.task!r}"
+        return Expectations([("error" if closed else "warning", "trial", message)])
     found: list[Fault] = []
     is_installed = is_task_installed(task, cell, plugins)
     if cell.test_set and task.test_rows is None:

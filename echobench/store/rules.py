@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from pydantic import ValidationError
 
 from echobench.core.target import exact_interval, needed
-from echobench.core.training import PHASES, fingerprint_epoch
+from echobench.core.training import ONCE, PHASES, fingerprint_epoch
 from echobench.machine import calibration
 from echobench.trial.cell import Cell, StoredTrial
 from echobench.trial.declared import asked_for, declared_by_command
@@ -40,6 +41,12 @@ LEAST_TIME = 0.5
 no most: the first updates may be slow."""
 MOST_BUSY, TICK_S = 1.1, 0.01
 """Processor time over that of the trial's cores, and what the system's clock may add."""
+MOST_SOONER = 10.0
+"""How much faster a later trial of a process may make an update than the first: disturbances of a
+busy machine stay far below it."""
+FEWEST_STRETCHES = 5
+"""Evaluations of a first trial whose time of an update says how long a process takes for one."""
+PROCESS = re.compile("[0-9a-f]{16}")
 CLOCKS_DIFFER = timedelta(days=1)
 """Between the clock of the machine that ran a trial and ours."""
 AMOUNTS = [
@@ -98,6 +105,8 @@ def unusual(cell: Cell) -> dict[str, str]:
         found["bound"] = OLD_RULE
     elif cell.bound not in (0, bound):
         found["bound"] = f"certificates of the bound {cell.bound:g} (--bound)"
+    if cell.side_by_side > 1:
+        found["side_by_side"] = f"{cell.side_by_side} jobs side by side (--jobs)"
     if cell.environment:
         found["environment"] = f"variables {cell.variables} (--env)"
     return found
@@ -167,8 +176,11 @@ def _suite(record: Record) -> Iterator[tuple[str, str]]:
         if record.schema_version < 7 or trial.test_set not in TEST_SETS:
             yield "test_set", f"expected none in a record of schema {record.schema_version}"
         if trial.screen < 1 or trial.bound:
-            told = f"received {trial.screen} and a bound of {trial.bound:g}"
-            yield "test_set", f"expected the number of its sequences as `screen`, no bound; {told}"
+            received = f"received {trial.screen} and a bound of {trial.bound:g}"
+            yield (
+                "test_set",
+                f"expected the number of its sequences as `screen`, no bound; {received}",
+            )
     elif counted != (trial.bound > 0):
         yield "bound", f"expected {'one' if counted else 'none'} in a record of its schema"
 
@@ -216,6 +228,10 @@ def _ledger(record: Record) -> Iterator[tuple[str, str]]:
         return  # its times were spent on all of them
     # Before version 3 a trial ended with its hit.
     phases = [phase for phase in PHASES if phase != "sustain" or record.schema_version >= 3]
+    if not record.is_first:
+        phases = [phase for phase in phases if phase not in ONCE]
+        if any(getattr(record, f"{phase}_s") is not None for phase in ONCE):
+            yield "ledger", f"expected no {', '.join(ONCE)} after the first trial of a process"
     parts = [getattr(record, f"{phase}_s") for phase in phases]
     if record.wall_s is None or None in parts:
         if record.status in {"reached", "missed"}:
@@ -229,6 +245,18 @@ def _ledger(record: Record) -> Iterator[tuple[str, str]]:
         )
     if min(parts) < 0:
         yield "ledger", "a phase is negative"
+
+
+def _process(record: Record) -> Iterator[tuple[str, str]]:
+    process = record.provenance.process
+    if process is None:
+        return
+    if not PROCESS.fullmatch(process.id):
+        yield "process", f"expected an id of 16 hexadecimal digits; received {process.id[:40]!r}"
+    if process.place and record.is_replicate:
+        yield "process", "expected place 0 of a replicate, which trains together with the others"
+    if process.place and record.wall_to_target_s is not None:
+        yield "process", "expected no wall_to_target_s after the first trial of a process"
 
 
 def _target(record: Record) -> Iterator[tuple[str, str]]:
@@ -267,8 +295,8 @@ def _certifications(record: Record) -> Iterator[tuple[str, str]]:
     clean = [point.epoch for point in record.evaluations if point.exact_match == 1.0]
     failed = len(clean) - (record.status == "reached")
     if record.failed_certifications is not None and record.failed_certifications != failed:
-        told = f"expected {failed}, by the evaluations; received {record.failed_certifications}"
-        yield "failed_certifications", told
+        message = f"expected {failed}, by the evaluations; received {record.failed_certifications}"
+        yield "failed_certifications", message
     if not record.trial.is_judged:
         return
     if record.trial.test_set and failed:
@@ -282,19 +310,19 @@ def _certifications(record: Record) -> Iterator[tuple[str, str]]:
         asked = _needed(number, record.trial)
         if number > len(refused):
             if (attempt.sequences, attempt.wrong) != (asked, 0):
-                told = f"expected {asked} sequences without an error at attempt {number}"
-                yield "certifications", told
+                message = f"expected {asked} sequences without an error at attempt {number}"
+                yield "certifications", message
         elif not 0 < attempt.wrong <= attempt.sequences <= asked:
-            told = f"expected an error within {asked} sequences at attempt {number}, a refusal"
-            yield "certifications", told
+            message = f"expected an error within {asked} sequences at attempt {number}, a refusal"
+            yield "certifications", message
 
 
 def _hit(record: Record) -> Iterator[tuple[str, str]]:
     hit, last = record.time_to_target_s, record.last_miss_s
     trained = (record.first_update_s or 0.0) + (record.train_s or 0.0)
     if hit is None or last is None or not 0 <= last <= hit <= trained * (1 + SAME):
-        told = f"received {last}, {hit}, {trained:g}"
-        yield "time_to_target_s", f"expected last_miss_s <= it <= all of training; {told}"
+        received = f"received {last}, {hit}, {trained:g}"
+        yield "time_to_target_s", f"expected last_miss_s <= it <= all of training; {received}"
     elif not math.isclose(hit, trained, rel_tol=SAME):
         yield "time_to_target_s", f"expected all of training, {trained:g}; received {hit:g}"
     before = [point.train_s or 0.0 for point in record.evaluations[:-1]]
@@ -383,8 +411,8 @@ def _arithmetic(record: Record) -> Iterator[tuple[str, str]]:
             yield "time_to_target_s", message
     low, high = record.seconds_per_update_quartiles or (seconds, seconds)
     if not low <= seconds <= high:
-        told = f"expected it within its quartiles, {low:g} to {high:g}; received {seconds:g}"
-        yield "seconds_per_update", told
+        message = f"expected it within its quartiles, {low:g} to {high:g}; received {seconds:g}"
+        yield "seconds_per_update", message
     yield from _rates(record, seconds, batches)
     flops, limit = record.flops_per_update, record.limit_fraction
     rates = [
@@ -459,8 +487,8 @@ def _parity(record: Record) -> Iterator[tuple[str, str]]:
         yield "parity", "expected the reference with which it was compared; there is none"
     known = parity.updates in {PARITY_UPDATES, 2 * PARITY_UPDATES}
     if not known or parity.tolerance != PARITY_TOLERANCE:
-        told = f"expected {PARITY_UPDATES} updates within the suite's {PARITY_TOLERANCE:g}"
-        yield "parity", f"{told}; received {parity.updates} within {parity.tolerance}"
+        expected = f"expected {PARITY_UPDATES} updates within the suite's {PARITY_TOLERANCE:g}"
+        yield "parity", f"{expected}; received {parity.updates} within {parity.tolerance}"
     largest = parity.largest_difference
     agree = largest is not None and max(largest, parity.squeezed or 0.0) <= PARITY_TOLERANCE
     if largest is None or parity.passed != (agree and parity.failure is None):
@@ -483,13 +511,13 @@ def _judged(record: Record) -> Iterator[tuple[str, str]]:
     asked = record.trial.screen if exact else UNSEEN
     whose = "the test set's" if exact else "the suite's"
     if judge.sequences != asked or not 0 <= judge.wrong <= asked:
-        told = f"received {judge.wrong} of {judge.sequences}"
-        yield "judge", f"expected its errors in {whose} {asked:,} sequences; {told}"
+        received = f"received {judge.wrong} of {judge.sequences}"
+        yield "judge", f"expected its errors in {whose} {asked:,} sequences; {received}"
     else:
         counted = (judge.certificate_wrong or 0) + (judge.certificate_rounding or 0)
         if exact and judge.wrong != counted:
-            told = f"received {judge.wrong} errors, and {counted} of the certificate"
-            yield "judge", f"expected the same: the certificate is the whole test set; {told}"
+            received = f"received {judge.wrong} errors, and {counted} of the certificate"
+            yield "judge", f"expected the same: the certificate is the whole test set; {received}"
         if exact and judge.interval is not None:
             yield "judge", "expected no interval of errors in a whole test set"
         if not exact and judge.interval != _interval(judge.wrong):
@@ -535,7 +563,7 @@ def _finished(record: Record) -> Iterator[tuple[str, str]]:
     needed = ["accuracy", "exact_match", "epochs", "failed_certifications"]
     if record.status == "reached":
         needed += ["epochs_to_target", "updates_to_target"]
-        if record.schema_version >= 3 and not record.is_replicate:
+        if record.schema_version >= 3 and not (record.is_replicate or not record.is_first):
             needed.append("wall_to_target_s")
     for name in needed:
         if getattr(record, name) is None:
@@ -553,8 +581,8 @@ def _finished(record: Record) -> Iterator[tuple[str, str]]:
         yield "epochs", f"expected the budget of {budget:,} in a trial that missed"
     named = record.accuracy_at_tutorial_epochs is not None
     if named != (_whole_epochs(record) >= record.trial.recipe.epochs):
-        told = f"a figure if the trial had the {record.trial.recipe.epochs} epochs of its recipe"
-        yield "accuracy_at_tutorial_epochs", f"expected {told}, and else none"
+        figure = f"a figure if the trial had the {record.trial.recipe.epochs} epochs of its recipe"
+        yield "accuracy_at_tutorial_epochs", f"expected {figure}, and else none"
 
 
 def _answers(record: Record) -> Iterator[tuple[str, str]]:
@@ -601,7 +629,7 @@ def _disturbed(record: Record) -> Iterator[tuple[str, str]]:
     if record.schema_version < 5:
         return
     found = calibration.assessed(record)
-    hidden = [told for told in found.disturbances if told not in record.disturbances]
+    hidden = [each for each in found.disturbances if each not in record.disturbances]
     if hidden:
         yield "disturbances", f"expected {'; '.join(hidden)}, by its evaluations"
     if found.limit_fraction != record.limit_fraction:
@@ -612,12 +640,21 @@ def _declared(record: Record) -> Iterator[tuple[str, str]]:
     declared = declared_by_command(record)
     if declared is None:
         return
-    asked, told = asked_for(record).get("seeds"), (record.provenance.seeds or {}).get("seeds")
-    if asked is not None and told is not None and asked != told:
-        yield "seeds", f"expected the {asked} of the command; {told} are declared"
+    asked, recorded = asked_for(record).get("seeds"), (record.provenance.seeds or {}).get("seeds")
+    if asked is not None and recorded is not None and asked != recorded:
+        yield "seeds", f"expected the {asked} of the command; {recorded} are declared"
     if not declared.includes(record.seed, record.trial.repeat):
         again = f" repeat {record.trial.repeat}" if record.trial.repeat else ""
         yield "seed", f"{record.seed}{again} is none of the {declared.seeds} that were declared"
+
+
+def has_pace(evaluations: int, recompiled: int) -> bool:
+    """Return whether a trial's time of an update is that of steady training.
+
+    A trainer may compile once for each length of a stretch between evaluations. Of few stretches
+    the median is then one of compiling.
+    """
+    return evaluations >= FEWEST_STRETCHES and not recompiled
 
 
 FRESH: tuple[Rule, ...] = (
@@ -627,5 +664,5 @@ FRESH: tuple[Rule, ...] = (
 RULES: tuple[Rule, ...] = (
     *(_suite, _variables, _version, _start, _ledger, _target, _certifications, _curve, _arithmetic),
     *(_possible, _parity, _recompiled, _judged, _fingerprint),
-    *(_finished, _answers, _cores, _disturbed, _declared),
+    *(_finished, _answers, _cores, _disturbed, _declared, _process),
 )

@@ -76,6 +76,7 @@ class StoredTrial(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True)
     replicates: Whole = 0
     devices: Whole = 1
     smt: bool = False
+    side_by_side: Whole = 1
     environment: dict[str, str] = {}
     versions: dict[str, str]
     source: str
@@ -117,6 +118,7 @@ class Cell(Struct, kw_only=True, frozen=True, cache_hash=True):
     device: str
     threads: int
     smt: bool
+    side_by_side: int
     devices: int
     task: str
     parameters: Pairs

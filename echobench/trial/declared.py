@@ -66,8 +66,8 @@ def declaration(record: Record) -> Declaration:
     That is what its command declared. Where that is not known, seeds begin at 0, so that seed 7
     says that 0 to 6 were run too.
     """
-    told = declared_by_command(record)
-    return told or Declaration(_first(record), *_least(record))
+    by_command = declared_by_command(record)
+    return by_command or Declaration(_first(record), *_least(record))
 
 
 def declared_by_command(record: Record) -> Declaration | None:
@@ -76,16 +76,16 @@ def declared_by_command(record: Record) -> Declaration | None:
     Of `--seeds auto` it is all seeds up to the look for which the trial ran. Older records have
     the command line alone.
     """
-    told = record.provenance.seeds or {}
-    asked = {} if told.keys() >= {"seeds", "repeats"} else asked_for(record)
-    looks = told.get("looks")
+    stated = record.provenance.seeds or {}
+    asked = {} if stated.keys() >= {"seeds", "repeats"} else asked_for(record)
+    looks = stated.get("looks")
     if isinstance(looks, list):
         least = _least(record)[0]
         seeds = min((n for look in looks if (n := _count(look)) and n >= least), default=None)
     else:
-        seeds = _count(told.get("seeds", asked.get("seeds")))
-    first = told.get("first", 0)
-    repeats = _count(told.get("repeats", asked.get("repeats", 1)))
+        seeds = _count(stated.get("seeds", asked.get("seeds")))
+    first = stated.get("first", 0)
+    repeats = _count(stated.get("repeats", asked.get("repeats", 1)))
     if not seeds or not repeats or repeats > MOST_REPEATS or not isinstance(first, int):
         return None
     return Declaration(first, seeds, repeats)

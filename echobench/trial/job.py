@@ -8,6 +8,7 @@ trial, and a `Failure` where it cannot go on.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 from echobench.core import files
 from echobench.core.task import Recipe
 from echobench.text import file_name
-from echobench.trial.cell import StoredRecipe
+from echobench.trial.cell import Cell, StoredRecipe
 from echobench.trial.record import Sample
 from echobench.trial.trial import Trial
 
@@ -110,8 +111,10 @@ class JobOptions(BaseModel):
         about: further provenance of the records.
         watch: whether the worker reports each evaluation as it makes it.
         memory_limit: bytes that a worker and its child processes may hold; None for no limit.
-        retries: how often a job with a failed trial is run again, at once.
+        retries: how often a trial that failed is run again, before those that its process left.
         save_models: folder for the trained networks, if wanted.
+        smoke: whether nothing is measured: a worker trains the cells of a backend in turn, compiles
+            their programs in little time, however slow they run, and does not time the machine.
     """
 
     command: list[str] = []
@@ -120,6 +123,7 @@ class JobOptions(BaseModel):
     memory_limit: int | None = None
     retries: int = 0
     save_models: Path | None = None
+    smoke: bool = False
 
     def model_path(self, trial: Trial) -> Path | None:
         """Return the .keras file for a trial's network, if networks are saved.
@@ -136,12 +140,14 @@ class Job(JobOptions):
     """The trials that one process makes: in turn, or together where they are replicates.
 
     Attributes:
-        trials: of one cell; they differ in their seeds.
+        trials: of one cell; they differ in their seeds. Those of a reference are of cells of one
+            task, those of a smoke run of cells of one backend and engine.
         kind: `train` makes records; the others run one worker for the first trial's task and
-            backend: the reference's first losses, then the fingerprint of each trial; a
-            rehearsal, of which the first losses are the result; a judge of the trials'
+            backend: the reference's first losses of each cell, then the fingerprints of its
+            trials; a rehearsal, of which the first losses are the result; a judge of the trials'
             certificates; a saved network that predicts or echoes; a check of the conformance kit.
-        reference: first losses that the parity gate compares with; None skips the gate.
+        references: first losses that the parity gate compares with, by the trial's key; a trial
+            without skips the gate.
         rehearsal: of the trials' cell; None where its recipe needs none, or it is not checked. A
             reference that has one finds its losses.
         judge: the trial on the reference backend whose worker judges certificates, whatever its
@@ -157,6 +163,9 @@ class Job(JobOptions):
         heard: of a job that echoes.
         probe: name of a check in `echobench.worker.probes`.
         recipes: by division, for a probe of several.
+        budget_s: seconds since its start in which the process begins a trial; None for no limit.
+        begin_by: the same as a time (Unix), which another machine keeps to: there a job may start
+            long after it was handed over.
         cores: logical cores that the job's workers keep to; None before they are reserved, and
             where the system cannot keep a process to cores.
     """
@@ -166,7 +175,7 @@ class Job(JobOptions):
 
     trials: list[Trial] = Field(min_length=1)
     kind: Literal["train", "reference", "rehearsal", "judge", "predict", "echo", "probe"] = "train"
-    reference: Reference | None = None
+    references: dict[str, Reference] = {}
     rehearsal: Rehearsal | None = None
     judge: Trial | None = None
     networks: Path | None = None
@@ -178,19 +187,27 @@ class Job(JobOptions):
     heard: Heard | None = None
     probe: str | None = None
     recipes: dict[str, Recipe] = {}
+    budget_s: float | None = None
+    begin_by: float | None = None
     cores: list[int] | None = None
 
     @model_validator(mode="after")
     def _take_data(self) -> Job:
         """Take the files along, which a worker need not see, or make those known that came."""
         files.provide(self.data)
-        self.data = self.data or files.named(self.trial.parameters)
+        if not self.data:
+            for trial in self.trials:
+                self.data |= files.named(trial.parameters)
         return self
 
     @property
     def trial(self) -> Trial:
-        """Return the first trial, whose cell is that of all."""
+        """Return the first trial, whose backend is that of all."""
         return self.trials[0]
+
+    def reference(self, trial: Trial) -> Reference | None:
+        """Return what the parity gate compares a trial with; None skips the gate."""
+        return self.references.get(trial.key)
 
     @property
     def together(self) -> bool:
@@ -198,16 +215,40 @@ class Job(JobOptions):
         return self.trial.replicates > 0
 
     @property
+    def in_turn(self) -> bool:
+        """Whether the trials are trained one after the other in the process."""
+        return self.kind == "train" and not self.together
+
+    @property
+    def cells(self) -> list[list[Trial]]:
+        """Return the trials of each cell, which may differ in their budgets too."""
+        cells: dict[Cell, list[Trial]] = defaultdict(list)
+        for trial in self.trials:
+            cells[Cell.of(trial).without("max_epochs", "bound")].append(trial)
+        return [*cells.values()]
+
+    @property
     def results(self) -> int:
         """Return how many results the worker reports."""
-        counts = {"train": len(self.trials), "reference": 1 + len(self.trials)}
+        counts = {"train": len(self.trials)}
+        if self.kind == "reference":
+            return len(self.cells) + len(self.trials)
         return counts.get(self.kind, 1)
 
     @property
     def limit_s(self) -> float:
-        """Return the wall time that the process has, in seconds."""
+        """Return the wall time that the process has at most, in seconds."""
         turns = 1 if self.together else self.results
         return turns * self.trial.timeout_s
+
+    @property
+    def turn_limit_s(self) -> float:
+        """Return the wall time that the process has for its next result, in seconds."""
+        return self.trial.timeout_s if self.in_turn else self.limit_s
+
+    def trial_of(self, progress: Progress) -> Trial:
+        """Return the trial that a progress is of."""
+        return self.trials[min(progress.place, len(self.trials) - 1)]
 
 
 class Look(BaseModel):
@@ -227,17 +268,26 @@ class Look(BaseModel):
     samples: list[Sample]
 
 
+LONGEST_TURNS_S = 60.0
+"""Seconds after which a process takes no further turn: the records of its trials are stored as it
+ends, and where trials are long, starting anew costs little."""
+LEAVES = "leaving the rest"
+"""Phase in which a worker takes no further turn, before it ends."""
 ATTEMPT = "attempt"
 """First word of the phase in which a job begins again."""
 
 
 class Progress(BaseModel):
-    """How far a trial is; with a `look` at each evaluation where it is watched."""
+    """How far a trial is; with a `look` at each evaluation where it is watched.
+
+    The trial is the one in this `place` of its job.
+    """
 
     model_config = ConfigDict(allow_inf_nan=False)
 
     event: Literal["progress"] = "progress"
     phase: str = Field(pattern=r"^[a-z0-9 ]{1,40}$")
+    place: int = Field(default=0, ge=0, lt=2**53)
     epoch: int = Field(default=0, ge=0, lt=2**53)
     accuracy: float | None = None
     seconds_per_epoch: float | None = None

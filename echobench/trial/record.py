@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from echobench.core import target
 from echobench.trial.cell import (
     LARGEST_FLOAT,
+    LARGEST_INTEGER,
     Cell,
     Finite,
     StoredRecipe,
@@ -22,16 +23,18 @@ from echobench.trial.cell import (
 )
 
 NOT_FINITE = re.compile(r"`float` [<>]= -?1\.7976931348623157e\+308")
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 """2 added calibration, disturbances, FLOPs and updates; 3 whether a hit lasts, and the wall time
 to it; 4 an echo at some of the evaluations; 5 certificates that count their attempts, and
 why a share of the limit is empty; 6 the sources of both plugins of a trial,
 hyperthreads, what limits a machine, and what identifies one whose processor nobody knows; 7
-certificates of a whole test set. Older records load, these empty. `record.schema.json` beside
-this file is the JSON Schema of this version."""
+certificates of a whole test set; 8 the process that trained it, and jobs side by side. Older
+records load, these empty.
+`record.schema.json` beside this file is the JSON Schema of this version."""
 PREDICTION_SCHEMA_VERSION = 1
-LEAST_CLOCK_SHARE = 0.6
-"""Of a control's processor time, that training takes on the clock: engines take 0.73 and more."""
+LEAST_CLOCK_SHARE, MOST_CLOCK_SHARE = 0.6, 5.0
+"""Of a control's processor time, that training takes on the clock: engines take 0.73 and more, and
+seldom more than 1.5; far more has a control that was not trained."""
 LOSS_TOLERANCE, ACCURACY_TOLERANCE = 1e-4, 0.005
 """How far a fingerprint may be from the reference's: the loss relative to it, the accuracy as it
 is. Over the records of `results/` backends differ by up to 4e-6 and 0, seeds by 1e-2."""
@@ -127,12 +130,29 @@ class Rates(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     core_share: Finite | UnsetType = UNSET
 
 
+class Process(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """The worker's process that trained a trial.
+
+    Attributes:
+        id: the same for all trials of the process, and for no others.
+        place: how many trials it had trained before; 0 for replicates, which train together.
+    """
+
+    id: str
+    place: Annotated[int, Meta(ge=0, le=LARGEST_INTEGER)]
+
+
 class Provenance(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """How and where a trial ran. Unknown fields are left out of the line.
 
     Attributes:
         command: the command line.
         machine, git: where it ran, and from which checkout.
+        process: the worker that trained it; None where none was started, and of older records,
+            whose trials had a process each.
+        job: in the record of a job's first trial, the number of its `trials`, and the seconds that
+            it took beside them: `reference_s`, `rehearsal_s`, `judge_s`, and `other_s` for starting
+            and ending its process.
         cores: reserved for its workers, where the system can keep a process to cores.
         unlocked: why other jobs might use these cores too.
         granted: of a run on GPUs, the variables that said which of them were its own.
@@ -144,7 +164,8 @@ class Provenance(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults
         execution: the backend's description of how it ran the trial, with keys of its own;
             `path` on disk.
         after_result: how a worker failed after it had reported its result.
-        cache: number of kept compiled programs, `found` before and `added` by the trial.
+        cache: number of files of kept compiled programs: `found` before, and `added` while the
+            process ran, by whichever process of the folder.
         seeds, search: by which rule the seeds were chosen, and by which search the recipe.
         host, user: names of the machine and its user, if asked for.
         executor: name and node, and each loss of the job (`lost`).
@@ -154,6 +175,8 @@ class Provenance(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults
     command: list[str] | None = None
     machine: Machine | None = None
     git: Git | UnsetType | None = UNSET
+    process: Process | None = None
+    job: dict[str, Finite] | None = None
     cores: list[Whole] | None = None
     unlocked: str | None = None
     granted: dict[str, str] | None = None
@@ -225,6 +248,10 @@ class Recompilations(Struct, kw_only=True, gc=False):
     seconds: Finite
 
 
+INTERRUPTED = "interrupted"
+"""Why there is no judgement, until the judge has answered."""
+
+
 class Judgement(Struct, kw_only=True):
     """What the judge found, who ran the trial's network in plain Keras.
 
@@ -249,6 +276,11 @@ class Judgement(Struct, kw_only=True):
     weights_sha256: str | None = None
     refuted: str | None = None
     failure: str | None = None
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether the run was interrupted while the judge was at work."""
+        return self.failure == INTERRUPTED
 
     def refutation(self, trial: StoredTrial) -> str | None:
         """Return why the trial's certificate does not hold, by what the judge counted."""
@@ -523,16 +555,25 @@ class Record(JsonLine, kw_only=True):
                 f"clock: an update took {self.clock_share:.0%} of the processor time that it takes "
                 "on rows that nobody can foresee; the rest was done off the clock"
             )
+        if self.clock_share is not None and self.clock_share > MOST_CLOCK_SHARE:
+            return (
+                f"clock: an update took {self.clock_share:.1f} times the processor time that it "
+                "takes on rows that nobody can foresee; on these it was not trained"
+            )
         return None
 
     @property
     def recompiled(self) -> str | None:
-        """Return in words that it compiled again while the clock ran; None if it did not."""
+        """Return in words that it compiled again while the clock ran; None if it did not.
+
+        None of a smoke run, whose clock measures nothing.
+        """
         found, trained = self.recompilations, [self.first_update_s, self.train_s]
-        if found is None or not found.times:
+        if found is None or not found.times or self.trial.quick:
             return None
+        times = "once" if found.times == 1 else f"{found.times} times"
         return (
-            f"compiled again during training {found.times} times, about {found.seconds:.2g} s of "
+            f"compiled again during training {times}, about {found.seconds:.2g} s of "
             f"{sum(seconds or 0.0 for seconds in trained):.2g} s"
         )
 
@@ -551,6 +592,11 @@ class Record(JsonLine, kw_only=True):
     def unchecked(self) -> bool:
         """Whether the parity gate compared it with no reference, or not wholly."""
         return self.parity is not None and self.parity.passed is None
+
+    @property
+    def lacks_reference(self) -> bool:
+        """Whether no reference gated it, though it may have one: not where its loss diverged."""
+        return self.unchecked and self.diverged_epoch is None
 
     @property
     def uncompared(self) -> bool:
@@ -588,6 +634,12 @@ class Record(JsonLine, kw_only=True):
     def is_replicate(self) -> bool:
         """Whether it was trained together with other seeds, without its own times."""
         return bool(self.trial.replicates)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether its process had trained no other before: it has the process' start."""
+        process = self.provenance.process
+        return process is None or process.place == 0
 
     @property
     def lasted(self) -> bool:
@@ -663,7 +715,7 @@ class Prediction(JsonLine, kw_only=True):
 WITHIN: dict[type[Struct], dict[str, type[Struct]]] = {
     JsonLine: {"trial": StoredTrial, "provenance": Provenance},
     StoredTrial: {"recipe": StoredRecipe},
-    Provenance: {"machine": Machine, "git": Git, "calibration": Rates},
+    Provenance: {"machine": Machine, "git": Git, "process": Process, "calibration": Rates},
 }
 """Objects of a line that may hold more than this version knows."""
 

@@ -22,9 +22,9 @@ BUDGET = 10
 QUICK_EPOCHS, QUICK_MEASURE, QUICK_BOUND = 20, 50, 0.06
 ADDED_LATER: dict[str, Any] = {
     "repeat": 0, "sustain": 0, "cache": False, "replicates": 0, "devices": 1, "smt": False,
-    "bound": 0.0, "certify": 0, "environment": {}, "task_source": "", "backend_source": "",
-    "test_set": "",
-}  # fmt: skip # in two lines it reads better
+    "side_by_side": 1, "bound": 0.0, "certify": 0, "environment": {}, "task_source": "",
+    "backend_source": "", "test_set": "",
+}  # fmt: skip # in a few lines it reads better
 """Fields that older records lack, or that only they have, with the values of the trials without:
 these are no part of a key."""
 FIRST_TUNING_SEED = 1_000_000
@@ -56,6 +56,8 @@ class Trial(BaseModel):
         replicates: how many seeds train in one program; 0 for one seed alone.
         devices: number of devices over which each batch is split in equal parts.
         smt: whether each hyperthread of a core takes a thread.
+        side_by_side: how many jobs the run keeps under way at once on the trial's machine, each on
+            cores of its own; 1 for one after the other, and where an executor elsewhere decides.
         environment: variables that the user hands to the worker, by name.
         versions: of echobench, Keras and the framework.
         source: the task's version (`Task.source_hash`): by default a digest of its file.
@@ -88,6 +90,7 @@ class Trial(BaseModel):
     replicates: int = 0
     devices: int = 1
     smt: bool = False
+    side_by_side: int = 1
     environment: dict[str, str] = {}
     versions: dict[str, str]
     source: str

@@ -105,7 +105,7 @@ def _signal_pipe(*numbers: signal.Signals) -> int:
 def _reap(worker: int, log: stops.StopLog | None = None) -> tuple[bool, int | None]:
     """Reap children that have ended; return whether any are left, and the worker's status.
 
-    A log is told when the worker was stopped or continued.
+    A log notes when the worker was stopped or continued.
     """
     status = None
     options = os.WNOHANG if log is None else os.WNOHANG | os.WUNTRACED | os.WCONTINUED
@@ -118,7 +118,7 @@ def _reap(worker: int, log: stops.StopLog | None = None) -> tuple[bool, int | No
             return True, status
         if os.WIFSTOPPED(child_status) or os.WIFCONTINUED(child_status):
             if log is not None and child == worker:
-                log.tell(stopped=os.WIFSTOPPED(child_status))
+                log.note(stopped=os.WIFSTOPPED(child_status))
         elif child == worker:
             status = child_status
 

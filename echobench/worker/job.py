@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
-import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import IO, Any
 
 from echobench.core.backend import Backend, hidden
 from echobench.core.task import Task
-from echobench.core.training import Ledger
+from echobench.core.training import ONCE, Ledger
 from echobench.errors import (
-    EchobenchError,
     TrainingError,
     UnavailableError,
-    UnsupportedError,
 )
 from echobench.machine import stops
 from echobench.machine.calibration import calibrate, limit_fraction
-from echobench.plugin.failures import fault_of_plugin, one_line
 from echobench.plugin.manager import Plugins
-from echobench.trial.job import Failure, Job, Progress, Report, Result
+from echobench.trial.cell import Cell
+from echobench.trial.job import LEAVES, LONGEST_TURNS_S, Failure, Job, Progress, Report, Result
 from echobench.trial.trial import Trial
-from echobench.worker.reasons import reason_of
+from echobench.worker.reasons import failure_of
 
+UNMEASURED = (
+    "seconds_per_update", "seconds_per_update_quartiles", "sequences_per_s", "tokens_per_s",
+)  # fmt: skip # in two lines it reads better
+"""Figures that a smoke run does not have: it measures nothing."""
 OPTIONAL = (
     "IPython",
     "cv2",
@@ -56,18 +59,10 @@ def main(pipe: int, started: float, home: str) -> int:
             ledger = Ledger(started, partial(stops.read, home))
             for fields in _results(job, ledger, partial(_emit, events)):
                 _emit(events, Result(fields=fields))
-        except UnavailableError as error:
-            _emit(events, Failure(status="unavailable", reason=str(error)))
-        except UnsupportedError as error:
-            _emit(events, Failure(status="unsupported", reason=str(error)))
-        except EchobenchError as error:
-            _emit(events, Failure(status="failed", reason=reason_of(error, job.trial)))
-            return 1
         except Exception as error:
-            traceback.print_exc()  # a bug keeps its traceback, in the trial's log
-            reason = fault_of_plugin(error) or one_line(error)
-            _emit(events, Failure(status="failed", reason=reason))
-            return 1
+            failure = failure_of(error, job.trial)
+            _emit(events, failure)
+            return int(failure.status == "failed")
     return 0
 
 
@@ -89,10 +84,11 @@ def _emit(events: IO[str], event: Progress | Result | Failure) -> None:
 def _results(job: Job, ledger: Ledger, report: Report) -> Iterator[dict[str, Any]]:
     """Run a job; yield the fields of each result as soon as it is there."""
     trial = job.trial
-    before = calibrate(trial.threads) if job.kind == "train" else None
+    measures = job.kind == "train" and not job.smoke
+    before = calibrate(trial.threads) if measures else None
     report(Progress(phase="import"))
     task, backend = _load(trial)
-    with ledger.phase("import"), hidden(*_unused(backend)):
+    with ledger.phase("import"), hidden(*_unused(backend)), uncollected():
         _import_framework(backend, trial)
     # Modules that import the framework are imported only now that it is configured.
     if job.probe is not None:
@@ -112,7 +108,7 @@ def _results(job: Job, ledger: Ledger, report: Report) -> Iterator[dict[str, Any
 
         yield judge(job, task)
     elif job.kind == "reference":
-        from echobench.worker.trial import references
+        from echobench.worker.references import references
 
         yield from references(job, task, backend, ledger)
     elif job.kind == "rehearsal" and job.together:
@@ -120,7 +116,7 @@ def _results(job: Job, ledger: Ledger, report: Report) -> Iterator[dict[str, Any
 
         yield rehearse_together(job, task, backend)
     elif job.kind == "rehearsal":
-        from echobench.worker.trial import rehearse
+        from echobench.worker.references import rehearse
 
         yield rehearse(job, task, backend, ledger)
     elif job.together:
@@ -128,7 +124,7 @@ def _results(job: Job, ledger: Ledger, report: Report) -> Iterator[dict[str, Any
         from echobench.worker.trial import interruptions
 
         results = learn_together(job, task, backend, ledger, report)
-        calibration = {"before": before, "after": calibrate(trial.threads)}
+        calibration = {"before": before, "after": calibrate(trial.threads) if measures else None}
         for fields in results:
             fields["path"] = {**fields["path"], **interruptions(ledger)}
             yield {**fields, "calibration": calibration}
@@ -144,25 +140,44 @@ def _in_turn(
     before: dict[str, Any] | None,
     report: Report,
 ) -> Iterator[dict[str, Any]]:
-    """Train one trial after the other, each with a ledger of its own."""
-    from echobench.worker.trial import interruptions, learn
+    """Train one trial after the other, each with a ledger of its own, until the turns are long."""
+    from echobench.worker.trial import NOT_IN_TURN, Turns, interruptions
 
-    for trial in job.trials:
-        if trial is not job.trial:
+    began, turns, cell = ledger.started, Turns(job, task, backend), Cell.of(job.trial)
+    longest_s = LONGEST_TURNS_S if job.budget_s is None else min(LONGEST_TURNS_S, job.budget_s)
+    for place, trial in enumerate(job.trials):
+        if place:
+            if time.monotonic() - began > longest_s:
+                report(Progress(phase=LEAVES, place=place - 1))
+                return
             ledger = Ledger(time.monotonic(), ledger.stops)
         try:
-            fields = learn(job, trial, task, backend, ledger, report)
-        except TrainingError as error:
-            if len(job.trials) == 1:
+            if Cell.of(trial) != cell:
+                turns = Turns(job, _load(trial)[0], backend)
+                cell = Cell.of(trial)
+            fields = turns.learn(trial, ledger, partial(_report_of, report, place))
+        except Exception as error:
+            is_lost = not isinstance(error, TrainingError)
+            if len(job.trials) == 1 or (is_lost and not job.smoke):
                 raise
-            yield {"status": "failed", "reason": reason_of(error, trial)}  # the others go on
+            failure = failure_of(error, trial)
+            yield {"status": failure.status, "reason": failure.reason}  # the others go on
             continue
-        after = calibrate(trial.threads)
+        if place:  # a smoke run of another cell compiles too, which is no start of its process
+            fields["other_s"] += sum(fields[f"{phase}_s"] or 0.0 for phase in ONCE)
+            fields |= dict.fromkeys(NOT_IN_TURN)
+        after = None if job.smoke else calibrate(trial.threads)
         calibration: dict[str, dict[str, Any] | None] = {"before": before, "after": after}
+        if job.smoke:
+            fields |= dict.fromkeys(UNMEASURED)
         fields["path"] |= interruptions(ledger)  # now: the guard may take a moment to tell
         fields["limit_fraction"] = limit_fraction(fields, trial.device, calibration)
         yield {**fields, "calibration": calibration}
         before = after
+
+
+def _report_of(report: Report, place: int, progress: Progress) -> None:
+    report(progress.model_copy(update={"place": place}))
 
 
 def _load(trial: Trial) -> tuple[Task, Backend]:
@@ -178,6 +193,16 @@ def _unused(backend: Backend) -> set[str]:
     if not backend.uses_keras:
         return set()
     return {*OPTIONAL} - {*backend.requires, backend.keras_backend}
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Look for no garbage in the block: imports leave none, and looking takes a fifth of them."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _import_framework(backend: Backend, trial: Trial) -> None:

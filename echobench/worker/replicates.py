@@ -67,7 +67,7 @@ def learn_together(
     with ledger.phase("compile"):
         predictor(weights[0], draw(task, stream(parity.SEED, "parity"), BLOCK))
         losses = _first_losses(trainer, program, count, dispatch)
-    verdict = parity.verdict(losses, job.reference)
+    verdict = parity.verdict(losses, job.reference(trial))
     trainer.reset(weights)
     lockstep = Lockstep(trainer, count)
     limits, progress = limits_of(trial, ledger, dispatch), progress_reporter(report)

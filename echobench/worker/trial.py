@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
-import math
 import os
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,11 +18,11 @@ from echobench.core.sequences import Floats, stream
 from echobench.core.target import BLOCK
 from echobench.core.task import Task
 from echobench.core.training import (
+    ONCE,
     Evaluation,
     Ledger,
     Limits,
     TrainingOutcome,
-    fingerprint_epoch,
     fresh_rows,
     train,
 )
@@ -30,7 +30,7 @@ from echobench.machine import facts, privacy
 from echobench.machine.calibration import WaitMeter
 from echobench.machine.control_groups import ThrottleMeter
 from echobench.store.folder import replace_file
-from echobench.trial.job import RESULT, Job, Look, Progress, Report, squeezed
+from echobench.trial.job import RESULT, Job, Look, Progress, Report
 from echobench.trial.record import LEAST_CLOCK_SHARE, Sample
 from echobench.trial.trial import Trial
 from echobench.worker import parity
@@ -43,6 +43,8 @@ ECHOES = 20
 """Evaluations of which a record keeps an echo."""
 WATCHED = 8
 """Samples in a report to who watches a trial."""
+NOT_IN_TURN = (*(f"{phase}_s" for phase in ONCE), "wall_to_target_s")
+"""Times that the first trial of a process has, and those after it have not."""
 
 
 class Built(NamedTuple):
@@ -90,74 +92,61 @@ class Built(NamedTuple):
         return parity.compared(np.concatenate(chunks), program)
 
 
-def references(job: Job, task: Task, backend: Backend, ledger: Ledger) -> Iterator[dict[str, Any]]:
-    """Yield the `losses` that the parity gate compares with, then each trial's `fingerprint`.
-
-    Beside the losses are those of the `squeezed` recipe if the job has a rehearsal; none where one
-    is not finite.
-    """
-    built = _build(job.trial, task, backend)
-    losses = built.first_losses(ledger)
-    parity.check_finite(losses)
-    found = {"losses": losses.tolist()}
-    if job.rehearsal is not None:
-        trial = job.trial.model_copy(update={"recipe": squeezed(job.trial.recipe)})
-        losses = _build(trial, task, backend).first_losses(ledger, rehearses=True)
-        found["squeezed"] = losses.tolist() if np.isfinite(losses).all() else []
-    yield found
-    for trial in job.trials:
-        weights = built.program.initial_weights(stream(trial.seed, "weights"))
-        built.trainer.reset(weights)
-        every, batches = trial.recipe.evaluate_every, built.program.batches
-        last = fingerprint_epoch(every, trial.max_epochs, batches)
-        limits = replace(
-            limits_of(trial, ledger, built.dispatch),
-            max_epochs=last,
-            measure=BLOCK,
-            deadline=math.inf,
-        )
-        outcome = train(
-            task, trial.recipe, trial.seed, built.trainer, built.predictor, limits, ledger,
-            lambda *_: None,
-        )  # fmt: skip # one line reads better
-        taken = outcome.fingerprint
-        yield {"fingerprint": None if taken is None else asdict(taken)}
-
-
-def rehearse(job: Job, task: Task, backend: Backend, ledger: Ledger) -> dict[str, Any]:
-    """Return the first `losses` of the job's trial, whose recipe is squeezed."""
-    losses = _build(job.trial, task, backend).first_losses(ledger, rehearses=True)
-    parity.check_finite(losses)
-    return {"losses": losses.tolist()}
-
-
-def learn(
-    job: Job,
-    trial: Trial,
-    task: Task,
-    backend: Backend,
-    ledger: Ledger,
-    report: Report,
-) -> dict[str, Any]:
-    """Train to the target or to the end of the budget; return the record's fields.
+class Turns:
+    """Trains the trials of a cell one after the other, with one program, compiled for the first.
 
     Args:
         job: the reference losses, and where to save networks.
-        trial: one of the job's trials.
-        task: its task.
-        backend: its backend, configured.
-        ledger: takes the trial's times.
-        report: called with progress.
+        task: the trials' task.
+        backend: their backend, configured.
     """
-    report(Progress(phase="build"))
-    with ledger.phase("build"):
-        built = _build(trial, task, backend)
-        weights = built.program.initial_weights(stream(trial.seed, "weights"))
-    report(Progress(phase="compile"))
-    gate = weights if trial.seed == parity.SEED else None
-    verdict = parity.verdict(built.first_losses(ledger, gate), job.reference)
+
+    def __init__(self, job: Job, task: Task, backend: Backend) -> None:
+        self._job = job
+        self._task = task
+        self._backend = backend
+        self._program: tuple[Built, dict[str, Any]] | None = None
+        """Compiled, and the verdict of the parity gate on it."""
+
+    def learn(self, trial: Trial, ledger: Ledger, report: Report) -> dict[str, Any]:
+        """Train to the target or to the end of the budget; return the record's fields.
+
+        Args:
+            trial: one of the job's.
+            ledger: takes the trial's times.
+            report: called with progress.
+        """
+        kept = self._program
+        if kept is None:
+            report(Progress(phase="build"))
+            with ledger.phase("build"):
+                built = build(trial, self._task, self._backend)
+                weights = built.program.initial_weights(stream(trial.seed, "weights"))
+            report(Progress(phase="compile"))
+            gate = weights if trial.seed == parity.SEED else None
+            losses = built.first_losses(ledger, gate)
+            self._program = built, parity.verdict(losses, self._job.reference(trial))
+            return _learn(self._job, trial, self._backend, *self._program, weights, ledger, report)
+        gc.collect()
+        facts.forget_peak_memory()
+        weights = kept[0].program.initial_weights(stream(trial.seed, "weights"))
+        fields = _learn(self._job, trial, self._backend, *kept, weights, ledger, report)
+        return {**fields, **dict.fromkeys(NOT_IN_TURN)}
+
+
+def _learn(
+    job: Job,
+    trial: Trial,
+    backend: Backend,
+    built: Built,
+    verdict: dict[str, Any],
+    weights: list[Floats],
+    ledger: Ledger,
+    report: Report,
+) -> dict[str, Any]:
+    """Train from these weights with a program that is compiled."""
     program, trainer, predictor, dispatch = built
-    compiled = built.traces
+    task, traces = program.task, built.traces
     with ledger.phase("first_update"):  # on the clock, as all that depends on the seed
         trainer.reset(weights)
     limits, progress = limits_of(trial, ledger, dispatch), progress_reporter(report)
@@ -171,11 +160,10 @@ def learn(
     waited_share, throttled_share = waiting.share(), throttled.share(trial.threads)
     save_weights(job, trial, outcome)
     save_network(job, trial, program, outcome.weights)
-    training = built.traces - compiled
     return {
         **outcome_fields(outcome, program.batches, task, trial),
         "recompilations": recompilations(outcome.dispatches),
-        "clock_share": clock_share(built, trial, outcome, ledger),
+        "clock_share": None if job.smoke else clock_share(built, trial, outcome, ledger),
         "flops_per_update": program.update_flops(),
         "samples": samples(task, predictor, outcome.weights, trial.seed),
         "parity": verdict,
@@ -183,7 +171,7 @@ def learn(
         "path": {
             **execution(trial, trainer, backend),
             **uncounted(program),
-            "traces": {"compiling": compiled, "training": training},
+            "traces": {"compiling": traces, "training": built.traces - traces},
             "busy_cores": ledger.busy_cores,
             "waited_share": waited_share,
             "throttled_share": throttled_share,
@@ -325,7 +313,8 @@ def uncounted(program: Experiment) -> dict[str, str]:
     return {} if why is None else {"uncounted": why}
 
 
-def _build(trial: Trial, task: Task, backend: Backend) -> Built:
+def build(trial: Trial, task: Task, backend: Backend) -> Built:
+    """Return the program of a trial's recipe and what runs it."""
     program = backend.program(task, trial.recipe)
     dispatch = longest_dispatch(trial)
     if trial.engine == "fit":

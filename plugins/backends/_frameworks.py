@@ -17,6 +17,9 @@ import numpy as np
 from echobench import Backend, Floats, Integers, LSTMLayer, NativeProgram, Predictor, Trainer
 
 NO_COMPILER = "none"
+UNCOMPILED = {"TORCH_COMPILE_DISABLE": "1"}
+UNOPTIMIZED = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
+"""Variables of torch and of XLA."""
 COMPILER_S = 10.0
 """Seconds in which a compiler tells its version."""
 LONGEST_UNROLLED = 64
@@ -39,6 +42,10 @@ class OnJax(Backend):
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
         }
+
+    def smoke_environment(self) -> dict[str, str]:
+        """Have XLA leave its programs unoptimized."""
+        return UNOPTIMIZED
 
     def configure(self, device: str, threads: int) -> None:
         """Turn TF32 off on GPUs."""
@@ -93,6 +100,10 @@ class OnTorch(Backend):
             "TORCHINDUCTOR_FX_GRAPH_CACHE": "1",
             "TORCHINDUCTOR_AUTOGRAD_CACHE": "1",
         }
+
+    def smoke_environment(self) -> dict[str, str]:
+        """Have torch run what it would compile, operation by operation."""
+        return UNCOMPILED
 
     def configure(self, device: str, threads: int) -> None:
         import torch
@@ -157,9 +168,11 @@ def compiler_version(path: str | None) -> str:
 
 
 def can_compile() -> bool:
-    """Return whether `torch.compile` has what it needs: a GPU or a C++ compiler."""
+    """Return whether `torch.compile` has what it needs, and is wanted: a GPU or a C++ compiler."""
     import torch
 
+    if UNCOMPILED.items() <= os.environ.items():
+        return False
     return torch.cuda.is_available() or compiler() is not None
 
 

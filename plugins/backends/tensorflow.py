@@ -9,7 +9,7 @@ import numpy as np
 
 from echobench import Backend, Floats, Integers, Predictor, Trainer, hookimpl
 
-from ._frameworks import CompiledLoop
+from ._frameworks import UNOPTIMIZED, CompiledLoop
 
 if TYPE_CHECKING:
     from echobench import Program
@@ -29,6 +29,9 @@ class TensorFlow(Backend):
 
     def cache_environment(self, folder: str) -> dict[str, str]:
         return {"TF_XLA_FLAGS": f"--tf_xla_persistent_cache_directory={folder}"}
+
+    def smoke_environment(self) -> dict[str, str]:
+        return UNOPTIMIZED
 
     def configure(self, device: str, threads: int) -> None:
         import tensorflow as tf

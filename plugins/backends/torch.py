@@ -1,8 +1,8 @@
-"""torch: one block of updates traced to a graph of ATen operations, compiled where a compiler is.
+"""torch: one update traced to a graph of ATen operations, compiled where a compiler is.
 
 Keras' layers cost far more in Python than these small networks cost in
 arithmetic. So forward pass, backward pass and update are traced once
-(`make_fx`), and the graph runs without Keras: through `torch.compile` if there is a
+(`make_fx`), and the graph runs without Keras: compiled by inductor if there is a
 C++ compiler or a GPU, else operation by operation.
 """
 
@@ -15,12 +15,10 @@ import numpy as np
 from echobench import Backend, Floats, Integers, Predictor, Trainer, hookimpl
 
 from ._frameworks import OnTorch, can_compile, torch_device
+from ._inductor import TRACED, Step, Tensors, compile_step, options
 
 if TYPE_CHECKING:
-    from echobench import Program
-
-TRACED: dict[str, Any] = {"tracing_mode": "fake", "_allow_non_fake_inputs": True}
-"""How `make_fx` traces: with shapes alone, but for the constants in a network of one's own."""
+    from echobench import Program, Recipe, Task
 
 
 class Torch(OnTorch):
@@ -31,6 +29,14 @@ class Torch(OnTorch):
     lstm_options: ClassVar[dict[str, Any]] = {"use_cudnn": False}
     # Inductor compiles its own gradient to code a tenth faster than the hand-written one.
     custom_gradient = False
+
+    def program(self, task: Task, recipe: Recipe) -> Program:
+        from echobench import Program
+
+        # A GPU launches a block as one CUDA graph. Elsewhere three updates in a block are no faster
+        # than one, and take three times as long to compile.
+        blocks = {} if torch_device() == "cuda" else {"unrolled": 1}
+        return Program(task, recipe, custom_gradient=self.custom_gradient, **blocks)
 
     def trainer(self, program: Program, chunk: int) -> Trainer:
         return _TorchTrainer(program)
@@ -58,9 +64,17 @@ class Torch(OnTorch):
 
 
 class _TorchTrainer(Trainer):
+    """Trains a block of updates a call of a function of lists of tensors.
+
+    Its arguments are the leaves of a `Learner`, recurrent states, an epoch's tokens and the
+    number of the block; it returns the leaves and the states after the block, losses and
+    accuracies.
+    """
+
     def __init__(self, program: Program) -> None:
         self._program = program
-        self._graph: Any = None
+        self._step: Step | None = None
+        self._compiled = 0
 
     def reset(self, weights: list[Floats]) -> None:
         import torch
@@ -68,53 +82,76 @@ class _TorchTrainer(Trainer):
 
         device = torch_device()
         start = self._program.start(weights)
-        self._learner = pytree.tree_map(lambda a: torch.tensor(a, device=device), start)
+        leaves, self._structure = pytree.tree_flatten(start)
+        self._learner = [torch.tensor(a, device=device) for a in leaves]
 
     def train(self, rows: Integers) -> tuple[Floats, Floats]:
         import torch
 
-        from echobench import Learner
-
-        tokens = torch.tensor(rows.astype(np.int32), device=torch_device())
-        blocks = torch.arange(self._program.rounds, dtype=torch.int32, device=torch_device())
-        losses: list[Any] = []
-        accuracies: list[Any] = []
+        device = torch_device()
+        tokens = torch.tensor(rows.astype(np.int32), device=device).unbind()
+        blocks = torch.arange(self._program.rounds, dtype=torch.int32, device=device).unbind()
+        losses: Tensors = []
+        accuracies: Tensors = []
         with torch.no_grad():
-            states = self._program.start_states()
-            if self._graph is None:
-                self._graph = self._compiled(states, tokens[0], blocks[0])
+            state = [*self._learner, *self._program.start_states()]
+            if self._step is None:
+                self._step = self._compile([*state, tokens[0], blocks[0]])
             for epoch in tokens:
                 for block in blocks:
-                    learner, states, loss, accuracy = self._graph(
-                        *self._learner, states, epoch, block
-                    )
-                    self._learner = Learner(*learner)
-                    # A CUDA graph writes those of every block into the same memory.
-                    losses.append(loss.clone())
-                    accuracies.append(accuracy.clone())
+                    *state, loss, accuracy = self._step([*state, epoch, block])
+                    losses.append(loss)
+                    accuracies.append(accuracy)
+        self._learner = state[: len(self._learner)]
         shape = (len(rows), self._program.batches)
         # .cpu() waits for the device.
         metrics = (torch.cat(kind).cpu().numpy().reshape(shape) for kind in (losses, accuracies))
         return next(metrics), next(metrics)
 
     def weights(self) -> list[Floats]:
-        return [p.cpu().numpy().copy() for p in self._learner.parameters]
+        count = len(self._program.weight_shapes())
+        return [p.cpu().numpy().copy() for p in self._learner[:count]]
 
     def execution(self) -> dict[str, Any]:
-        from torch._dynamo.utils import counters
-
+        on_gpu, compiles = torch_device() == "cuda", can_compile()
+        blocks = "an update" if self._program.rounds == self._program.batches else "an epoch"
         return {
-            "engine": "a loop over graphs of a block of updates (make_fx)",
-            "jit": can_compile(),
-            "compiler": "inductor" if can_compile() else "none",
+            "engine": f"a loop over graphs of {blocks} (make_fx)",
+            "jit": compiles,
+            "compiler": "inductor" if compiles else "none",
+            **({"compiler_options": options()} if compiles and not on_gpu else {}),
             "lstm": self._program.kernels(),
-            "graphs": counters["stats"]["unique_graphs"],
-            "cuda_graphs": torch_device() == "cuda",
+            "graphs": self._compiled,
+            "cuda_graphs": on_gpu,
         }
 
-    def _compiled(self, states: Any, tokens: Any, block: Any) -> Any:
+    def _compile(self, example: Tensors) -> Step:
+        """Return `_advance`, compiled as far as this computer can, for tensors as in `example`."""
         import torch
         from torch.fx.experimental.proxy_tensor import make_fx
+
+        # make_fx counts the arguments of a function, not those of a method.
+        def advance(*tensors: Any) -> Tensors:
+            return self._advance(*tensors)
+
+        self._compiled += can_compile()
+        if can_compile() and torch_device() == "cpu":
+            return compile_step(advance, example)
+        graph = make_fx(advance, **TRACED)(*example)
+        if not can_compile():
+            return lambda tensors: graph(*tensors)
+        launch = torch.compile(graph, mode="reduce-overhead")
+
+        def run(tensors: Tensors) -> Tensors:
+            *state, loss, accuracy = launch(*tensors)
+            # A CUDA graph writes those of every block into the same memory.
+            return [*state, loss.clone(), accuracy.clone()]
+
+        return run
+
+    def _advance(self, *tensors: Any) -> Tensors:
+        import torch
+        import torch.utils._pytree as pytree
 
         from echobench import Learner
 
@@ -128,17 +165,13 @@ class _TorchTrainer(Trainer):
             states = [state.detach() for state in states]
             return (loss.detach(), (states, accuracy.detach())), gradients
 
-        def advance(p: Any, m: Any, v: Any, step: Any, states: Any, tokens: Any, block: Any) -> Any:
-            learner = Learner(p, m, v, step)
-            return self._program.advance(learner, states, tokens, block, value_and_grad)
-
-        graph = make_fx(advance, **TRACED)(*self._learner, states, tokens, block)
-        if not can_compile():
-            return graph
-        if torch_device() == "cuda":  # a block is launched as one CUDA graph
-            return torch.compile(graph, mode="reduce-overhead")
-        # Python between the kernels took a quarter of a small block's time.
-        return torch.compile(graph, options={"cpp_wrapper": True})
+        *state, tokens, block = tensors
+        count = len(self._learner)
+        learner = Learner(*pytree.tree_unflatten(state[:count], self._structure))
+        learner, states, loss, accuracy = self._program.advance(
+            learner, state[count:], tokens, block, value_and_grad
+        )
+        return [*pytree.tree_leaves(learner), *states, loss, accuracy]
 
 
 @hookimpl

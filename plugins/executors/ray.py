@@ -150,10 +150,11 @@ class _Cluster(Connection):
             reports = ray.get(self._reports.take.remote())
         except ray.exceptions.RayError:
             return  # the actor's node is gone, and the progress with it; the trials go on
-        trials = {job.trial.key: job.trial for job in self._jobs.values()}
+        jobs = {job.trial.key: job for job in self._jobs.values()}
         for key, text in reports:
-            if key in trials:
-                self._site.progressed(trials[key], Progress.model_validate_json(text))
+            if key in jobs:
+                progress = Progress.model_validate_json(text)
+                self._site.progressed(jobs[key].trial_of(progress), progress)
 
 
 class _Reports:

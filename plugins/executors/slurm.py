@@ -237,8 +237,8 @@ class _Queue(Connection):
         hopeless = bool(FOREVER.search(reason)) or shutil.which("sbatch") is None
         outage = self._settings.outage
         if not self._taken and (hopeless or now - self._refused >= outage):
-            told = "" if hopeless else f" for {outage:g} s"
-            raise ExecutorError(f"--executor slurm: jobs cannot be submitted{told}: {reason}")
+            lasted = "" if hopeless else f" for {outage:g} s"
+            raise ExecutorError(f"--executor slurm: jobs cannot be submitted{lasted}: {reason}")
         since = "the last of the others has ended" if self._taken else "now"
         self._say_once(
             f"Slurm takes no further job ({reason}); trying again until {outage:g} s from "

@@ -74,7 +74,7 @@ def test_the_same_is_no_difference(sides: tuple[Side, Side]) -> None:
     assert found.words == "no difference beyond 5% [1, 1]"
     # Without an interval nothing is said to be the same, nor better.
     (few,) = compared(sides, trials("jax", 1.0)[:3], trials("torch", 1.0), "updates_to_target")
-    assert few.words == "not shown"
+    assert few.words == "too few pairs to say"
 
 
 def test_an_interval_that_excludes_1_is_not_printed_with_it(sides: tuple[Side, Side]) -> None:
@@ -96,7 +96,17 @@ def test_what_never_arrives_is_infinitely_slower(sides: tuple[Side, Side]) -> No
 
 def test_few_pairs_make_no_interval(sides: tuple[Side, Side]) -> None:
     found = compared(sides, trials("jax", 1.0)[:5], trials("torch", 2.0))
-    assert found[0].words == "not shown, by the median A 2x faster"
+    assert found[0].words == "too few pairs to say; median ratio 2x (A faster)"
+    crash: dict[str, Any] = {"status": "failed", "time_to_target_s": None, "reason": "SIGSEGV"}
+    crashed = trials("torch", 1.0, **crash)
+    (never,) = compared(sides, trials("jax", 1.0)[:5], crashed, "time_to_target_s")
+    assert never.words == "too few pairs to say; median ratio infinite (A faster)"
+    dealt = [
+        changed(one, provenance={"process": {"id": f"{one.backend} {n // 4}", "place": n % 4}})
+        for n, one in enumerate([*trials("jax", 2.0), *trials("torch", 1.0)])
+    ]
+    (few,) = compared(sides, dealt[:PAIRS], dealt[PAIRS:])
+    assert few.words == "too few processes to say; median ratio 2x (B faster)"
     (line,) = as_tables(found)["seconds_per_update"]
     assert (line["pairs"], line["note"]) == ("5", "")
     (row,) = as_rows(found)
@@ -224,6 +234,11 @@ def test_a_side_is_a_path_or_fields_or_both(
 def test_a_side_that_is_none_is_named(text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=message):
         side(text, tmp_path)
+
+
+def test_a_default_folder_that_is_not_there_is_named_as_the_option(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--results: expected a folder of records; .*not there"):
+        side("backend=jax", tmp_path / "absent")
 
 
 def test_what_else_differs_is_told() -> None:

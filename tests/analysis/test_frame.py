@@ -12,6 +12,7 @@ import pytest
 from echobench.analysis import frame
 from echobench.analysis.flat import FLAT_FIELDS
 from echobench.analysis.frame import only, sorted_out_frame
+from echobench.analysis.pairs import on_clock
 from echobench.errors import UsageError
 from echobench.machine import parallel
 from echobench.machine.calibration import assessed
@@ -46,10 +47,24 @@ def test_cells_of_one_name_in_two_files_stay_two(
 def test_rows_hold_what_the_records_hold() -> None:
     records = latest([r for folder in FOLDERS for r in Store.read(folder)])
     told = [{name: getattr(r, name) for name in TABLE_FIELDS} for r in map(assessed, records)]
+    for r, fields in zip(records, told, strict=True):
+        if not r.is_first:  # its wall time has no start
+            fields["wall_s"] = None
     assert not any(r.contradiction for r in records)
     by_place = sorted(told, key=lambda r: [str(r[k]) for k in frame.CELL] + [r["seed"]])
     found = rows(records)
     assert [{name: row[name] for name in TABLE_FIELDS} for row in found] == by_place
+
+
+def test_only_the_first_trial_of_a_process_has_a_time_from_its_start() -> None:
+    first = record(0, provenance={"process": {"id": "a", "place": 0}}, wall_s=9.0, train_s=1.0)
+    later = record(1, provenance={"process": {"id": "a", "place": 1}}, wall_s=0.5, train_s=0.4)
+    flat = frame.frame([first, later])
+    assert [*flat.process] == ["a", "a"]
+    assert [*flat.place] == [0, 1]
+    assert flat.wall_s.iloc[0] == 9.0
+    assert flat.wall_s.isna().tolist() == [False, True]
+    assert on_clock(flat, "wall").isna().tolist() == [False, True]
 
 
 def test_a_share_above_the_limit_is_empty_and_says_why() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy import stats
 
 from echobench.analysis.comparison import (
     NAMED,
@@ -190,6 +191,49 @@ def test_survivors_of_crashes_are_no_sample() -> None:
     assert judged(f"{SPEED}>+10%", cell(), cell(6, provenance=asked)) == (0, [])
     _, (line,) = judged(f"{SPEED}>+10%", cell(), cell(6))
     assert line.endswith("B has no figure in 4 of 10 pairs: 4 no record")
+
+
+def dealt(records: list[Record], side: str, each: int) -> list[Record]:
+    """Return the trials as of processes that trained so many seeds each."""
+    declared = {"rule": "fixed", "seeds": len(records), "first": 0, "repeats": 1}
+    return [
+        changed(
+            one,
+            provenance={
+                "seeds": declared,
+                "process": {"id": f"{side} {seed // each}", "place": seed % each},
+            },
+        )
+        for seed, one in enumerate(records)
+    ]
+
+
+@pytest.mark.parametrize("how", ["failed", "no record", "no record, a process each in A"])
+@pytest.mark.parametrize("each", [2, 3])
+@pytest.mark.parametrize("processes", [6, 7, 8, 9, 12])
+def test_a_lost_process_is_one_process(processes: int, each: int, how: str) -> None:
+    """Against the chance that at least half of the processes drawn are the one that was lost."""
+    count = processes * each
+    a = dealt(cell(count), "a", 1 if how.endswith("each in A") else each)
+    b = dealt(with_some(cell(count), each, CRASH), "b", each)
+    if how != "failed":
+        b = b[:-each]
+    broken, undecided = judged(f"{SPEED}>+10%", a, b)
+    infinite = stats.binom.sf((processes - 1) // 2, processes, 1 / processes)
+    tail = stats.norm.cdf((processes / (processes - 1)) ** 0.5 * stats.t.ppf(0.025, processes - 1))
+    assert (broken, bool(undecided)) == (0, infinite > tail)
+    assert all(f"B has no figure in {each} of {count} pairs: {each} " in one for one in undecided)
+
+
+def test_lost_trials_that_link_all_others_decide_nothing() -> None:
+    """They leave five processes, each beside one of A; with them there would be three."""
+    a, b = dealt(cell(14), "a", 2), dealt(with_some(cell(14), 4, CRASH), "b", 2)
+    for lost, other in zip((10, 11, 12, 13), (0, 2, 4, 6), strict=True):
+        b[lost] = changed(b[lost], provenance=b[other].provenance)
+    (comparison,) = compare(framed(a, b), [SPEED])
+    assert (comparison.verdict.processes, comparison.verdict.silent) == (5, 4)
+    _, (line,) = judged(f"{SPEED}>+10%", a, b)
+    assert line.endswith("B has no figure in 4 of 14 pairs: 4 failed (SIGSEGV)")
 
 
 def test_one_crash_of_many_decides_no_median() -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 
 from echobench.analysis import table
 from echobench.analysis.comparison import Framed, compare
@@ -19,29 +20,25 @@ from echobench.analysis.leaderboard import ranked, row_of
 from echobench.analysis.pairs import (
     LOOKS,
     MARGIN,
+    SECONDS_PER_UPDATE,
     Decision,
     Pairs,
     Verdict,
     judge,
-    looks,
+    median,
     pair,
     ratios,
     settled,
 )
 from echobench.analysis.sides import Side
 from echobench.analysis.statistics import (
-    ERROR,
-    FEWEST_PAIRS,
-    MANY_PAIRS,
     Estimate,
-    fewest,
-    widened_tail,
 )
 from echobench.harness.adaptive import contests
 from echobench.present.page.cells import groups
 from echobench.present.sentences import verdicts
 from echobench.trial.record import Record
-from tests.records import changed, missed, reached
+from tests.records import changed, missed, reached, record
 
 
 def test_pairs_of_every_kind_by_hand() -> None:
@@ -143,36 +140,49 @@ def test_a_trial_that_can_never_arrive_loses_against_any_hit() -> None:
     assert pair(frame(crash), frame(crash)).silent == 7
 
 
-def test_looks_are_as_many_seeds_as_can_decide_so_many_contests() -> None:
-    assert looks() == [8, 12, 18, 27, 40]
-    for number in (1, 6, 12, 48):
-        first, *later = looks(number)
-        clear = [Pairs(np.linspace(1.1, 1.3, n)) for n in (first - 1, first)]
-        decisions = [settled(pairs, number) for pairs in clear]
-        assert decisions == [None, Decision.FIRST]
-        assert first == fewest(LOOKS * number)
-        assert later == sorted(later)
-        assert len(later) == LOOKS - 1
+def of_processes(values: list[list[float]]) -> Pairs:
+    """Return pairs by the ratios of each process."""
+    numbers = np.repeat(np.arange(len(values)), [len(one) for one in values])
+    return Pairs(np.concatenate([*map(np.array, values)]), processes=numbers)
 
 
-@pytest.mark.parametrize("n", looks())
-def test_what_settles_a_look_is_a_verdict_too(n: int) -> None:
-    for slower in range(n + 1):
-        pairs = Pairs(np.array([1.1] * slower + [0.9] * (n - slower)))
-        decision = settled(pairs)
-        sure = stats.binomtest(slower, n).pvalue <= ERROR / LOOKS
-        assert decision is (judge(pairs).decision if sure else None)
-        assert not sure or decision is (Decision.FIRST if 2 * slower > n else Decision.SECOND)
+def test_a_look_asks_the_processes_and_not_their_pairs() -> None:
+    clear = [[2.0, 2.1]] * LOOKS[0]
+    assert settled(of_processes(clear)) is Decision.FIRST
+    assert settled(of_processes([[0.5, 0.4]] * LOOKS[0])) is Decision.SECOND
+    assert settled(of_processes(clear[1:])) is None  # however many pairs there are
+    assert settled(of_processes([[2.0, 2.1] * 9] * (LOOKS[0] - 1))) is None
+    # Five of one kind agree by chance: below some spread nothing is concluded from so few.
+    assert settled(of_processes([[1.1, 1.1]] * LOOKS[0])) is None
+    assert settled(of_processes([[1.01, 0.99]] * LOOKS[0])) is Decision.ALIKE
+    assert settled(of_processes([[1.1, 1.1]] * LOOKS[2])) is Decision.FIRST
 
 
-def test_the_sign_test_of_a_look_is_stricter_than_the_interval() -> None:
-    error = ERROR / LOOKS
-    for n in range(FEWEST_PAIRS, MANY_PAIRS):
-        # As many ratios below 1 as the sign test allows, if it allows any.
-        tails = 2 * stats.binom.cdf(np.arange(n // 2), n, 0.5)
-        for below in np.flatnonzero(tails <= error)[-1:]:
-            # The share of resamples whose median is below 1 too.
-            assert stats.binom.sf(np.ceil(n / 2) - 1, n, below / n) < widened_tail(n) / 2
+def test_by_process_each_says_one_thing_however_many_trials_it_lost() -> None:
+    found = of_processes([[2.0, 8.0], [4.0], [1.0, 3.0, np.inf]])
+    assert np.exp(found.by_process) == pytest.approx([4.0, 4.0, 3.0])
+
+
+@pytest.mark.parametrize("contests", [1, 20])
+@pytest.mark.parametrize("n", LOOKS)
+def test_what_settles_a_look_is_a_verdict_too(n: int, contests: int) -> None:
+    rng = np.random.default_rng(n)
+    decisions = set()
+    for centre, spread in itertools.product((0.6, 0.97, 1.0, 1.2, 3.0), (0.005, 0.1)):
+        pairs = of_processes((centre * np.exp(rng.normal(0, spread, (n, 2)))).tolist())
+        decision = settled(pairs, contests)
+        decisions.add(decision)
+        verdict = judge(pairs)
+        assert decision in (None, verdict.decision) or (
+            decision is Decision.ALIKE and verdict.within_margin
+        )
+    assert decisions > {Decision.FIRST, Decision.SECOND}
+
+
+def test_more_contests_ask_for_more() -> None:
+    pairs = of_processes([[1.4, 1.5]] * LOOKS[0])
+    assert settled(pairs, 1) is Decision.FIRST
+    assert settled(pairs, 200) is None
 
 
 class Trials(NamedTuple):
@@ -260,3 +270,26 @@ def by_leaderboard(ours: list[Record], theirs: list[Record]) -> str | None:
     first, second = standings
     assert first.rank == 1
     return first.row.backend if second.rank == 2 else None
+
+
+def test_replicates_of_one_process_are_one_process() -> None:
+    def together(backend: str, seconds: float, start: str) -> pd.DataFrame:
+        return frame(
+            [
+                record(
+                    seed,
+                    backend=backend,
+                    started_at=start,
+                    seconds_per_update=seconds,
+                    trial={"replicates": 8},
+                )
+                for seed in range(8)
+            ]
+        )
+
+    ours = together("jax", 1.0e-3, "2026-01-01T00:00:00.000+00:00")
+    theirs = together("flax", 1.06e-3, "2026-01-01T01:00:00.000+00:00")
+    pairs = pair(ours, theirs, SECONDS_PER_UPDATE)
+    assert (len(pairs.ratios), len(pairs.by_process)) == (8, 1)
+    assert judge(pairs).ratio.low is None
+    assert median(ours, SECONDS_PER_UPDATE).low is None

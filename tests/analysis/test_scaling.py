@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echobench.analysis.scaling import Crossing, bend, crossings, curves, measured, remarks
+from echobench.analysis.scaling import Crossing, Run, bend, crossings, curves, measured, remarks
 from echobench.errors import UsageError
 from echobench.present.figures.sizes import MIN_DISTANCE, separated, write_sizes
 from echobench.trial.record import Parity
@@ -20,9 +20,9 @@ SIZES = (1, 2, 4, 8, 16)
 FLAT, STEEP = [1.0] * 5, [1.0, 2.0, 4.0, 8.0, 16.0]
 
 
-def line(*values: float) -> dict[int, dict[tuple[int, int], float]]:
+def line(*values: float) -> dict[int, dict[tuple[int, int], Run]]:
     """Return a line of one trial at each size."""
-    return {size: {(0, 0): value} for size, value in zip(SIZES, values, strict=False)}
+    return {size: {(0, 0): Run(value)} for size, value in zip(SIZES, values, strict=False)}
 
 
 def test_who_overtakes_between_which_sizes() -> None:
@@ -50,10 +50,10 @@ def test_what_one_lacks_is_not_compared() -> None:
     assert crossings({"a": {1: a[1]}, "b": {2: b[2]}}) == []
 
 
-def several(*sizes: list[float]) -> dict[int, dict[tuple[int, int], float]]:
+def several(*sizes: list[float]) -> dict[int, dict[tuple[int, int], Run]]:
     """Return a line of several trials at each size."""
     return {
-        size: {(seed, 0): value for seed, value in enumerate(values)}
+        size: {(seed, 0): Run(value) for seed, value in enumerate(values)}
         for size, values in zip(SIZES, sizes, strict=False)
     }
 
@@ -66,6 +66,18 @@ def test_a_lead_that_pairs_do_not_show_overtakes_nobody() -> None:
     sure = several([2.0] * 6, [1.0, 1.1, 1.2, 1.3, 1.4, 1.6])
     assert crossings({"a": a, "b": sure}) == [Crossing("b", "a", 1, 2)]
     assert remarks({"units": {"a": a, "b": sure}})[-1].startswith("units: b overtakes a")
+
+
+def test_seeds_of_few_processes_show_no_lead() -> None:
+    """Six pairs of two processes are two observations: method.md, processes and their seeds."""
+    b = several([2.0] * 6, [1.0, 1.1, 1.2, 1.3, 1.4, 1.6])
+    of_two = {
+        size: {run: Run(found.seconds, f"{run[0] % 2}") for run, found in runs.items()}
+        for size, runs in b.items()
+    }
+    a = several([1.0] * 6, [2.0] * 6)
+    assert crossings({"a": a, "b": b}) == [Crossing("b", "a", 1, 2)]
+    assert crossings({"a": a, "b": of_two}) == []
 
 
 @pytest.mark.parametrize(
@@ -116,8 +128,8 @@ def test_other_machines_and_engines_have_lines_of_their_own() -> None:
     }
 
 
-def at(**sizes: float) -> dict[int, dict[tuple[int, int], float]]:
-    return {int(name[1:]): {(0, 0): value} for name, value in sizes.items()}
+def at(**sizes: float) -> dict[int, dict[tuple[int, int], Run]]:
+    return {int(name[1:]): {(0, 0): Run(value)} for name, value in sizes.items()}
 
 
 DRAWN = {

@@ -16,6 +16,7 @@ from echobench.analysis.statistics import (
     Estimate,
     censored_median,
     fewest,
+    observed,
     ratio,
     times,
     widened_tail,
@@ -255,3 +256,22 @@ def test_what_never_arrives_is_infinitely_far() -> None:
     assert Verdict(found.inverse).advantage.value == np.inf
     # As many never arrived on either side: nothing is shown.
     assert ratio([np.inf] * 4 + [0.0] * 4).value == 1.0
+
+
+def test_observations_of_a_median_are_those_not_censored_before_it() -> None:
+    """Against the product of Kaplan and Meier, and the fewest observations of an interval."""
+    rng = np.random.default_rng(5)
+    for _ in range(200):
+        times, hit = rng.exponential(size=9), rng.random(9) < 0.7
+        stays, half = 1.0, times[hit].max(initial=0.0)
+        for left, place in zip(range(9, 0, -1), np.argsort(times), strict=True):
+            stays *= 1 - hit[place] / left
+            if stays < 0.5 + 1e-9:
+                half = min(half, times[place])
+        expected = (hit | (times >= half)) & hit.any()
+        says = observed(np.where(hit, times, np.nan), np.where(hit, np.nan, times))
+        assert says.tolist() == expected.tolist()
+        found = censored_median(times[hit], times[~hit])
+        assert (found.low is not None) == (expected.sum() >= FEWEST_PAIRS)
+    none = np.array([np.nan])
+    assert not observed(none, none).any()

@@ -16,9 +16,10 @@ from echobench.analysis import frame, table
 from echobench.analysis.footnotes import conditions, variants
 from echobench.errors import UnknownNameError
 from echobench.present import table as present
-from echobench.present.sentences import _command
+from echobench.present.further import Further
+from echobench.present.sentences import _command, verdicts
 from echobench.present.terminal import MARK
-from echobench.trial.record import Fingerprint, Judgement, Parity, Record
+from echobench.trial.record import Fingerprint, Judgement, Parity, Recompilations, Record
 from tests.records import RESULTS, changed, missed, reached, record, rows
 
 FIRST_FIELDS = """
@@ -149,7 +150,7 @@ def test_where_most_miss_the_median_is_beyond_what_was_seen() -> None:
     (line,) = table.summary(records)
     assert line["success"] == "1/4"
     assert line["time to target"].startswith("> 1 s")
-    assert line["note"] == "missed (3x)"
+    assert line["note"] == "missed (3 trials)"
 
 
 def test_a_cell_without_any_result_keeps_its_row_and_reason() -> None:
@@ -209,7 +210,28 @@ def test_trials_on_hyperthreads_make_rows_of_their_own() -> None:
     made = table.cells(apart)
     assert [row.place["smt"] for row in made] == ["False", "True"]
     assert len(variants(frame.frame(apart))) == 2
-    assert _command(made[:1], 6, None) + " --smt" == _command(made[1:], 6, None)
+    one, other = (_command([row], Further(6, None, 0), None) for row in made)
+    assert one + " --smt" == other
+
+
+def test_trials_side_by_side_are_ranked_among_their_like() -> None:
+    apart = [
+        changed(one, key=f"{one.key}-{jobs}", trial={"side_by_side": jobs})
+        for jobs in (1, 2)
+        for one in trials(6)
+    ]
+    groups = table.grouped(apart)
+    assert [[row.cell.side_by_side for row in group.rows] for group in groups] == [[1], [2]]
+    assert not any(group.best for group in groups)  # there is nothing to compare it with
+    assert [sentence.partition(" (")[2] for sentence in verdicts(groups)] == [
+        "closed, 1 side by side)", "closed, 2 side by side)"
+    ]  # fmt: skip # one line reads better
+    made = [row for group in groups for row in group.rows]
+    one, two = (_command([row], Further(6, None, 0), None) for row in made)
+    assert two == one.replace("--threads 2", "--threads 2 --jobs 2")
+    (told,) = conditions(frame.frame(apart))
+    assert told.endswith(": 2 jobs side by side (--jobs)")
+    assert not conditions(frame.frame(apart), present.shown(groups))
 
 
 def test_other_versions_make_rows_of_their_own() -> None:
@@ -459,11 +481,39 @@ def test_what_disturbed_trials_is_named_in_the_note() -> None:
         table.summary(records[:1])[0]["note"] == "disturbed: throttled by quota for 34% of training"
     )
     (line,) = table.summary(records)
-    assert line["note"] == "disturbed (4x): throttled by quota for 34% of training"
+    assert line["note"] == "disturbed (4 trials): throttled by quota for 34% of training"
 
 
-def test_what_a_smoke_run_leaves_out_is_said_once() -> None:
-    taken = Fingerprint(epoch=1, loss=1.0)
-    note = table.summary([record(0, trial={"quick": True}, fingerprint=taken)])[0]["note"]
-    assert "smoke run: not checked" in note
-    assert "fingerprint" not in note
+def test_a_note_says_whether_kept_programs_were_used() -> None:
+    def kept(seed: int, found: int | None, added: int | None = None) -> Record:
+        if added is None:
+            added = 0 if found else 3
+        cache = None if found is None else {"found": found, "added": added}
+        return record(seed, trial={"cache": True}, provenance={"cache": cache})
+
+    def note(*found: int | None) -> str:
+        return table.summary([kept(*one) for one in enumerate(found)])[0]["note"]
+
+    assert note(0) == note(0, 0) == note(None) == "compiled programs kept"
+    assert note(3) == note(3, 2) == "kept programs used"
+    assert note(0, 3, 3) == "compiled programs kept; kept programs used (2 trials)"
+    # Another cell's programs are in the folder; this one compiled its own.
+    assert table.summary([kept(0, 5, 4)])[0]["note"] == "compiled programs kept"
+    (line,) = table.summary([record(0)])
+    assert "programs" not in line["note"]
+
+
+def test_of_a_smoke_run_the_table_says_how_it_ended_and_no_more() -> None:
+    taken, quick = Fingerprint(epoch=1, loss=1.0), {"quick": True, "cache": True}
+    doubtful: dict[str, Any] = {
+        "fingerprint": taken,
+        "recompilations": Recompilations(times=2, seconds=1.0),
+        "provenance": {"path": {"throttled_share": 0.34}},
+    }
+    for status in ("reached", "missed"):
+        (line,) = table.summary([record(0, status=status, trial=quick, **doubtful)])
+        assert (line["success"], line["note"]) == ("", "smoke run")
+    failed = [record(seed, status="failed", reason="killed", trial=quick) for seed in (0, 1)]
+    parity = Parity(passed=None)
+    (line,) = table.summary([*failed, record(2, status="missed", parity=parity, trial=quick)])
+    assert line["note"] == "killed (2 trials); parity unchecked; smoke run"

@@ -18,7 +18,7 @@ from tests.attacks import cheats
 from tests.plugins.cells import ECHO
 from tests.testing.test_backend_checks import FOUND_OUT
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("optimized")]
 
 CHECKED = {"oracle": "judge: ", "lazy": "fingerprint: ", "hasty": "fingerprint: "}
 # A trial shows `late` too where its evaluations are long beside a stretch, in two of three here.
@@ -35,7 +35,9 @@ def loaded() -> Plugins:
 
 
 @pytest.fixture(scope="module")
-def records(loaded: Plugins, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Record]:
+def records(
+    loaded: Plugins, optimized: None, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Record]:
     """Return the record of each cheat that a trial shows, and of the honest JAX."""
     store = Store(tmp_path_factory.mktemp("cheats"))
 

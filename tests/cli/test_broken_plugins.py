@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from echobench.interrupts import SIGNALS
+from tests import gone
 from tests.conftest import Command, paths
 from tests.plugin.test_manager import install, write
 
@@ -26,7 +27,7 @@ ENDINGS = {
 }
 RESULTS = Path(__file__).parents[2] / "results"
 HOOK = "import sys\nfrom echobench import hookimpl\n@hookimpl\ndef echobench_tasks():\n    {}\n"
-ABSENT = ("run", "--dry-run", "--backend", "jax", "--task")
+ABSENT = ("run", "--list", "--backend", "jax", "--task")
 
 
 @pytest.mark.parametrize("where", ["module", "hook"])
@@ -233,13 +234,14 @@ def test_an_executor_or_a_study_that_ends_the_process_is_no_success(
 ) -> None:
     text = EXECUTOR.format(place=place, ending=ending)
     (tmp_path / "own.py").write_text(text)
+    (tmp_path / gone.NAME).write_text(gone.GONE)
     line = text[: text.index(f"        {ending}\n")].count("\n") + 1
     if place == "axes":
         done = echobench("study", "asked", "--plugin", "own.py", "--table")
     else:
         done = echobench(
-            "run", "--plugin", "own.py", "--executor", "leaving", "--backend", "numpy",
-            "--task", "whole", "--quick", "--threads", "1",
+            "run", "--plugin", "own.py", "--plugin", gone.NAME, "--executor", "leaving",
+            "--backend", "gone", "--task", "whole", "--threads", "1",
         )  # fmt: skip # two lines read better
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
@@ -299,8 +301,9 @@ class Watching(Observer):
 def echobench_observers():
     return [Watching()]
 """)
+    (tmp_path / gone.NAME).write_text(gone.GONE)
     done = echobench(
-        "run", "--plugin", "own.py", "--backend", "numpy", "--task", "whole", "--quick",
+        "run", "--plugin", "own.py", "--plugin", gone.NAME, "--backend", "gone", "--task", "whole",
         "--threads", "1", "--observe", "watching",
     )  # fmt: skip # two lines read better
     assert "is left out from here on: " in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ def test_two_engines_of_the_matrix(echobench: Command) -> None:
     assert (row["pairs"], row["low"]) == (3, None)
     missed = rows["partial", "torch closed", "time_to_target_s"]
     assert (missed["bounded"], missed["silent"]) == (3, 0)
-    assert missed["verdict"].startswith("not shown, by the median A at least ")
+    assert missed["verdict"].startswith("too few pairs to say; median ratio at least ")
 
 
 def test_a_peer_and_a_backend_of_keras_are_compared_each_by_its_engine(echobench: Command) -> None:
@@ -30,7 +31,7 @@ def test_a_peer_and_a_backend_of_keras_are_compared_each_by_its_engine(echobench
     assert done.returncode == 0, done.stderr
     assert "careful: jax fused against flax native: the sides have no engine" in done.stderr
     assert "all tasks" in done.stdout
-    assert "not shown:" not in done.stdout
+    assert "an interval takes" not in done.stdout
 
 
 def test_a_cell_against_itself_shows_no_difference(echobench: Command) -> None:
@@ -66,7 +67,8 @@ def test_a_limit_that_cannot_be_decided_is_exit_code_4(echobench: Command) -> No
     assert done.returncode == 4, done.stderr
     undecided = [line for line in done.stderr.splitlines() if line.startswith("undecided: ")]
     assert (
-        done.stdout.count("not shown: too few pairs of trials for an interval, which takes 6") == 1
+        done.stdout.count("an interval takes 6 pairs of trials; one of times takes 5 processes")
+        == 1
     )
     assert "each is a 95% interval" not in done.stdout
     assert len(undecided) == 12  # two tasks, three backends, two divisions: three seeds each
@@ -191,6 +193,9 @@ def test_the_referee_on_files(echobench: Command, tmp_path: Path) -> None:
     (tmp_path / "forged.jsonl").write_text(json.dumps({**record, "wall_s": 0.001}))
     done = echobench("validate", "forged.jsonl", "--json")
     assert done.returncode == 1
+    assert re.search(
+        r"^1 record, (1 error|\d+ errors), (1 warning|\d+ warnings)$", done.stderr, re.M
+    )
     assert "ledger" in {finding["about"] for finding in json.loads(done.stdout)}
 
 

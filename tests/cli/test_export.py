@@ -115,11 +115,11 @@ def test_a_file_is_of_one_machine(echobench: Command, tmp_path: Path) -> None:
     done = echobench(*FORMAT, "--results", "mixed")
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
+    assert "'AMD EPYC, 1 core'" in line
     assert "'AMD EPYC, 2 cores'" in line
-    assert "'Intel(R) Xeon(R) Processor, 2 cores'" in line
     assert "--machine" in line
     both = [Record.from_dict(r) for r in records]
-    assert of_one_machine(both, "EPYC") == [both[1]]
+    assert of_one_machine(both, "2 cores") == [both[1]]
     with pytest.raises(UsageError, match="choose with --machine"):
         of_one_machine(both, "abacus")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from echobench.store.folder import Store
+from tests import gone
 from tests.conftest import Command
 
 EXECUTOR = """
@@ -63,14 +65,14 @@ CHANGED = """        (one,) = self.site.run_here(self.jobs[handle])
             {}
         return [one]"""
 HERE = (
-    "expected `records` to give the record of each trial, here one of whole numpy fused closed "
+    "expected `records` to give the record of each trial, here one of whole gone native closed "
     "seed 1"
 )
 SWALLOWS = """        try:
             yield Here(site)
         except BaseException:
             pass"""
-ONE = "1 record, one of whole numpy fused closed seed 0"
+ONE = "1 record, one of whole gone native closed seed 0"
 FAULTS = {
     "no context manager": (
         {"    @contextmanager\n": ""}, "def connect",
@@ -175,8 +177,15 @@ FAULTS = {
         "expected `records` to give a list of records; received None",
     ),
 }  # fmt: skip # change, place and reason stand together
-RUN_IT = ("run", "--plugin", "own.py", "--executor", "odd", "--backend", "numpy", "--task",
-          "whole", "--quick", "--threads", "1", "--seeds", "2")  # fmt: skip # as it is typed
+RUN_IT = ("run", "--plugin", "own.py", "--plugin", gone.NAME, "--executor", "odd", "--backend",
+          "gone", "--task", "whole", "--threads", "1", "--seeds", "2",
+          "--forks", "2")  # fmt: skip # as it is typed
+
+
+@pytest.fixture(autouse=True)
+def backend(tmp_path: Path) -> None:
+    """Have a backend whose trials need no worker."""
+    (tmp_path / gone.NAME).write_text(gone.GONE)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -196,9 +205,11 @@ def test_an_executor_with_a_fault_ends_the_run_with_one_line(
     assert told.startswith(f"echobench: executor 'odd': own.py, line {line}: {reason}")
     assert told.endswith("; earlier records are kept, and the same command resumes")
     assert "Traceback" not in done.stderr
-    # What ended before the fault is recorded, once, as the trial that it was.
-    kept = [record.seed for record in Store.read(tmp_path / "results" / "quick")]
-    assert kept == {"two yields": [0, 1]}.get(fault, [0] if HERE in reason else [])
+    # What ended here is recorded, once, as the trial that it was: what was made of it is not.
+    kept = [*Store.read(tmp_path / "results")]
+    both = fault == "two yields" or HERE in reason
+    assert [record.seed for record in kept] == ([0, 1] if both else [])
+    assert {(record.backend, record.status) for record in kept} <= {("gone", "unavailable")}
 
 
 def test_an_executor_without_room_runs_one_job_at_a_time(
@@ -206,7 +217,7 @@ def test_an_executor_without_room_runs_one_job_at_a_time(
 ) -> None:
     (tmp_path / "own.py").write_text(EXECUTOR.replace("return 1", "return 0"))
     echobench(*RUN_IT)  # it ended never
-    assert len([*Store.read(tmp_path / "results" / "quick")]) == 2
+    assert len([*Store.read(tmp_path / "results")]) == 2
 
 
 def test_what_it_raises_while_it_cancels_hides_nothing(tmp_path: Path, echobench: Command) -> None:
@@ -230,8 +241,8 @@ def test_a_job_that_is_always_lost_is_a_failed_trial(tmp_path: Path, echobench: 
 
 
 def test_trials_that_never_ran_are_counted(tmp_path: Path, echobench: Command) -> None:
-    text = EXECUTOR.replace("        self.jobs.append(job)", "        raise _NotStartedError")
-    text = f"from echobench.harness.matrix import _NotStartedError\n{text}"  # as if time were up
+    text = EXECUTOR.replace("        self.jobs.append(job)", "        raise NotStartedError")
+    text = f"from echobench.harness.here import NotStartedError\n{text}"  # as if time were up
     (tmp_path / "own.py").write_text(text)
     done = echobench(*RUN_IT)
     assert done.returncode == 1
@@ -239,7 +250,7 @@ def test_trials_that_never_ran_are_counted(tmp_path: Path, echobench: Command) -
         "2 of 2 trials were not run: executor 'odd' ended without their records; the same command "
         "runs them\n" in done.stderr
     )
-    assert not [*Store.read(tmp_path / "results" / "quick")]
+    assert not [*Store.read(tmp_path / "results")]
 
 
 def test_an_executor_says_what_it_needs(tmp_path: Path, echobench: Command) -> None:
@@ -273,7 +284,7 @@ def test_an_executor_that_swallows_an_interrupt_does_not_outlive_the_second(
     code: str, tmp_path: Path, echobench: Command
 ) -> None:
     (tmp_path / "own.py").write_text(EXECUTOR.replace("        return handles", code))
-    ready = tmp_path / "results" / "quick" / "ready"
+    ready = tmp_path / "results" / "ready"
     with subprocess.Popen(
         [sys.executable, "-m", "echobench", *RUN_IT], cwd=tmp_path, stderr=subprocess.PIPE,
         text=True,
@@ -288,4 +299,4 @@ def test_an_executor_that_swallows_an_interrupt_does_not_outlive_the_second(
         finally:
             running.kill()
     assert running.returncode == 130
-    assert told.splitlines()[-1].startswith("interrupted: finished trials are recorded")
+    assert re.match(r"interrupted: \d of \d trials are recorded", told.splitlines()[-1])

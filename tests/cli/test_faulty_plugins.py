@@ -93,7 +93,7 @@ LINES = {
     "hashed": "    def source_hash(self",
     "unfit": "class Unfit",
 }
-DRY = ("run", "--dry-run", "--backend", "jax", "--threads", "1")
+DRY = ("run", "--list", "--backend", "jax", "--threads", "1")
 
 
 def line_of(text: str, part: str) -> int:
@@ -266,7 +266,7 @@ def test_backends_that_cannot_plan_are_left_out_unless_named(
         for name, (part, reason) in WHY_BACKEND.items()
     }
     run = ("run", "--threads", "1", "--task", "whole", "--plugin", "own.py")
-    done = echobench(*run, "--dry-run")
+    done = echobench(*run, "--list")
     assert done.returncode == 0
     assert sorted(done.stderr.splitlines()) == sorted(f"left out: {one}" for one in why.values())
     assert "whole own native" in done.stdout

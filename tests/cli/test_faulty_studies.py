@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import gone
 from tests.cli.test_faulty_plugins import DRY, OWN, line_of
 from tests.conftest import Command
 
@@ -95,8 +96,9 @@ def test_an_observer_that_requires_no_modules_is_named(tmp_path: Path, echobench
 
 def test_an_observer_that_raises_is_named_with_its_line(tmp_path: Path, echobench: Command) -> None:
     (tmp_path / "own.py").write_text(OBSERVER)
+    (tmp_path / gone.NAME).write_text(gone.GONE)
     done = echobench(
-        "run", "--plugin", "own.py", "--backend", "numpy", "--task", "whole", "--quick",
+        "run", "--plugin", "own.py", "--plugin", gone.NAME, "--backend", "gone", "--task", "whole",
         "--threads", "1", "--observe", "raising", "--observe", "taking",
     )  # fmt: skip # two lines read better
     left_out = [line for line in done.stderr.splitlines() if "is left out" in line]

@@ -48,5 +48,5 @@ def test_a_site_without_a_row_and_an_audit_of_no_trial_fail(
     (tmp_path / "records-1.jsonl").write_text(json.dumps({**told, "wall_s": 0.001}))
     done = echobench("leaderboard", "records-1.jsonl")
     assert done.returncode == 1, done.stdout
-    assert "0 rows of 1 records, 1 refused" in done.stderr
+    assert "0 rows of 1 record, 1 refused" in done.stderr
     assert "wall_s" in (tmp_path / "site" / "refused.html").read_text()

@@ -11,21 +11,44 @@ from echobench.harness.plan import Selection
 from echobench.harness.studies import interleaved, plan_study
 from echobench.plugin.manager import Plugins
 from tests.conftest import Command
-from tests.plugins.cells import ECHO
 
-STUDY = f"""
+STUDY = """
+from typing import ClassVar
+
 from echobench import Study, Variant, hookimpl
+from tests.soak.quick import Knowing, Tiny
+
+class Pair(Tiny):
+    name: ClassVar[str] = "pair"
+    recipes: ClassVar[dict] = {**Tiny.recipes, "open": Tiny.recipes["closed"]}
+
+class Able(Knowing):
+    "Knows the answers from two units on."
+    name: ClassVar[str] = "able"
+
+    def predictor(self, program):
+        right = super().predictor(program)
+        able = program.recipe.units > 1
+        return right if able else lambda weights, rows: 1 - right(weights, rows)
 
 STUDY = Study(
     name="units",
     question="Do more units learn in fewer epochs?",
-    backend="jax",
+    backend="able",
     seeds=1,
     variants=[
-        Variant(label="20 units", task="{ECHO}"),
-        Variant(label="one unit", task="{ECHO.replace("units=20", "units=1,epochs=2")}"),
+        Variant(label="20 units", task="pair[units=20]"),
+        Variant(label="one unit", task="pair[units=1]"),
     ],
 )
+
+@hookimpl
+def echobench_tasks():
+    return [Pair]
+
+@hookimpl
+def echobench_backends():
+    return [Able()]
 
 @hookimpl
 def echobench_studies():
@@ -33,7 +56,9 @@ def echobench_studies():
 """
 
 
-def test_a_study_prints_one_table_and_resumes(echobench: Command, tmp_path: Path) -> None:
+def test_a_study_prints_one_table_and_resumes(
+    echobench: Command, knowing: None, tmp_path: Path
+) -> None:
     (tmp_path / "units.py").write_text(STUDY)
     arguments = ("study", "units", "--plugin", "units.py")
     done = echobench(*arguments, "--format", "json")

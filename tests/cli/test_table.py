@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from echobench.analysis import frame
 from echobench.analysis.flat import FLAT_FIELDS
 from tests.conftest import Command
 from tests.records import RESULTS
@@ -16,14 +18,14 @@ OPEN = ("table", "--results", str(RESULTS / "open"))
 
 
 def test_parquet_is_the_csv_with_types(echobench: Command, tmp_path: Path) -> None:
-    asked = ("--task", "whole", "--seed", "3", "--seed", "1", "--sort", "-wall_s")
+    asked = ("--task", "whole", "--seed", "4", "--seed", "2", "--sort", "-wall_s")
     text = echobench(*OPEN, *asked, "--format", "csv").stdout
     done = echobench(*OPEN, *asked, "--format", "parquet", "-o", "new/table.parquet")
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     found = pd.read_parquet(tmp_path / "new" / "table.parquet")
     expected = pd.read_csv(io.StringIO(text))
     assert tuple(found) == FLAT_FIELDS
-    assert set(found.seed) == {1, 3}
+    assert set(found.seed) == {2, 4}
     assert set(found.task) == {"whole"}
     assert found.wall_s.is_monotonic_decreasing
     assert pd.api.types.is_integer_dtype(found.updates_to_target)
@@ -38,10 +40,13 @@ def test_the_table_marks_the_best_and_closes_with_a_sentence(echobench: Command)
     done = echobench(*OPEN, "--task", "whole", "--output", "table.txt")
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     shown = echobench(*OPEN, "--task", "whole").stdout
-    assert "* 0.0123 s" in shown
+    flat = frame.load(RESULTS / "open")
+    jax = flat[(flat.task == "whole") & (flat.backend == "jax")].time_to_target_s
+    assert f"* {jax.astype(float).median():.3g} s" in shown
     assert "* best of those with the same task, division, by time to target" in shown
     last = " ".join(shown.partition("\n\n")[2].split())
-    assert "jax fused reached certified 100% on whole (open) 2.12x sooner than tensorflow" in last
+    found = r"jax fused reached certified 100% on whole \(open\) [\d.]+x sooner than tensorflow"
+    assert re.search(found, last)
 
 
 @pytest.mark.parametrize(

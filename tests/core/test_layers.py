@@ -36,5 +36,12 @@ def test_the_published_example_is_met(found: Mapping[str, Any]) -> None:
     np.testing.assert_allclose(found["published"].T, [PUBLISHED] * 3, rtol=1e-5)
 
 
+def test_weights_are_drawn_only_where_nobody_assigns_them(found: Mapping[str, Any]) -> None:
+    assert len(found["drawn"]) == 7
+    assert (found["drawn"] > 0).all()
+    assert (found["undrawn"] == 0).all()
+    assert (found["constants"] > 0).all()
+
+
 def test_a_network_that_goes_on_after_its_softmax_keeps_it(found: Mapping[str, Any]) -> None:
     assert [*found["logits"]] == [True, False]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,9 @@ def test_a_damaged_distribution_is_passed_over(site: Path) -> None:
     install(site, "halved", "halved", "1.0")
     (site / "halved-1.0.dist-info" / "METADATA").unlink()
     assert module_version("halved").startswith("unknown")
+
+
+def test_every_module_has_the_distributions_that_python_finds() -> None:
+    found = {module: sorted({*names}) for module, names in versions._distributions().items()}
+    expected = importlib.metadata.packages_distributions()
+    assert found == {module: sorted({*names}) for module, names in expected.items()}

@@ -34,10 +34,13 @@ def test_what_was_trained_otherwise_or_cannot_be_trained_is_told_from_what_comes
     committed: list[Record], plugins: Plugins, tmp_path: Path
 ) -> None:
     task = plugins.tasks["whole"].value()
-    old = next(
-        r for r in committed if (r.task, r.division, r.backend) == ("whole", "open", "tensorflow")
+    new = next(
+        r
+        for r in committed
+        if (r.task, r.division, r.backend) == ("whole", "open", "tensorflow") and r.fingerprint
     )
-    assert old.fingerprint is None  # its first evaluation stands for it
+    # As of an older version: its first evaluation stands for its fingerprint.
+    old = msgspec.structs.replace(new, fingerprint=None)
     honest = changed(old, source=task.source_hash())
     records = [
         honest,

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from echobench import interrupts
 from echobench.core.sequences import stream
 from echobench.harness import judging, launch
 from echobench.harness.matrix import Matrix, Watcher
@@ -18,6 +19,7 @@ from echobench.harness.plan import Selection, plan
 from echobench.harness.references import References
 from echobench.plugin.manager import Plugins
 from echobench.store.folder import Store
+from echobench.store.progress_log import ProgressLog
 from echobench.trial.job import Job, JobOptions, Progress
 from echobench.trial.record import Judgement, Record
 from echobench.trial.trial import Trial
@@ -149,16 +151,24 @@ def test_a_finished_trial_is_recorded_where_its_judge_is_interrupted(tmp_path: P
         if progress.phase == "judge":
             os.kill(os.getpid(), signal.SIGINT)
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest-xdist ignores it
+    # The command's own handlers: an executor's code is asked afterwards whether it swallowed one.
+    numbers = [getattr(signal, name) for name in interrupts.SIGNALS]
+    before = [signal.getsignal(number) for number in numbers]
+    interrupts.catch()
     try:
         with pytest.raises(KeyboardInterrupt):
             list(matrix.run(harness.trials, Watcher(progressed=progressed)))
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
     (record,) = Store.read(harness.results)
     assert record.status == "reached"
     assert record.judge is not None
     assert record.judge.failure == "interrupted"
+    # Its certificate has nobody's word but its own: the same command trains it again.
+    log = ProgressLog(harness.results, None, None)
+    assert log.finished(compared=True) == {}
+    assert ProgressLog(harness.results, None, None).finished() == {record.key: "reached"}
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
-from echobench.harness import launch
+from echobench.harness import launch, process
 from echobench.harness.plan import Selection, plan
 from echobench.plugin.manager import Plugins
 from echobench.trial.cell import differences
@@ -185,7 +188,8 @@ def two_trials(folder: Path, fault: str) -> list[Record]:
 
 
 def test_each_trial_of_a_job_has_its_own_result(tmp_path: Path) -> None:
-    records = two_trials(tmp_path, "result()\nresult()\nos._exit(0)")
+    once = "import_s=None, build_s=None, compile_s=None, wall_to_target_s=None"
+    records = two_trials(tmp_path, f"result()\nresult({once})\nos._exit(0)")
     assert [(record.seed, record.status) for record in records] == [(0, "reached"), (1, "reached")]
 
 
@@ -197,16 +201,47 @@ def test_a_result_stays_where_the_next_trial_ends_the_process(tmp_path: Path) ->
     assert second.log_tail == ["about to go wrong"]
 
 
-@pytest.mark.parametrize(
-    ("fault", "reason"),
-    [
-        ("raise ValueError('it died')", "ValueError: it died"),
-        ("for _ in range(3): result()\ntime.sleep(60)", "the worker reported more than one result"),
-    ],
-)
-def test_what_befalls_the_process_befalls_each_trial(
-    fault: str, reason: str, tmp_path: Path
-) -> None:
-    records = two_trials(tmp_path, fault)
+def test_a_worker_that_dies_in_a_trial_leaves_the_others(tmp_path: Path) -> None:
+    (record,) = two_trials(tmp_path, "raise ValueError('it died')")
+    assert (record.seed, record.status) == (0, "failed")
+    assert (record.reason or "").endswith("ValueError: it died")
+
+
+def test_more_results_than_trials_are_none(tmp_path: Path) -> None:
+    records = two_trials(tmp_path, "for _ in range(3): result()\ntime.sleep(60)")
     assert [(record.seed, record.status) for record in records] == [(0, "failed"), (1, "failed")]
-    assert all((record.reason or "").endswith(reason) for record in records)
+    assert {record.reason for record in records} == {"the worker reported more than one result"}
+
+
+def test_folders_that_vanish_while_programs_are_counted_cost_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial, plugins = planned(tmp_path, "result()\nos._exit(0)")
+    cache = tmp_path / "compiled"
+    scandir = os.scandir
+
+    def vanishing(path: Any) -> Any:
+        if Path(path).name == "build":  # another job's compiler is done just then
+            Path(path).rmdir()
+        found = scandir(path)
+        if Path(path) == cache:
+            (cache / "build").mkdir(exist_ok=True)
+        return found
+
+    (cache / "kept").mkdir(parents=True)
+    (cache / "kept" / "program").touch()
+    (cache / "build").mkdir()
+    monkeypatch.setattr(os, "scandir", vanishing)
+    job = Job(trials=[trial], cache=cache)
+    (record,) = launch.run_job(job, plugins.backends["faulty"].value, tmp_path / "log")
+    assert record.status == "reached"
+    assert record.provenance.cache == {"found": 1, "added": 0}
+
+
+def test_an_interrupt_ends_workers_and_leaves_other_processes_of_the_program() -> None:
+    asleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+    with subprocess.Popen(asleep) as other, subprocess.Popen([*asleep, process.MODULE]) as worker:
+        launch.end_strays()
+        assert worker.wait(timeout=10) < 0
+        assert other.poll() is None
+        other.kill()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import combinations
@@ -21,7 +23,7 @@ from echobench.harness import launch
 from echobench.harness.plan import Selection, plan
 from echobench.machine.cores import reserved_cores
 from echobench.plugin.manager import Plugins
-from echobench.trial.job import Job
+from echobench.trial.job import Job, Progress
 from tests.conftest import Command
 from tests.harness.faulty import planned
 from tests.soak.harness import PLUGIN, Harness
@@ -132,7 +134,9 @@ def test_waiting_is_said_and_is_part_of_no_time(kept_to: list[int], tmp_path: Pa
     with reserved_cores(1):
         process = harness.start(output=subprocess.PIPE)
         assert process.stderr is not None
-        assert [process.stderr.readline().strip() for _ in range(2)][-1] == WAITING
+        assert [process.stderr.readline().strip() for _ in range(2)][-1] == (
+            f"[1/1] tiny knowing native closed seed 0: {WAITING}"
+        )
         free = datetime.now(UTC).timestamp()
     said, errors = process.communicate(timeout=120)
     assert process.returncode == 0, said + errors
@@ -142,9 +146,28 @@ def test_waiting_is_said_and_is_part_of_no_time(kept_to: list[int], tmp_path: Pa
     assert record["provenance"]["cores"] == kept_to
 
 
+@one_core
+def test_waiting_is_no_part_of_what_a_worker_takes(kept_to: list[int], tmp_path: Path) -> None:
+    trial, plugins = planned(tmp_path, "result()")
+    freed: list[float] = []
+    with contextlib.ExitStack() as taken:
+        taken.enter_context(reserved_cores(1))
+
+        def report(progress: Progress) -> None:
+            if progress.waits and not freed:
+                freed.append(time.monotonic())
+                taken.close()
+
+        spent = {"trials": 1.0}
+        backend = plugins.backends["faulty"].value
+        launch.work(Job(trials=[trial]), backend, tmp_path / "log", report, spent=spent)
+    assert 0 < spent["train_s"] <= time.monotonic() - freed[0]
+    assert spent["trials"] == 1.0
+
+
 def interrupt_while_waiting(process: subprocess.Popen[str]) -> None:
     assert process.stderr is not None
-    while process.stderr.readline().strip() != WAITING:
+    while not process.stderr.readline().strip().endswith(WAITING):
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)

@@ -11,17 +11,19 @@ import msgspec
 import pytest
 
 from echobench import flow
-from echobench.flow import Request
 from echobench.harness import launch
 from echobench.harness.matrix import Matrix, Watcher
 from echobench.harness.plan import Selection, plan
-from echobench.harness.references import References
+from echobench.harness.references import References, run_of
+from echobench.harness.request import Request
+from echobench.harness.shipped import Kept
 from echobench.plugin.manager import Plugins
-from echobench.store.folder import Store
+from echobench.store.folder import Store, replace_file
 from echobench.store.locks import FolderLocks
 from echobench.store.referee import faults
-from echobench.trial.job import JobOptions
+from echobench.trial.job import PARITY_UPDATES, JobOptions
 from echobench.trial.record import Fingerprint, Record
+from tests.soak.harness import PLUGIN
 
 ROOT = Path(__file__).parents[2]
 TASK = "whole[warmup=30]"
@@ -64,6 +66,9 @@ def test_a_fingerprint_is_the_references_of_the_same_seed(
     assert len([*(folder / "logs").glob("*-rehearsal.log")]) == 1
     (kept,) = (json.loads(path.read_text()) for path in (folder / "reference").glob("*.json"))
     assert len(kept["fingerprints"]) == 2  # one process computed both
+    first_job, later_job = (record.provenance.job or {} for record in records)
+    assert first_job["reference_s"] > 0
+    assert "reference_s" not in later_job
 
 
 def test_a_backend_that_ignores_the_decay_passes_no_gate(
@@ -138,13 +143,14 @@ def test_known_losses_gate_though_new_fingerprints_cannot_be_computed(
     )
     trials = {trial.seed: trial for trial in plan(selection, plugins)}
     failed = {"status": "failed", "reason": "the worker was ended by SIGKILL"}
-    monkeypatch.setattr(launch, "work", lambda *_: [failed, failed])
+    monkeypatch.setattr(launch, "work", lambda *_, **__: [failed, failed])
     references = References(plugins, Store(folder))
     with FolderLocks(folder) as locks:
         reference = references.get(trials[2], locks, lambda: None)
         assert reference is not None
         assert len(reference.losses) == 20
-        monkeypatch.setattr(launch, "work", lambda *_: pytest.fail("tried again in the same run"))
+        again = "tried again in the same run"
+        monkeypatch.setattr(launch, "work", lambda *_, **__: pytest.fail(again))
         assert references.get(trials[2], locks, lambda: None) == reference
 
 
@@ -175,16 +181,17 @@ def test_a_reference_that_gives_nothing_is_said_and_its_trial_runs_again(
     monkeypatch.setattr(
         launch,
         "work",
-        lambda job, *more: (
+        lambda job, *more, **options: (
             [{"status": "failed", "reason": "worker died by SIGKILL"}] * job.results
             if job.kind == "reference"
-            else work(job, *more)
+            else work(job, *more, **options)
         ),
     )
-    request = Request(tasks=["whole"], backends=["jax"], threads=1, max_epochs=2, results=tmp_path)
-    flow.execute(request, ["echobench"])
+    task = "whole[units=21]"  # whose reference is not shipped
+    request = Request(tasks=[task], backends=["jax"], threads=1, max_epochs=2, results=tmp_path)
+    assert flow.execute(request, ["echobench"]).failed
     said = capsys.readouterr().err
-    assert "reference jax fit of whole: worker died by SIGKILL" in said
+    assert f"reference jax fit of {task}: worker died by SIGKILL" in said
     assert "reference-" in said  # the log
     assert "after 2 epochs; not compared with a reference" in said
     monkeypatch.setattr(launch, "work", work)
@@ -222,3 +229,46 @@ def test_a_kept_rehearsal_holds_for_the_losses_it_was_compared_with(
     again = references.rehearsal(trial)
     assert again is not None
     assert (again.losses, again.passed) == (kept.losses, None)
+
+
+UNTAUGHT = """
+class Untaught(Knowing):
+    name: ClassVar[str] = "untaught"
+
+    def predictor(self, program):
+        return lambda weights, rows: 1 - program.task.expected(rows)
+
+
+@hookimpl
+def echobench_backends():
+    return [Untaught()]
+"""
+"""A backend that misses the target, so that no judge is started."""
+
+
+def test_a_rehearsal_that_cannot_be_kept_costs_no_record_and_serves_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "untaught.py"
+    file.write_text(PLUGIN.read_text() + UNTAUGHT)
+    plugins = Plugins([file])
+    selection = Selection(tasks=["tiny[warmup=30]"], backends=["untaught"], threads=1, seeds=2)
+    trials = plan(selection, plugins)
+    store = Store(tmp_path / "results")
+    references = References(plugins, store)
+    path = references.path(trials[0])
+    assert path is not None
+    ones = [1.0] * PARITY_UPDATES
+    kept = Kept(
+        name="ones", losses=ones, squeezed=ones, fingerprints={run_of(t): None for t in trials}
+    )
+    replace_file(path, kept.model_dump_json())
+    (path.parent / "rehearsals").touch()  # where a folder is to be
+    matrix = Matrix(plugins, store, JobOptions())
+    records = [*matrix.run(trials, Watcher())]  # a process each
+    assert [(record.seed, record.status) for record in store.load()] == [
+        (0, "missed"), (1, "missed")
+    ]  # fmt: skip # it reads better
+    assert [record.parity and record.parity.squeezed for record in records] == [0.0, 0.0]
+    assert len([*store.logs.glob("*-rehearsal.log")]) == 1
+    assert capsys.readouterr().err.count("the rehearsal is not kept: ") == 1

@@ -9,7 +9,7 @@ import pytest
 
 from echobench.core.backend import Backend
 from echobench.harness.plan import Selection, plan
-from echobench.harness.rehearsing import rehearse
+from echobench.harness.rehearsing import add, rehearse
 from echobench.plugin.manager import Plugins
 from echobench.trial.job import PARITY_TOLERANCE, SQUEEZED, Job, Rehearsal
 from echobench.trial.record import Parity, Record
@@ -39,7 +39,7 @@ def rehearsed(
         return [answer]
 
     backend = plugins.backends["jax"].value
-    rehearse(job, backend, [record], Path("log"), run, lambda _: None)
+    add(rehearse(job, backend, Path("log"), run, lambda _: None), job, [record])
     return record
 
 

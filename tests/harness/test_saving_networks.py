@@ -30,7 +30,7 @@ def descriptions(folder: Path) -> dict[str, str]:
 
 
 def test_a_certified_network_is_replaced_by_no_other_trial(
-    echobench: Command, alone: None, plugins: Plugins, tmp_path: Path
+    echobench: Command, plugins: Plugins, tmp_path: Path
 ) -> None:
     models = tmp_path / "models"
     assert echobench("run", *CELL, *SAVE).returncode == 0
@@ -49,11 +49,11 @@ def test_a_certified_network_is_replaced_by_no_other_trial(
 
     # What is there already needs no word; what is not is said, with the remedy.
     done = echobench("run", *CELL, *SAVE)
-    assert done.stderr.splitlines() == ["1 of 1 trials are done"]
+    assert done.stderr.splitlines() == ["1 of 1 trial is done"]
     (models / f"{first}.keras").unlink()
     done = echobench("run", *CELL, *SAVE, "--observe", "tensorboard", "--memory-limit", "9G")
     assert done.stderr.splitlines() == [
-        "1 of 1 trials are done",
+        "1 of 1 trial is done",
         "--save-models: the networks of 1 of these are not in models, since a network is saved as "
         "its trial ends; --force trains them again",
         "--observe, --memory-limit: without effect on these, which do not run; --force runs them "
@@ -79,7 +79,7 @@ def test_a_certified_network_is_replaced_by_no_other_trial(
 
 
 def test_replicates_save_their_networks_too(
-    echobench: Command, alone: None, plugins: Plugins, tmp_path: Path
+    echobench: Command, plugins: Plugins, tmp_path: Path
 ) -> None:
     done = echobench("run", *CELL, *SAVE, "--replicates", "2", "--max-epochs", "3", timeout=400)
     assert done.returncode == 0, done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -10,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from echobench.harness.plan import Selection, plan
-from echobench.harness.sharing import Share
+from echobench.harness.sharing import Dealing, Share, by_process
 from echobench.plugin.manager import Plugins
 from echobench.store.folder import Store
 from echobench.store.locks import FolderLocks
 from echobench.store.progress_log import ProgressLog
 from echobench.trial.trial import Trial
 from tests.records import changed, reached
-from tests.store.test_locks import locked_elsewhere
+from tests.store.test_locks import OTHER, locked_elsewhere
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def trials(plugins: Plugins) -> list[Trial]:
 def share_of(trials: list[Trial], folder: Path, locks: FolderLocks, told: list[int]) -> Share:
     progress_log = ProgressLog(folder)
     progress_log.skip_existing()
-    return Share(trials, locks, progress_log, told.append)
+    return Share(by_process(trials), locks, progress_log, told.append)
 
 
 def recorded(trial: Trial, folder: Path) -> None:
@@ -56,6 +57,27 @@ def test_what_another_recorded_is_not_run_again(trials: list[Trial], tmp_path: P
         recorded(second, tmp_path)
         assert share.take() == [third]
         assert share.passed == 3
+        assert share.take() is None  # a process that is under way may leave a trial
+        share.release([first, third])
+        assert share.take() == []
+
+
+def test_what_a_process_leaves_is_the_next_to_run(trials: list[Trial], tmp_path: Path) -> None:
+    first, second, third = trials
+    with FolderLocks(tmp_path) as locks:
+        progress_log = ProgressLog(tmp_path)
+        progress_log.skip_existing()
+        share = Share(by_process(trials, Dealing(0, 3, 1)), locks, progress_log)
+        assert share.take() == trials
+        share.release([first], [second, third])
+        assert share.passed == 1
+        asked = [sys.executable, "-c", OTHER, str(tmp_path), second.key]
+        other = subprocess.run(asked, input="", capture_output=True, text=True, check=True)
+        assert other.stdout == "False\n"  # it stays ours
+        recorded(second, tmp_path)
+        assert share.take() == [third]
+        assert share.passed == 3
+        share.release([third])
         assert share.take() == []
 
 
@@ -72,6 +94,7 @@ def test_what_another_runs_is_waited_for(trials: list[Trial], tmp_path: Path) ->
         # It recorded the first, and was killed amid the second, which falls to us.
         assert share.take() == [second]
         later.join()
+        share.release([second])
         assert share.take() == []
     assert told[0] == 2
     assert told[-1] == 0
@@ -89,7 +112,7 @@ def test_waiting_ends_with_the_budget(trials: list[Trial], tmp_path: Path) -> No
         FolderLocks(tmp_path) as locks,
         locked_elsewhere(tmp_path, *(trial.key for trial in trials)),
     ):
-        share = Share(trials, locks, progress_log, deadline=time.monotonic() + 0.3)
+        share = Share(by_process(trials), locks, progress_log, deadline=time.monotonic() + 0.3)
         assert share.take() == []
 
 

@@ -26,14 +26,25 @@ from tests.conftest import Command
 from tests.store.test_search_log import tried
 
 TINY = """
-from echobench import EchoTask, Recipe, hookimpl
+from echobench import Recipe, hookimpl
+from tests.soak.quick import Knowing, Tiny
 
-class Tiny(EchoTask):
-    "Echo one of two."
-    name = "tiny"
-    symbols: int = 2
-    length: int = 2
-    n_in: int = 1
+class Seeded(Knowing):
+    name = "seeded"
+
+    def trainer(self, program, chunk):
+        trainer = super().trainer(program, chunk)
+        train = trainer.train
+
+        def seeded(rows):
+            losses, weights = train(rows)
+            return losses + trainer.weights()[0].mean(), weights
+
+        trainer.train = seeded
+        return trainer
+
+class Napping(Tiny):
+    nap: float = 0.25
     recipes = {
         "closed": Recipe(units=4, batch=2, epochs=20, evaluate_every=5),
         "open": Recipe(
@@ -43,7 +54,11 @@ class Tiny(EchoTask):
 
 @hookimpl
 def echobench_tasks():
-    return [Tiny]
+    return [Napping]
+
+@hookimpl
+def echobench_backends():
+    return [Seeded()]
 """
 START = Recipe(units=16, batch=1, learning_rate=0.01, warmup=5, decay=100, epochs=10,
                evaluate_every=8)  # fmt: skip # one line reads better
@@ -145,10 +160,11 @@ def test_a_search_ends_when_nothing_is_left() -> None:
 
 
 def test_a_search_that_is_interrupted_goes_on_and_ends_with_a_recipe(
-    echobench: Command, tmp_path: Path
+    echobench: Command, knowing: None, tmp_path: Path
 ) -> None:
     (tmp_path / "tiny.py").write_text(TINY)
-    arguments = ["tune", "--task", "tiny", "--plugin", "tiny.py", "--threads", "1"]
+    arguments = ["tune", "--backend", "seeded", "--task", "tiny", "--plugin", "tiny.py"]
+    arguments += ["--threads", "1"]
     arguments += ["--seeds", "2", "--candidates", "2", "--fix", "units=4"]
     folder = tmp_path / "results" / "tune" / "tiny"
 

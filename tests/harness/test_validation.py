@@ -26,8 +26,8 @@ def trial(tmp_path_factory: pytest.TempPathFactory) -> Trial:
     return planned(tmp_path_factory.mktemp("plugin"), "pass")[0]
 
 
-def kept(trial: Trial, result: dict[str, Any], lived_s: float = 9.0) -> Record:
-    fields, measured = validation.split_result(result, lived_s)
+def kept(trial: Trial, result: dict[str, Any], lived_s: float = 9.0, crowd: float = 1.0) -> Record:
+    fields, measured = validation.split_result(result, lived_s, crowd)
     return validation.record(trial, {**STARTED, "provenance": measured, **fields})
 
 
@@ -55,6 +55,14 @@ def test_a_clock_that_runs_slow_is_not_believed(
 def test_what_follows_a_short_trial_is_no_slow_clock(trial: Trial) -> None:
     times = {"wall_s": 0.01, "other_s": 0.0, validation.HEARD: 2.9}
     assert kept(trial, {**honest(trial), **times}).status == "reached"
+
+
+@pytest.mark.parametrize(("crowd", "believed"), [(1.0, False), (3.0, True), (2.0, False)])
+def test_on_a_crowded_machine_a_calibration_takes_longer(
+    crowd: float, believed: bool, trial: Trial
+) -> None:
+    times = {"wall_s": 7.3, "other_s": 7.29, validation.HEARD: 15.5}
+    assert (kept(trial, {**honest(trial), **times}, 16.0, crowd).status == "reached") is believed
 
 
 RATES = {
@@ -140,3 +148,37 @@ def test_whatever_is_claimed_there_is_a_record_that_can_be_kept_and_read(
 
 def test_a_plugin_file_is_named_without_its_folder(tmp_path: Path, trial: Trial) -> None:
     assert kept(trial, honest(trial)).trial.plugins == ["file:faulty.py", "whole"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, 1e-3),
+        ({"evaluations": [{}] * 4}, None),
+        ({"recompilations": {"times": 1, "seconds": 0.5}}, None),
+        ({"seconds_per_update": None}, None),
+        ({"seconds_per_update": "soon"}, None),
+    ],
+)
+def test_a_first_trial_says_what_an_update_takes_once_it_is_steady(
+    changes: dict[str, Any], expected: float | None
+) -> None:
+    recompilations = {"times": 0, "seconds": 0.0}
+    steady = {"seconds_per_update": 1e-3, "evaluations": [{}] * 5, "recompilations": recompilations}
+    assert validation.pace_s({**steady, **changes}) == expected
+
+
+@pytest.mark.parametrize(
+    ("update_s", "first_s", "believed"),
+    [
+        (1e-4, 1e-3, True),
+        (0.9e-4, 1e-3, False),
+        (1e-3, None, True),
+        (None, 1e-3, True),
+        (0.0, 1.0, True),
+    ],
+)
+def test_a_later_trial_is_not_ten_times_as_fast_as_the_first(
+    update_s: float | None, first_s: float | None, believed: bool
+) -> None:
+    assert (validation.why_sooner(update_s, first_s) is None) is believed

@@ -25,6 +25,7 @@ from echobench.machine.cores import (
     most_threads,
     reserved_cores,
 )
+from tests.privileges import needs_another_user
 
 HOLD = """
 import os, sys, time
@@ -254,7 +255,7 @@ def test_jobs_that_keep_places_never_block_each_other(
             assert idle < 500, [(line.ours, line.held, threads) for line, threads, _ in waiting]
 
 
-@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="needs root")
+@needs_another_user
 def test_users_and_their_folders_share_the_locks(two: list[int]) -> None:
     private = {"TMPDIR": "/nowhere", "HOME": "/nowhere"}
     with holder(1) as ours, holder(1, str(NOBODY), **private) as another:

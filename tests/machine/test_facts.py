@@ -19,6 +19,7 @@ from echobench.machine import facts, privacy
 from echobench.machine.calibration import StealMeter, calibrate
 from echobench.machine.processor import processor_name
 from tests.files import written
+from tests.privileges import needs_another_user
 
 V2 = {
     "proc/self/cgroup": "0::/user/x\n",
@@ -176,7 +177,7 @@ def test_what_nvidia_smi_says_may_be_no_text(tmp_path: Path) -> None:
     assert told(PATH=program(tmp_path / "bin", "nvidia-smi", text))["gpus"] == ["A \ufffd GPU"]
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="becoming another user needs root")
+@needs_another_user
 def test_a_folder_of_programs_may_be_closed_to_us(tmp_path: Path) -> None:
     """Behind one, a missing program looks like a forbidden one."""
     path = program(tmp_path / "bin", "nvidia-smi", "#!/bin/sh\necho 'GPU 0: A (UUID: B)'\n")
@@ -184,7 +185,7 @@ def test_a_folder_of_programs_may_be_closed_to_us(tmp_path: Path) -> None:
     assert told(PATH=path, BECOME="")["gpus"] == []
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="becoming another user needs root")
+@needs_another_user
 @pytest.mark.parametrize("home", [{}, {"HOME": "/nonexistent"}])
 def test_a_user_without_an_account_has_no_name(home: dict[str, str]) -> None:
     said = told(BECOME="", **home)
@@ -192,7 +193,7 @@ def test_a_user_without_an_account_has_no_name(home: dict[str, str]) -> None:
     assert said["host"]
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="becoming another user needs root")
+@needs_another_user
 def test_git_may_refuse_the_checkout_of_another_user() -> None:
     """It calls that "dubious ownership"."""
     assert told(BECOME="")["git"] is None

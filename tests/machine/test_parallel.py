@@ -17,8 +17,6 @@ def told(piece: int) -> tuple[int, int]:
     return piece, os.getpid()
 
 
-# An interrupt ends all children, and tests of it in this process end Python's resource tracker too.
-@pytest.mark.filterwarnings("ignore:resource_tracker. process died unexpectedly:UserWarning")
 @pytest.mark.parametrize("apart", [True, False])
 def test_pieces_come_back_in_order(apart: bool) -> None:
     found = list(parallel.map_items(told, [3, 1, 2], in_processes=apart))

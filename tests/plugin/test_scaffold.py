@@ -14,7 +14,7 @@ import pytest
 
 from echobench.plugin.scaffold import KINDS, Kind, rendered
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("optimized")]
 
 Python = Callable[..., str]
 

@@ -55,9 +55,7 @@ def found(folder: Path) -> dict[str, Mapping[str, Any]]:
     for backend in BACKENDS:
         # Without a C++ compiler torch runs its graphs as they are: that path, and sooner.
         # What it compiles is tested in test_topologies.py, on a small network.
-        # XLA compiles sooner when it does not optimize; the mathematics is the same.
-        probe = ("-m", "tests.probes.network", backend, str(folder))
-        process(backend, *probe, PATH="", XLA_FLAGS="--xla_backend_optimization_level=0")
+        process(backend, "-m", "tests.probes.network", backend, str(folder), PATH="")
     return {backend: np.load(folder / f"{backend}.npz") for backend in BACKENDS}
 
 
@@ -132,27 +130,24 @@ def test_both_engines_end_at_the_same_weights(
     assert np.abs(fused - fit).mean() < 1e-3 * np.abs(fused - start).mean()
 
 
-@pytest.mark.parametrize("cell", ["whole_closed", "partial_closed"])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_saved_network_runs_in_plain_keras_on_any_backend(
-    backend: str,
-    cell: str,
-    folder: Path,
-    found: dict[str, Mapping[str, Any]],
-    alone: None,
+def test_saved_networks_run_in_plain_keras_on_any_backend(
+    backend: str, found: dict[str, Mapping[str, Any]], folder: Path, tmp_path: Path
 ) -> None:
     data = found[backend]
     other = BACKENDS[(BACKENDS.index(backend) + 1) % 3]
-    batch = 7 if cell == "whole_closed" else 21
-    windows = np.lib.stride_tricks.sliding_window_view(data[f"{cell}_asked"][0], 5)
-    tokens, output = folder / "tokens.npy", folder / "output.npy"
-    np.save(tokens, windows.reshape(-1, batch, 5))
+    batches = {"whole_closed": 7, "partial_closed": 21}
+    for cell, batch in batches.items():
+        windows = np.lib.stride_tricks.sliding_window_view(data[f"{cell}_asked"][0], 5)
+        np.save(tmp_path / f"{backend}_{cell}.tokens.npy", windows.reshape(-1, batch, 5))
     # From a folder of its own: neither the checkout nor its tests are on the path.
     script = str(ROOT / "tests" / "probes" / "plain.py")
-    model = str(folder / f"{backend}_{cell}.keras")
-    process(other, script, model, str(tokens), str(output), cwd=folder)
-    answers = np.load(output).argmax(axis=-1).reshape(21, -1)
-    assert (answers == data[f"{cell}_after_answers"][0]).mean() > 0.98
+    models = [str(folder / f"{backend}_{cell}.keras") for cell in batches]
+    process(other, script, *models, cwd=tmp_path)
+    for cell in batches:
+        output = np.load(tmp_path / f"{backend}_{cell}.output.npy")
+        answers = output.argmax(axis=-1).reshape(21, -1)
+        assert (answers == data[f"{cell}_after_answers"][0]).mean() > 0.98, cell
 
 
 def test_replicates_learn_what_they_learn_alone(echobench: Command, tmp_path: Path) -> None:

@@ -25,7 +25,6 @@ def found() -> dict[str, list[float]]:
             **os.environ,
             "KERAS_BACKEND": "jax",
             "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": "--xla_backend_optimization_level=0",  # compiles sooner
         },
         capture_output=True,
         text=True,

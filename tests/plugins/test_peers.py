@@ -20,7 +20,7 @@ ATTENTION = "attention[n_in=4,length=8,symbols=10,units=6,sequences=3]"
 
 @pytest.mark.parametrize("peer", ["flax", "equinox", "jax-plain"])
 def test_a_peer_reaches_the_target_saves_its_network_and_says_what_it_cannot(
-    peer: str, echobench: Command, alone: None, tmp_path: Path
+    peer: str, echobench: Command, tmp_path: Path
 ) -> None:
     done = echobench(
         "run", "--backend", peer, "--task", "whole", "--task", ATTENTION,

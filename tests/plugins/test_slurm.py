@@ -15,14 +15,16 @@ from echobench_plugins.executors import slurm as plugin
 
 from echobench import EchobenchError, ExecutorError, Job, Site
 from tests.clusters import slurm, until
+from tests.privileges import may_become_another_user
 from tests.soak.harness import Harness
 
 
 @pytest.fixture
 def controller(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     missing = [name for name in ("munged", "slurmctld", "slurmd") if shutil.which(name) is None]
-    if missing or os.getuid() != 0:
-        why = f"no Slurm that could be started: {', '.join(missing) or 'not root'}"
+    if missing or not may_become_another_user():
+        lacking = ", ".join(missing) or "root's right to become another user"
+        why = f"no Slurm that could be started: no {lacking}"
         if os.environ.get("CI"):
             pytest.fail(why)
         pytest.skip(why)
@@ -80,8 +82,8 @@ FAKES = {
     "sbatch": """
 echo "$1" >> {folder}/submitted
 env > {folder}/environment
-cp "$1" {folder}/script
 number=$(wc -l < {folder}/submitted)
+cp "$1" {folder}/script$number  # a job has its script as it was; submitit moves its own
 refusal=$(sed -n "${{number}}p" {folder}/refusals)
 if [ -n "$refusal" ]; then
     printf 'sbatch: error: %s\\n' "$refusal" >&2
@@ -89,7 +91,8 @@ if [ -n "$refusal" ]; then
 fi
 echo $number >> {folder}/queue
 [ -e {folder}/vanish ] || SLURM_JOB_ID=$number SLURM_PROCID=0 SLURM_LOCALID=0 SLURM_NTASKS=1 \\
-    SLURM_NODEID=0 SLURM_JOB_NUM_NODES=1 SLURM_JOB_NODELIST=here sh "$1" > /dev/null 2>&1 &
+    SLURM_NODEID=0 SLURM_JOB_NUM_NODES=1 SLURM_JOB_NODELIST=here \\
+    sh {folder}/script$number > /dev/null 2>&1 &
 echo "Submitted batch job $number"
 """,
     "srun": """
@@ -192,7 +195,7 @@ def test_a_job_sees_nothing_of_the_submitting_process_allocation(
         if (fake / file).exists():  # the trial may have ended before anyone asked
             lines = (fake / file).read_text().splitlines()
             assert {line.partition("=")[0] for line in lines} & given.keys() == kept
-    script = (fake / "script").read_text()
+    script = (fake / "script1").read_text()
     assert re.search(r"^srun .*--cpus-per-task=2 ", script, re.MULTILINE)
     assert "#SBATCH --partition=main" in script
     (path,) = harness.results.glob("records-*.jsonl")

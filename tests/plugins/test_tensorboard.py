@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,18 @@ from tests.records import TRIAL, record
 READ = """
 import json, pathlib, sys
 import tensorflow as tf
-runs = {}
-for file in sorted(pathlib.Path(sys.argv[1]).glob("*/events*")):
-    seen = runs.setdefault(file.parent.name, {"files": []})
-    seen["files"].append(file.name)
-    for event in tf.compat.v1.train.summary_iterator(str(file)):
-        for value in event.summary.value:
-            if value.HasField("simple_value"):
-                seen.setdefault(value.tag, []).append([event.step, value.simple_value])
-            else:
-                seen[value.tag] = value.tensor.string_val[0].decode().strip()
-print(json.dumps(runs))
+for folder in sys.stdin:
+    runs = {}
+    for file in sorted(pathlib.Path(folder.rstrip()).glob("*/events*")):
+        seen = runs.setdefault(file.parent.name, {"files": []})
+        seen["files"].append(file.name)
+        for event in tf.compat.v1.train.summary_iterator(str(file)):
+            for value in event.summary.value:
+                if value.HasField("simple_value"):
+                    seen.setdefault(value.tag, []).append([event.step, value.simple_value])
+                else:
+                    seen[value.tag] = value.tensor.string_val[0].decode().strip()
+    print(json.dumps(runs), flush=True)
 """
 STATUS = "status/text_summary"
 
@@ -117,18 +119,31 @@ CELL = ("--backend", "jax", "--task", ECHO, "--division", "open", "--threads", "
 OBSERVED = ("--observe", "tensorboard")
 
 
-def runs_in(results: Path) -> dict[str, Any]:
-    """Return what TensorFlow reads in each run of a results folder."""
-    read = subprocess.run(
-        [sys.executable, "-c", READ, str(results / "tensorboard")],
+Runs = Callable[[Path], dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def runs_in() -> Iterator[Runs]:
+    """Return what reads the runs of a results folder: one process, where TensorFlow starts once."""
+    with subprocess.Popen(
+        [sys.executable, "-c", READ],
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        check=True,
-    )
-    found: dict[str, Any] = json.loads(read.stdout)
-    assert all(len(run["files"]) == 1 for run in found.values())
-    return found
+    ) as reader:
+        assert reader.stdin is not None
+        assert reader.stdout is not None
+
+        def read(results: Path) -> dict[str, Any]:
+            print(results / "tensorboard", file=reader.stdin, flush=True)
+            assert reader.stdout is not None
+            found: dict[str, Any] = json.loads(reader.stdout.readline())
+            assert all(len(run["files"]) == 1 for run in found.values())
+            return found
+
+        yield read
+        reader.stdin.close()
 
 
 def recorded(results: Path) -> list[dict[str, Any]]:
@@ -144,7 +159,7 @@ def is_curve_of(run: dict[str, Any], told: dict[str, Any]) -> bool:
 
 
 def test_a_trial_is_a_run_with_its_learning_curve_whatever_befalls_another_observer(
-    echobench: Command, tmp_path: Path
+    runs_in: Runs, echobench: Command, tmp_path: Path
 ) -> None:
     (tmp_path / "faulty.py").write_text(FAULTY)
     done = echobench("run", *CELL, "--plugin", "faulty.py", "--observe", "faulty", *OBSERVED)
@@ -170,7 +185,9 @@ def test_a_trial_is_a_run_with_its_learning_curve_whatever_befalls_another_obser
     assert is_curve_of(found[f"{name}-2"], recorded(tmp_path / "results")[-1])
 
 
-def test_trials_side_by_side_are_a_run_each(echobench: Command, tmp_path: Path) -> None:
+def test_trials_side_by_side_are_a_run_each(
+    runs_in: Runs, echobench: Command, tmp_path: Path
+) -> None:
     (tmp_path / "three.py").write_text(SIDE_BY_SIDE)
     asked = ("--seeds", "3", "--executor", "three", "--plugin", "three.py", "--max-epochs", "12")
     done = echobench("run", *CELL, *OBSERVED, *asked)
@@ -195,7 +212,7 @@ def test_trials_side_by_side_are_a_run_each(echobench: Command, tmp_path: Path) 
     assert len(found) == 4
 
 
-def test_each_replicate_is_a_run(echobench: Command, tmp_path: Path) -> None:
+def test_each_replicate_is_a_run(runs_in: Runs, echobench: Command, tmp_path: Path) -> None:
     asked = ("--replicates", "2", "--max-epochs", "12")
     done = echobench("run", *CELL, *OBSERVED, *asked, timeout=400)
     assert done.returncode == 0, done.stderr
@@ -209,7 +226,9 @@ def test_each_replicate_is_a_run(echobench: Command, tmp_path: Path) -> None:
         assert ("live/accuracy" in run) == (told["seed"] == 0)  # the first one's is of both
 
 
-def test_what_is_interrupted_or_begins_again_is_closed(plugins: Plugins, tmp_path: Path) -> None:
+def test_what_is_interrupted_or_begins_again_is_closed(
+    runs_in: Runs, plugins: Plugins, tmp_path: Path
+) -> None:
     """Every way in which a run can end, on the observer alone."""
     observers = [plugins.observers["tensorboard"].value]
     trials = [Trial(**{**TRIAL, "seed": seed}) for seed in range(6)]
@@ -259,7 +278,7 @@ def test_what_is_interrupted_or_begins_again_is_closed(plugins: Plugins, tmp_pat
 
 
 def test_a_loss_that_is_not_finite_ends_no_observer(
-    plugins: Plugins, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    runs_in: Runs, plugins: Plugins, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     observers = [plugins.observers["tensorboard"].value]
     points = [

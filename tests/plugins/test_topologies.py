@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import platform
+import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +21,7 @@ from echobench.plugin.manager import Plugins
 from echobench.trial.job import PARITY_TOLERANCE
 from tests import reference
 from tests.plugins.cells import COMPILED, SMALL
-from tests.plugins.test_backends import BACKENDS, process
+from tests.plugins.test_backends import BACKENDS, ROOT, process
 
 pytestmark = pytest.mark.slow
 
@@ -32,20 +37,44 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Mapping[str, An
 
 
 def small(backend: str, folder: Path, *selectors: str, path: str) -> None:
-    # XLA compiles sooner when it does not optimize; the mathematics is the same.
-    flags = "--xla_backend_optimization_level=0"
-    probe = ("-m", "tests.probes.small", backend, str(folder), *selectors)
-    process(backend, *probe, PATH=path, XLA_FLAGS=flags)
+    cache = str(folder / "inductor")  # nothing that was compiled before
+    command = ("-m", "tests.probes.small", backend, str(folder), *selectors)
+    process(backend, *command, PATH=path, TORCHINDUCTOR_CACHE_DIR=cache)
+
+
+@pytest.fixture
+def needs_compiler(plugins: Plugins) -> None:
+    if plugins.backends["torch"].value.versions()["c++"] == "none":
+        pytest.skip("no C++ compiler")
 
 
 def test_what_torch_compiles_is_what_it_traced(
-    found: dict[str, Mapping[str, Any]], tmp_path: Path
+    needs_compiler: None, found: dict[str, Mapping[str, Any]], tmp_path: Path
 ) -> None:
     number = SMALL.index(COMPILED)
-    small("torch", tmp_path, COMPILED, path=os.environ["PATH"])
+    calls = tmp_path / "calls"
+    compiler = tmp_path / "g++"
+    compiler.write_text(f'#!/bin/sh\necho "$@" >> {calls}\nexec {shutil.which("g++")} "$@"\n')
+    compiler.chmod(0o755)
+    small("torch", tmp_path, COMPILED, path=f"{tmp_path}:{os.environ['PATH']}")
     compiled = np.load(tmp_path / "small_torch.npz")["0_fused"]
     traced = found["torch"][f"{number}_fused"]
     np.testing.assert_allclose(compiled, traced, rtol=PARITY_TOLERANCE)
+    programs = [line for line in calls.read_text().splitlines() if " -o " in line]
+    if platform.machine() == "x86_64":  # elsewhere inductor tries what the compiler knows
+        assert len(programs) == 1  # no headers, no second program, no trial of instructions
+
+
+def test_what_torch_compiles_may_work_in_place() -> None:
+    command = [sys.executable, "-m", "tests.probes.inductor"]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout)
+    assert found.keys() == {"in_place", "handed_on"}
+    assert max(d for differences in found.values() for d in differences) < 1e-6
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -59,7 +88,9 @@ def test_the_first_20_losses_are_the_same_everywhere(
     np.testing.assert_allclose(found[backend][f"{number}_fused"], expected, rtol=PARITY_TOLERANCE)
 
 
-def test_what_the_peer_compiles_trains_what_it_trains_eagerly(tmp_path: Path) -> None:
+def test_what_the_peer_compiles_trains_what_it_trains_eagerly(
+    needs_compiler: None, tmp_path: Path
+) -> None:
     found = {}
     for peer in ("torch-native", "torch-native:compiled"):
         process("torch", "-m", "tests.probes.native", peer, str(tmp_path / "peer.npz"), COMPILED)

@@ -21,9 +21,9 @@ from echobench.store.folder import Store
 from echobench.trial.record import Record, Sample
 from tests.browser import Theme, browser, opened
 from tests.cli.test_plot import made_up
-from tests.records import RESULTS, record
+from tests.records import EARLIER, record
 
-OPEN = RESULTS / "open"
+OPEN = EARLIER / "open"
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>{{ 7*7 }}\x1b[31m"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +24,7 @@ from echobench.present.sentences import verdicts
 from echobench.store.folder import Store
 from echobench.trial.record import Record, latest
 from tests.conftest import Command
-from tests.records import RESULTS, changed, reached
+from tests.records import EARLIER, RESULTS, changed, reached
 
 ROOT = Path(__file__).parents[2]
 TASKS = ("partial", "whole")
@@ -85,11 +86,13 @@ def by_compare(echobench: Command, folder: Path, task: str, first: str, second: 
     return Said(first, second, found[1], found[2])
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_all_roads_say_the_same_of_the_committed_records(
-    task: str, echobench: Command, plugins: Plugins
+@pytest.mark.parametrize(
+    ("folder", "task"),
+    [(RESULTS / "open", "whole"), *((EARLIER / "open", task) for task in TASKS)],
+)
+def test_all_roads_say_the_same_of_records(
+    folder: Path, task: str, echobench: Command, plugins: Plugins
 ) -> None:
-    folder = RESULTS / "open"
     records = latest(Store.read(folder))
     (sentence,) = (
         line for line in verdicts(table.grouped(records)) if f" on {task} (open) " in line
@@ -102,18 +105,19 @@ def test_all_roads_say_the_same_of_the_committed_records(
     ratio = [seconds[said.second][s] / taken for s, taken in seconds[said.first].items()]
     assert said.times == f"{np.median(ratio):.3g}"
 
-    assert by_sentence((ROOT / "README.md").read_text(), task) == said
-    assert by_sentence((RESULTS / "README.md").read_text(), task) == said
+    if folder == RESULTS / "open":
+        assert by_sentence((ROOT / "README.md").read_text(), task) == said
+        assert by_sentence((RESULTS / "README.md").read_text(), task) == said
     assert by_compare(echobench, folder, task, said.first, said.second) == said
     assert by_leaderboard(records, task) == said
     by_place = groups_of(folder, plugins)
     (group,) = (group for (name, _), group in by_place.items() if name == task)
     assert by_page(group) == said
-    # The page of all folders shows each folder as its table does: `replicates` has seeds of
-    # `open` that were run again.
-    everywhere = groups_of(RESULTS, plugins)
-    (group,) = (g for (name, place), g in everywhere.items() if name == task and "r open" in place)
-    assert by_page(group) == said
+    if folder == RESULTS / "open":
+        # The page of all folders shows each folder as its table does.
+        everywhere = groups_of(RESULTS, plugins).items()
+        (group,) = (g for (name, place), g in everywhere if name == task and "r open" in place)
+        assert by_page(group) == said
 
     (notes,) = (
         [line.partition(": ")[2] for line in footnotes(records) if line.startswith(f"{task} open")],
@@ -127,16 +131,19 @@ def test_all_roads_say_the_same_of_the_committed_records(
     pairs = pair(ours, theirs)
     assert judge(pairs).ratio.interval == said.interval
     of_auto = {
-        (contest.first, contest.second): contest.decision for contest in contests(records, 12)
+        (contest.first, contest.second): contest.decision
+        for contest in contests(records, 12)
+        if contest.task.startswith(f"{task} ")
     }
+    assert len(of_auto) == math.comb(len({backend for _, backend in cells}), 2)
     for (one, other), decision in of_auto.items():
         expected = {
             (f"{said.first} fused", f"{said.second} fused"): Decision.FIRST,
             (f"{said.second} fused", f"{said.first} fused"): Decision.SECOND,
         }.get((one, other))
         if expected is not None:
-            assert decision in (expected, None)  # ten seeds of twelve pairs of cells are too few
-    assert settled(pairs) is Decision.FIRST
+            assert decision in (expected, None)  # ten seeds of twelve pairs of cells may be too few
+    assert settled(pairs) in (Decision.FIRST, None)  # a look takes a surer interval
 
 
 def test_of_several_repeats_all_roads_take_every_one(

@@ -108,7 +108,7 @@ def test_what_is_refused_is_named_and_nothing_hostile_gets_through(
     (tmp_path / "records-x.jsonl").write_text("\n".join([*lines, HOSTILE]) + "\n")
     done = echobench("leaderboard", "records-x.jsonl", "--output", "site")
     assert done.returncode == 0, done.stderr
-    assert "1 rows of 3 records, 2 refused" in done.stderr
+    assert "1 row of 3 records, 2 refused" in done.stderr
     pages = {name: Page(tmp_path / "site" / f"{name}.html") for name in ("index", "refused")}
     for page in pages.values():
         assert not page.names & {"script", "img"}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import io
 
-from echobench.present.terminal import aligned, correctness, signs, token_text
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from echobench.present.terminal import DISPENSABLE, aligned, correctness, drawn, signs, token_text
 
 
 @pytest.mark.parametrize("width", [12, 24, 40, 200])
@@ -29,3 +33,40 @@ def test_signs_not_colours_alone_say_what_is_wrong() -> None:
 def test_a_token_harms_no_terminal() -> None:
     assert token_text("\x1b[2J") == r"\x1b[2J"
     assert (token_text(None), token_text(7), token_text("né")) == (".", "7", "né")
+
+
+NOTE = "disturbed (4 trials): training took 2.45x the time of its fastest tenth"
+NAMES = ("task", "backend", "engine", "division")
+
+
+@pytest.mark.parametrize("width", range(30, 260))
+def test_no_figure_and_no_note_is_cut_at_any_width(width: int) -> None:
+    def line(backend: str, note: str) -> dict[str, str]:
+        names = {"task": "whole", "backend": backend, "engine": "native", "division": "open"}
+        figures = {name: f"{n} [{n}.5, 1{n}.25]" for n, name in enumerate(reversed(DISPENSABLE))}
+        return {
+            **names,
+            "time to target": "* 0.0308 s [0.00758 s, 0.0665 s]",
+            **figures,
+            "note": note,
+        }
+
+    lines = [
+        line("flax", NOTE),
+        line("jax", ""),
+        line("torch-native", f"{NOTE}; 100% did not last"),
+    ]
+    written = io.StringIO()
+    Console(file=written, width=width).print(drawn(lines, width, NAMES))
+    text = written.getvalue()
+    assert max(map(cell_len, text.splitlines())) <= width
+    hidden = text.partition("not shown for lack of room")[2]
+    figures = [*["*", "0.0308", "s", "[0.00758", "s,", "0.0665", "s]"]]
+    figures += [
+        word
+        for name in DISPENSABLE
+        if name.split()[0] not in hidden
+        for word in lines[0][name].split()
+    ]
+    for word in [*figures, *NOTE.split(), "last"]:
+        assert word in text

@@ -16,7 +16,7 @@ from keras import ops
 
 from echobench.core import layers as core_layers
 from echobench.core.coding import OneHot
-from echobench.core.forms import FusedForm
+from echobench.core.forms import FusedForm, undrawn
 from echobench.core.layers import Affine, UnrolledLSTM
 from echobench.core.program import losses_of_logits
 
@@ -71,6 +71,10 @@ def main(path: str) -> None:
     found.update(losses())
     found["logits"] = logits()
     found["published"] = published()
+    with undrawn():
+        found["undrawn"] = kernels()
+        found["constants"] = constants()
+    found["drawn"] = kernels()
     np.savez(path, **found)
 
 
@@ -184,6 +188,40 @@ def published() -> Any:
             start[3:6] = 1.0  # Keras' unit_forget_bias
         variable.assign(start)
     return ops.convert_to_numpy(layer(ops.convert_to_tensor(x)))
+
+
+def kernels() -> Any:
+    """Return the largest weight, by its size, of each kernel of new layers of Keras' own."""
+    layers = [
+        keras.layers.GRU(UNITS),
+        keras.layers.SimpleRNN(UNITS, kernel_initializer="he_normal"),
+        keras.layers.Embedding(UNITS, FEATURES),
+        keras.layers.Dense(UNITS, kernel_initializer="truncated_normal"),
+        keras.layers.Conv1D(UNITS, 2, kernel_initializer="random_normal"),
+    ]
+    for layer in layers:
+        layer.build((SAMPLES, STEPS, FEATURES))
+    return np.array(
+        [
+            np.abs(ops.convert_to_numpy(weight)).max()
+            for layer in layers
+            for weight in layer.trainable_variables
+            if weight.name != "bias"
+        ]
+    )
+
+
+def constants() -> Any:
+    """Return the largest number of each constant that a layer draws, which nobody assigns."""
+
+    class Projects(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
+        def build(self, shape: Any) -> None:
+            self.fixed = keras.initializers.Orthogonal(seed=1)((UNITS, UNITS))
+            self.kept = self.add_weight((UNITS, UNITS), "glorot_uniform", trainable=False)
+
+    layer = Projects()
+    layer.build((SAMPLES, UNITS))
+    return np.array([np.abs(ops.convert_to_numpy(c)).max() for c in (layer.fixed, layer.kept)])
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from echobench.worker.parity import difference
 def main(path: str, task: str, *names: str) -> None:
     plugins = Plugins([Path(path)])
     plugins.backends["jax"].value.configure("cpu", 1)
-    from echobench.worker.trial import rehearse
+    from echobench.worker.references import rehearse
 
     _, instance, _ = resolve(task, "closed", plugins)
 

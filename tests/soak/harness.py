@@ -6,6 +6,7 @@ backend (`quick.py`) learns nothing.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 import psutil
 
 from echobench.harness.plan import Selection, plan
+from echobench.harness.process import MODULE
 from echobench.harness.references import References
 from echobench.plugin.manager import Plugins
 from echobench.store.folder import Store
@@ -25,6 +27,13 @@ from echobench.trial.trial import Trial
 PLUGIN = Path(__file__).with_name("quick.py")
 MARK = "ECHOBENCH_SOAK"
 """A variable of the harness' environment."""
+
+
+def is_worker(process: psutil.Process) -> bool:
+    """Whether a process is a worker of a trial, or its guard."""
+    with contextlib.suppress(psutil.NoSuchProcess):  # it was another child, and has ended
+        return MODULE in process.cmdline()
+    return False
 
 
 class Harness:
@@ -40,7 +49,8 @@ class Harness:
         self.results, self.temporary = folder / "results", folder / "tmp"
         self.temporary.mkdir(parents=True, exist_ok=True)
         self._arguments = ["--backend", "knowing", "--task", task, "--threads", "1",
-                           "--seeds", str(seeds), "--unchecked"]  # fmt: skip # as it is typed
+                           "--seeds", str(seeds), "--forks", str(seeds),
+                           "--unchecked"]  # fmt: skip # as it is typed
         selection = Selection(backends=["knowing"], tasks=[task], threads=1, seeds=seeds)
         plugins = Plugins([PLUGIN])
         self.trials: list[Trial] = plan(selection, plugins)

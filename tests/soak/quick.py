@@ -78,7 +78,8 @@ class _Trainer:
     def __init__(self, program: NativeProgram) -> None:
         self._batches = program.batches
         told = program.task.model_dump()
-        self._nap, self._busy = told["nap"], told["busy"]
+        # Another task has neither.
+        self._nap, self._busy = told.get("nap", 0.0), told.get("busy", 0.0)
         self._weights: list[Floats] = []
 
     def reset(self, weights: list[Floats]) -> None:

@@ -13,7 +13,7 @@ import pytest
 from echobench.plugin.manager import Plugins
 from echobench.store.referee import Finding, validate
 from echobench.trial.trial import trial_key
-from tests.records import RESULTS, failed, real, run_again
+from tests.records import EARLIER, RESULTS, failed, real, run_again
 
 Told = dict[str, Any]
 
@@ -21,7 +21,7 @@ Told = dict[str, Any]
 @pytest.fixture
 def contest() -> list[Told]:
     """Return the trials of one task on four backends, ten seeds each, by backend and seed."""
-    (file,) = (RESULTS / "open").glob("*.jsonl")
+    (file,) = (EARLIER / "open").glob("*.jsonl")
     records = [json.loads(line) for line in file.read_text().splitlines()]
     chosen = [record for record in records if record["task"] == "whole"]
     return sorted(chosen, key=lambda record: (record["backend"], record["seed"]))

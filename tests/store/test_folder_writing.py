@@ -13,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from echobench.store.folder import append_line, replace_file, rescue
+from echobench.errors import StorageError
+from echobench.store.folder import Store, append_line, replace_file, rescue
+from echobench.store.reading import record_files
+from tests.records import record
 
 WRITER = """
 import sys
@@ -93,3 +96,24 @@ def test_what_cannot_be_kept_is_in_the_temporary_folder_or_printed(
         assert rescue(Path("/gone/records-1.jsonl"), '{"kept": 3}') is None
     assert capsys.readouterr().err == '{"kept": 3}\n'
     assert [*tmp_path.iterdir()] == [kept]
+
+
+def test_the_records_of_a_process_that_do_not_fit_are_all_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aside = tmp_path / "aside"
+    aside.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(aside))
+    store = Store(tmp_path / "results")
+    records = [record(seed) for seed in range(4)]
+    store.append(*records[:2])
+    (path,) = record_files(store.folder)
+    with (
+        full_at(path.stat().st_size * 5 // 4),
+        pytest.raises(StorageError, match="; the last 2 records are kept in "),
+    ):
+        store.append(*records[2:])
+    assert [one.seed for one in Store.read(store.folder)] == [0, 1]
+    (kept,) = aside.iterdir()
+    kept.rename(store.folder / kept.name)
+    assert sorted(one.seed for one in Store.read(store.folder)) == [0, 1, 2, 3]

@@ -256,6 +256,6 @@ def test_the_committed_records_merge_and_look_the_same(tmp_path: Path) -> None:
     both = frame.frame([*Store.read(RESULTS / "open"), *Store.read(RESULTS / "matrix")])
     found = frame.load(tmp_path)
     columns = ["key", "started_at", "wall_s"]
-    assert sorted(found[columns].itertuples(index=False)) == sorted(
-        both[columns].itertuples(index=False)
+    assert sorted(found[columns].fillna(0.0).itertuples(index=False)) == sorted(
+        both[columns].fillna(0.0).itertuples(index=False)
     )

@@ -10,8 +10,8 @@ from echobench.store import progress_log as module
 from echobench.store.folder import Store
 from echobench.store.progress_log import ProgressLog
 from echobench.store.reading import decoded
-from echobench.trial.record import Machine, Parity, Record
-from tests.records import changed, reached, record
+from echobench.trial.record import INTERRUPTED, Judgement, Machine, Parity, Record
+from tests.records import changed, missed, reached, record
 
 HERE, THERE = Machine(cpu="fast", cores=2), Machine(cpu="slow", cores=2)
 
@@ -57,6 +57,19 @@ def test_what_others_add_is_seen_and_each_line_is_read_once(
     others.append(changed(reached(3, 1.0), parity=failed))
     assert progress_log.update() == {"key-1": False, "key-2": False, "key-3": True}
     assert len(read) == 5
+
+
+def test_what_others_add_fails_and_runs_again_as_it_would_here(tmp_path: Path) -> None:
+    compared, unchecked = ProgressLog(tmp_path), ProgressLog(tmp_path)
+    compared.finished(compared=True)
+    unchecked.finished()
+    others = Store(tmp_path)
+    ungated = changed(reached(0, 1.0), parity=Parity(passed=None))
+    diverged = changed(missed(1, 1.0), parity=Parity(passed=None), diverged_epoch=1)
+    unjudged = changed(reached(2, 1.0), judge=Judgement(by="a judge", failure=INTERRUPTED))
+    others.append(ungated, diverged, unjudged)
+    assert compared.update() == {"key-0": True, "key-1": False}
+    assert unchecked.update() == {"key-0": False, "key-1": False, "key-2": False}
 
 
 def test_a_line_counts_when_it_is_whole_and_a_damaged_one_never(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from echobench.store import reading
 from echobench.store.folder import Store
 from echobench.store.reading import canonical, decoded, read_numbered, record_files
 from echobench.trial.record import Machine
+from tests.privileges import may_become_another_user
 from tests.records import RESULTS, record
 
 ONE, TWO, THREE = (
@@ -151,6 +152,10 @@ except UsageError as error:
 """
 
 
+@pytest.mark.skipif(
+    os.geteuid() == 0 and not may_become_another_user(),
+    reason="root reads everything, and has no right to become another user",
+)
 def test_what_may_not_be_read_is_no_silence(tmp_path: Path) -> None:
     (tmp_path / "below").mkdir()
     for path in (tmp_path / "records-0.jsonl", tmp_path / "records-1.jsonl"):

@@ -20,6 +20,8 @@ from tests.cli.test_cli import WRONG_BACKEND
 from tests.conftest import Command
 from tests.plugins.test_backends import ROOT
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 FILES = [Path(cheats.__file__), ROOT / "tests" / "probes" / "recompiling.py"]
 SMALL = "whole[length=12,symbols=10,units=6,batch=8,sequences=3]"
 BACKEND = """
@@ -106,7 +108,7 @@ FOUND_OUT = {
 
 
 @pytest.fixture(scope="module")
-def measured() -> dict[str, Any]:
+def measured(optimized: None) -> dict[str, Any]:
     """Return what a worker measures of each cheat; all in one process, which starts once."""
     names = [cheat.name for cheat in cheats.CHEATS if cheat.name in FOUND_OUT]
     return {**_measured(FILES[0], "jax", *names), **_measured(FILES[1], "by-length", "padding")}

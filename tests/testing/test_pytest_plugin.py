@@ -17,6 +17,8 @@ from echobench.core.training import warm_up_epochs
 from tests.test_docs import FENCED
 from tests.test_public import FRAMEWORKS, imported_by
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 TASK = """
 from pydantic import PositiveInt
 from echobench import EchoTask, Recipe, hookimpl

@@ -19,6 +19,8 @@ from echobench.testing.data import TRAINED, number_of_rows
 from tests.conftest import Command
 from tests.test_public import FRAMEWORKS
 
+pytestmark = pytest.mark.usefixtures("optimized")
+
 TASK = """
 from typing import ClassVar
 import numpy as np
@@ -330,13 +332,17 @@ def test_what_the_user_got_wrong_is_no_finding(tmp_path: Path) -> None:
 
 
 def test_the_kit_brings_no_framework() -> None:
+    # Its workers would: they are kept from starting, since this is about the parent.
     code = (
-        "import sys; from echobench.testing import check_task\n"
-        "check_task('whole[batch=7]', backends=['jax'])\n"
+        "import sys\n"
+        "from echobench.harness import process\n"
+        "from echobench.testing import check_task\n"
+        "def run_worker(*arguments): raise OSError('not started')\n"
+        "process.run_worker = run_worker\n"
+        "found = {one.name: one for one in check_task('whole[batch=7]', backends=['jax'])}\n"
+        "assert 'not started' in found['network'].found, found\n"
         "print(*{name.partition('.')[0] for name in sys.modules})"
     )
-    # Its workers would: they are kept from starting, since this is about the parent.
-    code = "from echobench.harness import launch\nlaunch._run_worker = lambda *_: {}\n" + code
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not set(done.stdout.split()) & FRAMEWORKS
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from echobench.store.folder import Store
 from echobench.store.reading import decoded
@@ -60,3 +61,20 @@ def test_a_calibration_that_says_more_or_less_is_read_and_written_back() -> None
     assert read.provenance.calibration is not None
     assert read.provenance.calibration["after"] is None
     assert read.to_dict()["provenance"]["calibration"]["before"] == rates
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"),
+    [
+        (0.59, "an update took 59% of the processor time"),
+        (0.6, None),
+        (5.0, None),
+        (20.0, "an update took 20.0 times the processor time"),
+    ],
+)
+def test_a_control_that_took_far_more_or_far_less_contradicts(
+    share: float, expected: str | None
+) -> None:
+    contradiction = record(0, clock_share=share).contradiction
+    assert (contradiction is None) == (expected is None)
+    assert expected is None or expected in (contradiction or "")

@@ -14,8 +14,9 @@ from echobench.plugin.manager import Plugins
 from echobench.store.folder import Store
 from echobench.store.rules import doubts
 from echobench.trial.job import JobOptions
-from echobench.trial.record import Record
+from echobench.trial.record import Recompilations, Record
 from echobench.worker.recompiling import compiles_always, fixed_s, recompilations
+from tests.records import changed
 
 FILE = Path(__file__).parents[1] / "probes" / "recompiling.py"
 
@@ -52,6 +53,7 @@ def test_the_first_dispatch_of_a_length_is_compared_with_the_others(
     assert found["seconds"] == pytest.approx(seconds, rel=0.02)
 
 
+@pytest.mark.usefixtures("optimized")
 def test_record_table_and_referee_say_that_a_trial_compiled_again(tmp_path: Path) -> None:
     plugins = Plugins([FILE])
     selection = Selection(
@@ -71,10 +73,16 @@ def test_record_table_and_referee_say_that_a_trial_compiled_again(tmp_path: Path
     assert again.times == 2  # after the gate's one epoch: 24 epochs, then 25
     trained = (records["by-length"].first_update_s or 0) + (records["by-length"].train_s or 0)
     assert 0 < again.seconds < trained
-    (warned,) = (told for about, told in doubts(records["by-length"]) if about == "recompilations")
+    smoke = records["by-length"]
+    assert "compiled again" not in noted(smoke)
+    assert "recompilations" not in dict(doubts(smoke))
+    records = {name: changed(one, trial={"quick": False}) for name, one in records.items()}
+    warned = dict(doubts(records["by-length"]))["recompilations"]
     assert warned.startswith("compiled again during training 2 times, about ")
     assert warned in noted(records["by-length"])
     assert "compiled again" not in noted(records["jax"])
+    once = changed(records["by-length"], recompilations=Recompilations(times=1, seconds=0.5))
+    assert str(once.recompiled).startswith("compiled again during training once, about 0.5 s of ")
 
 
 def noted(record: Record) -> str:

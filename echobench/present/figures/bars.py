@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from echobench.analysis.curves import PHASES, phases
+from echobench.analysis.pairs import SECONDS_PER_UPDATE, values
 from echobench.present import figures
 from echobench.trial.record import Record
 
@@ -30,8 +30,9 @@ class Span(NamedTuple):
 
 def span(records: Sequence[Record]) -> Span | None:
     """Return the time of a cell's update; None where it was not measured."""
-    values = [1e3 * r.seconds_per_update for r in records if r.seconds_per_update]
-    return Span(median(values), min(values), max(values)) if values else None
+    times = 1e3 * values(records, SECONDS_PER_UPDATE)
+    times = times[times > 0]
+    return None if times.empty else Span(times.median(), times.min(), times.max())
 
 
 def write_updates(path: Path, panels: figures.RecordPanels) -> None:
@@ -109,12 +110,12 @@ def _measured(
     quantity: str,
 ) -> dict[str, dict[str, figures.Value]]:
     """Return a measurement of each line; lines and panels without it are left out."""
-    values = {
+    found = {
         panel: {name: value for name, value in lines.items() if value is not None}
         for panel, lines in figures.by_line(panels, measure).items()
     }
-    figures.require(values.values(), quantity)
-    return {panel: lines for panel, lines in values.items() if lines}
+    figures.require(found.values(), quantity)
+    return {panel: lines for panel, lines in found.items() if lines}
 
 
 def _stacked(drawing: Figure, heights: Sequence[float], **more: Any) -> list[Axes]:

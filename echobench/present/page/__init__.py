@@ -31,7 +31,7 @@ from echobench.plugin.manager import Plugins
 from echobench.present import writing
 from echobench.present.page import data
 from echobench.present.page.cells import CellView, GroupView, groups
-from echobench.store.folder import Store
+from echobench.store.folder import Store, smoke_runs_only
 from echobench.store.reading import Complaints, decoded, read_lines, record_files
 from echobench.text import finalize_for_page
 from echobench.trial.record import Machine, Record, latest
@@ -123,6 +123,8 @@ def write(folder: Path, output: Path, plugins: Plugins) -> None:
     names = sorted(plugins.studies)
     studies = [_study(name, folder / "studies" / name, plugins) for name in names]
     if not any(everything.values()) and not any(study.records for study in studies):
+        if smoke := smoke_runs_only(folder):
+            raise UsageError(f"report: {smoke}")
         raise UsageError(
             f"--results {folder}: expected records; found none; make some with: echobench run"
         )
@@ -193,10 +195,10 @@ def _machines(records: Sequence[Record], noisy: Sequence[bool]) -> list[dict[str
     """
     seen: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for record, was_disturbed in zip(records, noisy, strict=True):
-        told = record.provenance
-        machine = told.machine or Machine()
+        provenance = record.provenance
+        machine = provenance.machine or Machine()
         facts = seen[machine.kind]
-        commit = told.git.commit if told.git else None
+        commit = provenance.git.commit if provenance.git else None
         for fact, value in {
             "system": machine.system,
             "Python": machine.python,
@@ -204,11 +206,11 @@ def _machines(records: Sequence[Record], noisy: Sequence[bool]) -> list[dict[str
             if machine.memory_bytes is not None
             else None,
             "commit of echobench": commit[:12] if commit else None,
-            "command": " ".join(told.command or []) or None,
+            "command": " ".join(provenance.command or []) or None,
         }.items():
             if value is not None:
                 facts[fact].add(str(value))
-        for package, version in (told.versions or {}).items():
+        for package, version in (provenance.versions or {}).items():
             facts["versions"].add(f"{package} {version}")
         facts["disturbed trials"].update([record.key] if was_disturbed else [])
         facts["trials"].add(f"{record.key} {record.started_at}")

@@ -15,7 +15,7 @@ import pandas as pd
 from echobench.analysis import pairs, table
 from echobench.analysis.footnotes import agreement, course, variants, who_is_first
 from echobench.analysis.pairs import MARGIN, Decision, hits_and_misses
-from echobench.analysis.statistics import FEWEST_PAIRS, censored_median, times
+from echobench.analysis.statistics import censored_median, times
 from echobench.present.page import data
 from echobench.trial.cell import Cell
 from echobench.trial.record import Record
@@ -179,12 +179,8 @@ def best(
             text = f", {verdict.times} faster than {rival} {verdict.ratio.interval}"
             return Best(name, True, text)
     rival, verdict = next((r, v) for r, v in lowest.items() if v.decision is not Decision.FIRST)
-    n = verdict.ratio.n
     if verdict.decision is Decision.FEW:
-        text = (
-            f"no winner named: {n} usable pair{'' if n == 1 else 's'} of {names[0]} and "
-            f"{rival}, and {FEWEST_PAIRS} make an interval"
-        )
+        text = f"no winner named: {names[0]} and {rival} have {verdict.too_few}"
         return Best(names[0], False, text, few=True)
     interval = verdict.ratio.interval
     if verdict.decision is Decision.ALIKE:

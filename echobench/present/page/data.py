@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from echobench.analysis import curves
-from echobench.analysis.pairs import CLOCKS
+from echobench.analysis.pairs import CLOCKS, SECONDS_PER_UPDATE, values
 from echobench.analysis.statistics import Floats
 from echobench.trial.record import Record
 
@@ -29,8 +29,8 @@ def charts(records: Sequence[Record], flat: pd.DataFrame) -> dict[str, Any]:
     return {
         "curves": {"time": learning(records, "seconds"), "updates": learning(records, "updates")},
         "survival": {clock: _steps(curves.arrival(flat, clock)) for clock in CLOCKS},
-        "update": _spread(flat.seconds_per_update * 1e3),
-        "limit": _spread(flat.limit_fraction * 100),
+        "update": _spread(values(flat, SECONDS_PER_UPDATE) * 1e3),
+        "limit": _spread(values(flat, "limit_fraction") * 100),
         "phases": [rounded(seconds, 4) for seconds in (curves.phases(records) or {}).values()],
         "echo": _echoes(records),
     }
@@ -57,9 +57,9 @@ def _points(*columns: Floats) -> list[list[float]]:
     return list(rounded(thinned(rows, POINTS), DIGITS))
 
 
-def _spread(values: pd.Series[float]) -> list[float] | None:
+def _spread(figures: pd.Series[float]) -> list[float] | None:
     """Return median, quartiles, smallest and largest over trials."""
-    known = values.dropna().to_numpy(float)
+    known = figures.dropna().to_numpy(float)
     if not len(known):
         return None
     quantiles = np.quantile(known, (0.5, 0.25, 0.75, 0.0, 1.0))

@@ -32,7 +32,7 @@ def write(board: Board, folder: Path) -> None:
         )
     environment = page.templates(__name__)
     environment.filters.update(seconds=seconds_text, milliseconds=_milliseconds)
-    told = _told(board)
+    context = _context(board)
     files = {
         f"{RECORDS}/{one.row.digest}.jsonl": "".join(
             board.lines[id(record)] + "\n" for record in one.row.records
@@ -41,7 +41,8 @@ def write(board: Board, folder: Path) -> None:
         for one in standings
     }
     pages = {
-        name: environment.get_template(name).render(told) for name in ("index.html", "refused.html")
+        name: environment.get_template(name).render(context)
+        for name in ("index.html", "refused.html")
     }
     styles = (page.PACKAGE / "base.css", resources.files(__name__) / "style.css")
     style = "".join(sheet.read_text("utf-8") for sheet in styles)
@@ -60,7 +61,7 @@ def _is_foreign(folder: Path) -> bool:
     return any(folder.iterdir()) and not (folder / INDEX).is_file()
 
 
-def _told(board: Board) -> dict[str, Any]:
+def _context(board: Board) -> dict[str, Any]:
     """Return what the pages show: by division, then machine, then what is compared."""
     divisions: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for number, (shared, standings) in enumerate(board.fields.items()):
@@ -72,6 +73,7 @@ def _told(board: Board) -> dict[str, Any]:
                 "task": shared.task,
                 "setting": f"{shared.device}, {shared.threads} thread{plural}"
                 + (" on hyperthreads" if shared.smt else "")
+                + (f", {shared.side_by_side} jobs side by side" * (shared.side_by_side > 1))
                 + (f", {shared.environment}" if shared.environment else ""),
                 "source": shared.source if len(sources) > 1 else "",
                 "certificate": shared.certificate,
