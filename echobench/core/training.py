@@ -81,11 +81,6 @@ class Ledger:
         return monotonic() - self.started
 
     @property
-    def steady_processor_s(self) -> float:
-        """Processor time of training so far, without the first epoch."""
-        return self._processor["train"]
-
-    @property
     def training_processor_s(self) -> float:
         """Processor time of training so far."""
         return self._processor["first_update"] + self._processor["train"]

@@ -19,6 +19,7 @@ from echobench.core.target import BLOCK
 from echobench.core.task import Task
 from echobench.core.training import (
     ONCE,
+    Dispatch,
     Evaluation,
     Ledger,
     Limits,
@@ -182,6 +183,17 @@ def _learn(
     }
 
 
+def processor_s_per_epoch(dispatches: Sequence[Dispatch]) -> float:
+    """Return the processor seconds of an epoch of training: the lesser of their mean and median.
+
+    Where more than half of the epochs are trained off the clock the median shows it, however long
+    the others took. What disturbs a trial makes neither less than an undisturbed epoch.
+    """
+    epochs = [one.epochs for one in dispatches]
+    each = np.repeat([one.processor_s / one.epochs for one in dispatches], epochs)
+    return float(min(np.mean(each), np.median(each)))
+
+
 def clock_share(
     built: Built, trial: Trial, outcome: TrainingOutcome, ledger: Ledger
 ) -> float | None:
@@ -198,7 +210,7 @@ def clock_share(
     epoch_s = float(np.median(steady))
     if ledger.wall + least_s(epoch_s) > trial.timeout_s:
         return None
-    clocked = ledger.steady_processor_s / (outcome.epochs - 1)
+    clocked = processor_s_per_epoch(outcome.dispatches[1:])
     alone = control(
         built.program, built.trainer, built.dispatch, epoch_s,
         enough=clocked / LEAST_CLOCK_SHARE, until=ledger.started + trial.timeout_s,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from echobench.core.sequences import Floats, Integers
-from echobench.core.training import Ledger, TrainingOutcome
+from echobench.core.training import Dispatch, Ledger, TrainingOutcome
 from echobench.harness.plan import Selection, plan
 from echobench.plugin.manager import Plugins
 from echobench.trial.record import LEAST_CLOCK_SHARE
@@ -40,8 +41,16 @@ class Busy:
         return [np.zeros(1, np.float32)]
 
 
+HONEST = ((4, 4 * EPOCH_S), (6, 6 * EPOCH_S))
+"""Epochs and processor seconds of a trainer's calls, after the first epoch."""
+
+
 def share(
-    plugins: Plugins, seconds_per_epoch: float, left_s: float, slow_calls: int = 0
+    plugins: Plugins,
+    seconds_per_epoch: float,
+    left_s: float,
+    slow_calls: int = 0,
+    clocked: Sequence[tuple[int, float]] = HONEST,
 ) -> float | None:
     """Return the clock's share of a trial of 11 epochs, of which 10 were steady."""
     selection = Selection(tasks=[ECHO], backends=["jax"], divisions=["open"], threads=1)
@@ -50,10 +59,11 @@ def share(
     program: Any = SimpleNamespace(task=task, recipe=trial.recipe)
     built: Any = SimpleNamespace(program=program, trainer=Busy(slow_calls), dispatch=10)
     ledger = Ledger(time.monotonic() - trial.timeout_s + left_s)
-    with ledger.phase("train"):
-        Busy().train(np.zeros((10, 1), np.int64))
-    steady = [seconds_per_epoch] * 3
-    outcome = TrainingOutcome(epochs=11, seconds_per_epoch=steady)
+    outcome = TrainingOutcome(
+        epochs=11,
+        seconds_per_epoch=[seconds_per_epoch] * 3,
+        dispatches=[Dispatch(1, 1.0, 1.0), *(Dispatch(epochs, 1.0, s) for epochs, s in clocked)],
+    )
     return clock_share(built, trial, outcome, ledger)
 
 
@@ -84,3 +94,25 @@ def test_a_trial_that_always_takes_longer_off_its_clock_is_contradicted(plugins:
     found = share(plugins, EPOCH_S, 60.0, slow_calls=99)
     assert found is not None
     assert found < LEAST_CLOCK_SHARE
+
+
+@pytest.mark.parametrize(
+    "clocked",
+    [
+        [(4, 4 * EPOCH_S), (6, 0.0)],
+        [(4, 40 * EPOCH_S), (6, 0.0)],  # its call on the clock is disturbed, or made to last
+        [(6, 3 * EPOCH_S), (4, 0.0)],
+    ],
+)
+def test_a_trial_that_trains_most_epochs_off_its_clock_is_contradicted(
+    clocked: Sequence[tuple[int, float]], plugins: Plugins
+) -> None:
+    found = share(plugins, EPOCH_S, 60.0, clocked=clocked)
+    assert found is not None
+    assert found < LEAST_CLOCK_SHARE
+
+
+def test_one_call_that_is_disturbed_contradicts_nobody(plugins: Plugins) -> None:
+    """A share above the greatest would contradict the trial as well."""
+    clocked = [(4, 400 * EPOCH_S), (6, 6 * EPOCH_S)]
+    assert share(plugins, EPOCH_S, 60.0, clocked=clocked) == pytest.approx(1.0, abs=0.3)
