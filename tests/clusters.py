@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-SECONDS = 60.0
+SECONDS = 240.0
 """How long a cluster may take to start."""
 
 

@@ -177,7 +177,7 @@ def echobench(tmp_path: Path, references: Path) -> Command:
     there, as it would in a folder that has been used before.
     """
 
-    def run(*arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
         kept = tmp_path / "results" / ("quick" if "--quick" in arguments else "") / "reference"
         if arguments[0] == "run" and not {"--dry-run", "--list"} & {*arguments}:
             copied(references, kept)

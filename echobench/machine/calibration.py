@@ -187,7 +187,8 @@ class StealMeter:
         if now is None or self._before is None or not hasattr(now, "steal"):
             return None
         total = sum(now) - sum(self._before)
-        return (now.steal - self._before.steal) / total if total else 0.0
+        # Both are rounded, so that the part may exceed the whole.
+        return min(1.0, (now.steal - self._before.steal) / total) if total else 0.0
 
 
 def assessed(record: Record) -> Record:

@@ -43,6 +43,7 @@ class StopLog:
         self._stops: list[Interval] = []
         self._is_stopped = self._was_stopped = self._noted = False
         self._last, self._waited_s = time.monotonic(), _waited_s()
+        self._moment = self._last
         self._used_s = _used_s(worker)
 
     def note(self, stopped: bool) -> None:
@@ -57,6 +58,8 @@ class StopLog:
         """
         now, waited_s, used_s = time.monotonic(), _waited_s(), _used_s(self._worker)
         before, self._last = self._last, now
+        # When it would have looked, had it not waited for a core that its worker has, say.
+        since, self._moment = self._moment, now - (waited_s - self._waited_s)
         here_s = BEAT_S + waited_s - self._waited_s
         most_s = (here_s + LEAST_S) * _cores(self._worker)
         ran = used_s - self._used_s > most_s
@@ -67,9 +70,9 @@ class StopLog:
         if late and ran:
             return
         if was_stopped:
-            self._add(before, now)
+            self._add(since, self._moment)
         elif late and (noted or not continued):
-            self._add(before + here_s, now)
+            self._add(before + BEAT_S, self._moment)
 
     def _add(self, start: float, end: float) -> None:
         if self._stops and self._stops[-1][1] == start:

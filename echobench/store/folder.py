@@ -15,7 +15,7 @@ from pathlib import Path
 
 from echobench import interrupts
 from echobench.errors import StorageError, UsageError
-from echobench.store.locks import fcntl
+from echobench.store.locks import lock_writing
 from echobench.store.reading import PREDICTIONS, Complaints, decoded, read_lines, record_files
 from echobench.text import counted, say
 from echobench.trial.record import Machine, Prediction, Record, latest
@@ -26,6 +26,8 @@ RECORDS = "records-"
 """Prefix of the names of files with records."""
 ROOM = 16 * 2**20
 """Bytes that must be free before a trial starts, for its record and its log."""
+REOPENED = 10
+"""How often a file is opened again that was replaced before it was locked."""
 STAMP, STAMPED = "%Y%m%dT%H%M%SZ", re.compile(r"-(\d{8}T\d{6}Z)-")
 """Time stamp in the name of a file: when it was created. Files are read in this order."""
 
@@ -175,17 +177,15 @@ def later_stamp(names: Iterable[str]) -> str:
 def append_line(path: Path, line: str) -> None:
     """Append a line to a file, which may not exist yet, and sync it.
 
-    The file is locked meanwhile, so that lines of several processes do not mix.
+    The file is locked meanwhile, so that lines of several processes do not mix. Where another
+    process replaces it before it is locked (`validate --repair`), the line is in the new one.
 
     Raises:
         OSError: the line could not be written; the file is unchanged.
     """
     new = not path.exists()
-    file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+    file = _open_locked(path)
     try:
-        if fcntl is not None:  # else a file has one writer anyway
-            with contextlib.suppress(OSError):  # a file system without locks
-                fcntl.flock(file, fcntl.LOCK_EX)  # closing releases it
         size = os.fstat(file).st_size
         # Do not continue a line that was cut off.
         cut_off = size > 0 and os.pread(file, 1, size - 1) != b"\n"
@@ -202,6 +202,23 @@ def append_line(path: Path, line: str) -> None:
         os.close(file)
     if new:
         sync_folder(path.parent)
+
+
+def _open_locked(path: Path) -> int:
+    """Open a file to append to it, locked, that still has its name."""
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
+    for _ in range(REOPENED):
+        file = os.open(path, flags, 0o666)
+        try:
+            lock_writing(file)
+            with contextlib.suppress(FileNotFoundError):  # it was removed meanwhile
+                if os.path.samestat(os.fstat(file), path.stat()):
+                    return file
+        except BaseException:
+            os.close(file)
+            raise
+        os.close(file)
+    return os.open(path, flags, 0o666)
 
 
 def replace_file(path: Path, content: str | bytes) -> None:

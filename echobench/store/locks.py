@@ -108,6 +108,16 @@ class FolderLocks:
         return self._file
 
 
+def lock_writing(file: int) -> None:
+    """Wait until nobody else writes an open file, and lock it until it is closed.
+
+    Do nothing where the system has no such locks.
+    """
+    if fcntl is not None:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+
+
 def byte_of(name: str) -> int:
     """Return the byte that a name locks."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) % LOCKABLE_BYTES

@@ -23,6 +23,7 @@ from typing import IO
 
 from echobench.errors import DamagedError, NewerError, UsageError
 from echobench.store.folder import RECORDS, sync_folder
+from echobench.store.locks import lock_writing
 from echobench.store.reading import (
     CHUNK,
     PREDICTIONS,
@@ -36,7 +37,7 @@ from echobench.store.reading import (
 from echobench.text import plain
 
 LATE_WRITE_S = 0.1
-"""Time for a run that has opened the file to write its line."""
+"""Time for a run to write its line that has opened the file where no file can be locked."""
 OURS = (RECORDS, PREDICTIONS)
 """Prefixes of files that runs write. Another file without any record is left alone."""
 
@@ -66,6 +67,7 @@ def repair(path: Path) -> Repaired | None:
     aside = path.with_name(path.name + SET_ASIDE)
     try:
         with path.open("rb") as source:
+            lock_writing(source.fileno())
             before = os.fstat(source.fileno())
             damaged, intact = _damaged_lines(path)
             if not damaged:
@@ -138,8 +140,8 @@ def _replace(
         Path(name).unlink(missing_ok=True)
         raise
     _sync_names(path.parent)
-    # A run may have appended to the old file between the check and the replacement, or may have
-    # opened it by then and append at once.
+    # Without locks, a run may have appended to the old file between the check and the replacement,
+    # or may have opened it by then and append at once.
     copied = before.st_size
     for wait in (0.0, LATE_WRITE_S):
         time.sleep(wait)

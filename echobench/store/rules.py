@@ -37,8 +37,9 @@ LEDGER_TOLERANCE = 0.01
 SAME = 1e-9
 """Relative difference of two ways to compute the same figure."""
 LEAST_TIME = 0.5
-"""Of what the median update and their number give, that the target must have taken. There is
-no most: the first updates may be slow."""
+"""Of what the faster quartile of an update and their number give, that the target must have taken.
+In a short trial the median may be that of a call which others disturbed. There is no most: the
+first updates may be slow."""
 MOST_BUSY, TICK_S = 1.1, 0.01
 """Processor time over that of the trial's cores, and what the system's clock may add."""
 MOST_SOONER = 10.0
@@ -404,12 +405,12 @@ def _arithmetic(record: Record) -> Iterator[tuple[str, str]]:
     seconds = record.seconds_per_update
     if not seconds:
         return
-    if updates and record.time_to_target_s:
-        ratio = record.time_to_target_s / (updates * seconds)
-        if ratio < LEAST_TIME:
-            message = f"only {ratio:.2g} of updates_to_target x seconds_per_update"
-            yield "time_to_target_s", message
     low, high = record.seconds_per_update_quartiles or (seconds, seconds)
+    if updates and record.time_to_target_s and low:
+        ratio = record.time_to_target_s / (updates * low)
+        if ratio < LEAST_TIME:
+            message = f"only {ratio:.2g} of updates_to_target x the quartile of seconds_per_update"
+            yield "time_to_target_s", message
     if not low <= seconds <= high:
         message = f"expected it within its quartiles, {low:g} to {high:g}; received {seconds:g}"
         yield "seconds_per_update", message

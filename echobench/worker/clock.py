@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from statistics import median
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -32,6 +32,8 @@ STRETCH_UPDATES = 100
 """The most updates of a stretch, which else goes from one evaluation to the next."""
 CONTROLS, CONTROL_S, MOST_CALLS = 3, 0.1, 5
 """Rounds of a trial's control, seconds of a round, and its most calls."""
+MOST_WAITED = 20.0
+"""How often the processor time of an epoch goes into its wall time: more is the work of others."""
 MOST_CONTROLS, BETWEEN_S = 12, 0.25
 """The most rounds of a control that contradicts its trial, and the pause before a further one."""
 LEARNER = 1
@@ -66,7 +68,8 @@ def measure(program: Experiment, trainer: Trainer, predictor: Predictor) -> dict
         `unread`, of what is left to whoever reads the weights; `foreseen`, of a stretch on the
         trial's own rows; `reset`; `idle`, while nothing is asked after training; `predictor`,
         by how much the first call after training exceeds the second. Each is the median over
-        the trials.
+        the trials; of `unread` the upper quartile, since a device goes on while another process
+        has our core, and little is left then.
     """
     began = time.monotonic()
     rounds: list[dict[str, float]] = []
@@ -74,7 +77,11 @@ def measure(program: Experiment, trainer: Trainer, predictor: Predictor) -> dict
         len(rounds) < ROUNDS[1] and time.monotonic() < began + ENOUGH_S
     ):
         rounds.append(_Round(program, trainer, predictor, len(rounds) + 1).measure())
-    return {name: median(each[name] for each in rounds) for name in rounds[0]}
+    shares = {"unread": 0.75}
+    return {
+        name: float(np.quantile([each[name] for each in rounds], shares.get(name, 0.5)))
+        for name in rounds[0]
+    }
 
 
 class _Round:
@@ -134,16 +141,34 @@ class _Round:
         return fresh_rows(self._program.task, self._program.recipe, self._rows, epochs)
 
 
-def least_s(epoch_s: float) -> float:
-    """Return how many seconds a control takes at least, where an epoch takes so many."""
-    return CONTROLS * max(CONTROL_S, epoch_s)
+@dataclass(frozen=True)
+class Epoch:
+    """What an epoch of a trial took by its clock: seconds of wall time and of processor time."""
+
+    wall_s: float
+    processor_s: float
+
+    @property
+    def alone_s(self) -> float:
+        """Wall seconds without most of what it waited for others."""
+        return min(self.wall_s, max(self.processor_s, self.wall_s / MOST_WAITED))
+
+    @property
+    def round_s(self) -> float:
+        """Wall seconds of a round of the control, if it is disturbed as the trial was."""
+        return max(self.wall_s, CONTROL_S * self.wall_s / self.alone_s)
+
+    @property
+    def least_s(self) -> float:
+        """Wall seconds that the control takes at least, if it is disturbed as the trial was."""
+        return CONTROLS * self.round_s
 
 
 def control(
     program: Experiment,
     trainer: Trainer,
     dispatch: int,
-    epoch_s: float,
+    epoch: Epoch,
     enough: float = math.inf,
     until: float = math.inf,
 ) -> float:
@@ -158,18 +183,19 @@ def control(
         program: the trial's.
         trainer: its trainer; it is of no use afterwards.
         dispatch: the most epochs of a call.
-        epoch_s: seconds of an epoch, by the trial.
+        epoch: of the trial. A round is long beside what a call takes, whatever its epochs are.
         enough: processor seconds an epoch that contradict nobody.
         until: when the last further round must have ended, on the monotonic clock.
     """
-    epochs = max(1, min(dispatch, int(CONTROL_S / epoch_s)))
-    calls = max(1, min(MOST_CALLS, int(CONTROL_S / epoch_s / epochs)))
+    in_all = CONTROL_S / epoch.alone_s
+    epochs = max(1, min(dispatch, int(in_all)))
+    calls = max(1, min(MOST_CALLS, int(in_all / epochs)))
     unforeseen = stream(None, "train")
     found: list[float] = []
     while len(found) < CONTROLS or (
         min(found) > enough
         and len(found) < MOST_CONTROLS
-        and time.monotonic() + BETWEEN_S + max(CONTROL_S, epoch_s) < until
+        and time.monotonic() + BETWEEN_S + epoch.round_s < until
     ):
         if len(found) >= CONTROLS:
             time.sleep(BETWEEN_S)

@@ -205,17 +205,16 @@ def clock_share(
     steady = outcome.seconds_per_epoch
     if trial.device != "cpu" or not steady or outcome.diverged_epoch is not None:
         return None
-    from echobench.worker.clock import control, least_s
+    from echobench.worker.clock import Epoch, control
 
-    epoch_s = float(np.median(steady))
-    if ledger.wall + least_s(epoch_s) > trial.timeout_s:
+    epoch = Epoch(float(np.median(steady)), processor_s_per_epoch(outcome.dispatches[1:]))
+    if ledger.wall + epoch.least_s > trial.timeout_s:
         return None
-    clocked = processor_s_per_epoch(outcome.dispatches[1:])
     alone = control(
-        built.program, built.trainer, built.dispatch, epoch_s,
-        enough=clocked / LEAST_CLOCK_SHARE, until=ledger.started + trial.timeout_s,
+        built.program, built.trainer, built.dispatch, epoch,
+        enough=epoch.processor_s / LEAST_CLOCK_SHARE, until=ledger.started + trial.timeout_s,
     )  # fmt: skip # one line reads better
-    return clocked / alone
+    return epoch.processor_s / alone
 
 
 def save_weights(job: Job, trial: Trial, outcome: TrainingOutcome) -> None:

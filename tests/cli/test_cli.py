@@ -141,7 +141,7 @@ def test_an_open_recipe_is_taught_certified_recorded_and_resumed(
     assert path["lstm"] == ["5 steps unrolled", "2 steps unrolled"]
     assert path["traces"]["compiling"] > 0
     assert path["traces"]["training"] == 0  # nothing was compiled again
-    assert 0.2 < path["busy_cores"] <= len(path["affinity"]) + 0.1
+    assert 0 < path["busy_cores"] <= len(path["affinity"]) + 0.1
     assert sum(path["threads"].values()) >= len(path["affinity"])
     assert record["provenance"]["seeds"] == {
         "rule": "fixed",
@@ -308,7 +308,7 @@ def test_an_interrupt_stops_cleanly_and_leaves_no_process(
             workers = [*filter(is_worker, psutil.Process(parent.pid).children(recursive=True))]
         assert workers
         parent.send_signal(number)
-        _, errors = parent.communicate(timeout=30)
+        _, errors = parent.communicate(timeout=120)
     assert parent.returncode == 130
     assert "the same command resumes" in errors
     assert "Traceback" not in errors

@@ -50,8 +50,14 @@ class Faulty(NativeBackend):
             while line:
                 line = line[os.write(int(sys.argv[1]), line):]
 
+        began = float(sys.argv[2])  # when it was started
+
         def result(**changes):
-            fields = {{**json.loads({result!r}), **changes}}
+            nonlocal began
+            now = time.monotonic()
+            wall_s, began = max(0.01, now - began), now
+            fields = {{**json.loads({result!r}), "wall_s": wall_s, "other_s": wall_s - 0.01}}
+            fields |= changes
             tell(json.dumps({{"event": "result", "fields": fields}}) + "\\n")
 
 {fault}

@@ -88,7 +88,8 @@ one_core = pytest.mark.parametrize("kept_to", [1], indirect=True)
 
 def lines(*folders: Harness) -> list[dict[str, Any]]:
     paths = [path for one in folders for path in one.results.glob("records-*.jsonl")]
-    return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+    written = [line for path in paths for line in path.read_text().splitlines(keepends=True)]
+    return [json.loads(line) for line in written if line.endswith("\n")]
 
 
 def begun(record: dict[str, Any]) -> float:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,10 +27,12 @@ def trials(plugins: Plugins) -> list[Trial]:
     return plan(Selection(tasks=["whole"], backends=["jax"], seeds=3), plugins)
 
 
-def share_of(trials: list[Trial], folder: Path, locks: FolderLocks, told: list[int]) -> Share:
+def share_of(
+    trials: list[Trial], folder: Path, locks: FolderLocks, told: Callable[[int], None]
+) -> Share:
     progress_log = ProgressLog(folder)
     progress_log.skip_existing()
-    return Share(by_process(trials), locks, progress_log, told.append)
+    return Share(by_process(trials), locks, progress_log, told)
 
 
 def recorded(trial: Trial, folder: Path) -> None:
@@ -39,7 +42,7 @@ def recorded(trial: Trial, folder: Path) -> None:
 def test_alone_it_is_the_plan_in_order(trials: list[Trial], tmp_path: Path) -> None:
     told: list[int] = []
     with FolderLocks(tmp_path) as locks:
-        share = share_of(trials, tmp_path, locks, told)
+        share = share_of(trials, tmp_path, locks, told.append)
         taken = []
         while group := share.take():
             taken += group
@@ -52,7 +55,7 @@ def test_alone_it_is_the_plan_in_order(trials: list[Trial], tmp_path: Path) -> N
 def test_what_another_recorded_is_not_run_again(trials: list[Trial], tmp_path: Path) -> None:
     first, second, third = trials
     with FolderLocks(tmp_path) as locks:
-        share = share_of(trials, tmp_path, locks, [])
+        share = share_of(trials, tmp_path, locks, lambda number: None)
         assert share.take() == [first]
         recorded(second, tmp_path)
         assert share.take() == [third]
@@ -85,12 +88,17 @@ def test_what_another_runs_is_waited_for(trials: list[Trial], tmp_path: Path) ->
     first, second, third = trials
     told: list[int] = []
     with FolderLocks(tmp_path) as locks, locked_elsewhere(tmp_path, first.key, second.key) as other:
-        share = share_of(trials, tmp_path, locks, told)
+        later = threading.Thread(target=ended, args=(other, first, tmp_path))
+
+        def wait(number: int) -> None:
+            told.append(number)
+            if len(told) == 1:
+                later.start()
+
+        share = share_of(trials, tmp_path, locks, wait)
         assert share.take() == [third]
         assert share.take() is None  # there is something else to wait for
         share.release([third])
-        later = threading.Timer(0.5, lambda: ended(other, first, tmp_path))
-        later.start()
         # It recorded the first, and was killed amid the second, which falls to us.
         assert share.take() == [second]
         later.join()
@@ -120,7 +128,7 @@ def test_replicates_are_claimed_together(plugins: Plugins, tmp_path: Path) -> No
     selection = Selection(tasks=["whole"], backends=["jax"], seeds=4, replicates=2)
     trials = plan(selection, plugins)
     with FolderLocks(tmp_path) as locks, locked_elsewhere(tmp_path, trials[1].key) as other:
-        share = share_of(trials, tmp_path, locks, [])
+        share = share_of(trials, tmp_path, locks, lambda number: None)
         assert share.take() == trials[2:]
         share.release(trials[2:])
         recorded(trials[0], tmp_path)

@@ -115,7 +115,7 @@ def test_by_default_the_jobs_share_the_threads_out(
 
 
 def test_an_interrupt_loses_nothing_that_has_finished(kept_to: list[int], tmp_path: Path) -> None:
-    harness = Harness(tmp_path, seeds=SEEDS + 1, task="tiny[nap=1]")
+    harness = Harness(tmp_path, seeds=SEEDS + 1, task="tiny[nap=2]")
     process = harness.start("--jobs", "2", output=subprocess.PIPE)
     until(lambda: lines(harness), process)
     process.send_signal(signal.SIGINT)

@@ -26,7 +26,7 @@ from tests.harness.faulty import run
 
 ROOT = Path(__file__).parents[2]
 QUICK = ROOT / "tests" / "soak" / "quick.py"
-STOPPED_S = 1.2
+STOPPED_S = 3.0
 PLUGIN = """
 import os, subprocess, time
 from typing import ClassVar
@@ -124,7 +124,7 @@ def test_a_guard_that_is_frozen_alone_is_no_stop_of_a_worker_that_works(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{os.environ['PYTHONPATH']}")
     # Enough for half a core's time on each core, on a machine that has other things to do.
-    script = freeze("{guard}", seconds=4.0)
+    script = freeze("{guard}", seconds=10.0)
     check_not_stopped(stopped_in_training(tmp_path, script, meanwhile=BUSY))
 
 
@@ -146,8 +146,8 @@ def check_stopped(record: Record) -> None:
     found = record.execution["stopped_s"]
     assert found.keys() == {"first_update"}
     assert record.first_update_s is not None
-    # The guard looks at its clock every quarter of a second.
-    assert STOPPED_S - 0.3 < found["first_update"] <= record.first_update_s
+    # The guard looks at its clock every quarter of a second, and waits for a core as others do.
+    assert STOPPED_S - 1.0 < found["first_update"] <= record.first_update_s
     assert len(record.evaluations) == 1  # too few to show that it was unsteady
     assert record.disturbances[0].startswith(f"stopped for {found['first_update']:.3g} s of its ")
     assert record.execution["suspended_s"] in {0.0, None}
@@ -188,8 +188,6 @@ process.GRACE_S = 3.0
 record = run(Path(sys.argv[1]), sys.argv[2], timeout_s=float(sys.argv[3]))
 print(json.dumps([record.status, record.reason]))
 """
-WALL = "wall_s=10.0, other_s=9.99"
-"""Of a result: neither more than its worker lived, nor less than a busy machine let it take."""
 MARKED = "import time\nPath({marker!r}).touch()\n"
 
 
@@ -220,19 +218,19 @@ def stopped_harness(
 
 def test_a_harness_that_was_stopped_reads_what_was_said_before_its_clock(tmp_path: Path) -> None:
     # The worker is alive when the harness goes on, but has said its result long before.
-    fault = f"time.sleep(0.2)\nresult({WALL})\ntime.sleep(60)"
+    fault = "time.sleep(0.2)\nresult()\ntime.sleep(60)"
     assert stopped_harness(tmp_path, fault, limit_s=15.0, stop_s=19.0) == ["reached", None]
 
 
 def test_a_result_longer_than_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
-    fault = f"time.sleep(0.3)\nresult({WALL}, log_tail=['x' * 300_000])\ntime.sleep(60)"
+    fault = "time.sleep(0.3)\nresult(log_tail=['x' * 300_000])\ntime.sleep(60)"
     assert stopped_harness(tmp_path, fault, limit_s=15.0, stop_s=19.0) == ["reached", None]
 
 
 def test_time_in_which_both_were_stopped_does_not_count(tmp_path: Path) -> None:
     # It needs more than the grace once it goes on, and less than its limit.
     fault = "for _ in range(400): time.sleep(0.01)\n"
-    fault += f"result({WALL})\nos._exit(0)"
+    fault += "result()\nos._exit(0)"
     found = stopped_harness(tmp_path, fault, limit_s=15.0, stop_s=19.0, worker_too=True)
     assert found == ["reached", None]
 
@@ -247,12 +245,12 @@ def test_a_worker_that_hangs_while_only_its_harness_is_stopped_is_out_of_time(
 def test_after_its_result_a_worker_has_all_of_the_grace_past_its_limit_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "GRACE_S", 4.0)
-    # A second before it would be killed, it says its result; then it works on for longer.
+    monkeypatch.setattr(process, "GRACE_S", 8.0)
+    # Three seconds before it would be killed, it says its result; then it works on for longer.
     fault = (
         "since = float(sys.argv[2])\n"  # when it was started
-        "time.sleep(max(0.0, since + 4.0 + 3.0 - time.monotonic()))\n"
-        "result(wall_s=7.0, other_s=6.99)\n"
+        "time.sleep(max(0.0, since + 8.0 + 5.0 - time.monotonic()))\n"
+        "result()\n"
         "time.sleep({})\n"
         "os._exit(0)"
     )
@@ -260,12 +258,12 @@ def test_after_its_result_a_worker_has_all_of_the_grace_past_its_limit_too(
     def outcome(seconds: float) -> tuple[str, str | None]:
         folder = tmp_path / str(seconds)
         folder.mkdir()
-        record = run(folder, fault.format(seconds), timeout_s=4.0)
+        record = run(folder, fault.format(seconds), timeout_s=8.0)
         return record.status, record.provenance.after_result
 
     with ThreadPoolExecutor(2) as pool:
-        found = [*pool.map(outcome, [2.0, 60.0])]
-    killed = "killed: still running 4 s after its result"
+        found = [*pool.map(outcome, [5.0, 60.0])]
+    killed = "killed: still running 8 s after its result"
     assert found == [("reached", None), ("reached", killed)]
 
 

@@ -182,17 +182,18 @@ def test_a_search_that_is_interrupted_goes_on_and_ends_with_a_recipe(
         while not lines() and time.monotonic() < deadline:
             time.sleep(0.1)
         parent.send_signal(signal.SIGINT)
-        _, errors = parent.communicate(timeout=30)
+        _, errors = parent.communicate(timeout=120)
     assert parent.returncode == 130
     assert "the same command resumes" in errors
     assert "Traceback" not in errors
-    (kept,) = lines()
+    kept = lines()
+    assert 0 < len(kept) < 4
     assert not (folder / "search.jsonl").exists()
 
     done = echobench(*arguments)
     assert done.returncode == 0, done.stderr
     assert "the search ends: 2 candidates are tried, as --candidates asks\n" in done.stderr
-    assert kept in lines()
+    assert set(kept) <= set(lines())
     records = [json.loads(line) for line in lines()]
     log = [json.loads(line) for line in (folder / "search.jsonl").read_text().splitlines()]
     assert [one["number"] for one in log] == [0, 1]

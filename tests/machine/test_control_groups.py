@@ -218,10 +218,10 @@ def test_a_quota_that_stops_a_training_is_a_disturbance(little_time: Path, tmp_p
         text=True,
         check=True,
     )
-    quota, oversubscribed, throttled, machine = done.stdout.splitlines()
+    quota, *disturbances, machine = done.stdout.splitlines()  # others may disturb it as well
     assert float(quota) == QUOTA
-    assert oversubscribed == "1 thread on a quota of 0.2 cores"
-    assert throttled.startswith("throttled by quota for ")
+    assert "1 thread on a quota of 0.2 cores" in disturbances
+    assert any(one.startswith("throttled by quota for ") for one in disturbances)
     assert machine.endswith(", quota 0.2")
 
 

@@ -38,7 +38,7 @@ if sys.argv[2:]:
     os.setuid(int(sys.argv[2]))
 with reserved_cores(int(sys.argv[1]), waiting=waiting) as held:
     print(*held.cores, held.unlocked or "", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 SANDBOX = """
 import errno, os, sys

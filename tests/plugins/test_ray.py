@@ -72,7 +72,7 @@ def test_trials_spread_over_the_nodes_each_on_a_core_of_its_own(
 
 
 def test_a_node_that_dies_loses_no_trial(cluster: RayCluster, tmp_path: Path) -> None:
-    harness = Harness(tmp_path, seeds=5, task="tiny[nap=0.5]")
+    harness = Harness(tmp_path, seeds=7, task="tiny[nap=0.5]")
     driver = started(harness, cluster)
     until(lambda: len(lines(harness)) >= 2)
     time.sleep(1.0)  # both nodes are amid a trial

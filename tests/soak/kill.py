@@ -27,8 +27,8 @@ TOGETHER, AT_A_RECORD, AGAIN = 1 / 3, 1 / 4, 1 / 2
 """Shares of rounds with two harnesses, of moments about a record, of signals sent twice."""
 ABOUT_S = 0.06
 """Seconds within which a worker's folder is gone and its record is on disk."""
-LONGEST_S = 120.0
-GONE_S = 15.0
+LONGEST_S = 600.0
+GONE_S = 60.0
 """That a guard may take to end all, on a busy machine."""
 
 

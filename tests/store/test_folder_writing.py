@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +18,7 @@ import pytest
 
 from echobench.errors import StorageError
 from echobench.store.folder import Store, append_line, replace_file, rescue
+from echobench.store.locks import lock_writing
 from echobench.store.reading import record_files
 from tests.records import record
 
@@ -66,6 +70,29 @@ def test_lines_of_several_processes_do_not_mix(tmp_path: Path) -> None:
     lines = path.read_text().splitlines()
     expected = [letter * 20_000 + str(number) for letter in "abc" for number in range(50)]
     assert sorted(lines) == sorted(expected)
+
+
+def test_a_line_is_in_the_file_that_replaced_the_one_it_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    path.write_text("first\n")
+    with path.open() as old:
+        lock_writing(old.fileno())
+        writer = threading.Thread(target=append_line, args=(path, "second"))
+        writer.start()
+        until = time.monotonic() + 60
+        while waiting(old.fileno()) < 1:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        replace_file(path, "repaired\n")
+    writer.join()
+    assert path.read_text() == "repaired\nsecond\n"
+
+
+def waiting(file: int) -> int:
+    """Return how many wait for the lock of an open file."""
+    inode = f":{os.fstat(file).st_ino} "
+    lines = Path("/proc/locks").read_text().splitlines()
+    return sum("->" in line and inode in line for line in lines)
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -23,15 +23,18 @@ EPOCH_S = 0.01
 
 
 class Busy:
-    """A trainer that computes for `EPOCH_S` an epoch, five times as long in its first calls."""
+    """A trainer that computes for `EPOCH_S` an epoch, five times as long in its first calls.
 
-    def __init__(self, slow_calls: int = 0) -> None:
-        self._slow_calls = slow_calls
+    Each call takes `call_s` more, however many epochs it has.
+    """
+
+    def __init__(self, slow_calls: int = 0, call_s: float = 0.0) -> None:
+        self._slow_calls, self._call_s = slow_calls, call_s
 
     def train(self, rows: Integers) -> tuple[Floats, Floats]:
         self._slow_calls -= 1
         factor = 5 if self._slow_calls >= 0 else 1
-        until = time.process_time() + factor * EPOCH_S * len(rows)
+        until = time.process_time() + self._call_s + factor * EPOCH_S * len(rows)
         while time.process_time() < until:
             pass
         losses = np.zeros((len(rows), 1), np.float32)
@@ -51,13 +54,14 @@ def share(
     left_s: float,
     slow_calls: int = 0,
     clocked: Sequence[tuple[int, float]] = HONEST,
+    call_s: float = 0.0,
 ) -> float | None:
     """Return the clock's share of a trial of 11 epochs, of which 10 were steady."""
     selection = Selection(tasks=[ECHO], backends=["jax"], divisions=["open"], threads=1)
     (trial,) = plan(selection, plugins)
     task = plugins.tasks[trial.task].value(**trial.parameters)
     program: Any = SimpleNamespace(task=task, recipe=trial.recipe)
-    built: Any = SimpleNamespace(program=program, trainer=Busy(slow_calls), dispatch=10)
+    built: Any = SimpleNamespace(program=program, trainer=Busy(slow_calls, call_s), dispatch=10)
     ledger = Ledger(time.monotonic() - trial.timeout_s + left_s)
     outcome = TrainingOutcome(
         epochs=11,
@@ -110,6 +114,15 @@ def test_a_trial_that_trains_most_epochs_off_its_clock_is_contradicted(
     found = share(plugins, EPOCH_S, 60.0, clocked=clocked)
     assert found is not None
     assert found < LEAST_CLOCK_SHARE
+
+
+def test_a_trial_that_waited_for_its_core_is_not_contradicted(plugins: Plugins) -> None:
+    """Its control has calls as long as its own, though an epoch took ten times as long."""
+    call_s = 5 * EPOCH_S
+    clocked = [(10, call_s + 10 * EPOCH_S)]
+    found = share(plugins, 10 * EPOCH_S, 60.0, clocked=clocked, call_s=call_s)
+    assert found is not None
+    assert found > LEAST_CLOCK_SHARE
 
 
 def test_one_call_that_is_disturbed_contradicts_nobody(plugins: Plugins) -> None:
