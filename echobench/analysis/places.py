@@ -9,6 +9,8 @@ differs: a cell of one trial a process does not show that it does.
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -23,6 +25,10 @@ OF_THE_PROCESS = ("compile_s", "wall_s", "wall_to_target_s")
 """What a process has once, with its first trial."""
 OF_TRAINING = ("time_to_target_s", "seconds_per_update", "sequences_per_s", "limit_fraction")
 """What the later trials have alone, where the first are set apart."""
+
+
+_last: tuple[Callable[[], pd.DataFrame | None], list[Apart]] = (lambda: None, [])
+"""The frame last asked about, and what was found: who summarises a cell asks for each metric."""
 
 
 class Apart(NamedTuple):
@@ -75,9 +81,14 @@ def first_over_later(flat: pd.DataFrame) -> list[Apart]:
 
 def apart(flat: pd.DataFrame) -> list[Apart]:
     """Return the cells whose first trials differ from the later ones, surely and by the margin."""
+    global _last
     if not (flat.place > 0).any():
         return []
-    return [one for one in first_over_later(flat) if _differ(one.ratio)]
+    asked, found = _last
+    if asked() is not flat:
+        found = [one for one in first_over_later(flat) if _differ(one.ratio)]
+        _last = weakref.ref(flat), found
+    return found
 
 
 def shares_processes(flat: pd.DataFrame) -> bool:
