@@ -50,8 +50,10 @@ class Store:
         try:
             self._probe()
         except OSError as error:
+            is_file = isinstance(error, FileExistsError | NotADirectoryError)
+            why = "it is a file, or in one" if is_file else error.strerror
             raise UsageError(
-                f"{option} {self.folder}: expected a folder that can be written; {error.strerror}"
+                f"{option} {self.folder}: expected a folder that can be written; {why}"
             ) from error
 
     def check_room(self) -> None:

@@ -298,5 +298,6 @@ def test_two_processes_may_look_for_room_at_once(
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="expected a folder that can be written"):
-        Store(tmp_path / "file").check_writable()
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(UsageError, match="a folder that can be written; it is a file, or in"):
+            Store(path).check_writable()
