@@ -113,9 +113,13 @@ def told(plugins: Plugins, tmp_path_factory: pytest.TempPathFactory) -> Told:
         arguments = [word for peer in peers for word in ("--", peer, *CHAINS)]
         more = compiled if framework == "torch" else []
         file = str(folder / f"{framework}.npz")
-        # Inductor compiles six programs to see which vector instructions there are.
-        known = {"TORCHINDUCTOR_VEC_ISA_OK": "1", "TORCHINDUCTOR_CACHE_DIR": str(folder)}
-        process(framework, "-m", "tests.probes.native", file, *arguments, *more, **known)
+        process(
+            framework,
+            *("-m", "tests.probes.native", file, *arguments, *more),
+            TORCHINDUCTOR_CACHE_DIR=str(folder),
+            # Inductor compiles six programs to see which vector instructions there are.
+            TORCHINDUCTOR_VEC_ISA_OK="1",
+        )
         return dict(np.load(file))
 
     return of

@@ -127,14 +127,14 @@ def unknown(way: str, selectors: list[str], plugins: Plugins) -> dict[str, Any]:
     def alike(q: Any) -> Any:
         return ops.matmul(q, ops.transpose(q, (0, 2, 1)))
 
-    class Alike(layers.Layer):  # type: ignore[misc] # Keras is untyped
+    class Alike(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
         def compute_output_shape(self, shape: Any) -> Any:
             return (*shape[:-1], shape[-2])
 
         def call(self, q: Any) -> Any:
             return alike(q)
 
-    class Cell(layers.Layer):  # type: ignore[misc] # Keras is untyped
+    class Cell(keras.layers.Layer):  # type: ignore[misc] # Keras is untyped
         state_size = output_size = 4
 
         def call(self, x: Any, states: Any) -> Any:
