@@ -65,6 +65,12 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
+XLA = (
+    "--xla_backend_optimization_level=0",
+    "--xla_cpu_use_fusion_emitters=false",  # half of the time to compile
+    "--xla_cpu_parallel_codegen_split_count=1",
+)
+"""Flags of XLA; it ends a process that gives it one that it does not know."""
 SITE = """
 import os
 import sys
@@ -72,7 +78,7 @@ import sys
 for name, value in {variables!r}.items():
     os.environ.setdefault(name, value)
 if {optimized!r} not in sys.path:
-    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+    os.environ.setdefault("XLA_FLAGS", {xla!r})
 if "COVERAGE_PROCESS_CONFIG" in os.environ:
     import coverage
 
@@ -109,7 +115,7 @@ def compiled(shared: Path) -> None:
     switches = {name: str(site / name) for name in ("beside", "optimized", "without")}
     for folder in switches.values():
         Path(folder).mkdir(parents=True, exist_ok=True)
-    text = SITE.format(variables=variables, **switches)
+    text = SITE.format(variables=variables, xla=" ".join(XLA), **switches)
     written_at_once(site / "sitecustomize.py", text)
     os.environ["PYTHONPATH"] = paths(site, os.environ.get("PYTHONPATH", ""))
 

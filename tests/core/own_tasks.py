@@ -116,14 +116,24 @@ class KerasMasks(Missing):
         return form.network(form.output_per_step(x))
 
 
-class Numbers(KerasMasks):
-    """Missing tokens of a coding that is not one-hot."""
+class Numbers(Missing):
+    """Missing tokens of a coding that is not one-hot, in a layer of Keras' own, ours, and past."""
 
     name = "number-masks"
 
     @property
     def coding(self) -> Any:
         return Linear(self.vocabulary)
+
+    def network(self, form: Form, units: int) -> Network:
+        from keras import layers
+
+        x = form.input(self.n_in)
+        masked = form.skip_missing(x)
+        y = layers.GRU(units, return_sequences=True)(masked)
+        z = form.lstm(layers.Dense(units)(masked), units, sequences=True)
+        x = layers.Dense(units)(layers.Concatenate()([x, y, z]))
+        return form.network(form.output_per_step(x))
 
 
 class Reversed(OneHot):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,11 @@ from tests.plugins.cells import COMPILED, SMALL
 from tests.plugins.test_backends import BACKENDS, ROOT, process
 
 pytestmark = pytest.mark.slow
+
+PEERS = {"torch-native": "torch", "flax": "jax", "equinox": "jax", "jax-plain": "jax"}
+CHAINS = [s for s in SMALL if not s.startswith(("attention", "reverse", "masked"))]
+"""Those without attention and masks, which the peers have not."""
+Told = Callable[[str], Mapping[str, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +50,12 @@ def small(backend: str, folder: Path, *selectors: str, path: str) -> None:
 
 @pytest.fixture
 def needs_compiler(plugins: Plugins) -> None:
-    if plugins.backends["torch"].value.versions()["c++"] == "none":
+    if compiler(plugins) == "none":
         pytest.skip("no C++ compiler")
+
+
+def compiler(plugins: Plugins) -> str:
+    return str(plugins.backends["torch"].value.versions()["c++"])
 
 
 def test_what_torch_compiles_is_what_it_traced(
@@ -88,36 +98,62 @@ def test_the_first_20_losses_are_the_same_everywhere(
     np.testing.assert_allclose(found[backend][f"{number}_fused"], expected, rtol=PARITY_TOLERANCE)
 
 
+@pytest.fixture(scope="module")
+def told(plugins: Plugins, tmp_path_factory: pytest.TempPathFactory) -> Told:
+    """Return a function for what the peers on a framework computed, in a process for all of them.
+
+    The one on torch is compiled as well, if there is a compiler.
+    """
+    folder = tmp_path_factory.mktemp("peers")
+    compiled = ["--", "torch-native:compiled", COMPILED] * (compiler(plugins) != "none")
+
+    @functools.cache
+    def of(framework: str) -> Mapping[str, Any]:
+        peers = [peer for peer, its in PEERS.items() if its == framework]
+        arguments = [word for peer in peers for word in ("--", peer, *CHAINS)]
+        more = compiled if framework == "torch" else []
+        file = str(folder / f"{framework}.npz")
+        process(
+            framework,
+            *("-m", "tests.probes.native", file, *arguments, *more),
+            TORCHINDUCTOR_CACHE_DIR=str(folder),
+            # Inductor compiles six programs to see which vector instructions there are.
+            TORCHINDUCTOR_VEC_ISA_OK="1",
+        )
+        return dict(np.load(file))
+
+    return of
+
+
 def test_what_the_peer_compiles_trains_what_it_trains_eagerly(
-    needs_compiler: None, tmp_path: Path
+    needs_compiler: None, told: Told
 ) -> None:
-    found = {}
-    for peer in ("torch-native", "torch-native:compiled"):
-        process("torch", "-m", "tests.probes.native", peer, str(tmp_path / "peer.npz"), COMPILED)
-        found[peer] = np.load(tmp_path / "peer.npz")[f"{COMPILED}/losses"]
-    eager, compiled = found.values()
+    found = told("torch")
+    eager, compiled = (
+        found[f"{peer}/{COMPILED}/losses"] for peer in ("torch-native", "torch-native:compiled")
+    )
     assert np.ptp(eager) > 1e-4
     np.testing.assert_allclose(compiled, eager, rtol=PARITY_TOLERANCE)
 
 
-@pytest.mark.parametrize("peer", ["torch-native", "flax", "equinox", "jax-plain"])
+@pytest.mark.parametrize("peer", PEERS)
 def test_a_peer_trains_what_the_tutorials_program_trains(
-    peer: str, found: dict[str, Mapping[str, Any]], tmp_path: Path
+    peer: str, found: dict[str, Mapping[str, Any]], told: Told
 ) -> None:
-    chains = [s for s in SMALL if not s.startswith(("attention", "reverse", "masked"))]
-    framework = "torch" if peer == "torch-native" else "jax"
-    process(framework, "-m", "tests.probes.native", peer, str(tmp_path / "peer.npz"), *chains)
-    told = np.load(tmp_path / "peer.npz")
-    assert not told["keras"]
-    for selector in chains:
+    framework = PEERS[peer]
+    its = told(framework)
+    assert not its["keras"]
+    for selector in CHAINS:
         number = SMALL.index(selector)
         expected = found["jax"][f"{number}_fit"]
-        losses = told[f"{selector}/losses"]
+        losses = its[f"{peer}/{selector}/losses"]
         np.testing.assert_allclose(losses, expected, rtol=PARITY_TOLERANCE, err_msg=selector)
         answers = found[framework][f"{number}_answers"]
-        assert (told[f"{selector}/answers"] == answers).mean() > 0.97, selector  # but for ties
+        agree = its[f"{peer}/{selector}/answers"] == answers
+        assert agree.mean() > 0.97, selector  # but for ties
         if peer != "torch-native":  # nothing of which is compiled
-            assert told[f"{selector}/traces"] == 2, selector  # to train, however few, and to answer
+            # To train, however few, and to answer.
+            assert its[f"{peer}/{selector}/traces"] == 2, selector
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -1,14 +1,15 @@
-"""Run in a process of its own: a peer's first losses, its answers, how often it compiled.
+"""Run in a process of its own: peers' first losses, their answers, how often they compiled.
 
 The tasks are small ones.
 
-`python -m tests.probes.native BACKEND[:ENGINE] FILE.npz SELECTOR...`; weights and rows are
-those of `small.py`.
+`python -m tests.probes.native FILE.npz BACKEND[:ENGINE] SELECTOR... [-- BACKEND[:ENGINE] ...]`;
+weights and rows are those of `small.py`.
 """
 
 from __future__ import annotations
 
 import sys
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,19 @@ from echobench.harness.asking import resolve
 from echobench.plugin.manager import Plugins
 
 
-def main(peer: str, path: str, *selectors: str) -> None:
+def main(path: str, *arguments: str) -> None:
     plugins = Plugins()
+    found: dict[str, Any] = {}
+    for is_end, group in groupby(arguments, "--".__eq__):
+        if not is_end:
+            peer, *selectors = group
+            told = measured(plugins, peer, selectors)
+            found |= {f"{peer}/{name}": value for name, value in told.items()}
+    found["keras"] = np.array("keras" in sys.modules)
+    np.savez(path, **found)
+
+
+def measured(plugins: Plugins, peer: str, selectors: list[str]) -> dict[str, Any]:
     backend_name, _, engine = peer.partition(":")
     backend = plugins.backends[backend_name].value
     backend.configure("cpu", 2)
@@ -40,8 +52,7 @@ def main(peer: str, path: str, *selectors: str) -> None:
         found[f"{selector}/answers"] = backend.predictor(program)(trainer.weights(), asked)
         trainer.train(rows[:1])  # a dispatch that is not full
         found[f"{selector}/traces"] = program.traces
-    found["keras"] = np.array("keras" in sys.modules)
-    np.savez(path, **found)
+    return found
 
 
 if __name__ == "__main__":

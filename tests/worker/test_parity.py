@@ -19,8 +19,6 @@ from echobench.worker import parity
 from tests.probes.mistakes import MISTAKES, BySequence
 
 ROOT = Path(__file__).parents[2]
-UNOPTIMIZED = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-"""Compiles in half the time what is run once."""
 MASKED = "masked[length=4,symbols=10,units=6,n_in=2,n_out=2,batch=2]"
 """Two batches, between which the state is carried, and targets that are missing."""
 REVERSE = "reverse[symbols=8,shortest=2,longest=4,units=6]"
@@ -33,12 +31,7 @@ def differences(task: str, *names: str) -> dict[str, float]:
     done = subprocess.run(
         [sys.executable, "-m", "tests.probes.rehearsal", str(file), task, *names],
         cwd=ROOT,
-        env={
-            **os.environ,
-            "KERAS_BACKEND": "jax",
-            "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": UNOPTIMIZED,
-        },
+        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
         capture_output=True,
         text=True,
         check=False,
