@@ -235,7 +235,7 @@ def network(self, form, units):
 def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, CheckResult]]:
     """Return the findings, by name, of tasks whose networks are trained in a single process."""
     folder = tmp_path_factory.mktemp("measured")
-    arguments = []
+    arguments: list[str] = []
     for body, selector in (CONSTANT, "short"), (NOISE, "short[n_in=6]"), (TWO_TOKENS, "short"):
         arguments += [str(written(folder / f"{len(arguments)}.py", body)), selector]
     done = subprocess.run(
