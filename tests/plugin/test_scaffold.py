@@ -13,11 +13,10 @@ from pathlib import Path
 import pytest
 
 from echobench.plugin.scaffold import KINDS, Kind, rendered
-from tests.plugins.cells import ECHO
 
 pytestmark = pytest.mark.slow
 
-SMALL = ECHO.replace("whole", "my-task")
+SMALL = "my-task[symbols=10,length=12,units=20,batch=4,sequences=3]"
 Python = Callable[..., str]
 
 
@@ -82,7 +81,7 @@ def test_the_new_plugins_work_together(python: Python, folder: Path) -> None:
     (row,) = json.loads(python("echobench", "table", "--format", "json"))
     assert (row["task"], row["backend"], row["status"]) == (SMALL, "my-backend", "reached")
     (line,) = (folder / "results" / "my-observer.txt").read_text().splitlines()
-    assert line.startswith(f"{SMALL} my-backend fused closed seed 0 reached ")
+    assert line.startswith(f"{SMALL} my-backend fused open seed 0 reached ")
 
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
