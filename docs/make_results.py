@@ -6,20 +6,23 @@ a command in backticks, and below it, as a block or a table, what the command pr
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
-import os
 import re
 import shlex
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from echobench.store.folder import Store
 
+Prints = Callable[..., str]
+"""Returns what a command prints, on a terminal of a width."""
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"
 WIDTH = "90"
@@ -53,23 +56,51 @@ the tutorial's
 
 """
 """The findings of the README."""
+PRINTER = """
+import json, os, runpy, sys
+import scipy.stats
+import echobench.analysis.comparison, echobench.analysis.footnotes, echobench.analysis.table
+import echobench.cli, echobench.plugin.manager, echobench.present.table
+
+for line in sys.stdin:
+    (name, *arguments), width, output = json.loads(line)
+    if not (child := os.fork()):
+        os.environ["COLUMNS"] = width
+        os.dup2(os.open(output, os.O_WRONLY), 1)
+        sys.argv = [name, *arguments]
+        runpy.run_module(name, run_name="__main__")
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+"""Runs commands, and says their exit codes: to import all takes longer than most of them."""
 PARTLY = re.compile(r"(prints, among more:\n\n```\n).*?(```\n)", re.DOTALL)
 
 
-def printed(command: str, width: str = WIDTH) -> str:
-    """Return what an echobench command prints on a terminal of a width, in the checkout."""
-    done = subprocess.run(
-        [sys.executable, "-m", *shlex.split(command)],
+@contextlib.contextmanager
+def printing() -> Iterator[Prints]:
+    """Give what returns what an echobench command prints on a terminal, in the checkout."""
+    with subprocess.Popen(
+        [sys.executable, "-c", PRINTER],
         cwd=ROOT,
-        env={**os.environ, "COLUMNS": width},
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        check=True,
-    )
-    return "\n".join(line.rstrip() for line in done.stdout.splitlines()).strip("\n") + "\n"
+    ) as printer:
+
+        def printed(command: str, width: str = WIDTH) -> str:
+            assert printer.stdin is not None
+            assert printer.stdout is not None
+            with tempfile.NamedTemporaryFile("r") as output:
+                asked = (shlex.split(command), width, output.name)
+                print(json.dumps(asked), file=printer.stdin, flush=True)
+                code = printer.stdout.readline().strip()
+                if code != "0":
+                    raise RuntimeError(f"{command} ends with exit code {code or 'none'}")
+                return "\n".join(line.rstrip() for line in output).strip("\n") + "\n"
+
+        yield printed
 
 
-def page(text: str, prints: Callable[..., str] = printed) -> str:
+def page(text: str, prints: Prints) -> str:
     """Return a page with what its commands print now."""
     parts = SHOWN.split(text)
     for number in range(1, len(parts), 2):
@@ -87,7 +118,7 @@ def among_more(table: str) -> str:
     return f"{rows}\n...\n{sentences}"
 
 
-def findings() -> str:
+def findings(prints: Prints) -> str:
     """Return the findings of the README, with the figures of the records.
 
     Raises:
@@ -125,7 +156,7 @@ def findings() -> str:
     start, other = start_s("torch-native", "native"), start_s("jax", "fused")
     hits = [r for r in folders["closed"] if r.task == "partial" and r.status == "reached"]
     lost = sum(not record.lasted for record in hits)
-    times = _times_of_numbers()
+    times = _times_of_numbers(prints)
     studied = [*Store.read(RESULTS / "studies" / "representation")]
     _check("an engine matters more than a backend", min(fit) / max(fused) > max(fused) / min(fused))
     _check("the open recipe is sooner", all(a > b for a, b in zip(tutorial, ours, strict=True)))
@@ -166,10 +197,10 @@ def _only(values: set[Any], what: str) -> str:
     return str(values.pop())
 
 
-def _times_of_numbers() -> list[int]:
+def _times_of_numbers(prints: Prints) -> list[int]:
     """Return how many times as many updates numbers take as one-hot vectors, by task."""
     command = "echobench study representation --table --format json --results "
-    rows: list[dict[str, Any]] = json.loads(printed(f"{command}results/studies/representation"))
+    rows: list[dict[str, Any]] = json.loads(prints(f"{command}results/studies/representation"))
     updates = {
         row["variant"]: int(row["updates to target"].replace(",", ""))
         for row in rows
@@ -181,19 +212,23 @@ def _times_of_numbers() -> list[int]:
     ]
 
 
-def readme(text: str, results: str) -> str:
+def readme(text: str, results: str, prints: Prints) -> str:
     """Return the README with the findings and a part of the first block of results/README.md."""
     block = next(shown for shown in SHOWN.findall(results) if shown.startswith("`"))
     table = block.removeprefix("```\n").removesuffix("```\n")
-    text = FINDINGS.sub(lambda _: findings(), text)
+    text = FINDINGS.sub(lambda _: findings(prints), text)
     return PARTLY.sub(lambda found: f"{found[1]}{among_more(table)}{found[2]}", text)
 
 
 def pages() -> dict[Path, str]:
     """Return the text that each page ought to have."""
-    found = {path: page(path.read_text()) for path in sorted(RESULTS.rglob("README.md"))}
     front = ROOT / "README.md"
-    return {**found, front: readme(front.read_text(), found[RESULTS / "README.md"])}
+    with printing() as prints:
+        found = {
+            path: page(path.read_text(), prints) for path in sorted(RESULTS.rglob("README.md"))
+        }
+        text = readme(front.read_text(), found[RESULTS / "README.md"], prints)
+    return {**found, front: text}
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ from tests.records import TRIAL, changed, record
 
 CELL = ("--backend", "jax", "--task", ECHO, "--division", "open", "--threads", "1")
 SAVE = ("--save-models", "models")
+SAVE_ALONE = (*SAVE, "--unchecked")
+"""For runs that are not about the judge: he takes as long as the trial."""
 
 
 def descriptions(folder: Path) -> dict[str, str]:
@@ -41,8 +43,8 @@ def test_a_certified_network_is_replaced_by_no_other_trial(
     kept = (models / f"{first}.keras").read_bytes()
 
     # Neither by one that hardly trained, nor by a smoke run.
-    assert echobench("run", *CELL, *SAVE, "--max-epochs", "3").returncode == 0
-    assert echobench("run", *CELL, *SAVE, "--max-epochs", "3", "--quick").returncode == 0
+    assert echobench("run", *CELL, *SAVE_ALONE, "--max-epochs", "3").returncode == 0
+    assert echobench("run", *CELL, *SAVE_ALONE, "--max-epochs", "3", "--quick").returncode == 0
     found = descriptions(models)
     assert sorted(found.values()) == ["certified", "missed", "missed"]
     assert (models / f"{first}.keras").read_bytes() == kept
@@ -59,7 +61,7 @@ def test_a_certified_network_is_replaced_by_no_other_trial(
         "--observe, --memory-limit: without effect on these, which do not run; --force runs them "
         "again",
     ]
-    done = echobench("run", *CELL, *SAVE, "--force")
+    done = echobench("run", *CELL, *SAVE_ALONE, "--force")
     assert "--save-models" not in done.stderr
     assert descriptions(models) == found
 
@@ -81,7 +83,8 @@ def test_a_certified_network_is_replaced_by_no_other_trial(
 def test_replicates_save_their_networks_too(
     echobench: Command, plugins: Plugins, tmp_path: Path
 ) -> None:
-    done = echobench("run", *CELL, *SAVE, "--replicates", "2", "--max-epochs", "3", timeout=400)
+    asked = ("--replicates", "2", "--max-epochs", "3")
+    done = echobench("run", *CELL, *SAVE_ALONE, *asked, timeout=400)
     assert done.returncode == 0, done.stderr
     found = descriptions(tmp_path / "models")
     assert set(found.values()) == {"missed"}

@@ -14,36 +14,44 @@ from echobench.errors import UnsupportedError
 from echobench.harness.asking import resolve
 from echobench.plugin.manager import Plugins
 from tests.conftest import Command
+from tests.plugins.cells import ECHO
 
 ATTENTION = "attention[n_in=4,length=8,symbols=10,units=6,sequences=3]"
 
 
-@pytest.mark.parametrize("peer", ["flax", "equinox", "jax-plain"])
+PEERS = ("flax", "equinox", "jax-plain")
+
+
 def test_a_peer_reaches_the_target_saves_its_network_and_says_what_it_cannot(
-    peer: str, echobench: Command, tmp_path: Path
+    echobench: Command, tmp_path: Path
 ) -> None:
+    backends = [argument for peer in PEERS for argument in ("--backend", peer)]
     done = echobench(
-        "run", "--backend", peer, "--task", "whole", "--task", ATTENTION,
+        "run", *backends, "--task", "whole", "--task", ATTENTION,
         "--division", "open", "--save-models", "models", "--max-epochs", "150",
     )  # fmt: skip # as it is typed
     assert done.returncode == 0, done.stderr
     (file,) = (tmp_path / "results").glob("*.jsonl")
-    records: dict[str, Any] = {}
+    records: dict[tuple[str, str], Any] = {}
     for line in file.read_text().splitlines():
         record = json.loads(line)
-        records[record["task"].partition("[")[0]] = record
-    whole, attention = records["whole"], records["attention"]
-    assert (whole["status"], whole["engine"]) == ("reached", "native")
-    assert whole["parity"]["passed"] is True
-    assert whole["provenance"]["path"]["lstm"] == ["5 steps unrolled"]
-    assert "keras" not in whole["trial"]["versions"]
-    assert whole["provenance"]["path"]["traces"]["training"] == 0
-    assert attention["status"] == "unsupported"
-    assert "written for a chain of LSTMs" in attention["reason"]
+        records[record["backend"], record["task"].partition("[")[0]] = record
+    assert len(records) == 2 * len(PEERS)
+    for peer in PEERS:
+        whole, attention = records[peer, "whole"], records[peer, "attention"]
+        assert (whole["status"], whole["engine"]) == ("reached", "native")
+        assert whole["parity"]["passed"] is True
+        assert whole["judge"]["wrong"] is not None
+        assert whole["provenance"]["path"]["lstm"] == ["5 steps unrolled"]
+        assert "keras" not in whole["trial"]["versions"]
+        assert whole["provenance"]["path"]["traces"]["training"] == 0
+        assert attention["status"] == "unsupported"
+        assert "written for a chain of LSTMs" in attention["reason"]
     predicted = echobench("predict", *map(str, (tmp_path / "models").glob("*.keras")),
                           "--backend", "jax", "--batch", "1", "--format", "json")  # fmt: skip
     assert predicted.returncode == 0, predicted.stderr
-    assert json.loads(predicted.stdout)[0]["accuracy"] == 1.0
+    rows = json.loads(predicted.stdout)
+    assert [row["accuracy"] for row in rows] == [1.0] * len(PEERS)
 
 
 def test_an_engine_that_a_backend_has_not_is_a_usage_error(echobench: Command) -> None:
@@ -74,8 +82,7 @@ def test_an_engine_beside_the_usual_one_is_run_where_it_is_asked_for(
 ) -> None:
     # Without a C++ compiler the engine says what it lacks, and so shows that it was asked.
     monkeypatch.setenv("PATH", "")
-    cell = "whole[length=12,symbols=10,units=6,batch=4,sequences=3]"
-    arguments = ("run", "--backend", "torch-native", "--task", cell, "--max-epochs", "5")
+    arguments = ("run", "--backend", "torch-native", "--task", ECHO, "--max-epochs", "5")
     done = echobench(*arguments, "--engine", "compiled")
     assert done.returncode == 0, done.stderr
     (file,) = (tmp_path / "results").glob("*.jsonl")

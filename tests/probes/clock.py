@@ -1,6 +1,7 @@
-"""Run in a process of its own: when each backend of a plugin's file does its work.
+"""Run in a process of its own: when each backend of plugins' files does its work.
 
 Prints a line of JSON: by backend, what the conformance kit measures in a worker.
+`python -m tests.probes.clock TASK FILE.py ... NAME ...`
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from echobench.testing.checks import quick_trial
 from echobench.trial.job import Job
 
 
-def main(path: str, task: str, *names: str) -> None:
-    plugins = Plugins([Path(path)])
+def main(task: str, *given: str) -> None:
+    plugins = Plugins([Path(one) for one in given if one.endswith(".py")])
     plugins.backends["jax"].value.configure("cpu", 1)
     from echobench.worker.probes import engine
 
@@ -25,7 +26,7 @@ def main(path: str, task: str, *names: str) -> None:
         _, instance, _ = resolve(task, "closed", plugins)
         return engine(job, instance, plugins.backends[name].value)
 
-    print(json.dumps({name: measured(name) for name in names}))
+    print(json.dumps({name: measured(name) for name in given if not name.endswith(".py")}))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,9 @@ from echobench.testing import CheckResult, assert_backend, check_backend, checks
 from echobench.testing.backends import _recompilation
 from tests.attacks import cheats
 from tests.cli.test_cli import WRONG_BACKEND
-from tests.conftest import Command
+from tests.conftest import Command, paths
 from tests.plugins.test_backends import ROOT
 
-pytestmark = pytest.mark.usefixtures("optimized")
-
-FILES = [Path(cheats.__file__), ROOT / "tests" / "probes" / "recompiling.py"]
 SMALL = "whole[length=12,symbols=10,units=6,batch=8,sequences=3]"
 BACKEND = """
 from typing import ClassVar
@@ -51,10 +49,71 @@ def failures(found: dict[str, CheckResult]) -> set[str]:
     return {name for name, finding in found.items() if finding.status == "failed"}
 
 
-def test_a_wrong_learning_rate_fails_the_parity_gate(tmp_path: Path) -> None:
-    path = tmp_path / "wrong.py"
-    path.write_text(WRONG_BACKEND)
-    found = {f.name: f for f in check_backend("wrong", tasks=[SMALL], plugins=[path])}
+TIMED = {
+    "oracle": {"predictor"},
+    "early": {"clock", "off the clock"},
+    "late": {"clock", "off the clock"},
+    "lazy": {"learning"},
+    "unwaited": {"clock"},
+    "hasty": {"learning"},
+    "foreseeing": {"off the clock"},
+    "jax": set(),
+}
+FOUND_OUT = {**TIMED, "by-length": {"recompilation"}, "padding": {"dispatch"}}
+"""Checks that fail. What else cheats in a trial shows itself nowhere but there."""
+UNTIMED = ("jax", "by-length", "padding", "wrong", "no-clip")
+Found = Callable[[str], dict[str, CheckResult]]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    wrong = tmp_path_factory.mktemp("wrong") / "wrong.py"
+    wrong.write_text(WRONG_BACKEND)
+    probes = (ROOT / "tests" / "probes" / f"{name}.py" for name in ("recompiling", "mistakes"))
+    return [Path(cheats.__file__), *probes, wrong]
+
+
+@pytest.fixture(scope="module")
+def measured(files: list[Path], shared: Path) -> list[dict[str, Any]]:
+    """Return what a worker measures of each backend; many in one process, which starts once.
+
+    XLA optimizes where work is sought that is hidden from the clock: a stretch is short then.
+    """
+    folder = shared / "site" / "optimized"
+    optimized = {"PYTHONPATH": paths(folder, os.environ["PYTHONPATH"])}
+    return [_measured(files, UNTIMED, {}), _measured(files, TIMED, optimized)]
+
+
+def _measured(files: list[Path], names: Iterable[str], variables: dict[str, str]) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.probes.clock", SMALL, *map(str, files), *names],
+        cwd=ROOT,
+        env={**os.environ, **variables, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.fixture
+def found_in(
+    files: list[Path], measured: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> Found:
+    """Check a backend by what was measured of it, and by the parity gate."""
+
+    def found(name: str) -> dict[str, CheckResult]:
+        several = next(each for each in measured[::-1] if name in each)
+        monkeypatch.setattr(checks, "run_probe", lambda probe, trial, _: several[trial.backend])
+        results = check_backend(name, tasks=[SMALL], plugins=files)
+        return {each.name: each for each in results}
+
+    return found
+
+
+def test_a_wrong_learning_rate_fails_the_parity_gate(found_in: Found) -> None:
+    found = found_in("wrong")
     assert failures(found) == {f"parity {SMALL}", "learning"}
     gate = found[f"parity {SMALL}"]
     assert "expected 1e-05" in gate.found
@@ -62,9 +121,8 @@ def test_a_wrong_learning_rate_fails_the_parity_gate(tmp_path: Path) -> None:
     assert {f.status for name, f in found.items() if name not in failures(found)} == {"passed"}
 
 
-def test_ignored_clipping_fails_the_parity_gate_alone() -> None:
-    path = ROOT / "tests" / "probes" / "mistakes.py"
-    found = {f.name: f for f in check_backend("no-clip", tasks=[SMALL], plugins=[path])}
+def test_ignored_clipping_fails_the_parity_gate_alone(found_in: Found) -> None:
+    found = found_in("no-clip")
     assert failures(found) == {f"parity {SMALL}"}
     assert "clipping" in found[f"parity {SMALL}"].advice
 
@@ -92,48 +150,12 @@ def test_what_a_backend_can_get_wrong_around_training(tmp_path: Path) -> None:
     assert found["parity"].status == "skipped"
 
 
-FOUND_OUT = {
-    "oracle": {"predictor"},
-    "early": {"clock", "off the clock"},
-    "late": {"clock", "off the clock"},
-    "lazy": {"learning"},
-    "unwaited": {"clock"},
-    "hasty": {"learning"},
-    "foreseeing": {"off the clock"},
-    "by-length": {"recompilation"},
-    "padding": {"dispatch"},
-    "jax": set(),
-}
-"""Checks that fail. What else cheats in a trial shows itself nowhere but there."""
-
-
-@pytest.fixture(scope="module")
-def measured(optimized: None) -> dict[str, Any]:
-    """Return what a worker measures of each cheat; all in one process, which starts once."""
-    names = [cheat.name for cheat in cheats.CHEATS if cheat.name in FOUND_OUT]
-    return {**_measured(FILES[0], "jax", *names), **_measured(FILES[1], "by-length", "padding")}
-
-
-def _measured(file: Path, *names: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.probes.clock", str(file), SMALL, *names],
-        cwd=ROOT,
-        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return dict(json.loads(done.stdout.splitlines()[-1]))
-
-
 @pytest.mark.parametrize("name", FOUND_OUT)
 def test_work_that_is_not_done_on_the_clock_is_found(
-    name: str, measured: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    name: str, found_in: Found, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checks, "run_probe", lambda probe, trial, plugins: measured[trial.backend])
     monkeypatch.setattr(checks, "check_parity", lambda trial, plugins: "not run")
-    results = {each.name: each for each in check_backend(name, tasks=[SMALL], plugins=FILES)}
+    results = found_in(name)
     assert failures(results) >= FOUND_OUT[name]
     assert bool(failures(results)) == bool(FOUND_OUT[name])
     assert all(results[failed].advice for failed in failures(results))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -17,9 +18,8 @@ from echobench.plugin.manager import Plugins
 from echobench.testing import CheckResult, assert_task, check_task, data
 from echobench.testing.data import TRAINED, number_of_rows
 from tests.conftest import Command
+from tests.plugins.test_backends import BACKENDS, ROOT
 from tests.test_public import FRAMEWORKS
-
-pytestmark = pytest.mark.usefixtures("optimized")
 
 TASK = """
 from typing import ClassVar
@@ -45,12 +45,17 @@ def echobench_tasks():
 """
 
 
+def written(path: Path, body: str) -> Path:
+    """Write a task that is well but for what is given."""
+    path.write_text(TASK.format(body=body.replace("\n", "\n    "), top=""))
+    return path
+
+
 def checked(
     folder: Path, body: str = "pass", *, backend: str = "jax", selector: str = "short"
 ) -> dict[str, CheckResult]:
     """Check a task that is well but for what is given; return findings by name."""
-    path = folder / "short.py"
-    path.write_text(TASK.format(body=body.replace("\n", "\n    "), top=""))
+    path = written(folder / "short.py", body)
     found = check_task(selector, backends=[backend], plugins=[path])
     return {finding.name: finding for finding in found}
 
@@ -189,7 +194,8 @@ def test_what_numpy_can_tell(
 
 def test_a_task_that_imports_a_framework(tmp_path: Path, echobench: Command) -> None:
     (tmp_path / "short.py").write_text(TASK.format(body="pass", top="import torch"))
-    done = echobench("check", "task", "short", "--plugin", "short.py", "--json")
+    arguments = ("--plugin", "short.py", "--backend", "numpy", "--json")
+    done = echobench("check", "task", "short", *arguments)
     assert done.returncode == 1, done.stderr
     found = {f["name"]: f for f in json.loads(done.stdout)}
     assert found["imports"]["status"] == "failed"
@@ -197,27 +203,17 @@ def test_a_task_that_imports_a_framework(tmp_path: Path, echobench: Command) -> 
     assert "import frameworks inside the functions" in found["imports"]["advice"]
 
 
-def test_answers_that_are_always_the_same(tmp_path: Path) -> None:
-    body = "\n".join(
-        [
-            "def sample(self, rng, count):",
-            "    rows = super().sample(rng, count)",
-            "    rows[:, 2:4] = 7",
-            "    return rows",
-            "@property",
-            "def framing(self):",
-            "    return Framing(np.arange(6)[:, None] + np.arange(3), np.full((6, 3), [2, 3, 2]))",
-            "def supervised(self, row):",
-            "    return row[self.framing.inputs], row[self.framing.targets]",
-        ]
-    )
-    found = checked(tmp_path, body)
-    assert failures(found) == {"shuffled answers"}
-    assert "do not depend on its input" in found["shuffled answers"].found
-    assert "always the same" in found["shuffled answers"].advice
-    assert found["network"].status == "passed"
-
-
+CONSTANT = """
+def sample(self, rng, count):
+    rows = super().sample(rng, count)
+    rows[:, 2:4] = 7
+    return rows
+@property
+def framing(self):
+    return Framing(np.arange(6)[:, None] + np.arange(3), np.full((6, 3), [2, 3, 2]))
+def supervised(self, row):
+    return row[self.framing.inputs], row[self.framing.targets]
+""".strip()
 NOISE = """
 def sample(self, rng, count):
     return rng.integers(0, self.symbols, (count, 2 * self.length), dtype=np.int64)
@@ -228,6 +224,40 @@ def framing(self):
 def supervised(self, row):
     return row[self.framing.inputs], row[self.framing.targets]
 """.strip()
+TWO_TOKENS = """
+def network(self, form, units):
+    from echobench.core.architectures import many_to_one
+    return many_to_one(form, self.n_in, 2, units)
+""".strip()
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, CheckResult]]:
+    """Return the findings, by name, of tasks whose networks are trained in a single process."""
+    folder = tmp_path_factory.mktemp("measured")
+    arguments: list[str] = []
+    for body, selector in (CONSTANT, "short"), (NOISE, "short[n_in=6]"), (TWO_TOKENS, "short"):
+        arguments += [str(written(folder / f"{len(arguments)}.py", body)), selector]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.probes.checking", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    bodies = ("constant", "noise", "two tokens")
+    found = [map(CheckResult.model_validate, each) for each in json.loads(done.stdout)]
+    return {body: {one.name: one for one in each} for body, each in zip(bodies, found, strict=True)}
+
+
+def test_answers_that_are_always_the_same(measured: dict[str, dict[str, CheckResult]]) -> None:
+    found = measured["constant"]
+    assert failures(found) == {"shuffled answers"}
+    assert "do not depend on its input" in found["shuffled answers"].found
+    assert "always the same" in found["shuffled answers"].advice
+    assert found["network"].status == "passed"
 
 
 def test_random_answers_are_a_warning_where_inputs_come_again(tmp_path: Path) -> None:
@@ -238,8 +268,10 @@ def test_random_answers_are_a_warning_where_inputs_come_again(tmp_path: Path) ->
     assert found["fresh rows"].status == "passed"  # 5 to the power of 16 rows
 
 
-def test_random_answers_to_inputs_that_never_come_again_are_a_warning(tmp_path: Path) -> None:
-    found = checked(tmp_path, NOISE, selector="short[n_in=6]")
+def test_random_answers_to_inputs_that_never_come_again_are_a_warning(
+    measured: dict[str, dict[str, CheckResult]],
+) -> None:
+    found = measured["noise"]
     assert failures(found) == set()
     assert [name for name, one in found.items() if one.status == "warning"] == ["learning"]
     assert "no more than by always giving the most frequent answer, 1." in found["learning"].found
@@ -248,8 +280,9 @@ def test_random_answers_to_inputs_that_never_come_again_are_a_warning(tmp_path: 
 def test_a_small_task_passes_with_a_warning_that_hides_no_other_check(
     tmp_path: Path, echobench: Command
 ) -> None:
-    (tmp_path / "short.py").write_text(TASK.format(body="pass", top=""))
-    small = ("short[symbols=2,length=4]", "--plugin", "short.py", "--backend", "jax")
+    """The only one that is checked to the end, on all backends."""
+    written(tmp_path / "short.py", "pass")
+    small = ("short[symbols=2,length=4]", "--plugin", "short.py")
     done = echobench("check", "task", *small, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     found = {f["name"]: f for f in json.loads(done.stdout)}
@@ -257,6 +290,7 @@ def test_a_small_task_passes_with_a_warning_that_hides_no_other_check(
     assert "of 16 different rows, 3,000 of 3,000" in found["fresh rows"]["found"]
     assert "rng.for_training" in found["fresh rows"]["advice"]
     assert {f["status"] for name, f in found.items() if name != "fresh rows"} == {"passed"}
+    assert {*found["same data"]["found"].replace(",", "").split()} >= {"process", *BACKENDS}
 
 
 def test_rows_for_training_and_for_evaluation_are_no_small_task(tmp_path: Path) -> None:
@@ -291,15 +325,8 @@ def test_what_cannot_be_made_at_all_is_an_error(tmp_path: Path) -> None:
         check_task("bare", backends=["numpy"], plugins=[path])
 
 
-def test_a_network_of_the_wrong_shape(tmp_path: Path) -> None:
-    body = "\n".join(
-        [
-            "def network(self, form, units):",
-            "    from echobench.core.architectures import many_to_one",
-            "    return many_to_one(form, self.n_in, 2, units)",
-        ]
-    )
-    found = checked(tmp_path, body)
+def test_a_network_of_the_wrong_shape(measured: dict[str, dict[str, CheckResult]]) -> None:
+    found = measured["two tokens"]
     assert failures(found) == {"network"}
     assert "output is [samples, 2, 100]; expected [samples, 3, 100]" in found["network"].found
     assert "framing.targets.shape[1]" in found["network"].advice
@@ -314,12 +341,11 @@ def test_a_network_that_cannot_be_built_says_why(tmp_path: Path) -> None:
 
 
 def test_what_is_wrong_is_one_assertion(tmp_path: Path) -> None:
-    path = tmp_path / "short.py"
-    path.write_text(TASK.format(body="n_in: int = 3", top=""))
+    path = written(tmp_path / "short.py", "n_in: int = 3")
     with pytest.raises(
         AssertionError, match=r"short does not keep the rules:\nparameters: .* -> bound it"
     ):
-        assert_task("short", backends=["jax"], plugins=[path])
+        assert_task("short", backends=["numpy"], plugins=[path])
 
 
 def test_what_the_user_got_wrong_is_no_finding(tmp_path: Path) -> None:
