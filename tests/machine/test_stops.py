@@ -1,0 +1,31 @@
+"""What the guard notes of its worker's stops; tests/harness/test_stops.py stops real ones."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from echobench.machine import stops
+
+
+def test_the_wait_for_a_core_is_no_part_of_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The guard may get its core long after the worker, which trains on meanwhile."""
+    waited_s = 0.0
+    monkeypatch.setattr(stops, "_waited_s", lambda: waited_s)
+    log = stops.StopLog(str(tmp_path), os.getpid())
+    log.note(stopped=True)
+    log.beat()
+    began = time.monotonic()
+    time.sleep(0.4)
+    log.note(stopped=False)
+    waited_s = 0.3
+    log.beat()
+    ended = time.monotonic()
+    ((since, until),) = stops.read(str(tmp_path))
+    assert since <= began
+    assert began < until <= ended - 0.3
