@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
-from unittest import mock
 
 import keras
 import numpy as np
@@ -50,8 +49,11 @@ def undrawn() -> Iterator[None]:
             asked["initializer"] = zeros
         return add_weight(layer, **asked)
 
-    with mock.patch.object(keras.layers.Layer, "add_weight", adds_zeros):
+    keras.layers.Layer.add_weight = adds_zeros
+    try:
         yield
+    finally:
+        keras.layers.Layer.add_weight = add_weight
 
 
 class KerasForm(Form):

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 STATED = re.compile(r"""^__version__\s*(?::[^=\n]*)?=\s*["']([^"'\n]+)["']""", re.MULTILINE)
+PYTHON_FILE = re.compile(r"^([^,\n]*\.py)(?=,|$)", re.MULTILINE)
+"""In a distribution's list of files: path, digest and size of one a line."""
 STATED_IN = ("__init__.py", "version.py", "_version.py")
 """Files of a package that may state its version."""
 DIGITS = 12
@@ -28,9 +30,8 @@ def module_version(module: str) -> str:
     Args:
         module: a top-level module that can be found.
     """
-    distributions = sorted({*filter(None, _distributions().get(module, ()))})
-    if distributions:
-        return ", ".join(_of_distribution(name, module) for name in distributions)
+    if installed := _installed(module):
+        return installed
     specification = importlib.util.find_spec(module)
     if specification is None or specification.origin is None:
         return "unknown"
@@ -41,6 +42,14 @@ def module_version(module: str) -> str:
             return stated[1]
     digest = hashlib.sha256(origin.read_bytes()).hexdigest() if origin.is_file() else ""
     return f"unknown {digest[:DIGITS]}".strip()
+
+
+@functools.cache
+def _installed(module: str) -> str:
+    """Return the version of a module by its distributions; empty without any."""
+    provided = [found.metadata["Name"] for found in _distributions().get(module, ())]
+    names = sorted({*filter(None, provided)})
+    return ", ".join(_of_distribution(name, module) for name in names)
 
 
 def _of_distribution(name: str, module: str) -> str:
@@ -57,18 +66,15 @@ def _is_source(file: Path) -> bool:
 
 
 @functools.cache
-def _distributions() -> Mapping[str, list[str]]:
+def _distributions() -> Mapping[str, list[importlib.metadata.Distribution]]:
     """Return the distributions of each top-level module, as `packages_distributions` does.
 
     That takes a quarter of a second, most of it for paths and names that nobody asks for.
     """
-    found: defaultdict[str, list[str]] = defaultdict(list)
+    found: defaultdict[str, list[importlib.metadata.Distribution]] = defaultdict(list)
     for distribution in importlib.metadata.distributions():
-        modules = _top_level(distribution)
-        if modules:
-            name = distribution.metadata["Name"]
-            for module in modules:
-                found[module].append(name)
+        for module in _top_level(distribution):
+            found[module].append(distribution)
     return found
 
 
@@ -76,7 +82,5 @@ def _top_level(distribution: importlib.metadata.Distribution) -> set[str]:
     declared = (distribution.read_text("top_level.txt") or "").split()
     if declared:
         return {*declared}
-    paths = (
-        line.partition(",")[0] for line in (distribution.read_text("RECORD") or "").split("\n")
-    )
-    return {path.partition("/")[0].removesuffix(".py") for path in paths if path.endswith(".py")}
+    paths = PYTHON_FILE.findall(distribution.read_text("RECORD") or "")
+    return {path.partition("/")[0].removesuffix(".py") for path in paths}

@@ -35,16 +35,18 @@ T = TypeVar("T")
 
 @functools.cache
 def machine_facts() -> Machine:
-    """Return what a record says of its machine; cached, since reading the CPU takes a second."""
+    """Return what a record says of its machine; cached, since reading the CPU may take a second."""
     quota = processor_quota()
     memory = known(psutil.virtual_memory)
     limit = control_groups.memory_limit(SYSTEM)
     if limit is not None and memory and limit >= memory.total:
         limit = None
-    name = processor.processor_name(_processor(), SYSTEM)
+    architecture = platform.machine()
+    brand = processor.model_name(architecture, SYSTEM) or _processor()
+    name = processor.processor_name(brand, SYSTEM)
     return Machine(
         cpu=name,
-        architecture=platform.machine(),
+        architecture=architecture,
         system=f"{platform.system()} {platform.release()}",
         cores=usable_cores(),
         gpus=gpus.names(_gpus()),
@@ -121,7 +123,7 @@ def git_state() -> dict[str, Any] | None:
 
 
 def _processor() -> str | None:
-    """Return the processor's name."""
+    """Return the processor's name by py-cpuinfo."""
     # In a process of its own: it tries a dozen commands and executes machine code.
     facts = _output(sys.executable, "-P", "-m", "cpuinfo", "--json")
     found = known(lambda: json.loads(facts)) if facts else None

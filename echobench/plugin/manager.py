@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ class Plugins:
             if file not in loaded:
                 source = Source(f"{FILE_PREFIX}{file}", str(path), module_name(file))
                 sources = Sources(file)
-                self._load(source, partial(import_file, path, sources), sources)
+                self._load(source, functools.partial(import_file, path, sources), sources)
         self._collect()
         for broken in self.broken if only is None else ():
             say(
@@ -120,7 +120,7 @@ class Plugins:
             return entry_point.load()
 
         try:
-            distribution = (entry_point.dist and entry_point.dist.name) or UNKNOWN
+            distribution = (entry_point.dist and _name(entry_point.dist)) or UNKNOWN
             module = entry_point.module
         except (AttributeError, TypeError, ValueError):
             # Its METADATA, or the entry point's value, is not what the library takes it for.
@@ -224,3 +224,9 @@ class Plugins:
             self.broken.append(Broken(source.plugin, source.distribution, reason))
         else:
             raise PluginError(f"{source.origin}: {reason}") from error
+
+
+@functools.cache
+def _name(distribution: importlib.metadata.Distribution) -> str:
+    """Return a distribution's name: each reading of it reads all of its METADATA."""
+    return distribution.name

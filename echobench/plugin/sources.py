@@ -94,11 +94,7 @@ class Sources:
 
     def _imported(self, file: Path, text: bytes) -> Iterator[Path]:
         """Yield the files beside that a file imports."""
-        try:
-            tree = ast.parse(text)
-        except (SyntaxError, ValueError):  # whoever imports it will say so
-            return
-        for node in ast.walk(tree):
+        for node in _imports(text):
             match node:
                 case ast.Import(names=names):
                     for alias in names:
@@ -178,3 +174,13 @@ class Sources:
                 yield folder / "__init__.py"
             if folder == self.package[1]:
                 return
+
+
+@functools.cache
+def _imports(text: bytes) -> list[ast.Import | ast.ImportFrom]:
+    """Return the imports of a file's text; several plugins may share a file."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):  # whoever imports it will say so
+        return []
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]

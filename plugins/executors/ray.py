@@ -25,8 +25,6 @@ from echobench import (
     Site,
     Trial,
     hookimpl,
-    run_packed_job,
-    unpack_records,
 )
 
 AHEAD = 2
@@ -119,6 +117,8 @@ class _Cluster(Connection):
     def records(self, handle: Any) -> list[Record]:
         import ray
 
+        from echobench import unpack_records  # slow to import, and here not needed before
+
         job = self._jobs.pop(handle)
         try:
             text: str = ray.get(handle)
@@ -178,6 +178,8 @@ def _run(text: str, key: str, reports: Any, every: float) -> str:
     The actor `reports` takes the first trial's progress, under its key, once in `every` seconds.
     """
     import ray
+
+    from echobench import run_packed_job  # slow to import, and here not needed before
 
     last = 0.0
 

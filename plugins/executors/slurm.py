@@ -31,9 +31,7 @@ from echobench import (
     Record,
     Site,
     hookimpl,
-    run_packed_job,
     say,
-    unpack_records,
 )
 
 SPARE_S = 120
@@ -180,6 +178,8 @@ class _Queue(Connection):
         return []
 
     def records(self, handle: _Submission) -> list[Record]:
+        from echobench import unpack_records  # slow to import, and here not needed before
+
         if not handle.result.exists():
             raise JobLostError("its job left the queue without a result")
         message = json.loads(handle.result.read_text(encoding="utf-8"))
@@ -374,6 +374,8 @@ def _run(text: str, result: str, lease: str, visible: dict[str, str | None]) -> 
         os.environ.pop(name, None)
         if value is not None:
             os.environ[name] = value
+    from echobench import run_packed_job  # slow to import, and here not needed before
+
     # Slurm itself starts a job again where it was preempted or its node failed.
     restarts = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
     about: dict[str, Any] = {"name": "slurm"}

@@ -16,8 +16,10 @@ from echobench.core.versions import module_version
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return an empty folder of installed modules."""
     monkeypatch.syspath_prepend(tmp_path)
-    versions._distributions.cache_clear()
-    monkeypatch.setattr(versions, "_distributions", versions._distributions.__wrapped__)
+    for name in ("_distributions", "_installed"):
+        cached = getattr(versions, name)
+        cached.cache_clear()
+        monkeypatch.setattr(versions, name, cached.__wrapped__)
     return tmp_path
 
 
@@ -75,6 +77,9 @@ def test_a_damaged_distribution_is_passed_over(site: Path) -> None:
 
 
 def test_every_module_has_the_distributions_that_python_finds() -> None:
-    found = {module: sorted({*names}) for module, names in versions._distributions().items()}
+    found = {
+        module: sorted({one.metadata["Name"] for one in provided})
+        for module, provided in versions._distributions().items()
+    }
     expected = importlib.metadata.packages_distributions()
     assert found == {module: sorted({*names}) for module, names in expected.items()}

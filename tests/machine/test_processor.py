@@ -94,3 +94,20 @@ def test_what_nothing_identifies_is_like_nothing(
     assert processor.identity(tmp_path) != processor.identity(tmp_path)
     monkeypatch.setattr(uuid, "getnode", lambda: 0x020000000001)
     assert processor.identity(tmp_path) == processor.identity(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "cpuinfo", "name"),
+    [
+        ("x86_64", XEON, "Intel(R) Xeon(R) Processor"),
+        ("x86_64", "model name\t: 15\nmodel name\t: EPYC\n", "EPYC"),
+        ("x86_64", "model name\t:\n", None),
+        ("aarch64", "model name\t: ARMv7\n", None),  # py-cpuinfo has other names there
+    ],
+)
+def test_on_x86_linux_says_what_py_cpuinfo_would_take_a_while_for(
+    architecture: str, cpuinfo: str, name: str | None, tmp_path: Path
+) -> None:
+    there = written(tmp_path, {"proc/cpuinfo": cpuinfo})
+    assert processor.model_name(architecture, there) == name
+    assert processor.model_name(architecture, tmp_path / "nowhere") is None
