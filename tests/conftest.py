@@ -22,6 +22,7 @@ from echobench.analysis import costs
 from echobench.harness import estimate
 from echobench.machine.cores import SCOPE
 from echobench.plugin.manager import Plugins
+from tests.warm import Warm, warm
 
 # Nothing is timed in tests: on a machine that others load, any example may take a while.
 settings.register_profile("untimed", settings.default, deadline=None)
@@ -110,10 +111,14 @@ def compiled(shared: Path) -> None:
     Keras, as where it is not installed: Keras imports it whenever a network is saved or loaded,
     which takes seconds.
 
+    Where Python is told to keep no bytecode, commands would compile echobench itself each time;
+    workers do not hear of that.
+
     A worker inherits next to nothing, but Python runs `sitecustomize` wherever it starts.
     What sets such a variable itself keeps its own, as `--cache` does. Under `make coverage`
     every process is measured by the same road.
     """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ[SCOPE] = str(os.getpid())  # tests side by side do not wait for each other's cores
     variables = {
         "JAX_COMPILATION_CACHE_DIR": str(shared / "compiled"),
@@ -135,9 +140,19 @@ def compiled(shared: Path) -> None:
 def optimized(compiled: None, shared: Path) -> Iterator[None]:
     """Let XLA optimize, for tests in which it matters how long a program runs."""
     with pytest.MonkeyPatch.context() as patch:
-        folder = shared / "site" / "optimized"
-        patch.setenv("PYTHONPATH", paths(folder, os.environ["PYTHONPATH"]))
+        optimize(patch, shared)
         yield
+
+
+@pytest.fixture
+def optimizing(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let XLA optimize in one test of a file."""
+    optimize(monkeypatch, shared)
+
+
+def optimize(patch: pytest.MonkeyPatch, shared: Path) -> None:
+    folder = shared / "site" / "optimized"
+    patch.setenv("PYTHONPATH", paths(folder, os.environ["PYTHONPATH"]))
 
 
 @pytest.fixture
@@ -212,6 +227,25 @@ def echobench(tmp_path: Path, references: Path) -> Command:
             timeout=timeout,
             check=False,
         )
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def _warm(compiled: None) -> Iterator[Warm]:
+    with warm() as process:
+        yield process
+
+
+@pytest.fixture
+def forked(tmp_path: Path, _warm: Warm) -> Command:
+    """Run the command line in an empty folder, without the time of its imports: see `Warm`.
+
+    `tests.times` counts what the commands of a file take for the last of its tests.
+    """
+
+    def run(*arguments: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
+        return _warm.run(*arguments, folder=tmp_path, timeout=timeout)
 
     return run
 

@@ -56,12 +56,12 @@ def test_the_commands_of_the_readme_run(echobench: Command, tmp_path: Path) -> N
         assert done.stdout
 
 
-def test_the_commands_of_the_page_of_usage_are_understood(echobench: Command) -> None:
+def test_the_commands_of_the_page_of_usage_are_understood(forked: Command) -> None:
     commands = commands_of(USAGE, "--quick")
     assert len(commands) >= 25
     for arguments in commands:
         if arguments[0] == "run":
-            done = echobench(*arguments, "--dry-run")
+            done = forked(*arguments, "--dry-run")
             assert done.returncode == 0, done.stderr
 
 

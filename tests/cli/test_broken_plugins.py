@@ -33,14 +33,14 @@ ABSENT = ("run", "--list", "--backend", "jax", "--task")
 @pytest.mark.parametrize("where", ["module", "hook"])
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_what_an_installed_plugin_raises_makes_it_a_broken_one(
-    ending: str, where: str, tmp_path: Path, echobench: Command, monkeypatch: pytest.MonkeyPatch
+    ending: str, where: str, tmp_path: Path, forked: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = f"import sys\n{ending}\n" if where == "module" else HOOK.format(ending)
     site = tmp_path / "site"
     site.mkdir()
     install(site, "bad", "bad_plugin", text)
     monkeypatch.setenv("PYTHONPATH", paths(site, os.environ["PYTHONPATH"]))
-    done = echobench("list", "--json")
+    done = forked("list", "--json")
     rows = json.loads(done.stdout)
     assert done.returncode == 0
     (broken,) = (row for row in rows if row["kind"] == "broken plugin")
@@ -50,19 +50,19 @@ def test_what_an_installed_plugin_raises_makes_it_a_broken_one(
     assert broken["about"].startswith(reason)
     assert {"whole", "jax"} <= {row["name"] for row in rows}
 
-    done = echobench(*ABSENT, "bad_plugin")
+    done = forked(*ABSENT, "bad_plugin")
     assert done.returncode == 2
     assert f"task 'bad_plugin': the plugin 'bad_plugin' of bad is broken: {reason}" in (done.stderr)
-    done = echobench(*ABSENT, "itsname")  # a plugin may provide another name than its own
+    done = forked(*ABSENT, "itsname")  # a plugin may provide another name than its own
     assert done.returncode == 2
     assert "unknown task 'itsname'" in done.stderr
     assert done.stderr.count("the plugin 'bad_plugin' of bad is broken") == 1
-    done = echobench(*ABSENT, "whole")
+    done = forked(*ABSENT, "whole")
     assert (done.returncode, "whole jax" in done.stdout) == (0, True)
 
 
 def test_the_referee_and_the_table_do_their_work_beside_a_plugin_that_exits(
-    tmp_path: Path, echobench: Command, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, forked: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = tmp_path / "site"
     site.mkdir()
@@ -71,20 +71,20 @@ def test_the_referee_and_the_table_do_their_work_beside_a_plugin_that_exits(
     (file,) = (RESULTS / "studies" / "representation").glob("*.jsonl")
     forged = tmp_path / "forged.jsonl"
     forged.write_text(file.read_text().replace('"seed":0', '"seed":7', 1))
-    done = echobench("validate", str(forged))
+    done = forked("validate", str(forged))
     assert done.returncode == 1
     assert " 1 error" in done.stderr
-    done = echobench("table", "--results", str(file.parent))
+    done = forked("table", "--results", str(file.parent))
     assert (done.returncode, "partial" in done.stdout) == (0, True)
     assert "'bad_plugin' of bad is left out" in " ".join(done.stderr.split())
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_plugin_file_that_ends_the_process_is_one_line_and_exit_code_2(
-    ending: str, tmp_path: Path, echobench: Command
+    ending: str, tmp_path: Path, forked: Command
 ) -> None:
     (tmp_path / "own.py").write_text(f"import sys\n{ending}\n")
-    done = echobench("list", "--plugin", "own.py")
+    done = forked("list", "--plugin", "own.py")
     assert done.returncode == 2
     assert done.stderr.startswith(
         f"echobench: plugin file 'own.py': own.py, line 2: {ENDINGS[ending]}"
@@ -123,23 +123,23 @@ def echobench_observers():
 @pytest.mark.parametrize("method", ["versions", "why_unavailable"])
 @pytest.mark.parametrize("ending", ["sys.exit(0)", "raise KeyboardInterrupt", "raise OSError"])
 def test_a_backend_that_ends_the_process_later_is_named(
-    method: str, ending: str, tmp_path: Path, echobench: Command
+    method: str, ending: str, tmp_path: Path, forked: Command
 ) -> None:
     (tmp_path / "own.py").write_text(BACKEND.format(method=method, ending=ending))
-    done = echobench("list", "--plugin", "own.py", "--json")
+    done = forked("list", "--plugin", "own.py", "--json")
     (odd,) = (row for row in json.loads(done.stdout) if row["name"] == "odd")
     assert (done.returncode, odd["usable"]) == (0, False)
     assert "own.py" in odd["about"]
-    done = echobench("run", "--plugin", "own.py", "--backend", "odd", "--task", "whole", "--quick")
+    done = forked("run", "--plugin", "own.py", "--backend", "odd", "--task", "whole", "--quick")
     assert done.returncode == 2
     assert "own.py" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_the_worker_and_the_observer_may_try_too(tmp_path: Path, echobench: Command) -> None:
+def test_the_worker_and_the_observer_may_try_too(tmp_path: Path, forked: Command) -> None:
     text = BACKEND.format(method="configure", ending="sys.exit(0)")
     (tmp_path / "own.py").write_text(text)
-    done = echobench(
+    done = forked(
         "run", "--plugin", "own.py", "--backend", "odd", "--task", "whole", "--quick",
         "--threads", "1", "--observe", "watching",
     )  # fmt: skip # two lines read better
@@ -230,16 +230,16 @@ def echobench_studies():
     ],
 )
 def test_an_executor_or_a_study_that_ends_the_process_is_no_success(
-    place: str, ending: str, tmp_path: Path, echobench: Command
+    place: str, ending: str, tmp_path: Path, forked: Command
 ) -> None:
     text = EXECUTOR.format(place=place, ending=ending)
     (tmp_path / "own.py").write_text(text)
     (tmp_path / gone.NAME).write_text(gone.GONE)
     line = text[: text.index(f"        {ending}\n")].count("\n") + 1
     if place == "axes":
-        done = echobench("study", "asked", "--plugin", "own.py", "--table")
+        done = forked("study", "asked", "--plugin", "own.py", "--table")
     else:
-        done = echobench(
+        done = forked(
             "run", "--plugin", "own.py", "--plugin", gone.NAME, "--executor", "leaving",
             "--backend", "gone", "--task", "whole", "--threads", "1",
         )  # fmt: skip # two lines read better
@@ -256,12 +256,12 @@ def test_an_executor_or_a_study_that_ends_the_process_is_no_success(
     assert "Traceback" not in done.stderr
 
 
-def test_what_our_own_verbs_and_typer_end_with_stays(tmp_path: Path, echobench: Command) -> None:
-    assert echobench("run", "--help").returncode == 0
-    assert echobench("check", "task", "--help").returncode == 0
-    done = echobench("run", "--no-such-option")
+def test_what_our_own_verbs_and_typer_end_with_stays(tmp_path: Path, forked: Command) -> None:
+    assert forked("run", "--help").returncode == 0
+    assert forked("check", "task", "--help").returncode == 0
+    done = forked("run", "--no-such-option")
     assert (done.returncode, "No such option" in done.stderr) == (2, True)
-    done = echobench("check", "task", "whole", "--no-such-option")
+    done = forked("check", "task", "whole", "--no-such-option")
     assert (done.returncode, "ended the command" in done.stderr) == (2, False)
 
 
@@ -270,7 +270,7 @@ def test_what_our_own_verbs_and_typer_end_with_stays(tmp_path: Path, echobench: 
     ["raise typer.Exit(0)", "raise Unprintable", "raise UnprintableError", "Watching.gone = True"],
 )
 def test_an_observer_that_cannot_be_named_harms_no_trial(
-    ending: str, tmp_path: Path, echobench: Command
+    ending: str, tmp_path: Path, forked: Command
 ) -> None:
     (tmp_path / "own.py").write_text(f"""
 import typer
@@ -302,7 +302,7 @@ def echobench_observers():
     return [Watching()]
 """)
     (tmp_path / gone.NAME).write_text(gone.GONE)
-    done = echobench(
+    done = forked(
         "run", "--plugin", "own.py", "--plugin", gone.NAME, "--backend", "gone", "--task", "whole",
         "--threads", "1", "--observe", "watching",
     )  # fmt: skip # two lines read better
@@ -311,7 +311,7 @@ def echobench_observers():
     assert "Traceback" not in done.stderr
 
 
-def test_what_an_observer_requires_is_its_own_code(tmp_path: Path, echobench: Command) -> None:
+def test_what_an_observer_requires_is_its_own_code(tmp_path: Path, forked: Command) -> None:
     (tmp_path / "own.py").write_text("""
 import typer
 from echobench import Observer, hookimpl
@@ -324,23 +324,21 @@ class Watching(Observer):
 def echobench_observers():
     return [Watching()]
 """)
-    done = echobench("run", "--plugin", "own.py", "--dry-run", "--observe", "watching")
+    done = forked("run", "--plugin", "own.py", "--dry-run", "--observe", "watching")
     assert done.returncode == 2
     assert "own.py, line 8: Exit: 0" in done.stderr
-    done = echobench("list", "--plugin", "own.py", "--json")
+    done = forked("list", "--plugin", "own.py", "--json")
     (row,) = (row for row in json.loads(done.stdout) if row["name"] == "watching")
     assert (done.returncode, row["usable"]) == (0, False)
 
 
-def test_an_error_that_cannot_be_printed_is_no_success(tmp_path: Path, echobench: Command) -> None:
+def test_an_error_that_cannot_be_printed_is_no_success(tmp_path: Path, forked: Command) -> None:
     (tmp_path / "own.py").write_text(
         BACKEND.format(method="versions", ending="raise Unprintable")
         + "from echobench.errors import UsageError\nclass Unprintable(UsageError):\n"
         "    def __str__(self):\n        sys.exit(0)\n"
     )
-    done = echobench(
-        "run", "--plugin", "own.py", "--backend", "odd", "--task", "whole", "--dry-run"
-    )
+    done = forked("run", "--plugin", "own.py", "--backend", "odd", "--task", "whole", "--dry-run")
     assert done.returncode == 2
     assert done.stderr == (
         "echobench: its message cannot be printed, since its __str__ raises an exception itself\n"
@@ -356,14 +354,14 @@ def test_an_error_that_cannot_be_printed_is_no_success(tmp_path: Path, echobench
     ],
 )
 def test_a_plugin_that_closes_the_streams_silences_nothing(
-    text: str, tmp_path: Path, echobench: Command
+    text: str, tmp_path: Path, forked: Command
 ) -> None:
     write(tmp_path / "own.py")
     (tmp_path / "own.py").write_text(f"import sys\n{text}\n" + (tmp_path / "own.py").read_text())
-    done = echobench("list", "--plugin", "own.py", "--json")
+    done = forked("list", "--plugin", "own.py", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     assert "short" in {row["name"] for row in json.loads(done.stdout)}
-    done = echobench("run", "--plugin", "own.py", "--task", "nothing-like-it")
+    done = forked("run", "--plugin", "own.py", "--task", "nothing-like-it")
     assert (done.returncode, "unknown task" in done.stderr) == (2, True)
 
 
@@ -386,7 +384,7 @@ def echobench_tasks():
 
 @pytest.mark.parametrize("method", ["source_hash", "recipe"])
 def test_a_task_that_ends_the_process_while_records_are_checked_ends_nothing(
-    method: str, tmp_path: Path, echobench: Command
+    method: str, tmp_path: Path, forked: Command
 ) -> None:
     (tmp_path / "own.py").write_text(UNSURE.format(method=method))
     (file,) = (RESULTS / "studies" / "representation").glob("*.jsonl")
@@ -394,10 +392,10 @@ def test_a_task_that_ends_the_process_while_records_are_checked_ends_nothing(
     line = next(line for line in lines if '"task":"partial"' in line)
     text = line.replace('"task":"partial"', '"task":"exits"')
     (tmp_path / "other.jsonl").write_text(text + "\n")
-    done = echobench("validate", "other.jsonl", "--plugin", "own.py")
+    done = forked("validate", "other.jsonl", "--plugin", "own.py")
     assert " 1 error" in done.stderr  # the key is another's
     assert "task: unchecked: plugin file '" in done.stdout
-    done = echobench("table", "--results", str(file.parent), "--plugin", "own.py")
+    done = forked("table", "--results", str(file.parent), "--plugin", "own.py")
     assert (done.returncode, "partial" in done.stdout) == (0, True)
 
 
@@ -418,7 +416,7 @@ def test_a_real_interrupt_while_a_plugin_is_imported_is_one(name: str, tmp_path:
     assert told.startswith("interrupted: ")
 
 
-def test_a_good_plugin_is_no_broken_one(tmp_path: Path, echobench: Command) -> None:
+def test_a_good_plugin_is_no_broken_one(tmp_path: Path, forked: Command) -> None:
     write(tmp_path / "short.py")
-    done = echobench("list", "--plugin", "short.py")
+    done = forked("list", "--plugin", "short.py")
     assert (done.returncode, done.stderr) == (0, "")

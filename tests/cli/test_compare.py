@@ -14,8 +14,8 @@ RESULTS = Path(__file__).parents[2] / "results"
 MATRIX = ("--results", str(RESULTS / "matrix"))
 
 
-def test_two_engines_of_the_matrix(echobench: Command) -> None:
-    done = echobench("compare", "engine=fused", "engine=fit", *MATRIX, "--format", "json")
+def test_two_engines_of_the_matrix(forked: Command) -> None:
+    done = forked("compare", "engine=fused", "engine=fit", *MATRIX, "--format", "json")
     assert done.returncode == 0, done.stderr
     rows = {(r["task"], r["cell"], r["metric"]): r for r in json.loads(done.stdout)}
     row = rows["whole", "torch closed", "seconds_per_update"]
@@ -26,17 +26,17 @@ def test_two_engines_of_the_matrix(echobench: Command) -> None:
     assert missed["verdict"].startswith("too few pairs to say; median ratio at least ")
 
 
-def test_a_peer_and_a_backend_of_keras_are_compared_each_by_its_engine(echobench: Command) -> None:
-    done = echobench("compare", "backend=jax", "backend=flax", "--results", f"{RESULTS / 'open'}")
+def test_a_peer_and_a_backend_of_keras_are_compared_each_by_its_engine(forked: Command) -> None:
+    done = forked("compare", "backend=jax", "backend=flax", "--results", f"{RESULTS / 'open'}")
     assert done.returncode == 0, done.stderr
     assert "careful: jax fused against flax native: the sides have no engine" in done.stderr
     assert "all tasks" in done.stdout
     assert "an interval takes" not in done.stdout
 
 
-def test_a_cell_against_itself_shows_no_difference(echobench: Command) -> None:
+def test_a_cell_against_itself_shows_no_difference(forked: Command) -> None:
     sides = (f"{RESULTS / 'repeats'}[repeat=0]", f"{RESULTS / 'repeats'}[repeat=1]")
-    done = echobench("compare", *sides, "--format", "json", "--fail-if", "seconds_per_update>+2%")
+    done = forked("compare", *sides, "--format", "json", "--fail-if", "seconds_per_update>+2%")
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)
     assert {row["metric"] for row in rows} >= {"time_to_target_s", "seconds_per_update"}
@@ -44,7 +44,7 @@ def test_a_cell_against_itself_shows_no_difference(echobench: Command) -> None:
     assert all(row["verdict"].startswith("no difference ") for row in rows)
 
 
-def test_a_regression_is_exit_code_3(echobench: Command, tmp_path: Path) -> None:
+def test_a_regression_is_exit_code_3(forked: Command, tmp_path: Path) -> None:
     (source,) = (RESULTS / "repeats").glob("records-*.jsonl")
     slower = []
     for line in source.read_text().splitlines():
@@ -53,17 +53,17 @@ def test_a_regression_is_exit_code_3(echobench: Command, tmp_path: Path) -> None
         slower.append(json.dumps(record))
     (tmp_path / "slower.jsonl").write_text("\n".join(slower))
     sides = (str(source), "slower.jsonl")
-    done = echobench("compare", *sides, "--fail-if", "seconds_per_update>+10%")
+    done = forked("compare", *sides, "--fail-if", "seconds_per_update>+10%")
     assert done.returncode == 3, done.stderr
     assert "regression: partial" in done.stderr
     assert "A 1.5x faster [1.5, 1.5]" in done.stdout
-    assert echobench("compare", *sides, "--fail-if", "seconds_per_update>+60%").returncode == 0
+    assert forked("compare", *sides, "--fail-if", "seconds_per_update>+60%").returncode == 0
 
 
-def test_a_limit_that_cannot_be_decided_is_exit_code_4(echobench: Command) -> None:
+def test_a_limit_that_cannot_be_decided_is_exit_code_4(forked: Command) -> None:
     limit = ("--metric", "seconds_per_update", "--fail-if", "seconds_per_update>+1%")
     sides = ("engine=fused", "engine=fit", *MATRIX)
-    done = echobench("compare", *sides, *limit)
+    done = forked("compare", *sides, *limit)
     assert done.returncode == 4, done.stderr
     undecided = [line for line in done.stderr.splitlines() if line.startswith("undecided: ")]
     assert (
@@ -74,7 +74,7 @@ def test_a_limit_that_cannot_be_decided_is_exit_code_4(echobench: Command) -> No
     assert len(undecided) == 12  # two tasks, three backends, two divisions: three seeds each
     why = "whole torch closed seconds_per_update: 3 pairs, too few for an interval, which takes 6"
     assert f"undecided: {why}" in undecided
-    done = echobench("compare", *sides, *limit, "--allow-undecided")
+    done = forked("compare", *sides, *limit, "--allow-undecided")
     assert (done.returncode, f"undecided: {why}" in done.stderr.splitlines()) == (0, True)
 
 
@@ -109,11 +109,11 @@ def altered(path: Path, **changes: object) -> None:
     ids=["all failed", "not measured", "not there"],
 )  # fmt: skip # one line a case reads better
 def test_a_side_that_shows_nothing_is_no_pass(
-    changes: dict[str, object], why: str, echobench: Command, tmp_path: Path
+    changes: dict[str, object], why: str, forked: Command, tmp_path: Path
 ) -> None:
     altered(tmp_path / "new.jsonl", **changes)
     limit = ("--fail-if", "seconds_per_update>+50%")
-    done = echobench("compare", OLD, "new.jsonl", *limit)
+    done = forked("compare", OLD, "new.jsonl", *limit)
     assert done.returncode == 4, done.stderr
     told = [line for line in done.stderr.splitlines() if line.startswith("undecided: ")]
     assert told == [f"undecided: partial jax fused open seconds_per_update: {why}"]
@@ -124,20 +124,20 @@ def test_a_side_that_shows_nothing_is_no_pass(
         if record["task"] == "whole":
             record["seconds_per_update"] *= 2
     (tmp_path / "new.jsonl").write_text("\n".join(map(json.dumps, slower)))
-    done = echobench("compare", OLD, "new.jsonl", *limit, "--allow-undecided")
+    done = forked("compare", OLD, "new.jsonl", *limit, "--allow-undecided")
     assert done.returncode == 3, done.stderr
     assert told[0] in done.stderr.splitlines()
 
 
 def test_sides_without_a_pair_are_undecided_only_where_there_is_a_limit(
-    echobench: Command, tmp_path: Path
+    forked: Command, tmp_path: Path
 ) -> None:
     (source,) = (RESULTS / "repeats").glob("records-*.jsonl")
     other = json.loads(source.read_text().splitlines()[0])
     other["provenance"]["machine"] = {**other["provenance"]["machine"], "cpu": "another"}
     (tmp_path / "new.jsonl").write_text(json.dumps(other))
-    assert echobench("compare", OLD, "new.jsonl").returncode == 2
-    done = echobench("compare", OLD, "new.jsonl", "--fail-if", "wall_s>+10%")
+    assert forked("compare", OLD, "new.jsonl").returncode == 2
+    done = forked("compare", OLD, "new.jsonl", "--fail-if", "wall_s>+10%")
     assert done.returncode == 4, done.stderr
     told = [line for line in done.stderr.splitlines() if line.startswith("undecided: ")]
     assert len(told) == 2  # two tasks
@@ -145,31 +145,29 @@ def test_sides_without_a_pair_are_undecided_only_where_there_is_a_limit(
     assert any(line.startswith("careful: only B has ") for line in done.stderr.splitlines())
 
 
-def test_no_trial_is_compared_with_itself(echobench: Command) -> None:
+def test_no_trial_is_compared_with_itself(forked: Command) -> None:
     limit = ("--fail-if", "seconds_per_update>+10%")
     for more in ((), limit):
-        done = echobench("compare", OLD, OLD, *more)
+        done = forked("compare", OLD, OLD, *more)
         assert done.returncode == 2, done.stderr
         assert "no trial is compared with itself" in done.stderr
-    done = echobench("compare", "engine=fused", MATRIX[1], *MATRIX, *limit)
+    done = forked("compare", "engine=fused", MATRIX[1], *MATRIX, *limit)
     lines = [line for line in done.stderr.splitlines() if line.startswith("careful: ")]
     assert any("are A's too: none is compared with itself" in line for line in lines)
     assert "careful: B says no engine: its fit is compared" in lines
 
 
-def test_a_limit_says_which_command_compares_sides_without_pairs(echobench: Command) -> None:
+def test_a_limit_says_which_command_compares_sides_without_pairs(forked: Command) -> None:
     where = ("--results", str(RESULTS / "open"))
     hint = "to compare these: echobench compare "
-    done = echobench("compare", "engine=fused", "engine=native", *where)
+    done = forked("compare", "engine=fused", "engine=native", *where)
     assert hint in done.stderr, done.stderr
-    limited = echobench(
-        "compare", "engine=fused", "engine=native", *where, "--fail-if", "wall_s>+10%"
-    )
+    limited = forked("compare", "engine=fused", "engine=native", *where, "--fail-if", "wall_s>+10%")
     assert limited.returncode == 4
     assert hint in limited.stderr
 
 
-def test_bad_sides_are_one_line_and_exit_code_2(echobench: Command) -> None:
+def test_bad_sides_are_one_line_and_exit_code_2(forked: Command) -> None:
     for arguments in (
         ("compare", "colour=red", "engine=fit", *MATRIX),
         ("compare", "absent", "engine=fit", *MATRIX),
@@ -179,19 +177,19 @@ def test_bad_sides_are_one_line_and_exit_code_2(echobench: Command) -> None:
         ("compare", "engine=fused", "engine=fit", *MATRIX, "--allow-undecided"),
         ("validate", "absent"),
     ):
-        done = echobench(*arguments)
+        done = forked(*arguments)
         assert done.returncode == 2, arguments
         assert len(done.stderr.splitlines()) == 1, done.stderr
 
 
-def test_the_referee_on_files(echobench: Command, tmp_path: Path) -> None:
-    done = echobench("validate", str(RESULTS / "matrix"))
+def test_the_referee_on_files(forked: Command, tmp_path: Path) -> None:
+    done = forked("validate", str(RESULTS / "matrix"))
     assert done.returncode == 0, done.stdout
     assert "72 records, 0 errors" in done.stderr
     (source,) = (RESULTS / "matrix").glob("records-*.jsonl")
     record = json.loads(source.read_text().splitlines()[0])
     (tmp_path / "forged.jsonl").write_text(json.dumps({**record, "wall_s": 0.001}))
-    done = echobench("validate", "forged.jsonl", "--json")
+    done = forked("validate", "forged.jsonl", "--json")
     assert done.returncode == 1
     assert re.search(
         r"^1 record, (1 error|\d+ errors), (1 warning|\d+ warnings)$", done.stderr, re.M
@@ -199,9 +197,9 @@ def test_the_referee_on_files(echobench: Command, tmp_path: Path) -> None:
     assert "ledger" in {finding["about"] for finding in json.loads(done.stdout)}
 
 
-def test_the_clock_of_the_table(echobench: Command) -> None:
+def test_the_clock_of_the_table(forked: Command) -> None:
     tables = [
-        echobench("table", *MATRIX, "--clock", clock, "--format", "md").stdout
+        forked("table", *MATRIX, "--clock", clock, "--format", "md").stdout
         for clock in ("train", "compile", "wall")
     ]
     assert len(set(tables)) == 3

@@ -49,10 +49,10 @@ def absent(tmp_path: Path) -> tuple[str, str]:
 
 
 def test_a_dry_run_is_a_table_with_its_total(
-    echobench: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    forked: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    done = echobench(*PLAN, "--seeds", "10", "--timeout", "3m", "--dry-run")
+    done = forked(*PLAN, "--seeds", "10", "--timeout", "3m", "--dry-run")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("\n")
     lines = [line.rstrip() for line in done.stdout.splitlines()]
@@ -72,11 +72,11 @@ def test_a_dry_run_is_a_table_with_its_total(
     assert not (tmp_path / "results").exists()
 
 
-def test_a_dry_run_for_scripts(echobench: Command, tmp_path: Path) -> None:
+def test_a_dry_run_for_scripts(forked: Command, tmp_path: Path) -> None:
     (tmp_path / gone.NAME).write_text(gone.GONE)
     own = ("run", "--backend", "gone", "--plugin", gone.NAME, "--task", "whole", "--threads", "1")
-    assert echobench(*own).returncode == 0
-    done = echobench(*own, "--seeds", "3", "--retries", "1", "--dry-run", "--json")
+    assert forked(*own).returncode == 0
+    done = forked(*own, "--seeds", "3", "--retries", "1", "--dry-run", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert (found["trials"], found["done"], found["unknown"]) == (3, 0, 3)
@@ -85,12 +85,12 @@ def test_a_dry_run_for_scripts(echobench: Command, tmp_path: Path) -> None:
     (cell,) = found["cells"]
     assert (cell["task"], cell["backend"], cell["engine"]) == ("whole", "gone", "native")
     assert (cell["to_run"], cell["expected_s"], cell["source"]) == (3, None, "unknown")
-    *_, total, limits = echobench(*own, "--seeds", "3", "--dry-run").stdout.splitlines()
+    *_, total, limits = forked(*own, "--seeds", "3", "--dry-run").stdout.splitlines()
     assert re.fullmatch(
         r"3 trials, more than \d.* expected \(3 of unknown length\), 30 min at worst", total.strip()
     )
     assert re.fullmatch(r"with those of unknown length up to their limits: 3\d min", limits.strip())
-    refused = echobench(*own, "--json")
+    refused = forked(*own, "--json")
     assert refused.returncode == 2
     assert "--json: expected --dry-run or --list beside it" in refused.stderr
 
@@ -123,9 +123,9 @@ def test_trials_are_listed_in_the_order_in_which_they_start(
     assert [seed for _, seed, _ in ran] != sorted(seed for _, seed, _ in ran)
 
 
-def test_each_row_of_a_smoke_run_has_the_time_of_its_trials(echobench: Command) -> None:
+def test_each_row_of_a_smoke_run_has_the_time_of_its_trials(forked: Command) -> None:
     """One process trains them all; its whole time stood in the row of the first."""
-    done = echobench(
+    done = forked(
         "run", "--backend", "jax", "--threads", "1", "--quick", "--task", "partial",
         "--task", "whole", "--timeout", "3m", "--seeds", "2", "--dry-run", "--json",
     )  # fmt: skip # as it is typed
@@ -136,10 +136,10 @@ def test_each_row_of_a_smoke_run_has_the_time_of_its_trials(echobench: Command) 
     assert sum(cell["expected_s"] for cell in found["cells"]) == pytest.approx(found["expected_s"])
 
 
-def test_a_budget_is_in_what_is_expected(echobench: Command) -> None:
+def test_a_budget_is_in_what_is_expected(forked: Command) -> None:
     wanted = (*PLAN, "--seeds", "10", "--dry-run", "--json")
     whole, part = (
-        json.loads(echobench(*wanted, *budget).stdout) for budget in ((), ("--budget", "10s"))
+        json.loads(forked(*wanted, *budget).stdout) for budget in ((), ("--budget", "10s"))
     )
     assert whole["begun"] == whole["trials"] == 80
     assert 0 < part["begun"] < 80
@@ -148,9 +148,9 @@ def test_a_budget_is_in_what_is_expected(echobench: Command) -> None:
 
 
 def test_seeds_that_are_chosen_while_it_runs_are_foreseen_up_to_the_last_look(
-    echobench: Command,
+    forked: Command,
 ) -> None:
-    done = echobench(
+    done = forked(
         "run", "--task", "whole", "--backend", "jax", "--backend", "flax", "--threads", "1",
         "--seeds", "auto", "--dry-run",
     )  # fmt: skip # as it is typed
@@ -162,11 +162,11 @@ def test_seeds_that_are_chosen_while_it_runs_are_foreseen_up_to_the_last_look(
 
 
 def test_a_backend_that_is_named_and_cannot_run_ends_it_before_anything_starts(
-    echobench: Command, absent: tuple[str, str], tmp_path: Path
+    forked: Command, absent: tuple[str, str], tmp_path: Path
 ) -> None:
     for verb in (("run", "--task", "whole"), ("study", "state"), ("tune", "--task", "partial")):
         for name, why in (("absent", WHY), ("numpy", "numpy only predicts; use echobench predict")):
-            done = echobench(*verb, "--backend", name, "--threads", "1", *absent)
+            done = forked(*verb, "--backend", name, "--threads", "1", *absent)
             assert done.returncode == 2, verb
             assert done.stderr.startswith(f"echobench: --backend {name}: "), verb
             assert why in done.stderr
@@ -174,22 +174,22 @@ def test_a_backend_that_is_named_and_cannot_run_ends_it_before_anything_starts(
 
 
 def test_one_that_nobody_named_is_a_line_and_no_rows(
-    echobench: Command, absent: tuple[str, str], tmp_path: Path
+    forked: Command, absent: tuple[str, str], tmp_path: Path
 ) -> None:
     wanted = ("run", "--task", "whole", "--threads", "1", *absent)
-    listed = echobench(*wanted, "--list")
+    listed = forked(*wanted, "--list")
     assert "jax" in listed.stdout
     assert "absent" not in listed.stdout
-    dry = echobench(*wanted, "--dry-run")
+    dry = forked(*wanted, "--dry-run")
     assert f"absent: not run here, {WHY}" in " ".join(dry.stdout.split())
-    done = echobench(*wanted, "--budget", "0.001s")
+    done = forked(*wanted, "--budget", "0.001s")
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[-1] == f"not run here: absent ({WHY})"
 
 
-def test_what_the_budget_leaves_over_and_how_to_go_on(echobench: Command) -> None:
+def test_what_the_budget_leaves_over_and_how_to_go_on(forked: Command) -> None:
     wanted = (*PLAN, "--seeds", "2", "--budget", "0.001s")
-    done = echobench(*wanted)
+    done = forked(*wanted)
     assert done.returncode == 0, done.stderr
     said, command = done.stderr.splitlines()[-2:]
     assert re.fullmatch(

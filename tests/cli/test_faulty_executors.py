@@ -190,7 +190,7 @@ def backend(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_an_executor_with_a_fault_ends_the_run_with_one_line(
-    fault: str, tmp_path: Path, echobench: Command
+    fault: str, tmp_path: Path, forked: Command
 ) -> None:
     changes, part, reason = FAULTS[fault]
     text = EXECUTOR
@@ -199,7 +199,7 @@ def test_an_executor_with_a_fault_ends_the_run_with_one_line(
         text = text.replace(old, new)
     (tmp_path / "own.py").write_text(text)
     line = text[: text.index(part)].count("\n") + 1
-    done = echobench(*RUN_IT)
+    done = forked(*RUN_IT)
     assert done.returncode == 2
     (told,) = (line for line in done.stderr.splitlines() if line.startswith("echobench: "))
     assert told.startswith(f"echobench: executor 'odd': own.py, line {line}: {reason}")
@@ -212,19 +212,17 @@ def test_an_executor_with_a_fault_ends_the_run_with_one_line(
     assert {(record.backend, record.status) for record in kept} <= {("gone", "unavailable")}
 
 
-def test_an_executor_without_room_runs_one_job_at_a_time(
-    tmp_path: Path, echobench: Command
-) -> None:
+def test_an_executor_without_room_runs_one_job_at_a_time(tmp_path: Path, forked: Command) -> None:
     (tmp_path / "own.py").write_text(EXECUTOR.replace("return 1", "return 0"))
-    echobench(*RUN_IT)  # it ended never
+    forked(*RUN_IT)  # it ended never
     assert len([*Store.read(tmp_path / "results")]) == 2
 
 
-def test_what_it_raises_while_it_cancels_hides_nothing(tmp_path: Path, echobench: Command) -> None:
+def test_what_it_raises_while_it_cancels_hides_nothing(tmp_path: Path, forked: Command) -> None:
     text = EXECUTOR.replace("        pass", "        raise OSError('no cancel')")
     text = text.replace("return handles", "raise KeyError('node')")
     (tmp_path / "own.py").write_text(text)
-    done = echobench(*RUN_IT)
+    done = forked(*RUN_IT)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-2:] == [
         "executor 'odd': own.py, line 29: OSError: no cancel",
@@ -233,18 +231,18 @@ def test_what_it_raises_while_it_cancels_hides_nothing(tmp_path: Path, echobench
     ]
 
 
-def test_a_job_that_is_always_lost_is_a_failed_trial(tmp_path: Path, echobench: Command) -> None:
+def test_a_job_that_is_always_lost_is_a_failed_trial(tmp_path: Path, forked: Command) -> None:
     (tmp_path / "own.py").write_text(EXECUTOR.replace(RUN, "        raise JobLostError('gone')"))
-    done = echobench(*RUN_IT)
+    done = forked(*RUN_IT)
     assert done.returncode == 1
     assert done.stderr.count("failed, lost 4 times with its machine: gone") == 2
 
 
-def test_trials_that_never_ran_are_counted(tmp_path: Path, echobench: Command) -> None:
+def test_trials_that_never_ran_are_counted(tmp_path: Path, forked: Command) -> None:
     text = EXECUTOR.replace("        self.jobs.append(job)", "        raise NotStartedError")
     text = f"from echobench.harness.here import NotStartedError\n{text}"  # as if time were up
     (tmp_path / "own.py").write_text(text)
-    done = echobench(*RUN_IT)
+    done = forked(*RUN_IT)
     assert done.returncode == 1
     assert (
         "2 of 2 trials were not run: executor 'odd' ended without their records; the same command "
@@ -253,10 +251,10 @@ def test_trials_that_never_ran_are_counted(tmp_path: Path, echobench: Command) -
     assert not [*Store.read(tmp_path / "results")]
 
 
-def test_an_executor_says_what_it_needs(tmp_path: Path, echobench: Command) -> None:
+def test_an_executor_says_what_it_needs(tmp_path: Path, forked: Command) -> None:
     text = EXECUTOR.replace("    local = True\n", "    local = True\n    queue: str\n")
     (tmp_path / "own.py").write_text(text)
-    done = echobench(*RUN_IT)
+    done = forked(*RUN_IT)
     assert (done.returncode, done.stderr) == (
         2,
         "echobench: executor odd needs queue; write --executor 'odd[queue=...]' --plugin own.py\n",
@@ -281,7 +279,7 @@ FOREVER = """        import time
 
 @pytest.mark.parametrize("code", [SLEEPS, FOREVER])
 def test_an_executor_that_swallows_an_interrupt_does_not_outlive_the_second(
-    code: str, tmp_path: Path, echobench: Command
+    code: str, tmp_path: Path, forked: Command
 ) -> None:
     (tmp_path / "own.py").write_text(EXECUTOR.replace("        return handles", code))
     ready = tmp_path / "results" / "ready"

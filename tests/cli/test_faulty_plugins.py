@@ -107,9 +107,9 @@ def reasons() -> dict[str, str]:
     }
 
 
-def test_tasks_that_cannot_run_are_left_out_of_all(tmp_path: Path, echobench: Command) -> None:
+def test_tasks_that_cannot_run_are_left_out_of_all(tmp_path: Path, forked: Command) -> None:
     (tmp_path / "own.py").write_text(TASKS)
-    done = echobench(*DRY, "--plugin", "own.py", "--seeds", "auto", "--engine", "fit",
+    done = forked(*DRY, "--plugin", "own.py", "--seeds", "auto", "--engine", "fit",
                      "--engine", "fused")  # fmt: skip # auto plans several times
     assert done.returncode == 0, done.stderr
     told = [line for line in done.stderr.splitlines() if line.startswith("left out: ")]
@@ -117,32 +117,32 @@ def test_tasks_that_cannot_run_are_left_out_of_all(tmp_path: Path, echobench: Co
     assert sorted(told) == sorted(f"left out: {why}" for why in reasons().values())
     assert "whole jax" in done.stdout
     assert not any(f" {name}" in done.stdout for name in WHY)
-    done = echobench("list", "--plugin", "own.py", "--json")
+    done = forked("list", "--plugin", "own.py", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     assert {*WHY} <= {row["name"] for row in json.loads(done.stdout)}
 
 
 @pytest.mark.parametrize("name", ["needs-path", "open-only", "framed", "hashed"])
 def test_a_task_that_cannot_run_is_an_error_where_it_is_named(
-    name: str, tmp_path: Path, echobench: Command
+    name: str, tmp_path: Path, forked: Command
 ) -> None:
     (tmp_path / "own.py").write_text(TASKS)
     run = ("run", "--backend", "jax", "--threads", "1", "--task", "whole", "--plugin", "own.py")
-    done = echobench(*run, "--task", name)
+    done = forked(*run, "--task", name)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"echobench: {reasons()[name]}\n"
     assert not [*tmp_path.rglob("*.jsonl"), *tmp_path.rglob("logs")]  # nothing was started
 
 
-def test_a_search_says_what_a_task_needs(tmp_path: Path, echobench: Command) -> None:
+def test_a_search_says_what_a_task_needs(tmp_path: Path, forked: Command) -> None:
     (tmp_path / "own.py").write_text(TASKS)
-    done = echobench("tune", "--backend", "jax", "--plugin", "own.py", "--task", "needs-path")
+    done = forked("tune", "--backend", "jax", "--plugin", "own.py", "--task", "needs-path")
     assert (done.returncode, done.stderr) == (2, f"echobench: {reasons()['needs-path']}\n")
 
 
-def test_a_check_takes_what_a_task_needs(tmp_path: Path, echobench: Command) -> None:
+def test_a_check_takes_what_a_task_needs(tmp_path: Path, forked: Command) -> None:
     (tmp_path / "own.py").write_text(TASKS)
-    done = echobench("check", "task", "needs-path", "--plugin", "own.py")
+    done = forked("check", "task", "needs-path", "--plugin", "own.py")
     write = "write echobench check task 'needs-path[path=...]' --plugin own.py"
     assert (done.returncode, done.stderr) == (
         2, f"echobench: task needs-path needs path; {write}\n"
@@ -151,10 +151,10 @@ def test_a_check_takes_what_a_task_needs(tmp_path: Path, echobench: Command) -> 
     assert _recipes(kind, {"path": "x.csv"})  # raises where a recipe does not fit
 
 
-def test_a_task_runs_with_what_it_needs(tmp_path: Path, echobench: Command) -> None:
+def test_a_task_runs_with_what_it_needs(tmp_path: Path, forked: Command) -> None:
     (tmp_path / "own.py").write_text(TASKS)
     task = "needs-path[path=x.csv,length=30]"  # 28 samples: the batch of 23 becomes one of 28
-    done = echobench(*DRY, "--plugin", "own.py", "--task", task)
+    done = forked(*DRY, "--plugin", "own.py", "--task", task)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "run   needs-path[length=30,path=x.csv] jax fused closed seed 0\n"
 
@@ -258,7 +258,7 @@ WHY_BACKEND = {
 
 
 def test_backends_that_cannot_plan_are_left_out_unless_named(
-    tmp_path: Path, echobench: Command
+    tmp_path: Path, forked: Command
 ) -> None:
     (tmp_path / "own.py").write_text(BACKENDS)
     why = {
@@ -266,15 +266,15 @@ def test_backends_that_cannot_plan_are_left_out_unless_named(
         for name, (part, reason) in WHY_BACKEND.items()
     }
     run = ("run", "--threads", "1", "--task", "whole", "--plugin", "own.py")
-    done = echobench(*run, "--list")
+    done = forked(*run, "--list")
     assert done.returncode == 0
     assert sorted(done.stderr.splitlines()) == sorted(f"left out: {one}" for one in why.values())
     assert "whole own native" in done.stdout
     assert "whole jax fused" in done.stdout
     for name, reason in why.items():
-        done = echobench(*run, "--backend", name)
+        done = forked(*run, "--backend", name)
         assert (done.returncode, done.stderr) == (2, f"echobench: {reason}\n")
-    done = echobench("list", "--plugin", "own.py", "--json")
+    done = forked("list", "--plugin", "own.py", "--json")
     rows = {row["name"]: row for row in json.loads(done.stdout)}
     assert done.returncode == 0
     assert [rows[name]["usable"] for name in ("own", "versions", "why")] == [True, False, False]
@@ -334,23 +334,23 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("fault", BROKEN)
-def test_a_file_that_is_broken_is_one_line(fault: str, tmp_path: Path, echobench: Command) -> None:
+def test_a_file_that_is_broken_is_one_line(fault: str, tmp_path: Path, forked: Command) -> None:
     text, part, reason = BROKEN[fault]
     (tmp_path / "own.py").write_text(text)
-    done = echobench("list", "--plugin", "own.py")
+    done = forked("list", "--plugin", "own.py")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert done.stderr.startswith(f"echobench: {OWN}own.py, line {line_of(text, part)}: {reason}")
     assert "https:" not in done.stderr
 
 
 def test_no_installed_plugin_that_is_broken_harms_a_command(
-    tmp_path: Path, echobench: Command, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, forked: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for fault, (text, _, _) in BROKEN.items():
         install(tmp_path, fault, fault, text)
     install(tmp_path, "empty", "empty", "")
     monkeypatch.setenv("PYTHONPATH", paths(tmp_path, os.environ["PYTHONPATH"]))
-    done = echobench(*DRY, "--task", "whole")
+    done = forked(*DRY, "--task", "whole")
     assert (done.returncode, done.stdout) == (0, "run   whole jax fused closed seed 0\n")
     told = done.stderr.splitlines()
     assert len(told) == len(BROKEN) + 1

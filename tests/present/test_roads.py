@@ -75,9 +75,9 @@ def by_leaderboard(records: list[Record], task: str) -> Said:
     return Said(first.row.backend, second.row.backend, times(value or 0.0), interval)
 
 
-def by_compare(echobench: Command, folder: Path, task: str, first: str, second: str) -> Said:
+def by_compare(forked: Command, folder: Path, task: str, first: str, second: str) -> Said:
     (ours, theirs) = (f"{folder}[task={task},backend={name}]" for name in (first, second))
-    done = echobench("compare", ours, theirs, "--metric", "time_to_target_s", "--format", "json")
+    done = forked("compare", ours, theirs, "--metric", "time_to_target_s", "--format", "json")
     assert done.returncode == 0, done.stderr
     (row,) = json.loads(done.stdout)
     found = re.fullmatch(r"A (\S+)x faster (\[.*\])", row["verdict"])
@@ -91,7 +91,7 @@ def by_compare(echobench: Command, folder: Path, task: str, first: str, second: 
     [(RESULTS / "open", "whole"), *((EARLIER / "open", task) for task in TASKS)],
 )
 def test_all_roads_say_the_same_of_records(
-    folder: Path, task: str, echobench: Command, plugins: Plugins
+    folder: Path, task: str, forked: Command, plugins: Plugins
 ) -> None:
     records = latest(Store.read(folder))
     (sentence,) = (
@@ -108,7 +108,7 @@ def test_all_roads_say_the_same_of_records(
     if folder == RESULTS / "open":
         assert by_sentence((ROOT / "README.md").read_text(), task) == said
         assert by_sentence((RESULTS / "README.md").read_text(), task) == said
-    assert by_compare(echobench, folder, task, said.first, said.second) == said
+    assert by_compare(forked, folder, task, said.first, said.second) == said
     assert by_leaderboard(records, task) == said
     by_place = groups_of(folder, plugins)
     (group,) = (group for (name, _), group in by_place.items() if name == task)
@@ -147,7 +147,7 @@ def test_all_roads_say_the_same_of_records(
 
 
 def test_of_several_repeats_all_roads_take_every_one(
-    echobench: Command, plugins: Plugins, tmp_path: Path
+    forked: Command, plugins: Plugins, tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(3)
     store = Store(tmp_path / "results")
@@ -169,7 +169,7 @@ def test_of_several_repeats_all_roads_take_every_one(
     (sentence,) = verdicts(table.grouped(records))
     said = by_sentence(sentence, "partial")
     assert said[:3] == ("jax", "torch", f"{ratio:.3g}")
-    assert by_compare(echobench, store.folder, "partial", "jax", "torch") == said
+    assert by_compare(forked, store.folder, "partial", "jax", "torch") == said
     assert by_leaderboard(records, "partial") == said
     ((_, group),) = groups_of(store.folder, plugins).items()
     assert by_page(group) == said

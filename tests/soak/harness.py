@@ -60,6 +60,13 @@ class Harness:
         losses = [1.0] * PARITY_UPDATES
         path.write_text(Reference(name="ones", losses=losses).model_dump_json())
 
+    @property
+    def command(self) -> list[str]:
+        """The command that works through the plan."""
+        # Not the current folder's modules, as the command `echobench`.
+        command = [sys.executable, "-P", "-m", "echobench", "run", *self._arguments]
+        return [*command, "--plugin", str(PLUGIN), "--results", str(self.results)]
+
     def start(self, *more: str, output: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
         """Start the command in a process group of its own.
 
@@ -67,10 +74,8 @@ class Harness:
             more: further arguments.
             output: what takes its standard output and error.
         """
-        # Not the current folder's modules, as the command `echobench`.
-        command = [sys.executable, "-P", "-m", "echobench", "run", *self._arguments]
         return subprocess.Popen(
-            [*command, "--plugin", str(PLUGIN), "--results", str(self.results), *more],
+            [*self.command, *more],
             stdout=output,
             stderr=subprocess.STDOUT if output != subprocess.PIPE else output,
             text=True,
