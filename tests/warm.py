@@ -27,6 +27,7 @@ first = len(os.environ.get("PYTHONPATH", "").split(os.pathsep))
 for line in sys.stdin.buffer:
     asked = json.loads(line)
     if asked["arguments"][0] in ("compare", "table"):
+        import scipy.stats
         from echobench.analysis import comparison, footnotes, gate, table  # with pandas
     child = os.fork()
     if not child:

@@ -11,6 +11,7 @@ import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 Tensors = list[Any]
 Step = Callable[[Tensors], Tensors]
@@ -79,8 +80,6 @@ def _instructions() -> Iterator[None]:
     By itself it compiles up to six small programs to see which ones the compiler knows. Torch
     has looked at the processor already, and a compiler of C++20 knows them all.
     """
-    from unittest import mock  # slow to import, and the parent process imports this module
-
     import torch
     from torch._inductor import cpu_vec_isa
 
