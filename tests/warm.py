@@ -7,14 +7,15 @@ and exit code are real. What is about a start, a stream or a signal is tested wi
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 SERVER = """
@@ -53,13 +54,35 @@ runpy.run_module("echobench", run_name="__main__", alter_sys=True)
 class Warm:
     """The process; `run` has it run a command."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
+    def __init__(self) -> None:
+        self._process = self._started()
+
+    def _started(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", SERVER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def kill(self) -> None:
+        """Kill the process and the command that it runs, if any."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """End the process."""
+        with self._process:
+            self.kill()
 
     def run(
         self, *arguments: str, folder: Path, timeout: float = 900
     ) -> subprocess.CompletedProcess[str]:
         """Run echobench in a folder, with this process's environment."""
+        if self._process.poll() is not None:  # an earlier command took too long
+            self.close()
+            self._process = self._started()
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with tempfile.NamedTemporaryFile() as out, tempfile.NamedTemporaryFile() as err:
@@ -70,20 +93,24 @@ class Warm:
                 "environment": {**os.environ},
                 "streams": [stream.name for stream in streams],
             }
-            timer = threading.Timer(timeout, self._process.kill)
+            timer = threading.Timer(timeout, self.kill)
+            timer.daemon = True
             timer.start()
-            print(json.dumps(asked), file=self._process.stdin, flush=True)
-            code = self._process.stdout.readline()
-            timer.cancel()
+            try:
+                print(json.dumps(asked), file=self._process.stdin, flush=True)
+                code = self._process.stdout.readline()
+            finally:
+                timer.cancel()
             assert code, "the process that runs commands has ended"
             written = (stream.read().decode() for stream in streams)
             return subprocess.CompletedProcess(arguments, int(code), *written)
 
 
-@contextmanager
+@contextlib.contextmanager
 def warm() -> Iterator[Warm]:
     """Return the process, which ends with the block."""
-    with subprocess.Popen(
-        [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        yield Warm(process)
+    process = Warm()
+    try:
+        yield process
+    finally:
+        process.close()

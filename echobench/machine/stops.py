@@ -70,7 +70,8 @@ class StopLog:
         if late and ran:
             return
         if was_stopped:
-            self._add(since, self._moment)
+            goes_on = bool(self._stops) and self._stops[-1][1] == since
+            self._add(since if goes_on else before, self._moment)
         elif late and (noted or not continued):
             self._add(before + BEAT_S, self._moment)
 

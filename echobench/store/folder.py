@@ -26,8 +26,6 @@ RECORDS = "records-"
 """Prefix of the names of files with records."""
 ROOM = 16 * 2**20
 """Bytes that must be free before a trial starts, for its record and its log."""
-REOPENED = 10
-"""How often a file is opened again that was replaced before it was locked."""
 STAMP, STAMPED = "%Y%m%dT%H%M%SZ", re.compile(r"-(\d{8}T\d{6}Z)-")
 """Time stamp in the name of a file: when it was created. Files are read in this order."""
 
@@ -209,18 +207,22 @@ def append_line(path: Path, line: str) -> None:
 def _open_locked(path: Path) -> int:
     """Open a file to append to it, locked, that still has its name."""
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0)
-    for _ in range(REOPENED):
+    before: os.stat_result | None = None
+    while True:
         file = os.open(path, flags, 0o666)
         try:
             lock_writing(file)
             with contextlib.suppress(FileNotFoundError):  # it was removed meanwhile
-                if os.path.samestat(os.fstat(file), path.stat()):
+                named = path.stat()
+                is_same = os.path.samestat(os.fstat(file), named)
+                # A file system may give a file one number here and another there.
+                if is_same or (before is not None and os.path.samestat(before, named)):
                     return file
+                before = named
         except BaseException:
             os.close(file)
             raise
         os.close(file)
-    return os.open(path, flags, 0o666)
 
 
 def replace_file(path: Path, content: str | bytes) -> None:

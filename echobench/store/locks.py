@@ -108,14 +108,16 @@ class FolderLocks:
         return self._file
 
 
-def lock_writing(file: int) -> None:
+def lock_writing(file: int) -> bool:
     """Wait until nobody else writes an open file, and lock it until it is closed.
 
-    Do nothing where the system has no such locks.
+    Return whether it is locked; it is not where the system has no such locks.
     """
     if fcntl is not None:
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(file, fcntl.LOCK_EX)
+            return True
+    return False
 
 
 def byte_of(name: str) -> int:

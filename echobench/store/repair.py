@@ -66,8 +66,8 @@ def repair(path: Path) -> Repaired | None:
         return None  # only files can be repaired
     aside = path.with_name(path.name + SET_ASIDE)
     try:
-        with path.open("rb") as source:
-            lock_writing(source.fileno())
+        with _opened(path) as source:
+            is_locked = lock_writing(source.fileno())
             before = os.fstat(source.fileno())
             damaged, intact = _damaged_lines(path)
             if not damaged:
@@ -75,7 +75,7 @@ def repair(path: Path) -> Repaired | None:
             if not (intact or path.name.startswith(OURS)):
                 raise DamagedError("it holds no record at all: what is it?")
             _write_aside(source, damaged, aside)
-            _replace(source, damaged, path, before)
+            _replace(source, damaged, path, before, is_locked)
     except (OSError, DamagedError) as error:
         why = error.strerror if isinstance(error, OSError) else error
         raise UsageError(
@@ -83,6 +83,14 @@ def repair(path: Path) -> Repaired | None:
             f"folder that can; {why}"
         ) from error
     return Repaired(path, len(damaged), sum(line.size for line, _ in damaged), aside)
+
+
+def _opened(path: Path) -> IO[bytes]:
+    """Open a file to read it, and to lock it: some file systems lock only what can be written."""
+    try:
+        return path.open("r+b")
+    except PermissionError:  # its folder is what must be writable
+        return path.open("rb")
 
 
 def _damaged_lines(path: Path) -> tuple[list[tuple[Line, str]], int]:
@@ -117,7 +125,11 @@ def _write_aside(source: IO[bytes], damaged: list[tuple[Line, str]], aside: Path
 
 
 def _replace(
-    source: IO[bytes], damaged: list[tuple[Line, str]], path: Path, before: os.stat_result
+    source: IO[bytes],
+    damaged: list[tuple[Line, str]],
+    path: Path,
+    before: os.stat_result,
+    is_locked: bool,
 ) -> None:
     """Replace a file by one without its damaged lines, unless it has changed since `before`."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".repair", dir=path.parent)
@@ -143,7 +155,7 @@ def _replace(
     # Without locks, a run may have appended to the old file between the check and the replacement,
     # or may have opened it by then and append at once.
     copied = before.st_size
-    for wait in (0.0, LATE_WRITE_S):
+    for wait in (0.0,) if is_locked else (0.0, LATE_WRITE_S):
         time.sleep(wait)
         late = os.fstat(source.fileno()).st_size - copied
         if late > 0:

@@ -37,9 +37,11 @@ LEDGER_TOLERANCE = 0.01
 SAME = 1e-9
 """Relative difference of two ways to compute the same figure."""
 LEAST_TIME = 0.5
-"""Of what the faster quartile of an update and their number give, that the target must have taken.
-In a short trial the median may be that of a call which others disturbed. There is no most: the
-first updates may be slow."""
+"""Of what the median update and their number give, that the target must have taken. There is
+no most: the first updates may be slow."""
+MOST_DISTURBED = 4.0
+"""How many times what it is the median of an update is, at most, where few calls show it and
+others disturbed one; there the faster quartile counts, if that is more."""
 MOST_BUSY, TICK_S = 1.1, 0.01
 """Processor time over that of the trial's cores, and what the system's clock may add."""
 MOST_SOONER = 10.0
@@ -406,10 +408,13 @@ def _arithmetic(record: Record) -> Iterator[tuple[str, str]]:
     if not seconds:
         return
     low, high = record.seconds_per_update_quartiles or (seconds, seconds)
-    if updates and record.time_to_target_s and low:
-        ratio = record.time_to_target_s / (updates * low)
+    if updates and record.time_to_target_s:
+        again = record.recompilations.times if record.recompilations is not None else 0
+        steady = has_pace(len(record.evaluations), again)
+        update_s = seconds if steady else max(low, seconds / MOST_DISTURBED)
+        ratio = record.time_to_target_s / (updates * update_s)
         if ratio < LEAST_TIME:
-            message = f"only {ratio:.2g} of updates_to_target x the quartile of seconds_per_update"
+            message = f"only {ratio:.2g} of updates_to_target x {update_s:.3g} s an update"
             yield "time_to_target_s", message
     if not low <= seconds <= high:
         message = f"expected it within its quartiles, {low:g} to {high:g}; received {seconds:g}"

@@ -6,7 +6,7 @@ import gc
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,6 +40,9 @@ from echobench.worker.recompiling import recompilations
 LONGEST_DISPATCH = 100
 FIT_DISPATCH = 10
 """Most epochs in one dispatch, of the fused engines and of `fit`."""
+COUNTED_S = 0.05
+"""Seconds in which the system has counted the processor time of all threads: of one that runs on
+beside the thread that asks, it counts some milliseconds later."""
 ECHOES = 20
 """Evaluations of which a record keeps an echo."""
 WATCHED = 8
@@ -183,15 +186,23 @@ def _learn(
     }
 
 
-def processor_s_per_epoch(dispatches: Sequence[Dispatch]) -> float:
+def processor_s_per_epoch(dispatches: Sequence[Dispatch], least_s: float = 0.0) -> float:
     """Return the processor seconds of an epoch of training: the lesser of their mean and median.
 
     Where more than half of the epochs are trained off the clock the median shows it, however long
     the others took. What disturbs a trial makes neither less than an undisturbed epoch.
+
+    Args:
+        dispatches: of training.
+        least_s: the median is over spells of this length, or over the calls where it is 0.
     """
-    epochs = [one.epochs for one in dispatches]
-    each = np.repeat([one.processor_s / one.epochs for one in dispatches], epochs)
-    return float(min(np.mean(each), np.median(each)))
+    epochs, seconds, worked = np.array([astuple(one) for one in dispatches]).T
+    began = np.cumsum(seconds) - seconds
+    spells = np.arange(len(began)) if least_s == 0 else np.floor(began / least_s)
+    _, spell = np.unique(spells, return_inverse=True)
+    of_spell = np.bincount(spell, worked) / np.bincount(spell, epochs)
+    median = np.median(np.repeat(of_spell, np.bincount(spell, epochs).astype(int)))
+    return float(min(worked.sum() / epochs.sum(), median))
 
 
 def clock_share(
@@ -207,7 +218,9 @@ def clock_share(
         return None
     from echobench.worker.clock import Epoch, control
 
-    epoch = Epoch(float(np.median(steady)), processor_s_per_epoch(outcome.dispatches[1:]))
+    least_s = COUNTED_S if trial.threads > 1 else 0.0
+    clocked = processor_s_per_epoch(outcome.dispatches[1:], least_s)
+    epoch = Epoch(float(np.median(steady)), clocked)
     if ledger.wall + epoch.least_s > trial.timeout_s:
         return None
     alone = control(

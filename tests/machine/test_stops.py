@@ -29,3 +29,21 @@ def test_the_wait_for_a_core_is_no_part_of_a_stop(
     ((since, until),) = stops.read(str(tmp_path))
     assert since <= began
     assert began < until <= ended - 0.3
+
+
+def test_the_wait_for_a_core_before_a_stop_is_no_part_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker trains on its core until it is stopped; then the guard gets it, and hears so."""
+    waited_s = 0.0
+    monkeypatch.setattr(stops, "_waited_s", lambda: waited_s)
+    log = stops.StopLog(str(tmp_path), os.getpid())
+    time.sleep(0.2)
+    waited_s = 0.2
+    stopped = time.monotonic()
+    log.note(stopped=True)
+    log.beat()
+    log.note(stopped=False)
+    log.beat()
+    ((since, _),) = stops.read(str(tmp_path))
+    assert since >= stopped

@@ -69,6 +69,21 @@ def all_faster(record: Told) -> None:
         point["train_s"] /= 10
 
 
+def few_and_faster(record: Told) -> None:
+    all_faster(record)
+    record["evaluations"] = record["evaluations"][-2:]
+
+
+def with_quartile(forgery: Callable[[Told], None]) -> Callable[[Told], None]:
+    """Forge the faster quartile of an update, too, which nothing else depends on."""
+
+    def forge(record: Told) -> None:
+        forgery(record)
+        record["seconds_per_update_quartiles"][0] = 0.0
+
+    return forge
+
+
 def tuned(record: Told) -> None:
     record["trial"]["recipe"]["learning_rate"] = 0.02
 
@@ -126,7 +141,9 @@ FORGERIES: list[tuple[Callable[[Told], None], str, str]] = [
     (lambda r: r.update(eval_s=None), "ledger", "some are empty"),
     (faster, "time_to_target_s", "expected last_miss_s <= it"),
     (multiplied(1.01, "train_s", "wall_s"), "time_to_target_s", "expected all of training"),
-    (all_faster, "time_to_target_s", "of updates_to_target x the quartile of"),
+    (all_faster, "time_to_target_s", "of updates_to_target x "),
+    (with_quartile(all_faster), "time_to_target_s", "of updates_to_target x "),
+    (with_quartile(few_and_faster), "time_to_target_s", "of updates_to_target x "),
     (multiplied(0.5, "last_miss_s"), "last_miss_s", "the time of the evaluation before"),
     (multiplied(0.5, "wall_to_target_s"), "wall_to_target_s", "its parts; received"),
     (lambda r: r.update(wall_to_target_s=r["wall_s"]), "wall_to_target_s", "its parts; received"),

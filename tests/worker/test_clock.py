@@ -15,7 +15,7 @@ from echobench.core.training import Dispatch, Ledger, TrainingOutcome
 from echobench.harness.plan import Selection, plan
 from echobench.plugin.manager import Plugins
 from echobench.trial.record import LEAST_CLOCK_SHARE
-from echobench.worker.trial import clock_share
+from echobench.worker.trial import COUNTED_S, clock_share, processor_s_per_epoch
 from tests.plugins.cells import ECHO
 
 EPOCH_S = 0.01
@@ -114,6 +114,15 @@ def test_a_trial_that_trains_most_epochs_off_its_clock_is_contradicted(
     found = share(plugins, EPOCH_S, 60.0, clocked=clocked)
     assert found is not None
     assert found < LEAST_CLOCK_SHARE
+
+
+def test_work_that_is_counted_late_is_work_all_the_same() -> None:
+    """The system may count what other threads do only in every fourth call of a millisecond."""
+    calls = [Dispatch(1, 0.001, 0.001), *[Dispatch(1, 0.001, 0.0)] * 3] * 100
+    calls = [Dispatch(1, 0.001, 4 * one.processor_s) for one in calls]
+    assert processor_s_per_epoch(calls, COUNTED_S) == pytest.approx(0.001, rel=0.1)
+    ahead = [*calls[:120], *[Dispatch(1, 0.001, 0.0)] * 280]  # trained off the clock
+    assert processor_s_per_epoch(ahead, COUNTED_S) < 0.0001
 
 
 def test_a_trial_that_waited_for_its_core_is_not_contradicted(plugins: Plugins) -> None:
