@@ -12,6 +12,7 @@ import hmac
 import secrets
 import uuid
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 from echobench.trial.record import is_unknown
@@ -40,12 +41,8 @@ def model_name(architecture: str, root: Path) -> str | None:
     """
     if architecture not in X86:
         return None
-    with contextlib.suppress(OSError):
-        for line in (root / "proc/cpuinfo").read_text(errors="replace").splitlines():
-            name, _, value = (part.strip() for part in line.partition(":"))
-            if name == "model name" and value and not value.isdigit():
-                return value
-    return None
+    names = (value for name, value in _cpuinfo(root) if name == "model name")
+    return next((value for value in names if value and not value.isdigit()), None)
 
 
 def processor_name(brand: str | None, root: Path) -> str | None:
@@ -57,15 +54,8 @@ def processor_name(brand: str | None, root: Path) -> str | None:
     """
     if brand is not None and not is_unknown(brand):
         return brand
-    with contextlib.suppress(OSError):
-        return _described((root / "proc/cpuinfo").read_text(errors="replace"))
-    return None
-
-
-def _described(cpuinfo: str) -> str | None:
     fields: dict[str, list[str]] = defaultdict(list)
-    for line in cpuinfo.splitlines():
-        name, _, value = (part.strip() for part in line.partition(":"))
+    for name, value in _cpuinfo(root):
         if not is_unknown(value) and value not in fields[name]:
             fields[name].append(value)  # several where its cores are of several kinds
     named = next((fields[name] for name in NAMES if fields[name]), [])
@@ -74,6 +64,14 @@ def _described(cpuinfo: str) -> str | None:
         named = [*named, f"implementer {implementers} part {parts}"]
     boards = [board for name in BOARDS for board in fields[name]]
     return ", ".join([*named, *boards]) or None
+
+
+def _cpuinfo(root: Path) -> Iterator[tuple[str, str]]:
+    """Yield the fields of /proc/cpuinfo and their values; none where there is no such file."""
+    with contextlib.suppress(OSError):
+        for line in (root / "proc/cpuinfo").read_text(errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            yield name.strip(), value.strip()
 
 
 def identity(root: Path) -> str:
