@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 
-from tests.plugins.test_backends import ROOT
+from tests.plugins.test_backends import answer
 
 NARROW = [
     f"{task},symbols=10,units=6]"
@@ -51,16 +47,7 @@ def on_jax() -> list[dict[str, Any]]:
 def counted(backend: str, *asked: tuple[str, list[str]]) -> list[dict[str, Any]]:
     """Return what one process found for each way of counting and its selectors."""
     arguments = [f"{way}:{';'.join(selectors)}" for way, selectors in asked]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.probes.flops", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "-1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return list(json.loads(done.stdout.splitlines()[-1]))
+    return list(answer(backend, "tests.probes.flops", *arguments))
 
 
 def test_the_closed_form_is_what_torch_counts(on_torch: list[dict[str, Any]]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,20 +19,17 @@ OOM_SCORE = Path("/proc/self/oom_score_adj")
 
 
 @pytest.fixture(autouse=True)
-def nothing_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def nothing_left(temporary: Path) -> Iterator[None]:
     """See that no process, file, thread or descriptor outlives the trial."""
-    homes = tmp_path / "homes"
-    homes.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(homes))
     ours = psutil.Process()
     # What other tests left to this process is not of the trial, and may end at any time.
     children, threads, files = children_of(ours), threading.active_count(), ours.num_fds()
     yield
-    assert not list(homes.iterdir())
+    assert not list(temporary.iterdir())
     assert children_of(ours) <= children
     for one in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            assert not one.environ().get("TMPDIR", "").startswith(str(homes))
+            assert not one.environ().get("TMPDIR", "").startswith(str(temporary))
     assert (threading.active_count(), ours.num_fds()) == (threads, files)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -42,11 +41,8 @@ def matrix_of(folder: Path, seeds: int) -> tuple[Matrix, list[Trial]]:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's full disk")
 def test_a_full_disk_stops_with_one_line_and_keeps_what_was_recorded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    temporary: Path, tmp_path: Path
 ) -> None:
-    rescue = tmp_path / "rescue"
-    rescue.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(rescue))
     matrix, (first, second) = matrix_of(tmp_path, 2)
     store = matrix.store
     assert len([*matrix.run([first], Watcher())]) == 1
@@ -56,7 +52,7 @@ def test_a_full_disk_stops_with_one_line_and_keeps_what_was_recorded(
     assert str(caught.value).startswith(f"stopped at {second.name}: ")
     assert "\n" not in str(caught.value)
     assert [record.seed for record in store.load()] == [0]
-    (rescued,) = rescue.iterdir()
+    (rescued,) = temporary.iterdir()
     assert str(rescued) in str(caught.value)
     rescued.rename(store.folder / f"records-{rescued.name}.jsonl")
     assert [record.seed for record in store.load()] == [0, 1]

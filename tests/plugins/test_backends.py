@@ -25,11 +25,13 @@ CELLS = ("whole_closed", "whole_open", "partial_closed")
 ROOT = Path(__file__).parents[2]
 
 
-def process(backend: str, *arguments: str, cwd: Path = ROOT, **variables: str) -> None:
+def process(backend: str, *arguments: str, cwd: Path = ROOT, **variables: str) -> str:
+    """Run Python with Keras on a backend, on the CPU; return what it prints."""
     environment = {
         **os.environ,
         **variables,
         "KERAS_BACKEND": backend,
+        "JAX_PLATFORMS": "cpu",
         "CUDA_VISIBLE_DEVICES": "-1",
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
@@ -42,6 +44,13 @@ def process(backend: str, *arguments: str, cwd: Path = ROOT, **variables: str) -
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def answer(backend: str, probe: str, *arguments: str, **variables: str) -> Any:
+    """Return what a probe prints last, which is a line of JSON."""
+    printed = process(backend, "-m", probe, *arguments, cwd=ROOT, **variables)
+    return json.loads(printed.splitlines()[-1])
 
 
 @pytest.fixture(scope="session")

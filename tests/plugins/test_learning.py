@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-
 import pytest
 
 from echobench.harness.asking import resolve
 from echobench.plugin.manager import Plugins
 from tests.plugins.cells import LEARNT
-from tests.plugins.test_backends import ROOT
+from tests.plugins.test_backends import answer
 
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, list[float]]:
     """Return the accuracy of each task before and after training."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.probes.learning", "jax"],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "KERAS_BACKEND": "jax",
-            "JAX_PLATFORMS": "cpu",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    return dict(answer("jax", "tests.probes.learning", "jax"))
 
 
 @pytest.mark.parametrize("selector", LEARNT)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from echobench.testing.backends import _recompilation
 from tests.attacks import cheats
 from tests.cli.test_cli import WRONG_BACKEND
 from tests.conftest import Command, paths
-from tests.plugins.test_backends import ROOT
+from tests.plugins.test_backends import ROOT, answer
 
 SMALL = "whole[length=12,symbols=10,units=6,batch=8,sequences=3]"
 BACKEND = """
@@ -85,16 +83,8 @@ def measured(files: list[Path], shared: Path) -> list[dict[str, Any]]:
 
 
 def _measured(files: list[Path], names: Iterable[str], variables: dict[str, str]) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.probes.clock", SMALL, *map(str, files), *names],
-        cwd=ROOT,
-        env={**os.environ, **variables, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    asked = (SMALL, *map(str, files), *names)
+    return dict(answer("jax", "tests.probes.clock", *asked, **variables))
 
 
 @pytest.fixture

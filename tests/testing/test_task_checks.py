@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -18,7 +17,7 @@ from echobench.plugin.manager import Plugins
 from echobench.testing import CheckResult, assert_task, check_task, data
 from echobench.testing.data import TRAINED, number_of_rows
 from tests.conftest import Command
-from tests.plugins.test_backends import BACKENDS, ROOT
+from tests.plugins.test_backends import BACKENDS, answer
 from tests.test_public import FRAMEWORKS
 
 TASK = """
@@ -238,17 +237,9 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Ch
     arguments: list[str] = []
     for body, selector in (CONSTANT, "short"), (NOISE, "short[n_in=6]"), (TWO_TOKENS, "short"):
         arguments += [str(written(folder / f"{len(arguments)}.py", body)), selector]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.probes.checking", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
     bodies = ("constant", "noise", "two tokens")
-    found = [map(CheckResult.model_validate, each) for each in json.loads(done.stdout)]
+    told = answer("jax", "tests.probes.checking", *arguments)
+    found = [map(CheckResult.model_validate, each) for each in told]
     return {body: {one.name: one for one in each} for body, each in zip(bodies, found, strict=True)}
 
 

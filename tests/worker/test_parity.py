@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +12,7 @@ from echobench.harness.asking import resolve
 from echobench.plugin.manager import Plugins
 from echobench.trial.job import PARITY_TOLERANCE, needs_rehearsal, squeezed
 from echobench.worker import parity
+from tests.plugins.test_backends import answer
 from tests.probes.mistakes import MISTAKES, BySequence
 
 ROOT = Path(__file__).parents[2]
@@ -28,16 +25,7 @@ REVERSE = "reverse[symbols=8,shortest=2,longest=4,units=6]"
 def differences(task: str, *names: str) -> dict[str, float]:
     """Return how far each backend is from the reference, measured in one process."""
     file = ROOT / "tests" / "probes" / "mistakes.py"
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.probes.rehearsal", str(file), task, *names],
-        cwd=ROOT,
-        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+    return dict(answer("jax", "tests.probes.rehearsal", str(file), task, *names))
 
 
 @pytest.fixture(scope="module")
